@@ -1,0 +1,52 @@
+"""The contract of an action, and the check of its force that every action must pass."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from trivmap._types import Field, Key, Scalar
+
+
+class AbstractAction(eqx.Module):
+    """S(phi) of the target density exp(-S).
+
+    To add one: subclass, write `__call__` for ONE configuration (batches come from `jax.vmap`) with every constant
+    included, declare `symmetries`, and pass `force_error`. A closed form of `force` may replace the derivative. If the
+    action has the form sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4], give `coefficients`: the Hartree
+    start of the free-field base needs them.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, field: Field) -> Scalar:
+        """S of one configuration."""
+
+    def force(self, field: Field) -> Field:
+        """-dS/dphi at every site."""
+        return -jax.grad(self.__call__)(field).astype(field.dtype)
+
+    @property
+    @abc.abstractmethod
+    def symmetries(self) -> frozenset[str]:
+        """Those of "z2" (phi -> -phi), "translations", "point-group" that leave S unchanged."""
+
+    @property
+    def coefficients(self) -> tuple[float, float, float] | None:
+        """(c1, c2, c4) where the action has that form, else None."""
+        return None
+
+
+def force_error(action: AbstractAction, key: Key, shape: tuple[int, ...], step: float = 1e-4) -> float:
+    """Largest deviation of S(phi + h v) - S(phi - h v) from -2h force . v over 8 random fields and directions v.
+
+    Relative to the size of the force; about 1e-7 in float64 for a correct force, of order one for a wrong one.
+    """
+    worst = 0.0
+    for sample in jax.random.split(key, 8):
+        field, direction = jax.random.normal(sample, (2, *shape), dtype=jnp.float64)
+        measured = (action(field - step * direction) - action(field + step * direction)) / (2 * step)
+        predicted = jnp.sum(action.force(field) * direction)
+        scale = jnp.linalg.norm(action.force(field)) * jnp.linalg.norm(direction)
+        worst = max(worst, float(jnp.abs(measured - predicted) / scale))
+    return worst

@@ -1,0 +1,42 @@
+"""The free scalar: the theory whose every number is known."""
+
+import equinox as eqx
+import numpy as np
+
+from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions.action import AbstractAction
+from trivmap.actions.nearest_neighbour import all_neighbours, forward_neighbours
+from trivmap.actions.notations import require_integrable
+from trivmap.lattice import Lattice
+
+
+class FreeScalar(AbstractAction):
+    """S = sum_x [ -sum_mu phi(x) phi(x+mu) + (2d + m^2)/2 phi(x)^2 ] = 1/2 sum_k (khat^2 + m^2) |phi_k|^2 / V.
+
+    Raises `InputError` unless m_sq > 0: a massless free field does not exist on a periodic lattice.
+    """
+
+    m_sq: float
+    dimension: int = eqx.field(static=True)
+
+    def __init__(self, m_sq: float, dimension: int):
+        require_integrable(-1.0, dimension + m_sq / 2, 0.0, dimension)
+        self.m_sq, self.dimension = m_sq, dimension
+
+    def __call__(self, field: Field) -> Scalar:
+        return site_sum(field * ((self.dimension + self.m_sq / 2) * field - forward_neighbours(field)))
+
+    def force(self, field: Field) -> Field:
+        return all_neighbours(field) - (2 * self.dimension + self.m_sq) * field
+
+    @property
+    def symmetries(self) -> frozenset[str]:
+        return frozenset({"z2", "translations", "point-group"})
+
+    @property
+    def coefficients(self) -> tuple[float, float, float]:
+        return -1.0, self.dimension + self.m_sq / 2, 0.0
+
+    def log_z(self, lattice: Lattice) -> float:
+        """log of the integral of exp(-S) d^V phi = 1/2 sum_k log(2 pi / (khat^2 + m^2)), exact."""
+        return float(0.5 * np.sum(np.log(2 * np.pi / (lattice.momentum_squared + self.m_sq))))

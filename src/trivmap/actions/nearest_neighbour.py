@@ -1,0 +1,21 @@
+"""Sums over nearest-neighbour links."""
+
+import jax.numpy as jnp
+
+from trivmap._types import Field
+
+
+def forward_neighbours(field: Field) -> Field:
+    """sum_mu phi(x + mu) at every site, periodic."""
+    total = jnp.roll(field, -1, axis=0)
+    for axis in range(1, field.ndim):
+        total = total + jnp.roll(field, -1, axis=axis)
+    return total
+
+
+def all_neighbours(field: Field) -> Field:
+    """sum_mu [phi(x + mu) + phi(x - mu)] at every site, periodic."""
+    total = forward_neighbours(field)
+    for axis in range(field.ndim):
+        total = total + jnp.roll(field, 1, axis=axis)
+    return total

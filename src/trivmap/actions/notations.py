@@ -1,0 +1,88 @@
+"""The notations of the phi^4 action in the literature, and conversion between them."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from trivmap.errors import InputError
+
+
+class Notation(NamedTuple):
+    """Names of the couplings, the map from them to (c1, c2, c4) in d dimensions, and the source."""
+
+    couplings: tuple[str, str]
+    coefficients: Callable[[float, float, int], tuple[float, float, float]]
+    source: str
+
+
+NOTATIONS: Mapping[str, Notation] = {
+    "standard": Notation(("m_sq", "g"), lambda m_sq, g, d: (-1.0, (2 * d + m_sq) / 2, g / 24), "textbooks"),
+    "albergo2019": Notation(("m_sq", "lam"), lambda m_sq, lam, d: (-2.0, 2 * d + m_sq, lam), "arXiv:1904.12072"),
+    "bosetti2015": Notation(("beta", "lam"), lambda beta, lam, d: (-beta, 1 - 2 * lam, lam), "arXiv:1506.08587"),
+    "nicoli2020": Notation(("kappa", "lam"), lambda kappa, lam, d: (-2 * kappa, 1 - 2 * lam, lam), "arXiv:2007.07115"),
+}
+
+
+def coefficients(notation: str, couplings: Mapping[str, float], dimension: int) -> tuple[float, float, float]:
+    """(c1, c2, c4) of S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4].
+
+    Raises `InputError` for an unknown notation, and for couplings that are missing, unknown or not finite.
+    """
+    if notation not in NOTATIONS:
+        raise InputError(f"action.notation: {notation!r} is unknown; choose one of {', '.join(NOTATIONS)}")
+    names = NOTATIONS[notation].couplings
+    for name in names:
+        if name not in couplings:
+            raise InputError(f"action.{name}: missing; the notation {notation} needs {' and '.join(names)}")
+    for name, value in couplings.items():
+        if name not in names:
+            raise InputError(f"action.{name}: not a coupling of {notation}, which has {' and '.join(names)}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise InputError(f"action.{name}: must be a finite number, got {value}")
+    first, second = (float(couplings[name]) for name in names)
+    return NOTATIONS[notation].coefficients(first, second, dimension)
+
+
+def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
+    """Raise `InputError` unless the integral of exp(-S) exists: c4 > 0, or c4 = 0 and c2 > d |c1|."""
+    if not all(math.isfinite(c) for c in (c1, c2, c4)):
+        raise InputError(f"action: couplings must be finite, got c1={c1}, c2={c2}, c4={c4}")
+    if c4 < 0:
+        raise InputError(
+            f"action: the quartic coupling must not be negative, got c4={c4:g}; exp(-S) has no integral for c4 < 0"
+        )
+    if c4 == 0 and c2 <= dimension * abs(c1):
+        raise InputError(
+            f"action: without a quartic term exp(-S) has an integral only if c2 > d |c1|, got c2={c2:g} and "
+            f"d |c1|={dimension * abs(c1):g}; raise the mass or the quartic coupling"
+        )
+
+
+def convert(
+    source: str, target: str, couplings: Mapping[str, float], dimension: int
+) -> tuple[dict[str, float], float]:
+    """Couplings of the same theory in another notation, and the scale s of phi = s phi'.
+
+    S(phi) = S'(phi'), so a mean of phi^n is s^n times that of phi', and log Z = log Z' + V log s.
+
+    Raises `InputError` where the target cannot express the theory: `standard` and `albergo2019` fix the sign of c1.
+    """
+    c1, c2, c4 = coefficients(source, couplings, dimension)
+    require_integrable(c1, c2, c4, dimension)
+    if target in ("standard", "albergo2019"):
+        fixed = -1.0 if target == "standard" else -2.0
+        if c1 >= 0:
+            raise InputError(f"action: {target} needs a ferromagnetic nearest-neighbour coupling (c1 < 0), got c1={c1:g}")
+        square = fixed / c1
+        a1, a2, a4 = fixed, c2 * square, c4 * square**2
+        m_sq = 2 * a2 - 2 * dimension if target == "standard" else a2 - 2 * dimension
+        converted = {"m_sq": m_sq, "g": 24 * a4} if target == "standard" else {"m_sq": m_sq, "lam": a4}
+        return converted, math.sqrt(square)
+    if target not in NOTATIONS:
+        raise InputError(f"action.notation: {target!r} is unknown; choose one of {', '.join(NOTATIONS)}")
+    # Both remaining notations demand c2' = 1 - 2 c4': a quadratic for s^2, whose stable root serves c4 = 0 too.
+    root = math.hypot(c2, math.sqrt(8 * c4))
+    square = 2 / (c2 + root) if c2 > 0 else (root - c2) / (4 * c4)
+    first = "beta" if target == "bosetti2015" else "kappa"
+    hopping = -c1 * square if target == "bosetti2015" else -c1 * square / 2
+    return {first: hopping, "lam": c4 * square**2}, math.sqrt(square)

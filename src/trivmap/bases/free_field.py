@@ -1,0 +1,79 @@
+"""A free field: normal, translation invariant, with one variance per momentum orbit."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, DTypeLike, Float
+
+from trivmap._types import Field, Scalar, site_sum
+from trivmap.bases.base import AbstractBase
+from trivmap.errors import InputError
+from trivmap.fourier import apply_spectrum, interpolate_spectrum, orbit_sum
+from trivmap.lattice import Lattice
+
+
+class FreeField(AbstractBase):
+    """q(x) ~ exp(-1/2 V^-1 sum_k |x_k|^2 / v_k), v_k = e^{2 a_k} / (stiffness khat^2 + mass).
+
+    The start 1 / (stiffness khat^2 + mass), a = 0, is the Hartree spectrum for stiffness = -c1 and `hartree_mass`, or
+    that of a free field of that mass. `learnable` gives one a_k per momentum orbit.
+
+    Raises `InputError` unless the spectrum is positive at every momentum.
+    """
+
+    log_factor: Float[Array, " orbits"] | None
+    stiffness: float = eqx.field(static=True)
+    mass: float = eqx.field(static=True)
+    lattice: Lattice = eqx.field(static=True)
+    dtype: str = eqx.field(static=True)
+
+    def __init__(
+        self, lattice: Lattice, *, mass: float, stiffness: float = 1.0, learnable: bool = True, dtype: DTypeLike
+    ):
+        inverse = stiffness * lattice.orbit_momenta + mass
+        if not np.all(inverse > 0):
+            raise InputError(
+                f"base.start: the spectrum 1/({stiffness:g} khat^2 + {mass:g}) must be positive at every momentum"
+            )
+        self.lattice, self.dtype = lattice, jnp.dtype(dtype).name
+        self.stiffness, self.mass = float(stiffness), float(mass)
+        self.log_factor = jnp.zeros(len(inverse), dtype) if learnable else None
+
+    def push(self, z: Field) -> tuple[Field, Scalar, Field]:
+        log_width = self._log_width()
+        x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
+        score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
+        return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
+
+    def log_density(self, x: Field) -> Scalar:
+        log_width = self._log_width()
+        return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), x), log_width)
+
+    def resize(
+        self, lattice: Lattice, *, mass: float | None = None, stiffness: float | None = None
+    ) -> "FreeField":
+        """On another lattice and, with `mass` and `stiffness`, at other couplings: a_k is interpolated in khat^2."""
+        blank = FreeField(
+            lattice,
+            mass=self.mass if mass is None else mass,
+            stiffness=self.stiffness if stiffness is None else stiffness,
+            learnable=self.log_factor is not None,
+            dtype=self.dtype,
+        )
+        if self.log_factor is None:
+            return blank
+        carried = interpolate_spectrum(self.lattice, lattice, self.log_factor)
+        return eqx.tree_at(lambda base: base.log_factor, blank, carried)
+
+    def _log_width(self) -> Float[Array, " orbits"]:
+        """1/2 log v_k."""
+        start = -0.5 * np.log(self.stiffness * self.lattice.orbit_momenta + self.mass)
+        start = jnp.asarray(start, self.dtype)
+        return start if self.log_factor is None else start + self.log_factor
+
+    def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
+        normalisation = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
+        return -0.5 * site_sum(z * z) - normalisation

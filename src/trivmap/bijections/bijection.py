@@ -1,0 +1,50 @@
+"""The contract of a bijection, and how to add one."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from trivmap._types import Field, Scalar
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+
+class AbstractBijection(eqx.Module):
+    """A differentiable invertible map of ONE configuration, of shape `lattice.shape`; batches come from `jax.vmap`.
+
+    To add one: subclass, hold the parameters as inexact arrays and everything else as static fields, write `forward`
+    and `inverse`, start at or near the identity, and add a line to the table of the contract test
+    (`tests/bijections/test_contract.py`). Override `forward_with_score` where something cheaper than the default is
+    known. No map may look at other configurations of a batch: the density of one would depend on the others.
+    """
+
+    lattice: eqx.AbstractVar[Lattice]
+
+    @abc.abstractmethod
+    def forward(self, x: Field) -> tuple[Field, Scalar]:
+        """(y, log |det dy/dx|)."""
+
+    @abc.abstractmethod
+    def inverse(self, y: Field) -> tuple[Field, Scalar]:
+        """(x, log |det dx/dy|)."""
+
+    def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
+        """(y, log |det dy/dx|, d log q / dy) from the score d log q / dx before the map.
+
+        log q_y(y) = log q_x(x(y)) + log |det dx/dy|, so the new score is the vector-Jacobian product of `inverse` with
+        (score, 1) (arXiv:2206.09016). It is a constant to differentiation with respect to parameters.
+        """
+        y, log_det = self.forward(x)
+        fixed = jax.lax.stop_gradient(self)
+        (_, inverse_log_det), pull = jax.vjp(fixed.inverse, jax.lax.stop_gradient(y))
+        (new_score,) = pull((jax.lax.stop_gradient(score), jnp.ones_like(inverse_log_det)))
+        return y, log_det, new_score
+
+    def resize(self, lattice: Lattice) -> "AbstractBijection":
+        """The same map on another lattice; raises `InputError` where that makes no sense."""
+        raise InputError(
+            f"{type(self).__name__}: cannot be carried from lattice {list(self.lattice.shape)} to "
+            f"{list(lattice.shape)}; train it there from scratch"
+        )

@@ -1,0 +1,59 @@
+"""Maps applied one after another."""
+
+from collections.abc import Iterator, Sequence
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from trivmap._types import Field, Scalar, site_sum
+from trivmap.bijections.bijection import AbstractBijection
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+
+class Chain(AbstractBijection):
+    """f_n o ... o f_1: the field passes through `maps` in their order; an empty chain is the identity."""
+
+    maps: tuple[AbstractBijection, ...]
+    lattice: Lattice = eqx.field(static=True)
+
+    def __init__(self, lattice: Lattice, maps: Sequence[AbstractBijection]):
+        for position, part in enumerate(maps):
+            if part.lattice != lattice:
+                raise InputError(
+                    f"chain: map {position} lives on lattice {list(part.lattice.shape)}, the chain on "
+                    f"{list(lattice.shape)}; they must be the same"
+                )
+        self.maps, self.lattice = tuple(maps), lattice
+
+    def forward(self, x: Field) -> tuple[Field, Scalar]:
+        log_det = site_sum(jnp.zeros_like(x))
+        for part in self.maps:
+            x, term = part.forward(x)
+            log_det = log_det + term
+        return x, log_det
+
+    def inverse(self, y: Field) -> tuple[Field, Scalar]:
+        log_det = site_sum(jnp.zeros_like(y))
+        for part in reversed(self.maps):
+            y, term = part.inverse(y)
+            log_det = log_det + term
+        return y, log_det
+
+    def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
+        log_det = site_sum(jnp.zeros_like(x))
+        for part in self.maps:
+            x, term, score = part.forward_with_score(x, score)
+            log_det = log_det + term
+        return x, log_det, score
+
+    def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
+        """(name, field, log-determinant so far) after each map."""
+        log_det = site_sum(jnp.zeros_like(x))
+        for position, part in enumerate(self.maps):
+            x, term = part.forward(x)
+            log_det = log_det + term
+            yield f"{position + 1} {type(part).__name__}", x, log_det
+
+    def resize(self, lattice: Lattice) -> "Chain":
+        return Chain(lattice, [part.resize(lattice) for part in self.maps])

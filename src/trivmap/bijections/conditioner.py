@@ -1,0 +1,110 @@
+"""From the frozen colour of a checkerboard to the parameters of a transformation of the active one."""
+
+import abc
+from collections.abc import Sequence
+from functools import partial
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from trivmap._types import Key
+from trivmap.bijections.checkerboard import Half, half_shape, merge, split
+from trivmap.bijections.transformers import AbstractTransformer
+from trivmap.lattice import Lattice
+from trivmap.networks import ConvolutionLayer, DenseLayer, Network, OddEvenNetwork
+
+
+class AbstractConditioner(eqx.Module):
+    """Parameters p(frozen) of shape (count, *half); with an `OddEvenNetwork` they make the coupling Z2-symmetric."""
+
+    network: eqx.AbstractVar[Network | OddEvenNetwork]
+
+    @abc.abstractmethod
+    def _arrange(self, outputs: Array) -> Array:
+        """Network outputs as (channels, *half)."""
+
+    @abc.abstractmethod
+    def _inputs(self, frozen: Half) -> Array:
+        """The frozen colour as the network's input."""
+
+    def __call__(self, transformer: AbstractTransformer, frozen: Half) -> Float[Array, "parameters *half"]:
+        outputs = self.network(self._inputs(frozen))
+        if isinstance(outputs, tuple):
+            odd, even = outputs
+            return transformer.symmetrise(self._arrange(odd), self._arrange(even))
+        return self._arrange(outputs)
+
+
+class DenseConditioner(AbstractConditioner):
+    """A dense network over all V/2 frozen sites: any dependence, no translation symmetry, one lattice only."""
+
+    network: Network | OddEvenNetwork
+    half: tuple[int, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        transformer: AbstractTransformer,
+        *,
+        hidden: Sequence[int],
+        activation: str,
+        z2: bool,
+        dtype: DTypeLike,
+        key: Key,
+    ):
+        self.half = half_shape(lattice)
+        sites = lattice.volume // 2
+        if z2:
+            odd, even = transformer.parity_counts
+            outputs = (odd * sites, even * sites)
+            self.network = OddEvenNetwork(DenseLayer, sites, hidden, outputs, activation, dtype=dtype, key=key)
+        else:
+            outputs = transformer.count * sites
+            self.network = Network(DenseLayer, sites, hidden, outputs, activation, dtype=dtype, key=key)
+
+    def _inputs(self, frozen: Half) -> Array:
+        return frozen.ravel()
+
+    def _arrange(self, outputs: Array) -> Array:
+        return outputs.reshape(-1, *self.half)
+
+
+class ConvolutionalConditioner(AbstractConditioner):
+    """A periodic convolutional network over the frozen field, zero on the active sites: translations by two sites
+    along the axes and by one along diagonals are symmetries, and the weights serve any lattice."""
+
+    network: Network | OddEvenNetwork
+    lattice: Lattice = eqx.field(static=True)
+    active: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        transformer: AbstractTransformer,
+        *,
+        active: int,
+        hidden: Sequence[int],
+        kernel: int,
+        activation: str,
+        z2: bool,
+        dtype: DTypeLike,
+        key: Key,
+    ):
+        self.lattice, self.active = lattice, active
+
+        def make(inputs: int, outputs: int, **options) -> ConvolutionLayer:
+            return ConvolutionLayer(lattice.dimension, inputs, outputs, kernel, **options)
+
+        build = partial(OddEvenNetwork, make, 1, hidden) if z2 else partial(Network, make, 1, hidden)
+        counts = transformer.parity_counts if z2 else transformer.count
+        self.network = build(counts, activation, dtype=dtype, key=key)
+
+    def _inputs(self, frozen: Half) -> Array:
+        empty = jnp.zeros_like(frozen)
+        halves = (empty, frozen) if self.active == 0 else (frozen, empty)
+        return merge(self.lattice, *halves)[..., None]
+
+    def _arrange(self, outputs: Array) -> Array:
+        channels = jnp.moveaxis(outputs, -1, 0)
+        return split(self.lattice, channels)[self.active]

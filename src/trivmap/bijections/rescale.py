@@ -1,0 +1,28 @@
+"""Multiplication by a positive constant."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import DTypeLike
+
+from trivmap._types import Field, Scalar, site_sum
+from trivmap.bijections.bijection import AbstractBijection
+from trivmap.lattice import Lattice
+
+
+class Rescale(AbstractBijection):
+    """y = e^a x with one learnable a, zero at the start; log det = V a."""
+
+    log_scale: Scalar
+    lattice: Lattice = eqx.field(static=True)
+
+    def __init__(self, lattice: Lattice, *, dtype: DTypeLike):
+        self.lattice, self.log_scale = lattice, jnp.zeros((), dtype)
+
+    def forward(self, x: Field) -> tuple[Field, Scalar]:
+        return x * jnp.exp(self.log_scale), site_sum(self.log_scale) * self.lattice.volume
+
+    def inverse(self, y: Field) -> tuple[Field, Scalar]:
+        return y * jnp.exp(-self.log_scale), -site_sum(self.log_scale) * self.lattice.volume
+
+    def resize(self, lattice: Lattice) -> "Rescale":
+        return eqx.tree_at(lambda rescale: rescale.log_scale, Rescale(lattice, dtype=self.log_scale.dtype), self.log_scale)

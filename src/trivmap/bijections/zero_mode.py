@@ -1,0 +1,49 @@
+"""A monotone map of the magnetisation."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from trivmap._types import Field, Scalar, site_sum
+from trivmap.bijections.bijection import AbstractBijection
+from trivmap.bijections.spline import Spline
+from trivmap.lattice import Lattice
+
+
+class ZeroMode(AbstractBijection):
+    """y = x + g(m) - m with m = mean of x and g a monotone spline on [-interval, interval]; log det = log g'(m).
+
+    The other Fourier modes do not move. With `z2` g is exactly odd. Starts at the identity. What it can do that
+    couplings cannot do smoothly: turn one peak of P(m) into two.
+    """
+
+    odd: Float[Array, " odd"] | None
+    even: Float[Array, " even"]
+    spline: Spline
+    lattice: Lattice = eqx.field(static=True)
+
+    def __init__(self, lattice: Lattice, *, bins: int = 16, interval: float = 3.0, z2: bool = True, dtype: DTypeLike):
+        self.lattice, self.spline = lattice, Spline(bins, interval)
+        odd, even = self.spline.parity_counts
+        self.odd = None if z2 else jnp.zeros(odd, dtype)
+        self.even = jnp.zeros(even, dtype)
+
+    def forward(self, x: Field) -> tuple[Field, Scalar]:
+        mean = jnp.mean(x)
+        moved, log_gradient = self.spline.forward(mean, self._parameters())
+        return x + (moved - mean), site_sum(log_gradient)
+
+    def inverse(self, y: Field) -> tuple[Field, Scalar]:
+        mean = jnp.mean(y)
+        moved, log_gradient = self.spline.inverse(mean, self._parameters())
+        return y + (moved - mean), site_sum(log_gradient)
+
+    def resize(self, lattice: Lattice) -> "ZeroMode":
+        blank = ZeroMode(
+            lattice, bins=self.spline.bins, interval=self.spline.interval, z2=self.odd is None, dtype=self.even.dtype
+        )
+        return eqx.tree_at(lambda z: (z.odd, z.even), blank, (self.odd, self.even), is_leaf=lambda leaf: leaf is None)
+
+    def _parameters(self) -> Float[Array, " parameters"]:
+        odd = jnp.zeros(self.spline.parity_counts[0], self.even.dtype) if self.odd is None else self.odd
+        return self.spline.symmetrise(odd, self.even)

@@ -1,0 +1,92 @@
+"""A flow: a base distribution pushed through a bijection."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+
+from trivmap._types import Field, Key, Scalar
+from trivmap.actions import AbstractAction
+from trivmap.bases import AbstractBase
+from trivmap.bijections import AbstractBijection, Chain
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+
+class Stage(NamedTuple):
+    """The field and its log-density after one stage of a flow."""
+
+    name: str
+    field: Field
+    log_density: Scalar
+
+
+class Flow(eqx.Module):
+    """q(phi) = q_base(f^-1(phi)) |det df^-1/dphi|: samples with their exact, normalised density.
+
+    Methods act on one configuration; batch them with `jax.vmap`. Every inexact array inside is a learnable parameter.
+    Raises `InputError` when base and bijection live on different lattices.
+    """
+
+    base: AbstractBase
+    bijection: AbstractBijection
+
+    def __init__(self, base: AbstractBase, bijection: AbstractBijection):
+        if base.lattice != bijection.lattice:
+            raise InputError(
+                f"flow: the base lives on lattice {list(base.lattice.shape)}, the bijection on "
+                f"{list(bijection.lattice.shape)}; they must be the same"
+            )
+        self.base, self.bijection = base, bijection
+
+    @property
+    def lattice(self) -> Lattice:
+        return self.base.lattice
+
+    @property
+    def parameters(self) -> int:
+        """Number of learnable parameters."""
+        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array)))
+
+    def noise(self, key: Key) -> Field:
+        """The base's noise z, independent of every parameter."""
+        return self.base.noise(key)
+
+    def push(self, z: Field) -> tuple[Field, Scalar]:
+        """(phi, log q(phi)) at fixed noise."""
+        x, log_density, _ = self.base.push(z)
+        y, log_det = self.bijection.forward(x)
+        return y, log_density - log_det
+
+    def push_with_score(self, z: Field) -> tuple[Field, Scalar, Field]:
+        """(phi, log q(phi), d log q / dphi) at fixed noise; the score is a constant to differentiation."""
+        x, log_density, score = self.base.push(z)
+        y, log_det, score = self.bijection.forward_with_score(x, score)
+        return y, log_density - log_det, score
+
+    def sample(self, key: Key) -> tuple[Field, Scalar]:
+        """A configuration and its log-density."""
+        return self.push(self.noise(key))
+
+    def log_density(self, field: Field) -> Scalar:
+        """log q of a given configuration."""
+        x, log_det = self.bijection.inverse(field)
+        return self.base.log_density(x) + log_det
+
+    def residual(self, action: AbstractAction, z: Field) -> Scalar:
+        """log q + S at fixed noise: constant over z, namely -log Z, for a trivializing map."""
+        field, log_density = self.push(z)
+        return log_density + action(field)
+
+    def stages(self, z: Field) -> list[Stage]:
+        """The field and its log-density after the base and after each part of the bijection."""
+        x, log_density, _ = self.base.push(z)
+        result = [Stage("base", x, log_density)]
+        parts = self.bijection if isinstance(self.bijection, Chain) else Chain(self.lattice, [self.bijection])
+        for name, field, log_det in parts.stages(x):
+            result.append(Stage(name, field, log_density - log_det))
+        return result
+
+    def resize(self, lattice: Lattice) -> "Flow":
+        """The flow on another lattice; raises `InputError` where a part of it cannot be carried."""
+        return Flow(self.base.resize(lattice), self.bijection.resize(lattice))
