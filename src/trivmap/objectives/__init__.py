@@ -1,0 +1,5 @@
+"""Objectives: what training minimises."""
+
+from trivmap.objectives.objective import AbstractObjective as AbstractObjective
+from trivmap.objectives.path_gradient import PathGradient as PathGradient
+from trivmap.objectives.reverse_kl import ReverseKL as ReverseKL

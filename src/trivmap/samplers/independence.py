@@ -1,0 +1,92 @@
+"""Independence Metropolis-Hastings: proposals from a flow, made exact by an accept test on their log-weights."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from trivmap._types import Field, Key, Scalar
+from trivmap.actions import AbstractAction
+from trivmap.flows import Flow
+
+
+class Proposal(NamedTuple):
+    """A field from the flow, its log-weight -S - log q, and the log of the uniform number that decides on it."""
+
+    field: Field
+    log_weight: Scalar
+    log_uniform: Scalar
+
+
+class State(NamedTuple):
+    """The chain's present configuration."""
+
+    field: Field
+    log_weight: Scalar
+
+
+class Info(NamedTuple):
+    """What a step did."""
+
+    accepted: Bool[Array, ""]
+    log_ratio: Scalar
+
+
+def proposal_key(key: Key, chain: int | Int[Array, ""], index: int | Int[Array, ""]) -> Key:
+    """The key of proposal `index` of `chain`: it depends on nothing else, whatever the batch size."""
+    return jax.random.fold_in(jax.random.fold_in(key, chain), index)
+
+
+class IndependenceMetropolis(eqx.Module):
+    """Transition kernel with exp(-S) as its stationary distribution (arXiv:1904.12072).
+
+    A proposal y is accepted with probability min(1, w(y)/w(x)), w = exp(-S)/q, decided as log u < log w(y) - log w(x):
+    no exponential can overflow, and a proposal whose weight is NaN is never accepted. Proposals do not depend on the
+    state, so they are made in batches by `propose`, and `accept` runs through their log-weights alone.
+    """
+
+    flow: Flow
+    action: AbstractAction
+
+    def propose(self, key: Key) -> Proposal:
+        """One proposal from its own key (see `proposal_key`); batch with `jax.vmap`."""
+        noise_key, accept_key = jax.random.split(key)
+        field, log_density = self.flow.sample(noise_key)
+        log_weight = -self.action(field) - log_density
+        uniform = jax.random.uniform(accept_key, dtype=log_weight.dtype, minval=jnp.finfo(log_weight.dtype).tiny)
+        return Proposal(field, log_weight, jnp.log(uniform))
+
+    def init(self, key: Key) -> State:
+        """The first proposal, taken without a test."""
+        field, log_weight, _ = self.propose(key)
+        return State(field, log_weight)
+
+    def step(self, key: Key, state: State) -> tuple[State, Info]:
+        """One proposal and its test."""
+        field, log_weight, log_uniform = self.propose(key)
+        accepted = _accepts(state.log_weight, log_weight, log_uniform)
+        new = State(jnp.where(accepted, field, state.field), jnp.where(accepted, log_weight, state.log_weight))
+        return new, Info(accepted, log_weight - state.log_weight)
+
+
+def accept(
+    log_weight: Scalar, log_weights: Float[Array, " n"], log_uniforms: Float[Array, " n"]
+) -> tuple[Scalar, Bool[Array, " n"]]:
+    """Run the accept test through proposals in order, from a state of weight `log_weight`.
+
+    Returns the last state's log-weight and whether each proposal was accepted. A state of weight -inf (the start of a
+    chain) accepts the first proposal of finite weight.
+    """
+
+    def test(current: Scalar, proposal: tuple[Scalar, Scalar]) -> tuple[Scalar, Bool[Array, ""]]:
+        proposed, log_uniform = proposal
+        accepted = _accepts(current, proposed, log_uniform)
+        return jnp.where(accepted, proposed, current), accepted
+
+    return jax.lax.scan(test, log_weight, (log_weights, log_uniforms))
+
+
+def _accepts(current: Scalar, proposed: Scalar, log_uniform: Scalar) -> Bool[Array, ""]:
+    return (log_uniform + current < proposed) & jnp.isfinite(proposed)

@@ -1,0 +1,102 @@
+"""What log-weights say about a flow: acceptance, effective sample size, log Z, in float64 on the host.
+
+Log-weights are log w = -S - log q of independent proposals. All errors are those of the linearised estimator
+(influence functions), from independent proposals; a batch with a NaN or an infinite weight gives NaN, never a number.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trivmap.estimate import Estimate
+
+_UNKNOWN = Estimate(float("nan"), float("nan"))
+
+
+def acceptance(log_weights: ArrayLike) -> Estimate:
+    """Acceptance of the independence Metropolis chain in equilibrium: E_{x~p, y~q} min(1, w(y)/w(x)).
+
+    Estimated without running a chain by sum_{i != j} min(w_i, w_j) / ((n - 1) sum w), for log w normal with variance
+    s^2 equal to erfc(s/2).
+    """
+    weights = _weights(log_weights)
+    if weights is None:
+        return _UNKNOWN
+    n = len(weights)
+    order = np.argsort(weights)
+    ordered = weights[order]
+    below = np.cumsum(ordered) - ordered
+    smaller = np.empty(n)
+    smaller[order] = (below + ordered * np.arange(n - 1, -1, -1)) / (n - 1)
+    mean = weights.mean()
+    value = smaller.mean() / mean
+    return Estimate(float(value), _error((2 * (smaller - smaller.mean()) - value * (weights - mean)) / mean))
+
+
+def effective_sample_size(log_weights: ArrayLike) -> Estimate:
+    """(sum w)^2 / (n sum w^2), in [0, 1], from proposals of the flow: blind to modes the flow never proposes."""
+    weights = _weights(log_weights)
+    if weights is None:
+        return _UNKNOWN
+    mean, square = weights.mean(), np.mean(weights**2)
+    value = mean**2 / square
+    return Estimate(float(value), _error(value * (2 * (weights / mean - 1) - (weights**2 / square - 1))))
+
+
+def forward_effective_sample_size(log_weights: ArrayLike, tau_int: float = 0.5) -> Estimate:
+    """The same number from configurations of the TARGET: 1 / (E_p[w] E_p[1/w]); it sees modes the flow misses.
+
+    `tau_int` is the autocorrelation time (1/2 for independent ones) of the configurations; it scales the error.
+    """
+    weights = _weights(log_weights)
+    if weights is None:
+        return _UNKNOWN
+    inverse = 1 / np.maximum(weights, np.finfo(float).tiny)
+    value = 1 / (weights.mean() * inverse.mean())
+    influence = -value * (weights / weights.mean() - 1 + inverse / inverse.mean() - 1)
+    return Estimate(float(value), _error(influence) * float(np.sqrt(2 * tau_int)))
+
+
+def log_z(log_weights: ArrayLike) -> Estimate:
+    """log Z = log of the mean weight, Z the integral of exp(-S) d^V phi (arXiv:2007.07115)."""
+    weights = _weights(log_weights)
+    if weights is None:
+        return _UNKNOWN
+    value = np.log(weights.mean()) + np.max(np.asarray(log_weights, dtype=np.float64))
+    return Estimate(float(value), _error(weights / weights.mean() - 1))
+
+
+def tau_int_from_rejections(accepted: ArrayLike) -> Estimate:
+    """tau_int = 1/2 + sum_t p_t, p_t the frequency of t rejections in a row (arXiv:1904.12072).
+
+    `accepted` has shape (chains, n). The upper bound over all observables of the chain's autocorrelation in
+    equilibrium; the error is the jackknife over about 64 stretches.
+    """
+    flags = np.atleast_2d(np.asarray(accepted, dtype=bool))
+    per_chain = max(2, 64 // len(flags))
+    # A window of t rejections ending at step i exists for every t up to the length of the run that i is in.
+    stretches = [part for chain in flags for part in np.array_split(_run_lengths(chain), per_chain)]
+    sums = np.array([part.sum() for part in stretches], dtype=np.float64)
+    sizes = np.array([len(part) for part in stretches])
+    value = sums.sum() / sizes.sum()
+    without = (sums.sum() - sums) / (sizes.sum() - sizes)
+    blocks = len(stretches)
+    error = np.sqrt((blocks - 1) / blocks * np.sum((without - without.mean()) ** 2))
+    return Estimate(float(0.5 + value), float(error))
+
+
+def _run_lengths(accepted: np.ndarray) -> np.ndarray:
+    """At every step the number of rejections in a row that end there."""
+    steps = np.arange(1, len(accepted) + 1)
+    return steps - np.maximum.accumulate(np.where(accepted, steps, 0))
+
+
+def _weights(log_weights: ArrayLike) -> np.ndarray | None:
+    """Weights relative to the largest, or None where they are not usable."""
+    logs = np.asarray(log_weights, dtype=np.float64).ravel()
+    if len(logs) < 2 or np.isnan(logs).any() or not np.isfinite(logs.max()):
+        return None
+    return np.exp(logs - logs.max())
+
+
+def _error(influence: np.ndarray) -> float:
+    return float(np.std(influence) / np.sqrt(len(influence)))

@@ -1,0 +1,10 @@
+"""Training: drivers that take a flow towards its target."""
+
+from trivmap.training.evaluation import Evaluation as Evaluation
+from trivmap.training.evaluation import evaluate as evaluate
+from trivmap.training.observer import Observer as Observer
+from trivmap.training.schedules import Phase as Phase
+from trivmap.training.state import TrainingPlan as TrainingPlan
+from trivmap.training.state import TrainingState as TrainingState
+from trivmap.training.trainer import Outcome as Outcome
+from trivmap.training.trainer import Trainer as Trainer

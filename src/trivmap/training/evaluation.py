@@ -1,0 +1,56 @@
+"""How good is a flow now? Measured on fresh proposals, never on those it was trained on."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.errors import InputError
+from trivmap.estimate import Estimate
+from trivmap.flows import Flow
+from trivmap.samplers import acceptance, effective_sample_size, log_z
+
+FEWEST_PROPOSALS = 4096
+
+
+class Evaluation(NamedTuple):
+    """Acceptance in equilibrium, ESS, log Z with their errors, and the mean of log q + S (KL up to log Z)."""
+
+    acceptance: Estimate
+    ess: Estimate
+    log_z: Estimate
+    loss: Estimate
+    proposals: int
+
+
+@eqx.filter_jit
+def draw_log_weights(
+    flow: Flow, action: AbstractAction, key: Key, batches: int, batch: int
+) -> Float[Array, "batches batch"]:
+    """Log-weights -S - log q of `batches` x `batch` proposals, made one batch at a time."""
+
+    def one(index: Array) -> Float[Array, " batch"]:
+        keys = jax.random.split(jax.random.fold_in(key, index), batch)
+        return -jax.vmap(lambda k: flow.residual(action, flow.noise(k)))(keys)
+
+    return jax.lax.map(one, jnp.arange(batches))
+
+
+def evaluate(flow: Flow, action: AbstractAction, key: Key, *, proposals: int = 4096, batch: int = 1024) -> Evaluation:
+    """Judge a flow on at least `proposals` fresh proposals (rounded up to whole batches).
+
+    Raises `InputError` below 4096 proposals: acceptance and ESS from fewer are too noisy to quote.
+    """
+    if proposals < FEWEST_PROPOSALS:
+        raise InputError(f"evaluate.proposals: at least {FEWEST_PROPOSALS} are needed, got {proposals}")
+    batches = -(-proposals // batch)
+    log_weights = np.asarray(draw_log_weights(flow, action, key, batches, batch), dtype=np.float64).ravel()
+    loss = Estimate(float(-log_weights.mean()), float(log_weights.std() / np.sqrt(len(log_weights))))
+    return Evaluation(
+        acceptance(log_weights), effective_sample_size(log_weights), log_z(log_weights), loss, len(log_weights)
+    )

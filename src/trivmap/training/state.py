@@ -1,0 +1,79 @@
+"""The full state of a training run, and the plan that drives it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import equinox as eqx
+import optax
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from trivmap._types import Key, Scalar
+from trivmap.errors import InputError
+from trivmap.objectives import AbstractObjective
+from trivmap.training.evaluation import FEWEST_PROPOSALS
+from trivmap.training.schedules import Phase, Schedule
+
+
+class TrainingState(eqx.Module):
+    """Everything that the next step depends on; saved and restored whole, a run continues bit-identically."""
+
+    parameters: PyTree
+    averaged: PyTree | None
+    """Exponential moving average of the parameters, bias-corrected on reading, if wanted."""
+    optimiser: PyTree
+    step: Int[Array, ""]
+    key: Key
+    first_loss: Float[Array, ""]
+    """Loss of the first step: what divergence is measured against."""
+    failed: Bool[Array, ""]
+    """Set by a step whose loss or gradient was not finite or diverged; such a step changes nothing else."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How to train: what is minimised, by which steps, judged how often, stopped when.
+
+    `phases` are stretches of (steps, batch). `moving_average` is the decay of the weights' average that is evaluated
+    and kept instead of the last weights. Training stops at the end of the phases, when an evaluation's acceptance
+    minus one error exceeds `stop_acceptance`, or at the first chunk's end after `stop_seconds`.
+
+    Raises `InputError` for numbers that make no sense.
+    """
+
+    objective: AbstractObjective
+    optimiser: optax.GradientTransformationExtraArgs
+    learning_rate: Schedule
+    temperature: Schedule
+    phases: Sequence[Phase]
+    moving_average: float | None = None
+    chunk: int = 10
+    evaluate_every: int = 100
+    evaluate_proposals: int = FEWEST_PROPOSALS
+    evaluate_batch: int = 1024
+    checkpoint_every: int = 100
+    stop_acceptance: float | None = None
+    stop_seconds: float | None = None
+
+    def __post_init__(self):
+        for name in ("chunk", "evaluate_every", "checkpoint_every", "evaluate_batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"training.{name}: must be at least 1, got {getattr(self, name)}")
+        if self.moving_average is not None and not 0 <= self.moving_average < 1:
+            raise InputError(f"training.ema: the decay must lie in [0, 1), got {self.moving_average}")
+        if any(phase.steps < 0 or phase.batch < 1 for phase in self.phases):
+            raise InputError("training.batch: every phase needs at least one configuration and no negative steps")
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
+
+    def configurations_until(self, step: int) -> int:
+        """Configurations that the first `step` steps evaluate."""
+        total, done = 0, 0
+        for phase in self.phases:
+            taken = min(phase.steps, max(0, step - done))
+            total, done = total + taken * phase.batch, done + phase.steps
+        return total
+
+
+Metrics = dict[str, Scalar]

@@ -1,0 +1,76 @@
+"""One chunk of training: many optimiser steps in one compiled loop, nothing pulled to the host between them."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from trivmap.actions import AbstractAction
+from trivmap.flows import Flow
+from trivmap.objectives import ReverseKL
+from trivmap.training.state import TrainingPlan, TrainingState
+
+METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature")
+"""Of each step of a chunk, one column each."""
+
+Chunk = Callable[[TrainingState, Int[Array, ""]], tuple[TrainingState, Float[Array, "chunk metrics"]]]
+
+
+def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: int) -> Chunk:
+    """A function that takes up to `plan.chunk` steps of `batch` configurations, to be compiled once per batch size.
+
+    `static` is the flow without its parameters. The number of steps is an argument, so that a chunk cut short by an
+    evaluation or a checkpoint runs the same program.
+    """
+    volume = static.lattice.volume
+
+    def step(state: TrainingState) -> tuple[TrainingState, Float[Array, " metrics"]]:
+        noise_keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
+        noise = jax.vmap(static.noise)(noise_keys)
+        temperature = plan.temperature(state.step)
+
+        def surrogate(parameters, objective=plan.objective):
+            return objective(eqx.combine(parameters, static), action, noise, temperature)
+
+        (_, residuals), gradient = jax.value_and_grad(surrogate, has_aux=True)(state.parameters)
+        loss = jnp.mean(residuals).astype(jnp.float32)
+        norm = optax.global_norm(gradient).astype(jnp.float32)
+        updates, optimiser = plan.optimiser.update(
+            gradient,
+            state.optimiser,
+            state.parameters,
+            value=loss,
+            grad=gradient,
+            value_fn=lambda parameters: surrogate(parameters, ReverseKL())[0].astype(jnp.float32),
+        )
+        parameters = optax.apply_updates(state.parameters, updates)
+
+        first_loss = jnp.where(state.step == 0, loss, state.first_loss)
+        limit = first_loss + 10.0 * jnp.maximum(jnp.abs(first_loss), float(volume))
+        good = jnp.isfinite(loss) & jnp.isfinite(norm) & (loss < limit) & ~state.failed
+        averaged = state.averaged
+        if plan.moving_average is not None:
+            decay = plan.moving_average
+            averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, parameters)
+        taken = TrainingState(parameters, averaged, optimiser, state.step + 1, state.key, first_loss, state.failed)
+        refused = eqx.tree_at(lambda s: s.failed, state, jnp.asarray(True))
+        new = jax.tree.map(lambda yes, no: jnp.where(good, yes, no), taken, refused)
+
+        log_ratio = jnp.min(residuals) - residuals
+        ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (batch * jnp.sum(jnp.exp(2 * log_ratio)))
+        row = (loss, jnp.var(residuals), ess, norm, plan.learning_rate(state.step), temperature)
+        return new, jnp.stack([jnp.asarray(value).astype(jnp.float32) for value in row])
+
+    def chunk(state: TrainingState, steps: Int[Array, ""]) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
+        def body(index, carry):
+            state, rows = carry
+            state, row = step(state)
+            return state, jax.lax.dynamic_update_index_in_dim(rows, row, index, 0)
+
+        rows = jnp.full((plan.chunk, len(METRICS)), jnp.nan, jnp.float32)
+        return jax.lax.fori_loop(0, steps, body, (state, rows))
+
+    return chunk

@@ -1,0 +1,158 @@
+"""The training loop."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.flows import Flow
+from trivmap.training.evaluation import Evaluation, evaluate
+from trivmap.training.observer import Observer, Silent
+from trivmap.training.schedules import phase_at
+from trivmap.training.state import TrainingPlan, TrainingState
+from trivmap.training.step import METRICS, Chunk, make_chunk
+
+ADVICE = "lower the learning rate, clip the gradient (training.clip), or anneal the temperature"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training run ended: `status` is "finished", "acceptance", "seconds", "interrupted" or "failed"."""
+
+    status: str
+    state: TrainingState
+    evaluation: Evaluation | None
+    message: str = ""
+
+
+class Trainer:
+    """Trains a flow towards exp(-S) by a plan; every random number comes from `key`.
+
+    >>> trainer = Trainer(flow, action, plan, key)
+    >>> outcome = trainer.run(trainer.initial_state())
+    >>> flow = trainer.flow(outcome.state)
+    """
+
+    def __init__(
+        self, flow: Flow, action: AbstractAction, plan: TrainingPlan, key: Key, observer: Observer | None = None
+    ):
+        self.action, self.plan, self.observer = action, plan, observer or Silent()
+        self._parameters, self._static = eqx.partition(flow, eqx.is_inexact_array)
+        self._train_key, self._evaluation_key = jax.random.split(key)
+        self._chunks: dict[int, Chunk] = {}
+        self.compile_seconds = 0.0
+
+    def initial_state(self) -> TrainingState:
+        """The state before the first step."""
+        return TrainingState(
+            parameters=self._parameters,
+            averaged=None if self.plan.moving_average is None else jax.tree.map(jnp.zeros_like, self._parameters),
+            optimiser=self.plan.optimiser.init(self._parameters),
+            step=jnp.zeros((), jnp.int32),
+            key=self._train_key,
+            first_loss=jnp.zeros((), jnp.float32),
+            failed=jnp.asarray(False),
+        )
+
+    def flow(self, state: TrainingState) -> Flow:
+        """The flow of a state: with averaged weights where the plan averages, else with the last ones."""
+        parameters = state.parameters
+        if self.plan.moving_average is not None and int(state.step) > 0:
+            correction = 1 - self.plan.moving_average ** int(state.step)
+            parameters = jax.tree.map(lambda average: average / correction, state.averaged)
+        return eqx.combine(parameters, self._static)
+
+    def evaluate(self, state: TrainingState) -> Evaluation:
+        """Judge the flow of a state on fresh proposals, the same ones whenever the state is the same."""
+        key = jax.random.fold_in(self._evaluation_key, state.step)
+        plan = self.plan
+        return evaluate(
+            self.flow(state), self.action, key, proposals=plan.evaluate_proposals, batch=plan.evaluate_batch
+        )
+
+    def run(self, state: TrainingState, *, seconds_before: float = 0.0) -> Outcome:
+        """Train from a state until the plan, an interruption or a failure ends it; the last good state is saved.
+
+        `seconds_before` counts towards `stop_seconds` (time spent before a resume).
+        """
+        begun, plan, observer = time.monotonic() - seconds_before, self.plan, self.observer
+        evaluation = None
+        while (step := int(state.step)) < plan.steps:
+            state, rows = self._advance(state, step)
+            taken = int(state.step) - step
+            if taken:
+                observer.logged(self._record(rows[:taken], int(state.step)))
+            step = int(state.step)
+            if bool(state.failed):
+                state = eqx.tree_at(lambda s: s.failed, state, jnp.asarray(False))
+                observer.save(state)
+                loss, norm = rows[taken][METRICS.index("loss")], rows[taken][METRICS.index("gradient_norm")]
+                what = "became NaN or infinite" if not math.isfinite(loss + norm) else "diverged"
+                message = (
+                    f"training {what} at step {step} (loss {loss:.4g}, gradient norm {norm:.4g}); "
+                    f"the last good state is kept; {ADVICE}"
+                )
+                return Outcome("failed", state, evaluation, message)
+            evaluation = None
+            if step % plan.evaluate_every == 0 or step == plan.steps:
+                evaluation = self._judge(state)
+            status = self._status(step, evaluation, time.monotonic() - begun)
+            if status or step % plan.checkpoint_every == 0:
+                observer.save(state)
+            if status:
+                return Outcome(status, state, evaluation)
+        return Outcome("finished", state, evaluation)
+
+    def _status(self, step: int, evaluation: Evaluation | None, seconds: float) -> str | None:
+        target = self.plan.stop_acceptance
+        if evaluation and target is not None and evaluation.acceptance.value - evaluation.acceptance.error > target:
+            return "acceptance"
+        if step == self.plan.steps:
+            return "finished"
+        if self.plan.stop_seconds is not None and seconds >= self.plan.stop_seconds:
+            return "seconds"
+        return "interrupted" if self.observer.interrupted() else None
+
+    def _judge(self, state: TrainingState) -> Evaluation:
+        begun = time.monotonic()
+        evaluation = self.evaluate(state)
+        self.observer.evaluated(int(state.step), evaluation, time.monotonic() - begun)
+        return evaluation
+
+    def _advance(self, state: TrainingState, step: int) -> tuple[TrainingState, np.ndarray]:
+        """As many steps as fit before the next evaluation, checkpoint or change of batch size, at most a chunk."""
+        plan = self.plan
+        phase, end = phase_at(plan.phases, step)
+        for every in (plan.evaluate_every, plan.checkpoint_every, plan.chunk):
+            end = min(end, (step // every + 1) * every)
+        steps = jnp.asarray(end - step, jnp.int32)
+        if phase.batch not in self._chunks:
+            begun = time.monotonic()
+            chunk = jax.jit(make_chunk(self._static, self.action, plan, phase.batch), donate_argnums=0)
+            self._chunks[phase.batch] = chunk.lower(state, steps).compile()
+            self.compile_seconds += time.monotonic() - begun
+        # The buffers of a donated state are gone; the caller may still hold the initial one.
+        state = jax.tree.map(jnp.copy, state) if step == 0 else state
+        state, rows = self._chunks[phase.batch](state, steps)
+        return state, np.asarray(rows)
+
+    def _record(self, rows: np.ndarray, step: int) -> dict:
+        phase, _ = phase_at(self.plan.phases, step - 1)
+        column = dict(zip(METRICS, np.asarray(rows, np.float64).T, strict=True))
+        return {
+            "step": step,
+            "configurations": self.plan.configurations_until(step),
+            "loss": float(column["loss"].mean()),
+            "loss_error": float(np.sqrt(column["loss_variance"].mean() / (phase.batch * len(rows)))),
+            "ess": float(column["ess"].mean()),
+            "gradient_norm": float(column["gradient_norm"].mean()),
+            "learning_rate": float(column["learning_rate"][-1]),
+            "temperature": float(column["temperature"][-1]),
+            "batch": phase.batch,
+        }
