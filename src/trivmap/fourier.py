@@ -22,8 +22,8 @@ def apply_spectrum(lattice: Lattice, spectrum: Float[Array, " orbits"], field: F
         matrix = (spectrum @ _orbit_kernels(lattice).astype(spectrum.dtype))[_differences(lattice)]
         return (matrix @ field.ravel()).reshape(lattice.shape)
     half = lattice.orbits[..., : lattice.shape[-1] // 2 + 1]
-    modes = jnp.fft.rfftn(field) * spectrum[half]
-    return jnp.fft.irfftn(modes, s=lattice.shape)
+    modes = jnp.fft.rfftn(field)
+    return jnp.fft.irfftn(modes * spectrum[half].astype(modes.dtype), s=lattice.shape)
 
 
 def orbit_sum(lattice: Lattice, values: Float[Array, " orbits"]) -> Scalar:

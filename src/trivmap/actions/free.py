@@ -1,29 +1,33 @@
 """The free scalar: the theory whose every number is known."""
 
+import math
+
 import equinox as eqx
 import numpy as np
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
-from trivmap.actions.nearest_neighbour import all_neighbours, forward_neighbours
-from trivmap.actions.notations import require_integrable
+from trivmap.actions.nearest_neighbour import all_neighbours, forward_neighbours, require_dimension
+from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
 
 class FreeScalar(AbstractAction):
     """S = sum_x [ -sum_mu phi(x) phi(x+mu) + (2d + m^2)/2 phi(x)^2 ] = 1/2 sum_k (khat^2 + m^2) |phi_k|^2 / V.
 
-    Raises `InputError` unless m_sq > 0: a massless free field does not exist on a periodic lattice.
+    Raises `InputError` unless m_sq is positive and finite: a massless free field does not exist on a periodic lattice.
     """
 
     m_sq: float
     dimension: int = eqx.field(static=True)
 
     def __init__(self, m_sq: float, dimension: int):
-        require_integrable(-1.0, dimension + m_sq / 2, 0.0, dimension)
-        self.m_sq, self.dimension = m_sq, dimension
+        if not 0 < m_sq < math.inf:
+            raise InputError(f"action.m_sq: a free field needs a positive and finite m_sq, got {m_sq:g}")
+        self.m_sq, self.dimension = float(m_sq), dimension
 
     def __call__(self, field: Field) -> Scalar:
+        require_dimension(field, self.dimension)
         return site_sum(field * ((self.dimension + self.m_sq / 2) * field - forward_neighbours(field)))
 
     def force(self, field: Field) -> Field:

@@ -3,6 +3,16 @@
 import jax.numpy as jnp
 
 from trivmap._types import Field
+from trivmap.errors import InputError
+
+
+def require_dimension(field: Field, dimension: int) -> None:
+    """Raise `InputError` unless the field is one configuration in `dimension` dimensions, not a batch of them."""
+    if field.ndim != dimension:
+        raise InputError(
+            f"action: takes one configuration of {dimension} dimensions, got an array of shape {field.shape}; "
+            "batches need jax.vmap"
+        )
 
 
 def forward_neighbours(field: Field) -> Field:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import NamedTuple
 
 from trivmap.errors import InputError
@@ -26,7 +27,8 @@ NOTATIONS: Mapping[str, Notation] = {
 def coefficients(notation: str, couplings: Mapping[str, float], dimension: int) -> tuple[float, float, float]:
     """(c1, c2, c4) of S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4].
 
-    Raises `InputError` for an unknown notation, and for couplings that are missing, unknown or not finite.
+    Raises `InputError` for an unknown notation, and for couplings that are missing, unknown or not finite, or a
+    quartic one that is negative.
     """
     if notation not in NOTATIONS:
         raise InputError(f"action.notation: {notation!r} is unknown; choose one of {', '.join(NOTATIONS)}")
@@ -37,9 +39,11 @@ def coefficients(notation: str, couplings: Mapping[str, float], dimension: int) 
     for name, value in couplings.items():
         if name not in names:
             raise InputError(f"action.{name}: not a coupling of {notation}, which has {' and '.join(names)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise InputError(f"action.{name}: must be a finite number, got {value}")
     first, second = (float(couplings[name]) for name in names)
+    if second < 0:
+        raise InputError(f"action.{names[1]}: must not be negative, got {second:g}; exp(-S) would have no integral")
     return NOTATIONS[notation].coefficients(first, second, dimension)
 
 
@@ -58,9 +62,7 @@ def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
         )
 
 
-def convert(
-    source: str, target: str, couplings: Mapping[str, float], dimension: int
-) -> tuple[dict[str, float], float]:
+def convert(source: str, target: str, couplings: Mapping[str, float], dimension: int) -> tuple[dict[str, float], float]:
     """Couplings of the same theory in another notation, and the scale s of phi = s phi'.
 
     S(phi) = S'(phi'), so a mean of phi^n is s^n times that of phi', and log Z = log Z' + V log s.
@@ -72,12 +74,14 @@ def convert(
     if target in ("standard", "albergo2019"):
         fixed = -1.0 if target == "standard" else -2.0
         if c1 >= 0:
-            raise InputError(f"action: {target} needs a ferromagnetic nearest-neighbour coupling (c1 < 0), got c1={c1:g}")
+            raise InputError(
+                f"action: {target} needs a ferromagnetic nearest-neighbour coupling (c1 < 0), got c1={c1:g}"
+            )
         square = fixed / c1
-        a1, a2, a4 = fixed, c2 * square, c4 * square**2
-        m_sq = 2 * a2 - 2 * dimension if target == "standard" else a2 - 2 * dimension
-        converted = {"m_sq": m_sq, "g": 24 * a4} if target == "standard" else {"m_sq": m_sq, "lam": a4}
-        return converted, math.sqrt(square)
+        quadratic, quartic = c2 * square, c4 * square**2
+        if target == "standard":
+            return {"m_sq": 2 * quadratic - 2 * dimension, "g": 24 * quartic}, math.sqrt(square)
+        return {"m_sq": quadratic - 2 * dimension, "lam": quartic}, math.sqrt(square)
     if target not in NOTATIONS:
         raise InputError(f"action.notation: {target!r} is unknown; choose one of {', '.join(NOTATIONS)}")
     # Both remaining notations demand c2' = 1 - 2 c4': a quadratic for s^2, whose stable root serves c4 = 0 too.

@@ -4,7 +4,7 @@ import equinox as eqx
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
-from trivmap.actions.nearest_neighbour import all_neighbours, forward_neighbours
+from trivmap.actions.nearest_neighbour import all_neighbours, forward_neighbours, require_dimension
 from trivmap.actions.notations import coefficients, require_integrable
 
 
@@ -23,7 +23,7 @@ class Phi4(AbstractAction):
 
     def __init__(self, c1: float, c2: float, c4: float, dimension: int):
         require_integrable(c1, c2, c4, dimension)
-        self.c1, self.c2, self.c4, self.dimension = c1, c2, c4, dimension
+        self.c1, self.c2, self.c4, self.dimension = float(c1), float(c2), float(c4), dimension
 
     @classmethod
     def from_couplings(cls, notation: str, dimension: int, **couplings: float) -> "Phi4":
@@ -31,6 +31,7 @@ class Phi4(AbstractAction):
         return cls(*coefficients(notation, couplings, dimension), dimension)
 
     def __call__(self, field: Field) -> Scalar:
+        require_dimension(field, self.dimension)
         square = field * field
         density = field * (self.c1 * forward_neighbours(field)) + square * (self.c2 + self.c4 * square)
         return site_sum(density)

@@ -34,9 +34,10 @@ class FreeField(AbstractBase):
         self, lattice: Lattice, *, mass: float, stiffness: float = 1.0, learnable: bool = True, dtype: DTypeLike
     ):
         inverse = stiffness * lattice.orbit_momenta + mass
-        if not np.all(inverse > 0):
+        if not np.all((inverse > 0) & np.isfinite(inverse)):
             raise InputError(
-                f"base.start: the spectrum 1/({stiffness:g} khat^2 + {mass:g}) must be positive at every momentum"
+                f"base.start: the spectrum 1/({stiffness:g} khat^2 + {mass:g}) must be positive and finite at every "
+                "momentum; raise the mass"
             )
         self.lattice, self.dtype = lattice, jnp.dtype(dtype).name
         self.stiffness, self.mass = float(stiffness), float(mass)
@@ -52,9 +53,7 @@ class FreeField(AbstractBase):
         log_width = self._log_width()
         return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), x), log_width)
 
-    def resize(
-        self, lattice: Lattice, *, mass: float | None = None, stiffness: float | None = None
-    ) -> "FreeField":
+    def resize(self, lattice: Lattice, *, mass: float | None = None, stiffness: float | None = None) -> "FreeField":
         """On another lattice and, with `mass` and `stiffness`, at other couplings: a_k is interpolated in khat^2."""
         blank = FreeField(
             lattice,

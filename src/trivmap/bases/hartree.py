@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import brentq
 
-from trivmap.errors import InputError
+from trivmap.actions.notations import require_integrable
 from trivmap.lattice import Lattice
 
 
@@ -13,20 +13,19 @@ def hartree_mass(lattice: Lattice, c1: float, c2: float, c4: float) -> float:
     The root of M = 2 c2 + 2 d c1 + 12 c4 <phi^2> with <phi^2> = V^-1 sum_k 1 / (-c1 khat^2 + M). For S = sum_x
     [c1 sum_mu phi phi + c2 phi^2 + c4 phi^4]; under a temperature T divide the coefficients by T.
 
-    Raises `InputError` where the propagator has no positive root.
+    Raises `InputError` where exp(-S) has no integral.
     """
+    require_integrable(c1, c2, c4, lattice.dimension)
     kinetic = -c1 * lattice.momentum_squared
     bare = 2 * c2 + 2 * lattice.dimension * c1
 
     def gap(excess: float) -> float:
         mass = lowest + excess
-        return mass - bare - 12 * c4 * np.mean(1 / (kinetic + mass))
+        return mass - bare - 12 * c4 * float(np.mean(1 / (kinetic + mass)))
 
     # The spectrum must be positive at every momentum, also for an antiferromagnetic coupling.
     lowest = -float(kinetic.min())
     if c4 == 0:
-        if bare <= lowest:
-            raise InputError(f"base.start: hartree needs a positive spectrum, but c1={c1}, c2={c2}, c4=0 give none")
         return bare
     upper = 1.0
     while gap(upper) < 0:

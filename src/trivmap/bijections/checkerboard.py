@@ -17,6 +17,7 @@ def _odd_rows(lattice: Lattice) -> Bool[np.ndarray, "*rows 1"]:
 
 
 def half_shape(lattice: Lattice) -> tuple[int, ...]:
+    """Shape of the array that holds one colour."""
     return (*lattice.shape[:-1], lattice.shape[-1] // 2)
 
 

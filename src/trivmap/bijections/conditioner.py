@@ -2,7 +2,6 @@
 
 import abc
 from collections.abc import Sequence
-from functools import partial
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -71,11 +70,13 @@ class DenseConditioner(AbstractConditioner):
 
 
 class ConvolutionalConditioner(AbstractConditioner):
-    """A periodic convolutional network over the frozen field, zero on the active sites: translations by two sites
-    along the axes and by one along diagonals are symmetries, and the weights serve any lattice."""
+    """A periodic convolutional network over the frozen field, zero on the active sites.
+
+    Translations by two sites along an axis and by one along a diagonal are symmetries, and the weights serve every
+    lattice of the same dimension.
+    """
 
     network: Network | OddEvenNetwork
-    lattice: Lattice = eqx.field(static=True)
     active: int = eqx.field(static=True)
 
     def __init__(
@@ -91,20 +92,21 @@ class ConvolutionalConditioner(AbstractConditioner):
         dtype: DTypeLike,
         key: Key,
     ):
-        self.lattice, self.active = lattice, active
+        self.active = active
 
         def make(inputs: int, outputs: int, **options) -> ConvolutionLayer:
             return ConvolutionLayer(lattice.dimension, inputs, outputs, kernel, **options)
 
-        build = partial(OddEvenNetwork, make, 1, hidden) if z2 else partial(Network, make, 1, hidden)
-        counts = transformer.parity_counts if z2 else transformer.count
-        self.network = build(counts, activation, dtype=dtype, key=key)
+        if z2:
+            self.network = OddEvenNetwork(make, 1, hidden, transformer.parity_counts, activation, dtype=dtype, key=key)
+        else:
+            self.network = Network(make, 1, hidden, transformer.count, activation, dtype=dtype, key=key)
 
     def _inputs(self, frozen: Half) -> Array:
         empty = jnp.zeros_like(frozen)
         halves = (empty, frozen) if self.active == 0 else (frozen, empty)
-        return merge(self.lattice, *halves)[..., None]
+        return merge(Lattice((*frozen.shape[:-1], 2 * frozen.shape[-1])), *halves)[..., None]
 
     def _arrange(self, outputs: Array) -> Array:
         channels = jnp.moveaxis(outputs, -1, 0)
-        return split(self.lattice, channels)[self.active]
+        return split(Lattice(outputs.shape[:-1]), channels)[self.active]

@@ -1,7 +1,5 @@
 """The checkerboard coupling."""
 
-from dataclasses import replace
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,7 +18,8 @@ class Coupling(AbstractBijection):
     """y_active = g(x_active; p(x_frozen)), y_frozen = x_frozen; `active` is the colour (0 even, 1 odd) that moves.
 
     log det = sum over active sites of log g'. Z2-equivariant if the conditioner's network has definite parity.
-    Raises `InputError` on a lattice without a checkerboard (an odd extent).
+    Raises `InputError` on a lattice without a checkerboard (an odd extent), and for a conditioner made for the other
+    colour.
     """
 
     transformer: AbstractTransformer
@@ -32,6 +31,13 @@ class Coupling(AbstractBijection):
         self, lattice: Lattice, active: int, transformer: AbstractTransformer, conditioner: AbstractConditioner
     ):
         lattice.require_checkerboard()
+        if active not in (0, 1):
+            raise InputError(f"coupling.active: must be 0 (even sites move) or 1 (odd sites move), got {active}")
+        if isinstance(conditioner, ConvolutionalConditioner) and conditioner.active != active:
+            raise InputError(
+                f"coupling.active: is {active}, but the conditioner was made for active={conditioner.active}; "
+                "they must be the same"
+            )
         self.lattice, self.active, self.transformer, self.conditioner = lattice, active, transformer, conditioner
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
@@ -73,12 +79,17 @@ class Coupling(AbstractBijection):
                 f"coupling: its dense network knows only lattice {list(self.lattice.shape)} and cannot be carried to "
                 f"{list(lattice.shape)}; use a convolutional network, or train there from scratch"
             )
-        return Coupling(lattice, self.active, self.transformer, replace(self.conditioner, lattice=lattice))
+        if lattice.dimension != self.lattice.dimension:
+            raise InputError(
+                f"coupling: its convolutional network of dimension {self.lattice.dimension} cannot be carried to "
+                f"{list(lattice.shape)}; name a lattice of the same dimension"
+            )
+        return Coupling(lattice, self.active, self.transformer, self.conditioner)
 
     def _split(self, field: Field) -> tuple[Array, Array]:
         """(active, frozen)."""
-        halves = split(self.lattice, field)
-        return halves if self.active == 0 else halves[::-1]
+        even, odd = split(self.lattice, field)
+        return (even, odd) if self.active == 0 else (odd, even)
 
     def _merge(self, moving: Array, frozen: Array) -> Field:
         return merge(self.lattice, *((moving, frozen) if self.active == 0 else (frozen, moving)))

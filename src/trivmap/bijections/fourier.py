@@ -1,5 +1,7 @@
 """Multiplication of every Fourier mode by its own positive factor."""
 
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -13,30 +15,38 @@ from trivmap.lattice import Lattice
 
 
 class FourierDiagonal(AbstractBijection):
-    """y_k = e^{a_k} x_k, one learnable a per momentum orbit; log det = sum_k a_k.
+    """y_k = e^{a_k} f_k x_k, one learnable a per momentum orbit, zero at the start; log det = sum_k (a_k + log f_k).
 
-    Starts at the identity, or with `mass_squared` at a_k = -1/2 log(khat^2 + m^2): white noise to the free field.
-    Raises `InputError` for a mass_squared that is not positive.
+    f_k is 1, or with `mass_squared` (khat^2 + m^2)^{-1/2}: from white noise to the free field.
+    Raises `InputError` unless mass_squared is positive and finite.
     """
 
     log_factor: Float[Array, " orbits"]
+    mass_squared: float | None = eqx.field(static=True)
     lattice: Lattice = eqx.field(static=True)
 
     def __init__(self, lattice: Lattice, *, mass_squared: float | None = None, dtype: DTypeLike):
-        if mass_squared is not None and not mass_squared > 0:
-            raise InputError(f"fourier.mass_squared: must be positive, got {mass_squared}")
-        start = np.zeros(len(lattice.orbit_sizes))
-        if mass_squared is not None:
-            start = -0.5 * np.log(lattice.orbit_momenta + mass_squared)
-        self.lattice, self.log_factor = lattice, jnp.asarray(start, dtype)
+        if mass_squared is not None and not 0 < mass_squared < math.inf:
+            raise InputError(f"fourier.mass_squared: must be positive and finite, got {mass_squared}")
+        self.lattice, self.mass_squared = lattice, mass_squared
+        self.log_factor = jnp.zeros(len(lattice.orbit_sizes), dtype)
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
-        return apply_spectrum(self.lattice, jnp.exp(self.log_factor), x), orbit_sum(self.lattice, self.log_factor)
+        total = self._log_factor()
+        return apply_spectrum(self.lattice, jnp.exp(total), x), orbit_sum(self.lattice, total)
 
     def inverse(self, y: Field) -> tuple[Field, Scalar]:
-        return apply_spectrum(self.lattice, jnp.exp(-self.log_factor), y), -orbit_sum(self.lattice, self.log_factor)
+        total = self._log_factor()
+        return apply_spectrum(self.lattice, jnp.exp(-total), y), -orbit_sum(self.lattice, total)
 
     def resize(self, lattice: Lattice) -> "FourierDiagonal":
         carried = interpolate_spectrum(self.lattice, lattice, self.log_factor)
-        blank = FourierDiagonal(lattice, dtype=self.log_factor.dtype)
+        blank = FourierDiagonal(lattice, mass_squared=self.mass_squared, dtype=self.log_factor.dtype)
         return eqx.tree_at(lambda fourier: fourier.log_factor, blank, carried)
+
+    def _log_factor(self) -> Float[Array, " orbits"]:
+        """a_k + log f_k."""
+        if self.mass_squared is None:
+            return self.log_factor
+        start = -0.5 * np.log(self.lattice.orbit_momenta + self.mass_squared)
+        return self.log_factor + jnp.asarray(start, self.log_factor.dtype)

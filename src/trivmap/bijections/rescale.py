@@ -25,4 +25,5 @@ class Rescale(AbstractBijection):
         return y * jnp.exp(-self.log_scale), -site_sum(self.log_scale) * self.lattice.volume
 
     def resize(self, lattice: Lattice) -> "Rescale":
-        return eqx.tree_at(lambda rescale: rescale.log_scale, Rescale(lattice, dtype=self.log_scale.dtype), self.log_scale)
+        blank = Rescale(lattice, dtype=self.log_scale.dtype)
+        return eqx.tree_at(lambda rescale: rescale.log_scale, blank, self.log_scale)

@@ -1,5 +1,7 @@
 """The rational-quadratic spline as a transformer."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,28 +13,31 @@ from trivmap.errors import InputError
 _SMALLEST = 1e-3
 """Least width and height of a bin, relative to the interval, and least slope: keeps float32 away from division by 0."""
 
+_MOST_BINS = 500
+"""Leaves half of the interval to the shares that can be learnt."""
+
 _UNIT_SOFTPLUS = 0.5413248546129181
 """softplus(0.5413...) = 1: slope parameters of zero give slope one."""
 
 
 class Spline(AbstractTransformer):
-    """Monotone rational-quadratic spline with `bins` bins on [-interval, interval], identity outside (arXiv:1906.04032).
+    """Monotone rational-quadratic spline, `bins` bins on [-interval, interval], identity outside (arXiv:1906.04032).
 
     Parameters per site: widths (bins), heights (bins), slopes at the interior knots (bins - 1); the slope at both ends
     is 1, so that map and derivative are continuous. Z2: with reversal R of the bins, p = (1 + R) even + (1 - R) odd, so
     p(-f) = R p(f), hence g(-x; p(-f)) = -g(x; p(f)).
 
-    Raises `InputError` for fewer than 2 bins or an interval that is not positive.
+    Raises `InputError` unless 2 <= bins <= 500 and the interval is positive and finite.
     """
 
     bins: int = eqx.field(static=True)
     interval: float = eqx.field(static=True)
 
     def __init__(self, bins: int, interval: float):
-        if bins < 2:
-            raise InputError(f"spline.bins: must be at least 2, got {bins}")
-        if not interval > 0:
-            raise InputError(f"spline.interval: must be positive, got {interval}")
+        if not 2 <= bins <= _MOST_BINS:
+            raise InputError(f"spline.bins: must be from 2 to {_MOST_BINS}, got {bins}")
+        if not 0 < interval < math.inf:
+            raise InputError(f"spline.interval: must be positive and finite, got {interval}")
         self.bins, self.interval = bins, float(interval)
 
     @property
@@ -111,4 +116,3 @@ class Spline(AbstractTransformer):
         from_right = jnp.cumsum(lengths[::-1], axis=0)[::-1]
         start = jnp.full_like(lengths[:1], -self.interval)
         return jnp.concatenate([start, (from_left[:-1] - from_right[1:]) / 2])
-

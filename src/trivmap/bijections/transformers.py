@@ -43,8 +43,13 @@ class AbstractTransformer(eqx.Module):
 class Additive(AbstractTransformer):
     """y = x + t; Z2: t odd in the frozen field (NICE, arXiv:1410.8516)."""
 
-    count = 1
-    parity_counts = (1, 0)
+    @property
+    def count(self) -> int:
+        return 1
+
+    @property
+    def parity_counts(self) -> tuple[int, int]:
+        return 1, 0
 
     def symmetrise(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
         return odd
@@ -59,8 +64,13 @@ class Additive(AbstractTransformer):
 class Affine(AbstractTransformer):
     """y = x e^s + t; Z2: t odd and s even in the frozen field (real NVP, arXiv:1605.08803; 1904.12072)."""
 
-    count = 2
-    parity_counts = (1, 1)
+    @property
+    def count(self) -> int:
+        return 2
+
+    @property
+    def parity_counts(self) -> tuple[int, int]:
+        return 1, 1
 
     def symmetrise(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
         return jnp.concatenate([even, odd])

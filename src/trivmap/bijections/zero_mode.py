@@ -1,6 +1,7 @@
 """A monotone map of the magnetisation."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
@@ -37,6 +38,18 @@ class ZeroMode(AbstractBijection):
         mean = jnp.mean(y)
         moved, log_gradient = self.spline.inverse(mean, self._parameters())
         return y + (moved - mean), site_sum(log_gradient)
+
+    def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
+        """The Jacobian 1 + (g' - 1) / V is symmetric and mixes only the zero mode: with r = score - d log g'(m)/dx,
+
+        s_y = r - mean(r) (1 - 1/g').
+        """
+        y, log_det = self.forward(x)
+        fixed = jax.lax.stop_gradient(self)
+        mean = jax.lax.stop_gradient(jnp.mean(x))
+        log_gradient, slope = jax.value_and_grad(lambda m: fixed.spline.forward(m, fixed._parameters())[1])(mean)
+        rest = jax.lax.stop_gradient(score) - slope / self.lattice.volume
+        return y, log_det, rest + jnp.mean(rest) * jnp.expm1(-log_gradient)
 
     def resize(self, lattice: Lattice) -> "ZeroMode":
         blank = ZeroMode(

@@ -1,17 +1,19 @@
 """Networks that turn the frozen field of a coupling into the parameters of its transformation."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Key
+from trivmap.errors import InputError
 from trivmap.networks.activations import ODD, activation
 from trivmap.networks.layers import ConvolutionLayer, DenseLayer
 
 MakeLayer = Callable[..., DenseLayer | ConvolutionLayer]
-"""(inputs, outputs, bias=, zero=, dtype=, key=) -> layer: what `DenseLayer` is, and `ConvolutionLayer` with its kernel."""
+"""(inputs, outputs, bias=, zero=, dtype=, key=) -> layer: `DenseLayer`, or `ConvolutionLayer` with its kernel given."""
 
 
 class _Trunk(eqx.Module):
@@ -29,9 +31,10 @@ class _Trunk(eqx.Module):
 
 def _trunk(make: MakeLayer, sizes: Sequence[int], name: str, bias: bool, dtype: DTypeLike, key: Key) -> _Trunk:
     activation(name)
-    keys = jax.random.split(key, max(1, len(sizes) - 1))
-    pairs = zip(sizes[:-1], sizes[1:], strict=True)
-    layers = (make(n, m, bias=bias, dtype=dtype, key=k) for (n, m), k in zip(pairs, keys, strict=False))
+    if min(sizes) < 1:
+        raise InputError(f"network.hidden: every width must be at least 1, got {list(sizes[1:])}")
+    keys = jax.random.split(key, len(sizes))
+    layers = [make(n, m, bias=bias, dtype=dtype, key=k) for (n, m), k in zip(pairwise(sizes), keys[1:], strict=True)]
     return _Trunk(tuple(layers), name)
 
 
@@ -98,4 +101,3 @@ class OddEvenNetwork(eqx.Module):
             return self.odd(h), self.even(h * h)
         mirrored = self.trunk(-x)
         return self.odd((h - mirrored) / 2), self.even((h + mirrored) / 2)
-
