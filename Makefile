@@ -10,8 +10,8 @@ PYTHON ?= $(firstword $(foreach python,$(CANDIDATES),$(shell $(python) -c '$(FIT
 WORKERS ?= 2
 TESTS ?= tests
 BIN := .venv/bin
-INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
-EDITABLE := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all:
+EDITABLE := -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --quiet
 
@@ -41,7 +41,7 @@ bench: benchmarks/.venv/ready  ## measure training speed beside flowjax and bijx
 	benchmarks/.venv/bin/python -m benchmarks
 
 lock: .venv/ready  ## choose the locked versions anew from pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9
 	$(COMPILE) --upgrade --group build pyproject.toml --output-file requirements.lock
 	$(COMPILE) --upgrade --group test --group lint --constraints requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --upgrade --group bench --constraints requirements.lock --output-file requirements-bench.lock
