@@ -1,0 +1,12 @@
+"""Observables: what is measured on a configuration, and what an ensemble of them says, with errors."""
+
+from trivmap.observables.error_analysis import analyse as analyse
+from trivmap.observables.estimators import ESTIMATORS as ESTIMATORS
+from trivmap.observables.estimators import Estimator as Estimator
+from trivmap.observables.history import ArrayHistory as ArrayHistory
+from trivmap.observables.history import History as History
+from trivmap.observables.measurements import measure as measure
+from trivmap.observables.results import Estimates as Estimates
+from trivmap.observables.results import Results as Results
+from trivmap.observables.stages import AlongTheMap as AlongTheMap
+from trivmap.observables.stages import along_the_map as along_the_map

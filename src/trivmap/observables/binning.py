@@ -1,0 +1,210 @@
+"""One streaming pass over a history: bin means, weighted bin means and the covariance of single configurations."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trivmap.errors import InputError
+from trivmap.observables.estimators import primaries
+from trivmap.observables.history import History
+
+_BINS = 1000
+_BINS_PER_CHAIN = 50
+_LEAST_BINS_PER_CHAIN = 5
+_CHUNK_BYTES = 2**25
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where each primary quantity sits among the columns of a table; the first `block` columns have covariances."""
+
+    slices: dict[str, slice]
+    shapes: dict[str, tuple[int, ...]]
+    block: int
+    total: int
+
+    def split(self, block: np.ndarray) -> dict[str, np.ndarray]:
+        """The primaries of the block by name and in their own shapes, from a vector of its columns."""
+        inside = {name: where for name, where in self.slices.items() if where.stop <= self.block}
+        return {name: block[where].reshape(self.shapes[name]) for name, where in inside.items()}
+
+
+@dataclass(frozen=True)
+class Bins:
+    """What the streaming pass leaves of a history, of any length, in a few megabytes.
+
+    `chain` (chains, bins, columns): means over the chain's configurations in each bin. `covariance` (block, block)
+    and `variance` (columns,): of single configurations. `weight` (chains, bins) and `weighted` (chains, bins,
+    columns): sums of w and w O over the proposals in each bin, w scaled to a largest value of 1; None without weights.
+    """
+
+    columns: Columns
+    length: int
+    chain: np.ndarray
+    covariance: np.ndarray
+    variance: np.ndarray
+    moves: int
+    longest_rejection: int
+    weight: np.ndarray | None
+    weighted: np.ndarray | None
+    effective_samples: float
+    invalid_weights: int
+
+    @property
+    def configurations(self) -> int:
+        """Configurations in the bins, all chains together."""
+        return self.chain.shape[0] * self.chain.shape[1] * self.length
+
+
+def bin_history(history: History, bins: int | None = None, *, in_block: Sequence[str] = ()) -> Bins:
+    """Average the configurations of every chain over equal bins, in one pass that holds one chunk at a time.
+
+    `bins` counts all chains together; the default is about 1000, but at least 50 in each chain, so that a bin is long
+    against the autocorrelation time where there is enough data and the Gamma method sees what correlation is left.
+    Bins of a chain are equally long; what does not fill one (less than a bin) is skipped after the warm-up.
+    `in_block`: the primaries whose covariances are wanted.
+
+    Raises `InputError` if a chain has fewer than 5 steps or bins to measure, or does not begin with an accepted
+    proposal.
+    """
+    length, count = _layout(history, bins)
+    columns = _columns(history, in_block)
+    first = history.n - length * count
+    weights = history.attrs["history"] == "proposals"
+    log_scale, invalid = _largest_log_weight(history, first) if weights else (0.0, 0)
+
+    chain = np.zeros((history.chains, count, columns.total))
+    weight, weighted = np.zeros((history.chains, count)), np.zeros_like(chain)
+    second, squares = np.zeros((columns.block, columns.block)), np.zeros(columns.total)
+    squared_weight, moves, longest = 0.0, 0, 0
+    rows = max(1, _CHUNK_BYTES // (8 * columns.total))
+    for c in range(history.chains):
+        last = _last_accepted(history, c, first) if weights else first - 1
+        for start in range(first, history.n, rows):
+            stop = min(start + rows, history.n)
+            accepted = _accepted(history, c, start, stop)
+            table = _table(history, columns, c, start, stop, last)
+            # Row 0 of the table is the configuration carried into the chunk, row i + 1 proposal start + i.
+            state = np.maximum.accumulate(np.where(accepted, np.arange(1, stop - start + 1), 0))
+            configurations = table[state]
+
+            bin_of_start, bin_of_end = (start - first) // length, (stop - 1 - first) // length + 1
+            edges = np.maximum(first + length * np.arange(bin_of_start, bin_of_end) - start, 0)
+            here = slice(bin_of_start, bin_of_end)
+            chain[c, here] += np.add.reduceat(configurations, edges)
+            block = configurations[:, : columns.block]
+            second += block.T @ block
+            squares += np.einsum("ij,ij->j", configurations, configurations)
+            if weights:
+                w = _weights(history, c, start, stop, log_scale)
+                weight[c, here] += np.add.reduceat(w, edges)
+                # A proposal of weight zero may hold an infinite measurement, and 0 * inf is not 0.
+                table = np.where(w[:, None] > 0, table[1:], 0.0) * w[:, None]
+                weighted[c, here] += np.add.reduceat(table, edges)
+                squared_weight += float(w @ w)
+
+            steps = np.flatnonzero(accepted) + start
+            moves += len(steps)
+            longest = max(longest, int(np.max(np.diff(np.concatenate([[last], steps, [stop]])))) - 1)
+            last = int(steps[-1]) if len(steps) else last
+
+    total = history.chains * length * count
+    mean = chain.sum(axis=(0, 1)) / total
+    head = mean[: columns.block]
+    return Bins(
+        columns=columns,
+        length=length,
+        chain=chain / length,
+        covariance=second / total - np.outer(head, head),
+        variance=squares / total - mean**2,
+        moves=moves,
+        longest_rejection=longest,
+        weight=weight if weights else None,
+        weighted=weighted if weights else None,
+        effective_samples=float(weight.sum() ** 2 / squared_weight) if squared_weight > 0 else 0.0,
+        invalid_weights=invalid,
+    )
+
+
+def _layout(history: History, bins: int | None) -> tuple[int, int]:
+    """Length of a bin and number of bins in each chain."""
+    usable = history.n - history.warmup
+    if usable < _LEAST_BINS_PER_CHAIN:
+        raise InputError(
+            f"measure: {max(usable, 0)} steps of each chain are left after a warm-up of {history.warmup}; "
+            f"at least {_LEAST_BINS_PER_CHAIN} are needed, so raise sampling.proposals"
+        )
+    wanted = max(math.ceil(_BINS / history.chains), _BINS_PER_CHAIN) if bins is None else bins // history.chains
+    if wanted < _LEAST_BINS_PER_CHAIN:
+        raise InputError(
+            f"measure.bins: {bins} bins over {history.chains} chains are too few for an error; "
+            f"give at least {_LEAST_BINS_PER_CHAIN * history.chains}, or null"
+        )
+    length = max(1, usable // wanted)
+    return length, usable // length
+
+
+def _columns(history: History, in_block: Sequence[str]) -> Columns:
+    """The block's primaries first."""
+    one = {name: history.read(name, 0, 0, 1) for name in history.names}
+    shapes = {name: values.shape[1:] for name, values in primaries(one).items()}
+    order = sorted(shapes, key=lambda name: name not in in_block)
+    slices, position, block = {}, 0, 0
+    for name in order:
+        slices[name] = slice(position, position + math.prod(shapes[name]))
+        position = slices[name].stop
+        block = position if name in in_block else block
+    return Columns(slices, shapes, block, position)
+
+
+def _table(history: History, columns: Columns, chain: int, start: int, stop: int, last: int) -> np.ndarray:
+    """Primaries of the configuration `last` (row 0) and of the entries start ... stop - 1, in float64."""
+    table = np.empty((stop - start + 1, columns.total))
+    carried = slice(last, last + 1) if last >= 0 else slice(start, start + 1)
+    for name in history.names:
+        pieces = ((0, carried), (1, slice(start, stop)))
+        for row, piece in pieces:
+            values = {name: history.read(name, chain, piece.start, piece.stop)}
+            for primary, entries in primaries(values).items():
+                table[row : row + len(entries), columns.slices[primary]] = entries.reshape(len(entries), -1)
+    return table
+
+
+def _accepted(history: History, chain: int, start: int, stop: int) -> np.ndarray:
+    if history.attrs["history"] == "proposals":
+        return history.read("accepted", chain, start, stop)
+    return np.ones(stop - start, bool)
+
+
+def _last_accepted(history: History, chain: int, before: int) -> int:
+    """The step whose proposal the chain holds just before step `before`; -1 if it starts there."""
+    if not history.read("accepted", chain, 0, 1)[0]:
+        raise InputError(
+            f"samples: chain {chain} does not begin with an accepted proposal; mark its first one accepted"
+        )
+    rows = _CHUNK_BYTES
+    for stop in range(before, 0, -rows):
+        start = max(stop - rows, 0)
+        steps = np.flatnonzero(history.read("accepted", chain, start, stop))
+        if len(steps):
+            return start + int(steps[-1])
+    return -1
+
+
+def _weights(history: History, chain: int, start: int, stop: int, log_scale: float) -> np.ndarray:
+    log_weight = history.read("log_weight", chain, start, stop)
+    return np.where(log_weight < np.inf, np.exp(log_weight - log_scale), 0.0)
+
+
+def _largest_log_weight(history: History, first: int) -> tuple[float, int]:
+    """The largest finite log-weight after `first`, and how many are NaN or +inf."""
+    largest, invalid = -np.inf, 0
+    for chain in range(history.chains):
+        for start in range(first, history.n, _CHUNK_BYTES // 8):
+            log_weight = history.read("log_weight", chain, start, min(start + _CHUNK_BYTES // 8, history.n))
+            valid = log_weight < np.inf
+            invalid += int(np.sum(~valid))
+            largest = max(largest, float(np.max(log_weight, where=valid, initial=-np.inf)))
+    return (largest if np.isfinite(largest) else 0.0), invalid

@@ -1,0 +1,86 @@
+"""What the error analysis reads: the history of one or more Markov chains, from a file or from arrays in memory."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from trivmap.errors import InputError
+
+
+@runtime_checkable
+class History(Protocol):
+    """Chains of equal length n, read piece by piece so that they need not fit into memory.
+
+    `attrs["history"]` says what entry i of a measurement is. "proposals": the measurement of proposal i, and the
+    chain's configuration at step i is the last accepted proposal up to and including i (the first proposal of every
+    chain must be marked accepted: the chain starts there). "chain": the chain's configuration i itself.
+    `attrs["lattice"]` holds the extents.
+    """
+
+    @property
+    def chains(self) -> int: ...
+
+    @property
+    def n(self) -> int:
+        """Steps per chain, warm-up included."""
+        ...
+
+    @property
+    def warmup(self) -> int:
+        """Steps at the start of each chain that are stored but not measured."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The measurements that `read` knows."""
+        ...
+
+    @property
+    def attrs(self) -> Mapping[str, Any]: ...
+
+    def read(self, name: str, chain: int, start: int, stop: int) -> np.ndarray:
+        """Steps start ... stop - 1 of one chain, shape (stop - start, ...).
+
+        `name` is a measurement; of proposals also "accepted" (bool) and "log_weight" (float64, log of exp(-S)/q).
+        """
+        ...
+
+
+class ArrayHistory:
+    """A `History` held in memory: arrays with leading axes (chains, n), or (n,) for a single chain.
+
+    Give `accepted` and `log_weight` for independence Metropolis over proposals; leave both out if `observables`
+    already is the chain. Without a `lattice` only the means themselves are analysed, nothing derived from them.
+
+    Raises `InputError` if the arrays do not share their leading axes, or only one of the two is given.
+    """
+
+    def __init__(
+        self,
+        observables: Mapping[str, Any],
+        *,
+        lattice: Sequence[int] | None = None,
+        accepted: Any = None,
+        log_weight: Any = None,
+        warmup: int = 0,
+    ):
+        if (accepted is None) != (log_weight is None):
+            raise InputError("history: give both accepted and log_weight for proposals, or neither for a chain")
+        arrays = {name: np.asarray(values) for name, values in observables.items()}
+        self.names = tuple(arrays)
+        if accepted is not None:
+            arrays |= {"accepted": np.asarray(accepted, bool), "log_weight": np.asarray(log_weight, np.float64)}
+        single = min((array.ndim for array in arrays.values()), default=0) == 1
+        self._arrays = {name: array[None] if single else array for name, array in arrays.items()}
+        leading = {array.shape[:2] for array in self._arrays.values()}
+        if len(leading) != 1:
+            raise InputError(f"history: every array needs the same leading axes (chains, n), got {sorted(leading)}")
+        self.chains, self.n = leading.pop()
+        self.warmup = warmup
+        self.attrs: dict[str, Any] = {"history": "chain" if accepted is None else "proposals"}
+        if lattice is not None:
+            self.attrs["lattice"] = list(lattice)
+
+    def read(self, name: str, chain: int, start: int, stop: int) -> np.ndarray:
+        return self._arrays[name][chain, start:stop]

@@ -1,0 +1,256 @@
+"""What an analysis gives: pyerrors objects by name, their tables, and their file formats."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+SCALARS = (
+    "susceptibility",
+    "connected_susceptibility",
+    "abs_magnetization",
+    "phi2",
+    "phi4",
+    "ising_energy",
+    "binder",
+    "action_density",
+    "correlation_length",
+    "schwinger_dyson",
+    "correlation_length_second_moment",
+    "correlation_length_arccosh",
+    "correlation_length_cosh_fit",
+    "magnetization",
+)
+"""The order in which tables list the scalars; others follow."""
+
+
+def gamma_method(samples: np.ndarray, replicas: Sequence[str]) -> Any:
+    """The pyerrors `Obs` of one series per replica, shape (replicas, bins), with its error computed.
+
+    S = 2 in the automatic windowing of hep-lat/0306017.
+    """
+    import pyerrors
+
+    observable = pyerrors.Obs(list(samples), list(replicas))
+    observable.gamma_method()
+    return observable
+
+
+@dataclass(frozen=True)
+class Estimates(Mapping[str, Any]):
+    """Observables by name: a pyerrors `Obs` each, or an array of them (`correlator` by t, `two_point` by orbit).
+
+    `tau_int`: in configurations, of the same shape; empty for reweighted values. `untrusted`: the names that have no
+    trustworthy value, with the reason; "name[3]" is one entry of an array, which holds None there. Asking for an
+    untrusted name raises `KeyError` with its reason.
+    """
+
+    observables: dict[str, Any]
+    tau_int: dict[str, Any]
+    untrusted: dict[str, str]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.observables and name in self.untrusted:
+            raise KeyError(f"{name} cannot be trusted: {self.untrusted[name]}")
+        return self.observables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        ordered = [name for name in SCALARS if name in self.observables]
+        return iter(ordered + [name for name in self.observables if name not in ordered])
+
+    def __len__(self) -> int:
+        return len(self.observables)
+
+    def value(self, name: str) -> np.ndarray:
+        """Value (0-dimensional for a scalar), NaN where it is not trusted."""
+        return self._numbers(name, "value")
+
+    def error(self, name: str) -> np.ndarray:
+        """Standard error (0-dimensional for a scalar), NaN where it is not trusted."""
+        return self._numbers(name, "dvalue")
+
+    def _numbers(self, name: str, attribute: str) -> np.ndarray:
+        entries = np.asarray(self.observables.get(name), dtype=object)
+        numbers = [np.nan if entry is None else getattr(entry, attribute) for entry in entries.ravel()]
+        return np.array(numbers, dtype=np.float64).reshape(entries.shape)
+
+
+@dataclass(frozen=True)
+class Results(Mapping[str, Any]):
+    """The observables of the chains; the same reweighted, where there are weights; and facts about the analysis.
+
+    `results["susceptibility"]` is the pyerrors `Obs` of the chain. `info` holds the ensemble's name, lattice, chains,
+    configurations, bins, bin_length, the `fits` and, with weights, moves, longest_rejection and effective_samples.
+    """
+
+    chain: Estimates
+    reweighted: Estimates | None
+    info: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.chain[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.chain)
+
+    def __len__(self) -> int:
+        return len(self.chain)
+
+    @property
+    def tau_int(self) -> dict[str, Any]:
+        return self.chain.tau_int
+
+    @property
+    def untrusted(self) -> dict[str, str]:
+        return self.chain.untrusted
+
+    @cached_property
+    def difference(self) -> Estimates:
+        """Chain minus reweighted, with the error of the difference: they share their proposals."""
+        if self.reweighted is None:
+            return Estimates({}, {}, {})
+        differences, untrusted = {}, self.reweighted.untrusted | self.chain.untrusted
+        for name in self.chain.keys() & self.reweighted.keys():
+            pairs = np.broadcast(np.asarray(self.chain[name]), np.asarray(self.reweighted[name]))
+            entries = np.full(pairs.size, None)
+            for k, (first, second) in enumerate(pairs):
+                if first is not None and second is not None:
+                    entries[k] = first - second
+                    entries[k].gamma_method()
+            differences[name] = entries.reshape(pairs.shape) if pairs.ndim else entries[0]
+        return Estimates(differences, {}, untrusted)
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """{name: {value, error, tau_int}} of every trusted scalar."""
+        scalars = [name for name in self if not isinstance(self[name], np.ndarray)]
+        return {
+            name: {
+                "value": float(self[name].value),
+                "error": float(self[name].dvalue),
+                "tau_int": float(self.tau_int[name]),
+            }
+            for name in scalars
+        }
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write pyerrors' JSON (which `pyerrors.input.json.load_json_dict(path, gz=False)` reads too) in one go."""
+        from pyerrors.input.json import dump_dict_to_json
+
+        facts, objects = {"info": self.info}, {}
+        for label, estimates in (("chain", self.chain), ("reweighted", self.reweighted)):
+            if estimates is not None:
+                objects[label] = {name: _trusted(entries) for name, entries in estimates.observables.items()}
+                facts[label] = {
+                    "positions": {name: _positions(entries) for name, entries in estimates.observables.items()},
+                    "tau_int": {name: _encode(tau) for name, tau in estimates.tau_int.items()},
+                    "untrusted": estimates.untrusted,
+                }
+        path = Path(path)
+        partial = path.with_name(path.name + ".part.json")
+        try:
+            dump_dict_to_json(objects, str(partial), description=facts, gz=False)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> "Results":
+        """Read what `to_json` wrote; errors are computed anew. Raises `InputError` for anything else."""
+        from pyerrors.input.json import import_json_string
+
+        try:
+            content = import_json_string(Path(path).read_text(encoding="utf-8"), verbose=False, full_output=True)
+            facts = content["description"]["description"]
+            placeholders, objects = content["description"]["OBSDICT"], content["obsdata"]
+            parts = {}
+            for label in placeholders:
+                observables = {
+                    name: _restore(objects[int(key.removeprefix("DICTOBS"))], facts[label]["positions"][name])
+                    for name, key in placeholders[label].items()
+                }
+                tau_int = {name: _decode(tau) for name, tau in facts[label]["tau_int"].items()}
+                parts[label] = Estimates(observables, tau_int, facts[label]["untrusted"])
+            return cls(parts["chain"], parts.get("reweighted"), facts["info"])
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise InputError(
+                f"{path}: not a complete observables file of trivmap; run `trivmap measure` again"
+            ) from error
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with one variable per observable, dimensions (source, quantity, ...).
+
+        source: chain, reweighted, difference; quantity: value, error, tau_int; NaN where there is none. `correlator`
+        and `effective_mass` have the dimension t; `two_point` has orbit, with the coordinates `displacement`
+        (orbit, axis) and `distance` (orbit).
+        """
+        import xarray
+
+        sources = {"chain": self.chain, "reweighted": self.reweighted, "difference": self.difference}
+        nothing = Estimates({}, {}, {})
+        names = list(self.chain) + [name for name in self.chain.untrusted if "[" not in name]
+        variables = {}
+        for name in names:
+            table = [
+                [each.value(name), each.error(name), each.tau_int.get(name, np.nan)]
+                for each in (estimates or nothing for estimates in sources.values())
+            ]
+            shape = np.broadcast_shapes(*(np.shape(entry) for row in table for entry in row))
+            values = np.array([[np.broadcast_to(entry, shape) for entry in row] for row in table])
+            axes = _AXES.get(name) or tuple(f"{name}_{axis}" for axis in range(len(shape)))
+            variables[name] = (("source", "quantity", *axes[: len(shape)]), values)
+        dataset = xarray.Dataset(variables, {"source": list(sources), "quantity": ["value", "error", "tau_int"]})
+        if "t" in dataset.sizes:
+            dataset = dataset.assign_coords(t=np.arange(dataset.sizes["t"]))
+        if "orbit" in dataset.sizes and self.info["lattice"] is not None:
+            displacement = Lattice(self.info["lattice"]).orbit_representatives
+            distance = np.sqrt(np.sum(displacement**2, axis=1))
+            dataset = dataset.assign_coords(
+                displacement=(("orbit", "axis"), displacement), distance=("orbit", distance)
+            )
+        return dataset
+
+
+_AXES = {"correlator": ("t",), "effective_mass": ("t",), "two_point": ("orbit",), "momentum_two_point": ("momentum",)}
+
+
+def _trusted(entries: Any) -> Any:
+    """The entries that pyerrors can store: a single `Obs`, or a flat array without None."""
+    if not isinstance(entries, np.ndarray):
+        return entries
+    return np.array([entry for entry in entries.ravel() if entry is not None], dtype=object)
+
+
+def _positions(entries: Any) -> dict[str, list[int]] | None:
+    """Where the trusted entries belong; None for a single `Obs`."""
+    if not isinstance(entries, np.ndarray):
+        return None
+    kept = [k for k, entry in enumerate(entries.ravel()) if entry is not None]
+    return {"shape": list(entries.shape), "kept": kept}
+
+
+def _restore(stored: Any, positions: dict[str, list[int]] | None) -> Any:
+    for entry in np.ravel(stored):
+        entry.gamma_method()
+    if positions is None:
+        return stored
+    entries = np.full(math.prod(positions["shape"]), None)
+    entries[positions["kept"]] = stored
+    return entries.reshape(positions["shape"])
+
+
+def _encode(tau_int: Any) -> Any:
+    if np.ndim(tau_int):
+        return [_encode(entry) for entry in tau_int]
+    return None if np.isnan(tau_int) else float(tau_int)
+
+
+def _decode(tau_int: Any) -> Any:
+    return tau_int if isinstance(tau_int, float) else np.array(tau_int, dtype=np.float64)

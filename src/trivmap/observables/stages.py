@@ -1,0 +1,180 @@
+"""Along the map: what the field looks like after every stage of a flow, from the base to the end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from trivmap._types import Key
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
+from trivmap.observables.estimators import correlation_length
+from trivmap.observables.measurements import momentum_two_point, two_point
+
+_LEAST_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """A probability density: `density` and `error` in the intervals between `edges` (one more).
+
+    Normalised to all values, the few outside the edges included.
+    """
+
+    edges: list[float]
+    density: list[float]
+    error: list[float]
+
+
+@dataclass(frozen=True)
+class StageSummary:
+    """One stage: G(x) on the orbits of displacements, G(0) and G(k1), xi, and two histograms, with errors.
+
+    Normalised as in `measurements` and `estimators`; the samples are those of the flow, not reweighted.
+    `correlation_length` is None, with the reason in `untrusted`, where G(0) <= G(k1) within the noise.
+    """
+
+    name: str
+    two_point: list[float]
+    two_point_error: list[float]
+    momentum_two_point: list[float]
+    momentum_two_point_error: list[float]
+    correlation_length: float | None
+    correlation_length_error: float | None
+    untrusted: str | None
+    field: Histogram
+    magnetization: Histogram
+
+
+@dataclass(frozen=True)
+class AlongTheMap:
+    """The summaries of all stages in order, of one and the same set of independent samples of the flow."""
+
+    lattice: list[int]
+    proposals: int
+    stages: list[StageSummary]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings and lists, fit for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "AlongTheMap":
+        """What `to_dict` gave."""
+        stages = []
+        for each in content["stages"]:
+            histograms: dict[str, Any] = {key: Histogram(**each[key]) for key in ("field", "magnetization")}
+            stages.append(StageSummary(**{**each, **histograms}))
+        return cls(content["lattice"], content["proposals"], stages)
+
+
+def along_the_map(
+    flow: Flow, key: Key, *, proposals: int = 8192, batch: int | None = None, histogram_bins: int = 60
+) -> AlongTheMap:
+    """Push `proposals` noise fields through the flow and summarise every stage; errors come from the batches.
+
+    Histograms reach from -a to a, a just above the largest modulus in the first batch, for each stage by itself.
+    Only whole batches are used; `batch` is by default a sixteenth of the proposals. Raises `InputError` for fewer
+    than 8 batches.
+    """
+    batch = max(1, proposals // 16) if batch is None else batch
+    batches = proposals // batch
+    if batches < _LEAST_BATCHES:
+        raise InputError(
+            f"measure.stages.proposals: {proposals} proposals in batches of {batch} are too few for an error; "
+            f"give at least {_LEAST_BATCHES} batches"
+        )
+    keys = jax.random.split(key, (batches, batch))
+    names = [stage.name for stage in eqx.filter_eval_shape(lambda f, k: f.stages(f.noise(k)), flow, keys[0, 0])]
+    # As arrays: to a compiled function a Python number is a constant, and another number another compilation.
+    reach = [(1.05 * a, 1.05 * b) for a, b in _largest(flow, keys[0])]
+    measured = [jax.device_get(_measure(flow, part, reach, histogram_bins)) for part in keys]
+    ranges = [(float(a), float(b)) for a, b in reach]
+    return AlongTheMap(
+        list(flow.lattice.shape),
+        batches * batch,
+        [
+            _summarise(name, flow.lattice, [each[i] for each in measured], ranges[i], batch)
+            for i, name in enumerate(names)
+        ],
+    )
+
+
+def _fields(flow: Flow, keys: Key) -> list[Float[Array, "batch *lattice"]]:
+    return jax.vmap(lambda key: [stage.field for stage in flow.stages(flow.noise(key))])(keys)
+
+
+def _magnetizations(fields: Float[Array, "batch *lattice"]) -> Float[Array, " batch"]:
+    return jnp.mean(fields, axis=tuple(range(1, fields.ndim)))
+
+
+@eqx.filter_jit
+def _largest(flow: Flow, keys: Key) -> list[tuple[Array, Array]]:
+    """Largest |phi(x)| and |m| of each stage."""
+    return [(jnp.max(jnp.abs(fields)), jnp.max(jnp.abs(_magnetizations(fields)))) for fields in _fields(flow, keys)]
+
+
+@eqx.filter_jit
+def _measure(flow: Flow, keys: Key, reach: Sequence[tuple[Array, Array]], bins: int) -> list[dict[str, Array]]:
+    """Batch means of each stage."""
+    return [
+        {
+            "two_point": jnp.mean(jax.vmap(two_point)(fields), axis=0),
+            "momentum_two_point": jnp.mean(jax.vmap(momentum_two_point)(fields), axis=0),
+            "field": _counts(fields, a, bins),
+            "magnetization": _counts(_magnetizations(fields), b, bins),
+        }
+        for fields, (a, b) in zip(_fields(flow, keys), reach, strict=True)
+    ]
+
+
+def _counts(values: Float[Array, "..."], reach: Array, bins: int) -> Array:
+    """How many of the values lie in each of `bins` equal intervals of [-reach, reach)."""
+    position = jnp.floor((values.ravel() / reach.astype(values.dtype) + 1) * (bins / 2))
+    inside = (position >= 0) & (position < bins)
+    index = jnp.where(inside, position, bins).astype(jnp.int32)
+    return jnp.zeros(bins, jnp.int32).at[index].add(1, mode="drop")
+
+
+def _summarise(
+    name: str, lattice: Lattice, batches: list[dict[str, np.ndarray]], reach: tuple[float, float], batch: int
+) -> StageSummary:
+    means = {key: np.stack([each[key] for each in batches]).astype(np.float64) for key in batches[0]}
+    average = {key: values.mean(axis=0) for key, values in means.items()}
+    error = {key: values.std(axis=0, ddof=1) / np.sqrt(len(batches)) for key, values in means.items()}
+    length, length_error = _jackknife(means["momentum_two_point"], lattice)
+    trusted = bool(np.isfinite(length) and np.isfinite(length_error))
+
+    def histogram(key: str, a: float, values: int) -> Histogram:
+        edges = np.linspace(-a, a, len(average[key]) + 1)
+        density = values * (edges[1] - edges[0])
+        return Histogram(edges.tolist(), (average[key] / density).tolist(), (error[key] / density).tolist())
+
+    return StageSummary(
+        name=name,
+        two_point=average["two_point"].tolist(),
+        two_point_error=error["two_point"].tolist(),
+        momentum_two_point=average["momentum_two_point"].tolist(),
+        momentum_two_point_error=error["momentum_two_point"].tolist(),
+        correlation_length=float(length) if trusted else None,
+        correlation_length_error=float(length_error) if trusted else None,
+        untrusted=None if trusted else "G(0) <= G(k1) within the noise: no correlation to be seen",
+        field=histogram("field", reach[0], batch * lattice.volume),
+        magnetization=histogram("magnetization", reach[1], batch),
+    )
+
+
+def _jackknife(means: np.ndarray, lattice: Lattice) -> tuple[float, float]:
+    """xi and its error from the batch means of G(0) and G(k1), shape (batches, 2)."""
+    count = len(means)
+    without = (means.sum(axis=0) - means) / (count - 1)
+    with np.errstate(invalid="ignore"):
+        value = float(correlation_length({"momentum_two_point": means.mean(axis=0)}, lattice))
+        samples = np.array([correlation_length({"momentum_two_point": each}, lattice) for each in without])
+    return value, float(np.sqrt((count - 1) * np.mean((samples - samples.mean()) ** 2)))
