@@ -1,0 +1,235 @@
+"""From the run card to the objects of the numeric floors."""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction, FreeScalar, Phi4
+from trivmap.bases import AbstractBase, FreeField, Gaussian, hartree_mass
+from trivmap.bijections import (
+    AbstractBijection,
+    Additive,
+    Affine,
+    Chain,
+    ConvolutionalConditioner,
+    Coupling,
+    DenseConditioner,
+    FourierDiagonal,
+    Rescale,
+    Spline,
+    ZeroMode,
+)
+from trivmap.bijections.transformers import AbstractTransformer
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
+from trivmap.objectives import PathGradient, ReverseKL
+from trivmap.optimisers import first_order
+from trivmap.runs.card import RunCard
+from trivmap.runs.card_model import (
+    ConvolutionalNetwork,
+    CouplingMap,
+    FourierMap,
+    FreeAction,
+    FreeFieldBase,
+    GaussianBase,
+    MassStart,
+    OwnSection,
+    Phi4Action,
+    RescaleMap,
+    SplineMap,
+    ZeroModeMap,
+)
+from trivmap.runs.card_training import ConstantRate, CosineRate, Optimiser, RestartsRate
+from trivmap.training import Phase, TrainingPlan
+from trivmap.training.schedules import (
+    Schedule,
+    constant_rate,
+    cosine_rate,
+    restarts_rate,
+    temperature_schedule,
+)
+
+
+def build_action(card: RunCard) -> AbstractAction:
+    """The action of a card, on the card's lattice."""
+    section, dimension = card.action, len(card.lattice)
+    match section:
+        case Phi4Action():
+            return Phi4.from_couplings(section.notation, dimension, **section.couplings)
+        case FreeAction():
+            return FreeScalar(section.m_sq, dimension)
+        case _:
+            return _own(section, AbstractAction, "action", dimension=dimension, lattice=Lattice(card.lattice))
+
+
+def build_flow(card: RunCard, key: Key) -> Flow:
+    """The untrained flow of a card; `key` initialises its networks."""
+    if card.model is None:
+        raise InputError("model: missing; this run needs a map, so give the section {base: ..., maps: [...]}")
+    lattice, action = Lattice(card.lattice), build_action(card)
+    dtype = jnp.dtype(card.dtype)
+    maps: list[AbstractBijection] = []
+    for position, section in enumerate(card.model.maps):
+        map_key, where = jax.random.fold_in(key, position), f"model.maps.{position}"
+        match section:
+            case CouplingMap() | SplineMap():
+                maps += _blocks(section, lattice, dtype, map_key)
+            case RescaleMap():
+                maps.append(Rescale(lattice, dtype=dtype))
+            case FourierMap():
+                mass = section.start.mass_squared if isinstance(section.start, MassStart) else None
+                maps.append(FourierDiagonal(lattice, mass_squared=mass, dtype=dtype))
+            case ZeroModeMap():
+                maps.append(ZeroMode(lattice, bins=section.bins, interval=section.interval, z2=section.z2, dtype=dtype))
+            case _:
+                maps.append(_own(section, AbstractBijection, where, lattice=lattice, dtype=dtype, key=map_key))
+    return Flow(_base(card, lattice, action, dtype), Chain(lattice, maps))
+
+
+def build_plan(card: RunCard) -> TrainingPlan:
+    """The training plan of a card."""
+    section = card.training
+    if section is None:
+        raise InputError("training: missing; give the section with steps, batch and optimiser")
+    rate = _rate(section.optimiser, section.steps)
+    evaluate_every = section.evaluate.every
+    return TrainingPlan(
+        objective={"path-gradient": PathGradient, "reverse-kl": ReverseKL}[section.objective](),
+        optimiser=_optimiser(section.optimiser, rate, section.clip),
+        learning_rate=rate,
+        temperature=temperature_schedule(
+            section.temperature.start, section.temperature.steps or 1, section.temperature.schedule
+        ),
+        phases=[Phase(steps, batch) for steps, batch in section.phases],
+        moving_average=section.ema,
+        chunk=section.chunk or default_chunk(section.steps, evaluate_every),
+        evaluate_every=evaluate_every,
+        evaluate_proposals=section.evaluate.proposals,
+        evaluate_batch=section.evaluate.batch,
+        checkpoint_every=section.checkpoint.every or evaluate_every,
+        stop_acceptance=section.stop.acceptance,
+        stop_seconds=section.stop.seconds,
+    )
+
+
+def default_chunk(steps: int, evaluate_every: int) -> int:
+    """About 200 logged points a run, and a whole number of chunks between evaluations where that divides."""
+    wanted = max(1, min(steps // 200, evaluate_every, 50))
+    divisors = [n for n in range(1, wanted + 1) if evaluate_every % n == 0]
+    return divisors[-1]
+
+
+def _blocks(section: CouplingMap | SplineMap, lattice: Lattice, dtype: jnp.dtype, key: Key) -> list[AbstractBijection]:
+    """Couplings of alternating colour, two to a block (one stage of the flow); each has a network of its own."""
+    couplings = [
+        _coupling(section, lattice, index % 2, dtype, jax.random.fold_in(key, index))
+        for index in range(section.couplings)
+    ]
+    return [Chain(lattice, couplings[start : start + 2]) for start in range(0, len(couplings), 2)]
+
+
+def _coupling(
+    section: CouplingMap | SplineMap, lattice: Lattice, active: int, dtype: jnp.dtype, key: Key
+) -> AbstractBijection:
+    transformer: AbstractTransformer
+    if isinstance(section, SplineMap):
+        transformer = Spline(section.bins, section.interval)
+    else:
+        transformer = {"additive": Additive, "affine": Affine}[section.kind]()
+    network = section.network
+    hidden, activation, z2 = network.units(lattice.volume), network.activation, section.z2
+    if isinstance(network, ConvolutionalNetwork):
+        conditioner = ConvolutionalConditioner(
+            lattice,
+            transformer,
+            active=active,
+            hidden=hidden,
+            kernel=network.kernel,
+            activation=activation,
+            z2=z2,
+            dtype=dtype,
+            key=key,
+        )
+    else:
+        conditioner = DenseConditioner(
+            lattice, transformer, hidden=hidden, activation=activation, z2=z2, dtype=dtype, key=key
+        )
+    return Coupling(lattice, active, transformer, conditioner)
+
+
+def _base(card: RunCard, lattice: Lattice, action: AbstractAction, dtype: jnp.dtype) -> AbstractBase:
+    assert card.model is not None
+    section = card.model.base
+    match section:
+        case GaussianBase():
+            return Gaussian(lattice, learnable=section.learnable, dtype=dtype)
+        case FreeFieldBase():
+            learnable = section.spectrum == "learnable"
+            if isinstance(section.start, MassStart):
+                return FreeField(lattice, mass=section.start.mass_squared, learnable=learnable, dtype=dtype)
+            coefficients = action.coefficients
+            if coefficients is None:
+                raise InputError(
+                    "model.base.start: hartree needs an action with coefficients (c1, c2, c4); "
+                    "give start: {mass_squared: ...} instead"
+                )
+            # Under annealing the flow first meets the hot target exp(-S/T).
+            hot = card.training.temperature.start if card.training else 1.0
+            c1, c2, c4 = (c / hot for c in coefficients)
+            mass = hartree_mass(lattice, c1, c2, c4)
+            return FreeField(lattice, mass=mass, stiffness=-c1, learnable=learnable, dtype=dtype)
+        case _:
+            return _own(section, AbstractBase, "model.base", lattice=lattice, dtype=dtype)
+
+
+def _rate(optimiser: Optimiser, steps: int) -> Schedule:
+    match optimiser.learning_rate:
+        case ConstantRate() as rate:
+            return constant_rate(rate.peak, rate.warmup)
+        case CosineRate() as rate:
+            return cosine_rate(rate.peak, steps, rate.warmup, rate.final)
+        case RestartsRate() as rate:
+            return restarts_rate(rate.peak, steps, rate.period, rate.warmup, rate.final, rate.period_factor, rate.decay)
+
+
+def _optimiser(section: Optimiser, rate: Schedule, clip: float | None) -> Any:
+    if ":" not in section.kind:
+        return first_order(section.kind, rate, clip=clip, **section.arguments)
+    import optax
+
+    made = _load(section.kind, "training.optimiser.kind")(rate, **section.arguments)
+    clipped = made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made)
+    return optax.with_extra_args_support(clipped)
+
+
+def _own(section: OwnSection, kind: type, where: str, **offered: Any) -> Any:
+    """An object of the user's class, given the card's arguments and those of `offered` that its constructor takes."""
+    factory = _load(section.kind, f"{where}.kind")
+    taken = inspect.signature(factory).parameters
+    everything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
+    arguments = {name: value for name, value in offered.items() if everything or name in taken} | section.arguments
+    try:
+        made = factory(**arguments)
+    except TypeError as error:
+        raise InputError(f"{where}: {section.kind} refused its arguments: {error}") from error
+    if not isinstance(made, kind):
+        raise InputError(f"{where}.kind: {section.kind} must make a trivmap {kind.__name__}, got {type(made).__name__}")
+    return made
+
+
+def _load(reference: str, where: str) -> Callable[..., Any]:
+    module_name, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except ImportError as error:
+        raise InputError(
+            f"{where}: cannot import {module_name!r} ({error}); run where Python finds it, or set PYTHONPATH"
+        ) from error
+    except AttributeError as error:
+        raise InputError(f"{where}: the module {module_name!r} has no {name!r}") from error

@@ -1,0 +1,127 @@
+"""The run card: everything that defines a run, in one validated YAML file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from trivmap.actions import NOTATIONS, FreeScalar, Phi4
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+from trivmap.runs import card_yaml
+from trivmap.runs.card_errors import sentence
+from trivmap.runs.card_fields import Count, Section, Whole, refusal
+from trivmap.runs.card_model import Action, FreeAction, Model, Phi4Action
+from trivmap.runs.card_overrides import apply_overrides
+from trivmap.runs.card_training import Measure, Sampling, Training
+from trivmap.runs.presets import preset_text
+
+SCHEMA = 1
+"""The newest schema of run cards that this version reads."""
+
+
+class RunCard(Section):
+    """A whole run. `load_card` and `RunCard.from_data` make one; every key they refuse is named in one sentence."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_number: Count = Field(default=SCHEMA, alias="schema")
+    name: str | None = None
+    description: str | None = None
+    follows: str | None = None
+    deviates: str | None = None
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "gpu", "tpu"] | None = None
+    threads: Count | None = None
+    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
+    action: Action = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
+    model: Model | None = None
+    training: Training | None = None
+    sampling: Sampling = Sampling()
+    measure: Measure = Measure()
+
+    @classmethod
+    def from_data(cls, data: object, source: str = "run card") -> "RunCard":
+        """The card of plain data such as YAML gives; `source` begins the sentence of an `InputError`."""
+        if not isinstance(data, Mapping):
+            raise InputError(
+                f"{source}: a run card is a list of keys and values, beginning for example with lattice: [8, 8]"
+            )
+        schema = data.get("schema", SCHEMA)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise InputError(
+                f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InputError(f"{source}: {sentence(error, data)}") from error
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunCard":
+        lattice = Lattice(self.lattice)
+        match self.action:
+            case Phi4Action(notation=notation, couplings=couplings):
+                quartic = NOTATIONS[notation].couplings[1]
+                if couplings[quartic] < 0:
+                    raise refusal(
+                        f"must not be negative, got {couplings[quartic]:g}: exp(-S) would have no integral",
+                        f"action.{quartic}",
+                    )
+                Phi4.from_couplings(notation, lattice.dimension, **couplings)
+            case FreeAction(m_sq=m_sq):
+                FreeScalar(m_sq, lattice.dimension)
+        if self.model is None:
+            raise refusal("missing; sampling by a flow needs the section {base: ..., maps: [...]}", "model")
+        if self.model.needs_checkerboard:
+            lattice.require_checkerboard()
+        return self
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data, every default written out."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The whole card as YAML; reading it gives an equal card."""
+        return card_yaml.dump(self.to_data())
+
+    def with_overrides(self, overrides: Iterable[str]) -> "RunCard":
+        """The card with `a.b=value` carried out as by `load_card`."""
+        return RunCard.from_data(apply_overrides(self.to_data(), overrides), self.name or "run card")
+
+    def digest(self) -> str:
+        """SHA-256 of what fixes the model's parameters: lattice, dtype, action and model."""
+        data = self.to_data()
+        relevant = {key: data[key] for key in ("lattice", "dtype", "action", "model")}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunCard:
+    """The card of a file or of a preset, with `overrides` such as `training.steps=500` carried out.
+
+    Text that ends in .yaml or .yml or contains a slash names a file, any other a preset; a `Path` is a file. Raises
+    `InputError`, one sentence with the dotted key, for whatever is wrong with it.
+    """
+    label = os.fspath(source)
+    is_file = not isinstance(source, str) or label.endswith((".yaml", ".yml")) or "/" in label or os.sep in label
+    data = card_yaml.parse(_read(Path(label)) if is_file else preset_text(label), label)
+    overrides = list(overrides)
+    if isinstance(data, dict) and overrides:
+        data = apply_overrides(data, overrides)
+    return RunCard.from_data(data, label)
+
+
+def _read(path: Path) -> str:
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory; give the run card itself, for example {path / 'config.yaml'}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such run card") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a run card ({error})") from error

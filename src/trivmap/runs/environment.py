@@ -1,0 +1,53 @@
+"""What a run ran on: versions, devices, threads, the state of the source."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+_PACKAGES = ("trivmap", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy", "scipy", "h5py", "pyerrors")
+
+
+def describe_environment(seed: int, threads: int | None) -> dict[str, Any]:
+    """The content of `environment.json`. Starts JAX's backend; set the platform and threads before."""
+    devices = jax.devices()
+    return {
+        "versions": {"python": platform.python_version(), **{name: package_version(name) for name in _PACKAGES}},
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "devices": [{"platform": device.platform, "kind": device.device_kind} for device in devices],
+        "x64": jnp.result_type(float) == jnp.float64,
+        "seed": seed,
+        "git": {"trivmap": _git(Path(__file__).parent), "working_directory": _git(Path.cwd())},
+    }
+
+
+def package_version(package: str) -> str | None:
+    """The version of an installed package, None where it runs from a source tree."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    """Commit and cleanliness of the repository that tracks the folder; None where there is none or no git."""
+
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        # An installed package may lie in a repository that ignores it; its commit would say nothing.
+        if not ask("ls-files", "--", "."):
+            return None
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,45 @@
+"""The run cards that are shipped."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+
+from trivmap.errors import InputError
+from trivmap.runs import card_yaml
+from trivmap.runs.card_fields import suggestion
+
+
+class Preset(NamedTuple):
+    """A shipped card: what it is for, what it follows, and where it deviates from that."""
+
+    name: str
+    description: str
+    follows: str
+    deviates: str
+
+
+def _folder() -> Traversable:
+    return files("trivmap.runs").joinpath("presets")
+
+
+def preset_names() -> list[str]:
+    """Names of the presets, `quickstart` first."""
+    names = sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+    return sorted(names, key=lambda name: name != "quickstart")
+
+
+def preset_text(name: str) -> str:
+    """The YAML of a preset; raises `InputError` for an unknown name."""
+    names = preset_names()
+    if name not in names:
+        raise InputError(
+            f"{name}: no preset of that name, {suggestion(name, names)} "
+            "(a file's name must end in .yaml or contain a slash)"
+        )
+    return _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def presets() -> list[Preset]:
+    """Every preset with its documentation, `quickstart` first."""
+    cards = ((name, card_yaml.parse(preset_text(name), name)) for name in preset_names())
+    return [Preset(name, card["description"], card["follows"], card["deviates"]) for name, card in cards]
