@@ -1,9 +1,13 @@
-"""What the tests of this floor share: a small card, a disk that is full, a record of what is on disk."""
+"""What the tests of this floor share: a small card, a record of what is on disk, a full disk, processes to kill."""
 
 import contextlib
 import hashlib
+import multiprocessing
 import resource
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 CARD = {
     "lattice": [4, 4],
@@ -35,3 +39,39 @@ def no_file_larger_than(size: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# Processes are forked from one that has imported everything, so that killing many of them costs little.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(
+    ["trivmap.runs.checkpoints", "trivmap.runs.directory", "trivmap.runs.samples", "orbax.checkpoint", "h5py"]
+)
+
+
+def kill_while_working(work: Callable[..., None], folder: Path, delay: float, meanwhile: Any = None) -> Any:
+    """Run `work(folder, announce)` in a process of its own, kill it `delay` seconds after it first announced something.
+
+    `meanwhile(announced)` is called in between. Returns the last thing announced.
+    """
+    receive, send = _PROCESSES.Pipe(duplex=False)
+    process = _PROCESSES.Process(target=_announcing, args=(work, folder, send))
+    process.start()
+    send.close()
+    announced = receive.recv()
+    try:
+        if meanwhile:
+            meanwhile(announced)
+        time.sleep(delay)
+    finally:
+        process.kill()
+        process.join()
+    with contextlib.suppress(EOFError):
+        while True:
+            announced = receive.recv()
+    receive.close()
+    process.close()
+    return announced
+
+
+def _announcing(work: Callable[..., None], folder: Path, send: Any) -> None:
+    work(folder, send.send)

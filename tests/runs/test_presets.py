@@ -65,7 +65,8 @@ def test_an_unknown_name():
     with pytest.raises(InputError) as caught:
         load_card("quickstrt")
     assert str(caught.value) == (
-        "quickstrt: no preset of that name, did you mean quickstart? (a file's name must end in .yaml or contain a slash)"
+        "quickstrt: no preset of that name, did you mean quickstart? (a file's name must end in .yaml "
+        "or contain a slash)"
     )
 
 
