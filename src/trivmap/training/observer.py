@@ -1,12 +1,13 @@
 """What a training run tells the outside: progress, logging and saving are objects handed in."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from trivmap.training.evaluation import Evaluation
     from trivmap.training.state import TrainingState
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Receives what happens during training."""
 

@@ -1,0 +1,86 @@
+"""The checks a reader should see first: each says in one line whether the numbers can be believed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trivmap.estimate import Estimate
+from trivmap.reports.formats import count, parenthesis
+from trivmap.reports.tables import ResultRow, in_errors
+from trivmap.reports.trust import distrust
+
+_SUSPICIOUS, _WRONG = 3.0, 4.0
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline number: `state` is "good", "warn", "bad" or "" for a number that is not a check."""
+
+    name: str
+    value: str
+    note: str = ""
+    state: str = ""
+
+
+def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
+    """Schwinger-Dyson, the two comparisons, and the figures of merit; whatever the run has of them."""
+    found = [
+        _schwinger_dyson(rows),
+        _worst("chain − reweighted, worst", {row.name: row.difference_pull for row in rows}),
+        _worst("chain − reference, worst", {row.name: row.pull for row in rows}),
+        *_sampling(summary),
+        _estimate("log Z", "log_z", summary.get("log_z"), summary),
+    ]
+    return [tile for tile in found if tile]
+
+
+def _schwinger_dyson(rows: Sequence[ResultRow]) -> Tile | None:
+    name = "Schwinger–Dyson, ⟨φ ∂S/∂φ⟩"
+    row = next((row for row in rows if row.name == "schwinger_dyson"), None)
+    if row is None:
+        return None
+    if row.estimate is None:
+        return Tile(name, "not trusted", str(row.reason), "bad")
+    pull = in_errors(Estimate(row.estimate.value - 1, row.estimate.error))
+    if pull is None:
+        return Tile(name, parenthesis(*row.estimate), "has no error to compare with", "warn")
+    verdict, state = _verdict(pull)
+    return Tile(name, parenthesis(*row.estimate), f"{abs(pull):.1f} σ from 1: {verdict}", state)
+
+
+def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:
+    known = {key: pull for key, pull in pulls.items() if pull is not None and key != "schwinger_dyson"}
+    if not known:
+        return None
+    worst = max(known, key=lambda key: abs(known[key]))
+    verdict, state = _verdict(known[worst])
+    return Tile(name, f"{abs(known[worst]):.1f} σ", f"{worst}, of {len(known)}: {verdict}", state)
+
+
+def _verdict(pull: float) -> tuple[str, str]:
+    if abs(pull) < _SUSPICIOUS:
+        return "agrees", "good"
+    return ("suspicious", "warn") if abs(pull) < _WRONG else ("disagrees", "bad")
+
+
+def _sampling(summary: Mapping[str, Any]) -> list[Tile | None]:
+    sampling = summary.get("sampling") or {}
+    proposals = sampling.get("proposals")
+    note = f"{count(proposals)} proposals" if isinstance(proposals, int) else ""
+    tau_int = sampling.get("tau_int")
+    return [
+        _estimate("acceptance", "acceptance", sampling.get("acceptance"), summary, note),
+        _estimate("ESS per proposal", "ess", sampling.get("ess"), summary),
+        _estimate("τ_int", "tau_int", tau_int, summary, "1/2 is independent"),
+    ]
+
+
+def _estimate(name: str, key: str, entry: Any, summary: Mapping[str, Any], note: str = "") -> Tile | None:
+    if entry is None:
+        return None
+    reason = distrust(key, entry, summary)
+    if reason:
+        return Tile(name, "not trusted", reason, "bad")
+    if isinstance(entry, Mapping):
+        return Tile(name, parenthesis(float(entry["value"]), float(entry["error"])), note)
+    return Tile(name, f"{entry:.4g}", note)

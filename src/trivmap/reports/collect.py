@@ -1,0 +1,156 @@
+"""Reading a run directory for its report."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from trivmap._types import Key
+from trivmap.errors import InputError
+from trivmap.estimate import Estimate
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
+from trivmap.observables import Estimates, History, Results
+from trivmap.observables.stages import AlongTheMap, StageSummary
+from trivmap.reports.data import MeasuredCurves, RunData, training_log
+from trivmap.reports.references import find_reference
+from trivmap.reports.streams import chain_statistics, log_weight_histogram
+from trivmap.runs.build import build_flow
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.files import read_json
+from trivmap.runs.model import load_model
+
+_CONFIGURATIONS = 4
+
+
+def collect(run: RunDirectory) -> RunData:
+    """Everything that the run has. A part that is absent or damaged is left out, its reason kept in `missing`."""
+    data = RunData(run.root, card=run.card().to_data(), summary=run.summary())
+    if run.environment_path.exists():
+        data.environment = read_json(run.environment_path, "it only describes the machine")
+    data.untrusted = dict(data.summary.get("untrusted") or {})
+    data.reference = find_reference(data.card["action"], data.lattice)
+    lines = run.metrics()
+    if lines:
+        data.training = training_log(lines, data.summary)
+    else:
+        data.missing["training"] = "this run has no training"
+    for part, present, what_to_do, add in (
+        ("samples", run.samples_path.exists(), "nothing has been sampled yet", _add_samples),
+        ("observables", run.observables_path.exists(), "nothing has been measured yet", _add_observables),
+        ("stages", run.stages_path.exists(), "the stages of the map have not been measured", _add_stages),
+        ("configurations", run.model_path.exists(), "there is no trained map to draw them from", _add_configurations),
+    ):
+        if not present:
+            data.missing[part] = what_to_do
+            continue
+        try:
+            add(data, run)
+        except InputError as error:
+            data.missing[part] = str(error)
+    return data
+
+
+def _add_samples(data: RunData, run: RunDirectory) -> None:
+    from trivmap.runs.samples import SampleReader
+
+    with SampleReader(run.root) as reader:
+        add_history(data, reader)
+
+
+def add_history(data: RunData, history: History) -> None:
+    """Stream the history into histograms and autocorrelations."""
+    if history.n - history.warmup < 2:
+        data.missing["samples"] = "no step after the warm-up has been sampled yet"
+        return
+    data.chain = chain_statistics(history)
+    if history.attrs.get("history") == "proposals":
+        try:
+            data.log_weights = log_weight_histogram(history)
+        except ValueError as error:
+            data.missing["log-weights"] = str(error)
+
+
+def _add_observables(data: RunData, run: RunDirectory) -> None:
+    add_results(data, Results.from_json(run.observables_path))
+
+
+def add_results(data: RunData, results: Results) -> None:
+    """Curves, reweighted values and differences; names without a trusted value keep their reason."""
+    chain, reweighted = results.chain, results.reweighted
+    data.untrusted |= results.untrusted
+    if reweighted is not None:
+        data.untrusted |= {
+            f"{name} (reweighted)": reason
+            for name, reason in reweighted.untrusted.items()
+            if name not in chain.untrusted
+        }
+
+    def curve(source: Estimates | None, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        return (source.value(name), source.error(name)) if source is not None and name in source else None
+
+    masses = curve(chain, "effective_mass")
+    data.curves = MeasuredCurves(
+        correlator=curve(chain, "correlator"),
+        correlator_reweighted=curve(reweighted, "correlator"),
+        correlator_fit=_fit(results, "correlation_length_cosh_fit"),
+        effective_mass=None if masses is None else (np.arange(len(masses[0])), *masses),
+        plateau=_plateau(results, max(data.lattice) // 2),
+        two_point=curve(chain, "two_point"),
+    )
+    for target, source in ((data.reweighted, reweighted), (data.differences, results.difference)):
+        if source is None:
+            continue
+        for name in source:
+            value, error = source.value(name), source.error(name)
+            if value.ndim == 0 and np.isfinite(value) and np.isfinite(error):
+                target[name] = Estimate(float(value), float(error))
+
+
+def _fit(results: Results, name: str) -> dict[str, float] | None:
+    fit = (results.info.get("fits") or {}).get(name)
+    if fit is None or name not in results.chain:
+        return None
+    return {**fit, "correlation_length_error": float(results.chain.error(name))}
+
+
+def _plateau(results: Results, last: int) -> dict[str, float] | None:
+    fit = _fit(results, "correlation_length_arccosh")
+    if fit is None:
+        return None
+    mass = 1 / fit["correlation_length"]
+    return {"value": mass, "error": fit["correlation_length_error"] * mass**2, "first": fit["start"], "last": last}
+
+
+def _add_stages(data: RunData, run: RunDirectory) -> None:
+    content = read_json(run.stages_path, "run trivmap measure again")
+    data.stages = [_stage(stage, data.lattice) for stage in AlongTheMap.from_dict(content).stages]
+
+
+def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
+    length, error = stage.correlation_length, stage.correlation_length_error
+    return {
+        "name": stage.name,
+        "distance": np.linalg.norm(Lattice(lattice).orbit_representatives, axis=1),
+        "two_point": np.array(stage.two_point),
+        "two_point_error": np.array(stage.two_point_error),
+        "correlation_length": None if length is None or error is None else (length, error),
+        "field_edges": np.array(stage.field.edges),
+        "field_density": np.array(stage.field.density),
+        "magnetization_edges": np.array(stage.magnetization.edges),
+        "magnetization_density": np.array(stage.magnetization.density),
+    }
+
+
+def _add_configurations(data: RunData, run: RunDirectory) -> None:
+    flow, card = load_model(run.model_path, lambda card: build_flow(card, jax.random.key(card.seed)))
+    base, output = _draw(flow, jax.random.split(jax.random.key(card.seed), _CONFIGURATIONS))
+    data.configurations = np.asarray(base), np.asarray(output)
+
+
+@eqx.filter_jit
+def _draw(flow: Flow, keys: Key) -> tuple[Array, Array]:
+    noise = jax.vmap(flow.noise)(keys)
+    return jax.vmap(lambda z: flow.base.push(z)[0])(noise), jax.vmap(lambda z: flow.push(z)[0])(noise)

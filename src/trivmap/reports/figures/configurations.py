@@ -1,0 +1,59 @@
+"""What the map does to a configuration."""
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from trivmap.reports.figures.style import CHAIN, PROPOSALS, new_figure, styled
+
+
+@styled
+def configurations_figure(base: np.ndarray | None, output: np.ndarray) -> Figure:
+    """Configurations phi(x) of shape (n, *lattice), those of the base above the ones that the map makes of them.
+
+    One dimension is drawn as lines, two as images, more as the slice x_3 = x_4 = ... = 0. One scale of colours,
+    symmetric about zero, serves all pictures.
+    """
+    rows = [(name, fields) for name, fields in (("base", base), ("output", output)) if fields is not None]
+    if output.ndim == 2:
+        return _lines(rows, len(output))
+    planes = [(name, fields.reshape(*fields.shape[:3], -1)[..., 0]) for name, fields in rows]
+    limit = max(np.abs(fields).max() for _, fields in planes)
+    figure = new_figure(8.6, 0.35 + 1.8 * len(rows))
+    panels = figure.subplots(len(rows), len(output), squeeze=False)
+    for panel_row, (name, fields) in zip(panels, planes, strict=True):
+        for axes, field in zip(panel_row, fields, strict=True):
+            # The array's first index is x_1: horizontal, from the left.
+            axes.imshow(field.T, cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
+            axes.grid(visible=False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[["top", "right"]].set_visible(True)
+        panel_row[0].set_ylabel(rf"{name}, $x_2$")
+    for axes in panels[-1]:
+        axes.set_xlabel(r"$x_1$")
+    figure.colorbar(
+        ScalarMappable(Normalize(-limit, limit), "RdBu_r"), ax=panels, label=r"$\phi(x)$", shrink=0.9, aspect=25
+    )
+    return figure
+
+
+def _lines(rows: list[tuple[str, np.ndarray]], number: int) -> Figure:
+    figure = new_figure(8.6, 0.6 + 2.0 * -(-number // 2))
+    grid = figure.subplots(-(-number // 2), 2, sharex=True, sharey=True, squeeze=False)
+    panels = grid.flat[:number]
+    for index, axes in enumerate(panels):
+        for (name, fields), colour in zip(rows, (PROPOSALS, CHAIN)[-len(rows) :], strict=True):
+            axes.plot(fields[index], color=colour, marker="o", markersize=3, linewidth=1, label=name)
+        axes.axhline(0, color="#999999", linewidth=0.8, zorder=0)
+    for axes in grid.flat[number:]:
+        axes.set_axis_off()
+    for axes in grid[:, 0]:
+        axes.set_ylabel(r"$\phi(x)$")
+    for axes in grid[-1]:
+        axes.set_xlabel(r"$x$")
+    panels[0].legend(loc="upper right", ncols=2)
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure

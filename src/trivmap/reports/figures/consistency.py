@@ -1,0 +1,31 @@
+"""Do two ways to the same number agree?"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from trivmap.reports.figures.style import CHAIN, REFERENCE, REWEIGHTED, new_figure, styled
+
+
+@styled
+def consistency_figure(names: Sequence[str], pulls: Mapping[str, Sequence[float | None]]) -> Figure:
+    """Differences in units of their error, one row a name; `pulls` maps a comparison to one number (or None) a name."""
+    figure = new_figure(6.4, 1.1 + 0.3 * len(names))
+    axes = figure.subplots()
+    axes.axvspan(-1, 1, color="#d9d9d9", linewidth=0)
+    axes.axvspan(-2, 2, color="#d9d9d9", alpha=0.4, linewidth=0)
+    axes.axvline(0, color=REFERENCE, linewidth=0.8)
+    position = np.arange(len(names))
+    styles = ((REWEIGHTED, "s", 0.12), (CHAIN, "o", -0.12), (REFERENCE, "^", 0.0))
+    for (label, values), (colour, marker, shift) in zip(pulls.items(), styles, strict=False):
+        known = np.array([np.nan if value is None else value for value in values], dtype=float)
+        axes.plot(known, position + shift, marker, color=colour, markersize=5, label=label)
+    largest = max((abs(v) for values in pulls.values() for v in values if v is not None and np.isfinite(v)), default=0)
+    limit = max(3.5, 1.1 * largest)
+    axes.set_xlim(-limit, limit)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(position, names)
+    axes.set_xlabel("difference / its standard error")
+    figure.legend(loc="outside upper center", ncols=len(pulls))
+    return figure

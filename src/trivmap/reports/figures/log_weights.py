@@ -1,0 +1,49 @@
+"""How far the map's density is from the target's: the histogram of log-weights."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from trivmap.reports.figures.style import PROPOSALS, REFERENCE, REWEIGHTED, new_figure, styled
+from trivmap.reports.formats import parenthesis
+
+
+@styled
+def log_weight_figure(
+    edges: np.ndarray,
+    proposals: np.ndarray,
+    target: np.ndarray,
+    *,
+    mean: float,
+    variance: float,
+    ess: tuple[float, float | None] | None = None,
+    acceptance: tuple[float, float | None] | None = None,
+) -> Figure:
+    """Densities of log w - log Z, w = exp(-S)/q, over the proposals and over the target (weighted by w).
+
+    Beside them the Gaussian of the same mean and variance s^2, for which ESS = exp(-s^2) and the acceptance of
+    independence Metropolis is erfc(s/2): agreement with the measured `ess` and `acceptance` (value, error) says that
+    the weights have no tail. `edges` has one entry more than the densities.
+    """
+    figure = new_figure()
+    axes = figure.subplots()
+    axes.stairs(proposals, edges, fill=True, color=PROPOSALS, alpha=0.45, label=r"proposals, density $q$")
+    axes.stairs(target, edges, color=REWEIGHTED, linewidth=1.6, label=r"target, density $e^{-S}/Z$")
+    grid = np.linspace(edges[0], edges[-1], 400)
+    gaussian = np.exp(-((grid - mean) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+    axes.plot(grid, gaussian, color=REFERENCE, linestyle=(0, (4, 2)), label=_gaussian_label(variance))
+    axes.set_xlabel(r"$\log w - \log Z$")
+    axes.set_ylabel("density")
+    axes.set_ylim(0, 1.08 * max(proposals.max(), target.max(), gaussian.max()))
+    measured = [f"{name} {parenthesis(*pair)}" for name, pair in (("ESS", ess), ("acceptance", acceptance)) if pair]
+    axes.legend(loc="upper left", title="measured: " + ", ".join(measured) if measured else None, title_fontsize=9)
+    axes.margins(x=0)
+    # Room for the legend above the curves, whatever their shape.
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.45)
+    return figure
+
+
+def _gaussian_label(variance: float) -> str:
+    ess, acceptance = math.exp(-variance), math.erfc(math.sqrt(variance) / 2)
+    return f"Gaussian, $s^2={variance:.3g}$: ESS {ess:.3g}, acceptance {acceptance:.3g}"

@@ -1,0 +1,58 @@
+"""The order parameter: its distribution and its history."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from trivmap.reports.figures.style import CHAIN, REWEIGHTED, new_figure, styled
+
+
+@styled
+def magnetization_figure(
+    edges: np.ndarray,
+    chain: np.ndarray,
+    chain_error: np.ndarray,
+    reweighted: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Figure:
+    """P(m) of the chain as a band of one standard error, and of the reweighted proposals (density, error) as points.
+
+    `edges` has one entry more than the densities. With the symmetry m -> -m both sides must agree: a distribution
+    with one peak of two is a failure of the map.
+    """
+    figure = new_figure()
+    axes = figure.subplots()
+    axes.fill_between(
+        np.repeat(edges, 2)[1:-1], np.repeat(np.maximum(chain - chain_error, 0), 2), np.repeat(chain + chain_error, 2),
+        color=CHAIN, alpha=0.3, linewidth=0,
+    )  # fmt: skip
+    axes.stairs(chain, edges, color=CHAIN, label="chain")
+    if reweighted is not None:
+        centre = (edges[1:] + edges[:-1]) / 2
+        axes.errorbar(
+            centre, *reweighted, fmt="s", markersize=3, color=REWEIGHTED, mfc="white", linewidth=1, label="reweighted"
+        )
+    axes.axvline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.set_xlabel(r"$m = V^{-1}\sum_x \phi(x)$")
+    axes.set_ylabel(r"$P(m)$")
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0)
+    axes.legend(loc="upper right")
+    return figure
+
+
+@styled
+def magnetization_history_figure(step: np.ndarray, histories: np.ndarray) -> Figure:
+    """m of every chain against the step of the chain: `histories` of shape (chains, len(step))."""
+    figure = new_figure(6.0, 1.0 + 1.1 * max(len(histories), 2))
+    panels = figure.subplots(len(histories), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    limit = 1.08 * np.abs(histories).max()
+    for number, (axes, history) in enumerate(zip(panels, histories, strict=True)):
+        axes.axhline(0, color="#999999", linewidth=0.8)
+        axes.plot(step, history, color=CHAIN, linewidth=0.6, drawstyle="steps-post")
+        axes.set_title(f"chain {number}", loc="left", fontsize=9, pad=2)
+        axes.set_ylim(-limit, limit)
+        axes.set_ylabel(r"$m$")
+    panels[-1].set_xlabel("step of the chain")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+    panels[-1].margins(x=0.005)
+    return figure

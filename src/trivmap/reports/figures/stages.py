@@ -1,0 +1,90 @@
+"""Where the map builds its correlations."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trivmap.reports.figures.style import REFERENCE, logarithmic, new_figure, plain_labels, styled
+
+
+@styled
+def stages_figure(stages: Sequence[Mapping], *, target: Mapping | None = None) -> Figure:
+    """Two-point function, correlation length, histograms of the field and of the magnetisation, stage after stage.
+
+    Each stage holds `name`, `distance` (|x| of every displacement orbit), `two_point` and `two_point_error`,
+    `correlation_length` (value, error; None where there is none to be seen, drawn as a cross at 0), `field_edges`,
+    `field_density`, `magnetization_edges`, `magnetization_density`. `target` holds the exact sampler's `distance`,
+    `two_point`, `correlation_length`, `magnetization_edges`, `magnetization_density`, each of them optional; it is
+    drawn in black.
+    """
+    target = target or {}
+    figure = new_figure(8.6, 7.4)
+    (correlation, length), (field, magnetization) = figure.subplots(2, 2)
+    colours = matplotlib.colormaps["viridis_r"](np.linspace(0.08, 1.0, len(stages)))
+    _two_point(correlation, stages, colours, target)
+    _correlation_length(length, stages, colours, target)
+    for axes, name, label in (
+        (field, "field", r"$\phi(x)$"),
+        (magnetization, "magnetization", r"$m$"),
+    ):
+        for stage, colour in zip(stages, colours, strict=True):
+            axes.stairs(stage[f"{name}_density"], stage[f"{name}_edges"], color=colour, linewidth=1.3)
+        axes.set_xlabel(label)
+        axes.set_ylabel("$P($" + label + "$)$")
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0)
+    if "magnetization_density" in target:
+        magnetization.stairs(
+            target["magnetization_density"], target["magnetization_edges"], color=REFERENCE, linestyle=(0, (4, 2)),
+            linewidth=1.2, label="chain",
+        )  # fmt: skip
+        magnetization.legend(loc="upper right")
+    return figure
+
+
+def _two_point(axes: Axes, stages: Sequence[Mapping], colours: np.ndarray, target: Mapping) -> None:
+    logarithmic(axes)
+    for stage, colour in zip(stages, colours, strict=True):
+        order = np.argsort(stage["distance"])
+        value, error = stage["two_point"][order], stage["two_point_error"][order]
+        # A base without correlations is compatible with zero beyond x = 0: no place on a logarithmic scale.
+        shown = value > 2 * error
+        axes.errorbar(
+            stage["distance"][order][shown], value[shown], np.minimum(error, 0.999 * np.abs(value))[shown],
+            color=colour, marker="o", markersize=2.5, linewidth=1.2,
+        )  # fmt: skip
+    if "two_point" in target:
+        order = np.argsort(target["distance"])
+        axes.plot(
+            target["distance"][order], target["two_point"][order], color=REFERENCE, linestyle=(0, (4, 2)),
+            linewidth=1.2, label="chain",
+        )  # fmt: skip
+        axes.legend(loc="upper right")
+    plain_labels(axes)
+    axes.set_xlabel(r"$|x|$")
+    axes.set_ylabel(r"$G(x)=\langle\phi(y)\,\phi(y+x)\rangle$")
+
+
+def _correlation_length(axes: Axes, stages: Sequence[Mapping], colours: np.ndarray, target: Mapping) -> None:
+    for index, (stage, colour) in enumerate(zip(stages, colours, strict=True)):
+        if stage["correlation_length"] is None:
+            axes.plot(index, 0, "x", color=colour, markersize=7, markeredgewidth=2, clip_on=False)
+            continue
+        value, error = stage["correlation_length"]
+        axes.errorbar(
+            index, value, error, fmt="o", color=colour, markersize=6, markeredgecolor="#444444", linewidth=1.5
+        )
+    if "correlation_length" in target:
+        value, error = target["correlation_length"]
+        axes.axhspan(value - error, value + error, color=REFERENCE, alpha=0.2, linewidth=0)
+        axes.axhline(value, color=REFERENCE, linestyle=(0, (4, 2)), linewidth=1.2, label="chain")
+        axes.legend(loc="lower right")
+    names = [stage["name"] for stage in stages]
+    axes.set_xticks(range(len(stages)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xlabel("after the stage")
+    axes.set_ylabel(r"correlation length $\xi$")
+    axes.set_xlim(-0.5, len(stages) - 0.5)
+    axes.set_ylim(bottom=0)

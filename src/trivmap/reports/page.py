@@ -1,0 +1,92 @@
+"""The page: pictures and tables of one run in a single HTML file that needs nothing else."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page: `key` names its PNG file."""
+
+    key: str
+    section: str
+    title: str
+    caption: str
+    data: bytes
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table as printed; `state` is its style."""
+
+    cells: Sequence[str]
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table as printed; `kind` names its style, `beside` puts it among the pictures."""
+
+    kind: str
+    header: Sequence[str]
+    rows: Sequence[Row]
+    note: str = ""
+    beside: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands below it; pictures name their section by its `anchor`."""
+
+    anchor: str
+    title: str
+    text: str = ""
+    table: PageTable | None = None
+    blocks: Sequence[Mapping[str, Any]] = ()
+
+
+def render(
+    *,
+    title: str,
+    subtitle: str,
+    description: str | None,
+    tiles: Sequence[Any],
+    warnings: Sequence[str],
+    sections: Sequence[Section],
+    pictures: Sequence[Picture],
+    missing: Mapping[str, str],
+    version: str = "",
+) -> str:
+    """The HTML text; every picture appears inside, as base64, in the section it names."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trivmap.reports"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    style = resources.files("trivmap.reports").joinpath("templates/report.css").read_text()
+    filled = [
+        {
+            "anchor": section.anchor,
+            "title": section.title,
+            "text": section.text,
+            "table": section.table,
+            "blocks": section.blocks,
+            "pictures": [_inlined(picture) for picture in pictures if picture.section == section.anchor],
+        }
+        for section in sections
+    ]
+    kept = [section for section in filled if section["pictures"] or section["table"] or section["blocks"]]
+    return environment.get_template("report.html.j2").render(
+        title=title, subtitle=subtitle, description=description, style=style, tiles=tiles, warnings=warnings,
+        sections=kept, missing=missing, version=version,
+    )  # fmt: skip
+
+
+def _inlined(picture: Picture) -> dict[str, Any]:
+    data = base64.b64encode(picture.data).decode("ascii")
+    return {"title": picture.title, "caption": picture.caption, "data": data, "wide": picture.wide}

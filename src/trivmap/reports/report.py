@@ -1,0 +1,103 @@
+"""Writing a run's report."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from trivmap.reports.checks import tiles
+from trivmap.reports.collect import collect
+from trivmap.reports.data import RunData
+from trivmap.reports.facts import facts, milestones, subtitle
+from trivmap.reports.page import PageTable, Picture, Row, Section, render
+from trivmap.reports.tables import ResultRow, columns, result_rows
+from trivmap.runs import card_yaml
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.environment import package_version
+from trivmap.runs.files import write_text
+
+
+def write_report(run_directory: str | os.PathLike[str]) -> Path:
+    """Write `report.html` and `figures/*.png` into a run directory and return the page's path.
+
+    The page needs nothing but itself. Parts of the run that do not exist yet are named at its end. Raises `InputError`
+    where there is no run directory, or it cannot be written.
+    """
+    from trivmap.reports.pictures import draw_pictures  # matplotlib takes a second to import
+
+    run = RunDirectory.open(run_directory)
+    data = collect(run)
+    rows = rows_of(data)
+    pictures = draw_pictures(data, rows)
+    for picture in pictures:
+        run.write_figure(picture.key, picture.data)
+    write_text(run.report_path, page(data, rows, pictures))
+    return run.report_path
+
+
+def rows_of(data: RunData) -> list[ResultRow]:
+    """The table of results of a run, with everything that can stand beside them."""
+    summary = {**data.summary, "untrusted": data.untrusted}
+    return result_rows(summary, reference=data.reference, reweighted=data.reweighted, differences=data.differences)
+
+
+def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Picture]) -> str:
+    """The HTML text of a report."""
+    summary = {**data.summary, "untrusted": data.untrusted}
+    return render(
+        title=data.card.get("name") or data.directory.resolve().name,
+        subtitle=subtitle(data),
+        description=data.card.get("description"),
+        tiles=tiles(summary, rows),
+        warnings=_warnings(data),
+        sections=_sections(data, rows),
+        pictures=pictures,
+        missing=data.missing,
+        version=package_version("trivmap") or "",
+    )
+
+
+def _sections(data: RunData, rows: Sequence[ResultRow]) -> list[Section]:
+    blocks = [
+        {"title": "Run card (config.yaml)", "text": card_yaml.dump(data.card), "open": False},
+        {"title": "Environment (environment.json)", "text": card_yaml.dump(data.environment), "open": False},
+    ]
+    return [
+        Section("results", "Results", table=_results(data, rows)),
+        Section("training", "Training", table=milestones(data)),
+        Section("sampling", "Sampling"),
+        Section("correlations", "Correlations"),
+        Section("map", "Along the map"),
+        Section("run", "The run", table=facts(data), blocks=blocks),
+    ]
+
+
+def _results(data: RunData, rows: Sequence[ResultRow]) -> PageTable | None:
+    if not rows:
+        return None
+    header = columns(list(rows))
+    filled = [Row([row.cells()[name] for name in header], _state(row)) for row in rows]
+    notes = ["m is the mean of the field, V the number of sites; τ_int in configurations, 1/2 for independent ones."]
+    if data.reference is not None:
+        notes.append(f"Reference: {data.reference.source}.")
+    return PageTable("results", header, filled, " ".join(notes))
+
+
+def _state(row: ResultRow) -> str:
+    if row.reason:
+        return "untrusted"
+    return "off" if row.pull is not None and abs(row.pull) > 3 else ""
+
+
+def _warnings(data: RunData) -> list[str]:
+    """One line for each reason, with the names it concerns."""
+    names: dict[str, list[str]] = {}
+    for name, reason in data.untrusted.items():
+        names.setdefault(reason, []).append(name)
+    found = [f"{_listed(group)}: {reason}" for reason, group in names.items()]
+    if data.log_weights is not None and data.log_weights.invalid:
+        found.append(f"{data.log_weights.invalid} log-weights are NaN or +inf: the map or the action overflows")
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else ", ".join(names[:5]) + f" and {len(names) - 5} more"

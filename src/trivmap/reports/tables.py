@@ -1,0 +1,153 @@
+"""The table of results: one source for the terminal and for the page."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trivmap.estimate import Estimate
+from trivmap.observables.results import SCALARS
+from trivmap.reports.formats import parenthesis
+from trivmap.reports.references import Reference
+from trivmap.reports.trust import distrust
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SYMBOLS: Mapping[str, str] = {
+    "susceptibility": "χ = V⟨m²⟩",
+    "connected_susceptibility": "V(⟨m²⟩ − ⟨|m|⟩²)",
+    "abs_magnetization": "⟨|m|⟩",
+    "phi2": "⟨φ²⟩",
+    "phi4": "⟨φ⁴⟩",
+    "ising_energy": "⟨φ(x)φ(x+μ)⟩",
+    "binder": "1 − ⟨m⁴⟩/3⟨m²⟩²",
+    "action_density": "⟨S⟩/V",
+    "correlation_length": "ξ, low momentum",
+    "correlation_length_second_moment": "ξ, second moment",
+    "correlation_length_arccosh": "ξ, effective mass",
+    "correlation_length_cosh_fit": "ξ, cosh fit",
+    "schwinger_dyson": "⟨φ ∂S/∂φ⟩ = 1",
+    "magnetization": "⟨m⟩",
+    "log_z": "log Z",
+}
+
+
+DIFFERENCE = "chain − reweighted [σ]"
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One observable: what is printed of it. `reason` says why it cannot be trusted; its numbers are then withheld."""
+
+    name: str
+    estimate: Estimate | None
+    tau_int: float | None = None
+    reweighted: Estimate | None = None
+    difference: Estimate | None = None
+    reference: Estimate | None = None
+    reason: str | None = None
+
+    @property
+    def symbol(self) -> str:
+        return SYMBOLS.get(self.name, "")
+
+    @property
+    def pull(self) -> float | None:
+        """(value - reference) / combined error."""
+        if self.estimate is None or self.reference is None:
+            return None
+        return in_errors(
+            Estimate(self.estimate.value - self.reference.value, math.hypot(self.estimate.error, self.reference.error))
+        )
+
+    @property
+    def difference_pull(self) -> float | None:
+        """(chain - reweighted) / error of the difference."""
+        return None if self.difference is None else in_errors(self.difference)
+
+    def cells(self) -> dict[str, str]:
+        """The printed text by column."""
+        return {
+            "observable": self.name,
+            "definition": self.symbol,
+            "value": parenthesis(*self.estimate) if self.estimate else f"not trusted: {self.reason}",
+            "τ_int": "" if self.tau_int is None or self.estimate is None else f"{self.tau_int:.3g}",
+            "reweighted": parenthesis(*self.reweighted) if self.reweighted else "",
+            DIFFERENCE: _signed(self.difference_pull),
+            "reference": parenthesis(*self.reference) if self.reference else "",
+            "pull [σ]": _signed(self.pull),
+        }
+
+
+def in_errors(difference: Estimate) -> float | None:
+    """A difference in units of its error; None where the error is 0 or either is not finite."""
+    if not (math.isfinite(difference.value) and math.isfinite(difference.error)) or difference.error <= 0:
+        return None
+    return difference.value / difference.error
+
+
+def result_rows(
+    summary: Mapping[str, Any],
+    *,
+    reference: Reference | None = None,
+    reweighted: Mapping[str, Estimate] | None = None,
+    differences: Mapping[str, Estimate] | None = None,
+) -> list[ResultRow]:
+    """A row for every observable of `summary.json` and every scalar in its `untrusted`; log Z comes last."""
+    entries = {**(summary.get("observables") or {}), "log_z": summary.get("log_z")}
+    refused = summary.get("untrusted") or {}
+    candidates = [*SCALARS, *(name for name in entries if name not in (*SCALARS, "log_z")), "log_z"]
+    names = [name for name in candidates if entries.get(name) is not None or name in refused]
+    known = reference.observables if reference else {}
+    rows = []
+    for name in names:
+        entry = entries.get(name) or {}
+        reason = distrust(name, entry, summary)
+        rows.append(
+            ResultRow(
+                name=name,
+                estimate=None if reason else Estimate(float(entry["value"]), float(entry["error"])),
+                tau_int=_number(entry.get("tau_int")),
+                reweighted=None if reason else (reweighted or {}).get(name),
+                difference=None if reason else (differences or {}).get(name),
+                reference=known.get(name),
+                reason=reason,
+            )
+        )
+    return rows
+
+
+def columns(rows: list[ResultRow]) -> list[str]:
+    """The columns that hold anything."""
+    filled = [row.cells() for row in rows]
+    return [name for name in (filled[0] if filled else {}) if any(cells[name] for cells in filled)]
+
+
+def results_table(rows: list[ResultRow], title: str | None = None) -> "Table":
+    """The rows as a table for a terminal of 80 columns; the difference stands for the reweighted values."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [name for name in columns(rows) if name not in ("definition", "reweighted")]
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    if DIFFERENCE in names:
+        table.caption, table.caption_justify = f"Δ: {DIFFERENCE.removesuffix(' [σ]')}", "left"
+    for name in names:
+        header = "Δ [σ]" if name == DIFFERENCE else name
+        table.add_column(header, justify="left" if name == "observable" else "right", overflow="fold")
+    for row in rows:
+        cells = row.cells()
+        style = "yellow" if row.reason else ("bold red" if row.pull is not None and abs(row.pull) > 3 else "")
+        table.add_row(*(Text(cells[name]) for name in names), style=style)
+    return table
+
+
+def _number(value: Any) -> float | None:
+    value = value.get("value") if isinstance(value, Mapping) else value
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
