@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
@@ -47,6 +48,12 @@ class Flow(eqx.Module):
     def parameters(self) -> int:
         """Number of learnable parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array)))
+
+    def astype(self, dtype: DTypeLike) -> "Flow":
+        """The same flow in another floating-point precision."""
+        parameters, rest = eqx.partition(self.bijection, eqx.is_inexact_array)
+        cast = jax.tree.map(lambda leaf: leaf.astype(dtype), parameters)
+        return Flow(self.base.astype(dtype), eqx.combine(cast, rest))
 
     def noise(self, key: Key) -> Field:
         """The base's noise z, independent of every parameter."""

@@ -5,6 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.errors import InputError
@@ -32,6 +33,10 @@ class AbstractBase(eqx.Module):
     @abc.abstractmethod
     def log_density(self, x: Field) -> Scalar:
         """log q(x), normalised: the integral of q over all V sites is 1."""
+
+    @abc.abstractmethod
+    def astype(self, dtype: DTypeLike) -> "AbstractBase":
+        """The same density, its noise and parameters in another floating-point precision."""
 
     def resize(self, lattice: Lattice) -> "AbstractBase":
         """The same base on another lattice; raises `InputError` where that makes no sense."""

@@ -53,6 +53,12 @@ class FreeField(AbstractBase):
         log_width = self._log_width()
         return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), x), log_width)
 
+    def astype(self, dtype: DTypeLike) -> "FreeField":
+        learnable = self.log_factor is not None
+        blank = FreeField(self.lattice, mass=self.mass, stiffness=self.stiffness, learnable=learnable, dtype=dtype)
+        cast = None if self.log_factor is None else self.log_factor.astype(dtype)
+        return eqx.tree_at(lambda base: base.log_factor, blank, cast, is_leaf=lambda leaf: leaf is None)
+
     def resize(self, lattice: Lattice, *, mass: float | None = None, stiffness: float | None = None) -> "FreeField":
         """On another lattice and, with `mass` and `stiffness`, at other couplings: a_k is interpolated in khat^2."""
         blank = FreeField(

@@ -30,6 +30,11 @@ class Gaussian(AbstractBase):
     def log_density(self, x: Field) -> Scalar:
         return self._log_density(x * jnp.exp(-self._log_width()))
 
+    def astype(self, dtype: DTypeLike) -> "Gaussian":
+        blank = Gaussian(self.lattice, learnable=self.log_width is not None, dtype=dtype)
+        cast = None if self.log_width is None else self.log_width.astype(dtype)
+        return eqx.tree_at(lambda base: base.log_width, blank, cast, is_leaf=lambda leaf: leaf is None)
+
     def resize(self, lattice: Lattice) -> "Gaussian":
         blank = Gaussian(lattice, learnable=self.log_width is not None, dtype=self.dtype)
         return eqx.tree_at(lambda base: base.log_width, blank, self.log_width, is_leaf=lambda leaf: leaf is None)

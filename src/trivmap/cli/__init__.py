@@ -1,0 +1,3 @@
+"""The command line."""
+
+from trivmap.cli.main import main as main

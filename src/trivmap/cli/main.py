@@ -1,0 +1,258 @@
+"""The commands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from trivmap.cli.process import allow_own_modules, one_sentence, prepare
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+_set = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override one key of the card, e.g. training.steps=500.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+_out = click.option("--out", type=click.Path(path_type=Path), help="Run directory to make (default: runs/NAME-N).")
+_resume = click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with this run instead.")
+_directory = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+
+
+def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """A command whose help ends in an example and whose errors are one sentence."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        def guarded(**arguments: Any) -> None:
+            with one_sentence():
+                allow_own_modules()
+                function(**arguments)
+
+        guarded.__doc__ = f"{function.__doc__}\n\n\b\nExample:\n  {example}"
+        guarded.__name__ = function.__name__
+        guarded.__click_params__ = getattr(function, "__click_params__", [])  # pyright: ignore[reportFunctionMemberAccess]
+        return cli.command(name=function.__name__.rstrip("_"))(guarded)
+
+    return decorate
+
+
+HELP = """Machine-learned trivializing maps: train a flow towards exp(-S), sample exactly, measure with honest errors.
+
+A run is a directory; every step can be killed and taken up again.
+
+\b
+Example:
+  trivmap run quickstart --out runs/first
+  trivmap show runs/first
+"""
+
+
+@click.group(context_settings=CONTEXT, help=HELP)
+@click.version_option(package_name="trivmap")
+def cli() -> None:
+    """The group that all commands belong to."""
+
+
+@command("trivmap run quickstart --set seed=1 --out runs/first")
+@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
+@_out
+@_set
+@_resume
+@_json
+def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool) -> None:
+    """Train, sample, measure and report: the whole of a run card.
+
+    CARD_OR_PRESET is a YAML file or the name of a preset (see trivmap presets).
+    """
+    from trivmap.cli.results import print_results
+    from trivmap.runs import pipeline
+    from trivmap.runs.sampling import sample as draw
+
+    directory, display = _open_or_create(card, out, overrides, resume)
+    if directory.card().training is not None:
+        pipeline.train(directory, display)
+    draw(directory, display)
+    pipeline.measure(directory, display)
+    _write_report(directory)
+    print_results(directory, as_json)
+
+
+@command("trivmap train quickstart --out runs/first")
+@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
+@_out
+@_set
+@_resume
+@_json
+def train(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool) -> None:
+    """Train a map in a new run directory, or go on with --resume DIR from its latest checkpoint.
+
+    A run killed at any moment and resumed ends bit-identical to one never killed.
+    """
+    from trivmap.cli.results import print_results
+    from trivmap.runs import pipeline
+
+    directory, display = _open_or_create(card, out, overrides, resume)
+    pipeline.train(directory, display)
+    print_results(directory, as_json)
+
+
+@command("trivmap sample runs/first --set sampling.proposals=1000000")
+@_directory
+@_set
+@_json
+def sample(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Draw the proposals a run's card asks for and that are not stored yet; --set may ask for more."""
+    from trivmap.runs.sampling import sample as draw
+
+    _step(draw, directory, overrides, as_json, "sampling")
+
+
+@command("trivmap measure runs/first")
+@_directory
+@_set
+@_json
+def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Analyse the samples of a run: observables with errors, and the stages of its map."""
+    from trivmap.runs.pipeline import measure as analyse
+
+    _step(analyse, directory, overrides, as_json, "measure")
+
+
+@command("trivmap report runs/first")
+@_directory
+def report(directory: Path) -> None:
+    """Write report.html and figures/ from what a run has."""
+    run_directory = _opened(directory)
+    click.echo(_write_report(run_directory))
+
+
+@command("trivmap show runs/first --json")
+@_directory
+@_json
+def show(directory: Path, as_json: bool) -> None:
+    """Print a run's state and results."""
+    from trivmap.cli.results import print_results
+    from trivmap.runs.directory import RunDirectory
+
+    print_results(RunDirectory.open(directory), as_json)
+
+
+@command("trivmap presets")
+@click.argument("name", required=False)
+@_json
+def presets(name: str | None, as_json: bool) -> None:
+    """List and explain the run cards that are shipped; with NAME print that card."""
+    from trivmap.runs.presets import preset_text
+    from trivmap.runs.presets import presets as all_presets
+
+    if name is not None:
+        click.echo(preset_text(name), nl=False)
+    elif as_json:
+        click.echo(json.dumps([preset._asdict() for preset in all_presets()], indent=2))
+    else:
+        for preset in all_presets():
+            click.secho(preset.name, bold=True)
+            for label, text in (
+                ("", preset.description),
+                ("follows: ", preset.follows),
+                ("deviates: ", preset.deviates),
+            ):
+                wrapped = click.wrap_text(
+                    label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  "
+                )
+                click.echo(wrapped)
+
+
+@command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
+@click.argument("card", metavar="CARD_OR_PRESET")
+@_set
+@_json
+def validate(card: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check a run card and print it whole, every default written out."""
+    import equinox as eqx
+
+    from trivmap.runs.build import build_plan
+    from trivmap.runs.card import load_card
+    from trivmap.runs.pipeline import skeleton
+
+    loaded = load_card(card, overrides)
+    prepare(loaded)
+    if loaded.training is not None:
+        build_plan(loaded)
+    parameters = eqx.filter_eval_shape(skeleton, loaded).parameters
+    if as_json:
+        click.echo(json.dumps({"valid": True, "parameters": parameters, "card": loaded.to_data()}, indent=2))
+    else:
+        click.echo(loaded.to_yaml(), nl=False)
+        click.echo(f"# valid; the model has {parameters} parameters")
+
+
+def main() -> None:
+    """The entry point of the `trivmap` command."""
+    cli()
+
+
+def _open_or_create(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None) -> tuple:
+    """The run directory to work in, and where to show progress."""
+    from trivmap.cli.display import Display
+    from trivmap.errors import InputError
+    from trivmap.runs import pipeline
+    from trivmap.runs.card import load_card
+
+    if (card is None) == (resume is None):
+        raise InputError("give either a run card (a file or a preset, see trivmap presets) or --resume DIR")
+    display = Display()
+    if resume is not None:
+        if out is not None or overrides:
+            raise InputError("--resume goes on with a run as its config.yaml says; --out and --set are for a new one")
+        return _opened(resume), display
+    assert card is not None
+    loaded = load_card(card, overrides)
+    prepare(loaded)
+    directory = pipeline.create(loaded, out if out is not None else _fresh(loaded.name or Path(card).stem))
+    display.note(f"run directory: {directory.root}")
+    return directory, display
+
+
+def _opened(path: Path) -> Any:
+    from trivmap.runs.directory import RunDirectory
+
+    directory = RunDirectory.open(path)
+    prepare(directory.card())
+    return directory
+
+
+def _fresh(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on if that is taken."""
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path
+
+
+def _step(work: Callable[..., Any], path: Path, overrides: tuple[str, ...], as_json: bool, section: str) -> None:
+    """One step of the pipeline on an existing run, after changes to its own section of the card."""
+    from trivmap.cli.display import Display
+    from trivmap.cli.results import print_results
+    from trivmap.errors import InputError
+
+    directory = _opened(path)
+    for override in overrides:
+        if not override.startswith(f"{section}."):
+            raise InputError(f"--set {override}: this command can change only keys that begin with {section}.")
+    if overrides:
+        directory.write_card(directory.card().with_overrides(overrides))
+    work(directory, Display())
+    print_results(directory, as_json)
+
+
+def _write_report(directory: Any) -> Path:
+    from trivmap.reports import write_report
+
+    return write_report(directory.root)

@@ -1,0 +1,75 @@
+"""A run's state and results, for people and for programs."""
+
+import json
+from typing import Any
+
+import click
+
+from trivmap.runs.directory import RunDirectory
+
+
+def describe(run: RunDirectory) -> dict[str, Any]:
+    """The summary with the state of each step: what `--json` prints."""
+    summary = run.summary()
+    metrics = run.metrics()
+    state = {
+        "trained": run.model_path.exists(),
+        "step": metrics[-1]["step"] if metrics else 0,
+        "sampled": bool(summary.get("sampling")),
+        "measured": bool(summary.get("observables")),
+        "report": run.report_path.exists(),
+    }
+    return {"run": str(run.root), "state": state, **summary}
+
+
+def print_results(run: RunDirectory, as_json: bool) -> None:
+    """The results of a run on stdout."""
+    content = describe(run)
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    from rich.console import Console
+
+    from trivmap.reports.references import find_reference
+    from trivmap.reports.tables import result_rows, results_table
+
+    console = Console(highlight=False)
+    card = run.card()
+    console.print(f"[bold]{run.root}[/bold]  {card.name or ''}".rstrip(), soft_wrap=True)
+    for line in _facts(content, card.training.steps if card.training else 0):
+        console.print(line)
+    reference = find_reference(card.to_data()["action"], card.lattice)
+    rows = result_rows(content, reference=reference)
+    if rows:
+        console.print(results_table(rows))
+    if reference:
+        console.print(f"reference: {reference.source}")
+
+
+def _facts(content: dict[str, Any], steps: int) -> list[str]:
+    from trivmap.reports.formats import duration, parenthesis
+
+    lines, training, sampling = [], content.get("training"), content.get("sampling")
+    if training:
+        evaluation = training.get("evaluation") or {}
+        quality = "".join(
+            f", {label} {parenthesis(evaluation[name]['value'], evaluation[name]['error'])}"
+            for name, label in (("acceptance", "acceptance"), ("ess", "ESS"))
+            if (evaluation.get(name) or {}).get("value") is not None
+        )
+        lines.append(
+            f"training: {training['steps']} of {steps} steps, {training['configurations']} configurations, "
+            f"{duration(training['wall_seconds'])}{quality}"
+        )
+    elif content["state"]["step"]:
+        lines.append(f"training: step {content['state']['step']} of {steps}, not finished")
+    if sampling:
+        accepted = parenthesis(sampling["acceptance"]["value"], sampling["acceptance"]["error"])
+        tau = parenthesis(sampling["tau_int"]["value"], sampling["tau_int"]["error"])
+        lines.append(
+            f"sampling: {sampling['proposals']} proposals, {duration(sampling['wall_seconds'])}, "
+            f"acceptance {accepted}, tau_int {tau}"
+        )
+    if content["state"]["report"]:
+        lines.append(f"report: {content['run']}/report.html")
+    return lines or ["nothing has been done yet"]

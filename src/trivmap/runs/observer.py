@@ -1,0 +1,82 @@
+"""Writes down what happens during training: metrics, milestones, checkpoints."""
+
+from typing import Any
+
+from trivmap.runs.checkpoints import CheckpointStore
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.progress import Clock, Interruption, Progress
+from trivmap.training import Evaluation, TrainingState
+
+MILESTONES = ("0.5", "0.7", "0.9")
+
+
+class RunObserver:
+    """The observer of a training run in a run directory.
+
+    A milestone is the first evaluation whose acceptance minus one error exceeds the target.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        store: CheckpointStore,
+        clock: Clock,
+        progress: Progress,
+        interruption: Interruption,
+        metadata: dict[str, Any] | None = None,
+    ):
+        self._run, self._store, self._clock = run, store, clock
+        self._progress, self._interruption = progress, interruption
+        metadata = metadata or {}
+        self.milestones: dict[str, Any] = metadata.get("milestones") or dict.fromkeys(MILESTONES)
+        self.evaluation: dict[str, Any] | None = metadata.get("evaluation")
+        self.evaluation_seconds: float = metadata.get("evaluation_seconds", 0.0)
+        self.compile_before: float = metadata.get("compile_seconds", 0.0)
+        self.compile_seconds = 0.0
+        self._last: dict[str, Any] = {"configurations": metadata.get("configurations", 0)}
+
+    def logged(self, record: dict[str, Any]) -> None:
+        self._last = record
+        self._run.append_metrics({**record, "seconds": self._clock.total})
+        shown = {name: record[name] for name in ("loss", "ess", "temperature")}
+        if self.evaluation:
+            shown["acceptance"] = self.evaluation["acceptance"]["value"]
+        self._progress.update(record["step"], **shown)
+
+    def evaluated(self, step: int, evaluation: Evaluation, seconds: float) -> None:
+        self.evaluation_seconds += seconds
+        self.evaluation = {
+            name: value._asdict() if hasattr(value, "_asdict") else value
+            for name, value in evaluation._asdict().items()
+        }
+        cost = {"steps": step, "configurations": self._last["configurations"], "wall_seconds": self._clock.total}
+        acceptance = evaluation.acceptance
+        for target in MILESTONES:
+            if self.milestones[target] is None and acceptance.value - acceptance.error > float(target):
+                self.milestones[target] = cost
+        self._run.append_metrics(
+            {
+                "step": step,
+                "configurations": cost["configurations"],
+                "seconds": cost["wall_seconds"],
+                "evaluation": {**self.evaluation, "seconds": seconds},
+            }
+        )
+        self._progress.update(step, acceptance=acceptance.value, ess=evaluation.ess.value)
+
+    def save(self, state: TrainingState) -> None:
+        self._store.save(int(state.step), state, self.metadata())
+
+    def interrupted(self) -> bool:
+        return bool(self._interruption)
+
+    def metadata(self) -> dict[str, Any]:
+        """What a checkpoint notes beside the state."""
+        return {
+            "seconds": self._clock.total,
+            "compile_seconds": self.compile_before + self.compile_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "configurations": self._last["configurations"],
+            "milestones": self.milestones,
+            "evaluation": self.evaluation,
+        }

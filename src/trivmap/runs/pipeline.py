@@ -1,0 +1,153 @@
+"""The steps of a run on its directory: train and measure here, sample in `sampling`.
+
+Each can be killed at any moment and taken up again.
+"""
+
+import os
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.runs.build import build_action, build_flow, build_plan
+from trivmap.runs.card import RunCard
+from trivmap.runs.checkpoints import CheckpointStore
+from trivmap.runs.directory import RunDirectory, finite
+from trivmap.runs.environment import describe_environment
+from trivmap.runs.files import storing, write_json
+from trivmap.runs.model import load_model, save_model
+from trivmap.runs.observer import RunObserver
+from trivmap.runs.progress import Clock, Interruption, Progress, Quiet
+from trivmap.runs.samples import SampleReader
+from trivmap.training import Trainer
+
+
+def keys(card: RunCard) -> dict[str, Key]:
+    """One independent key for each use of randomness, from the card's seed."""
+    root = jax.random.key(card.seed)
+    return {use: jax.random.fold_in(root, number) for number, use in enumerate(("init", "train", "sample", "stages"))}
+
+
+def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
+    """A new run directory for a card.
+
+    Raises `InputError`, nothing touched, if `out` exists or the card does not build.
+    """
+    flow = skeleton(card)
+    if card.training is not None:
+        eqx.filter_eval_shape(build_plan(card).optimiser.init, eqx.filter(flow, eqx.is_inexact_array))
+    run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads))
+    run.update_summary(
+        schema=1,
+        action={key: value for key, value in card.to_data()["action"].items() if value is not None},
+        lattice=list(card.lattice),
+        seed=card.seed,
+        dtype=card.dtype,
+        model={"kind": "flow", "parameters": flow.parameters},
+        training=None,
+        sampling=None,
+        log_z=None,
+        observables={},
+    )
+    return run
+
+
+def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]:
+    """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
+
+    Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
+    """
+    progress = progress or Quiet()
+    card = run.card()
+    if card.training is None:
+        raise InputError(f"{run.config_path}: has no section training; nothing is to be trained")
+    plan = build_plan(card)
+    with run.locked(), Interruption.catching() as interruption:
+        store = CheckpointStore(run.checkpoints_path, card.digest())
+        flow = build_flow(card, keys(card)["init"])
+        trainer = Trainer(flow, build_action(card), plan, keys(card)["train"])
+        state, metadata = trainer.initial_state(), {}
+        if store.latest() is not None:
+            state, checkpoint = store.restore(state)
+            metadata = checkpoint.metadata
+        done = int(state.step)
+        run.truncate_metrics(done)
+        if done >= plan.steps and run.model_path.exists():
+            progress.note(f"training is complete ({done} steps)")
+            return run.summary()
+        clock = Clock(metadata.get("seconds", 0.0))
+        observer = RunObserver(run, store, clock, progress, interruption, metadata)
+        trainer.observer = observer
+        progress.begin("train", plan.steps, done)
+        outcome = trainer.run(state, seconds_before=clock.total)
+        progress.end()
+        observer.compile_seconds = trainer.compile_seconds
+        trained = trainer.flow(outcome.state)
+        if outcome.evaluation is None and outcome.status != "failed":
+            observer.evaluated(int(outcome.state.step), trainer.evaluate(outcome.state), 0.0)
+        save_model(run.model_path, trained, card)
+        summary = run.update_summary(
+            model={"kind": "flow", "parameters": trained.parameters},
+            training={
+                "steps": int(outcome.state.step),
+                "configurations": plan.configurations_until(int(outcome.state.step)),
+                "wall_seconds": clock.total,
+                "compile_seconds": observer.compile_before + trainer.compile_seconds,
+                "evaluation_seconds": observer.evaluation_seconds,
+                "acceptance_milestones": observer.milestones,
+                "status": outcome.status,
+                "evaluation": observer.evaluation,
+            },
+        )
+        if outcome.status == "failed":
+            raise InputError(f"{run.root}: {outcome.message}")
+        interruption.check(
+            f"interrupted at step {int(outcome.state.step)} of {plan.steps}; "
+            f"go on with trivmap train --resume {run.root}"
+        )
+        return summary
+
+
+def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
+    """The trained flow of a run, its action, and the card it was trained by."""
+    if not run.model_path.exists():
+        raise InputError(f"{run.root}: has no trained model yet; train it with trivmap train --resume {run.root}")
+    flow, model_card = load_model(run.model_path, skeleton)
+    card = run.card()
+    if model_card.digest() != card.digest():
+        raise InputError(
+            f"{run.config_path}: lattice, dtype, action or model differ from what {run.model_path} was trained with; "
+            "restore the card, or start a new run"
+        )
+    return flow, build_action(card), card
+
+
+def measure(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]:
+    """Analyse the samples of a run: observables with errors, and the stages of its map; returns the summary."""
+    from trivmap.observables import along_the_map, analyse
+
+    progress = progress or Quiet()
+    card = run.card()
+    with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
+        progress.begin("measure", 2)
+        results = analyse(reader, bins=card.measure.bins)
+        with storing(run.observables_path):
+            results.to_json(run.observables_path)
+        progress.update(1)
+        interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
+        flow, _, _ = load_flow(run)
+        stages = along_the_map(flow, keys(card)["stages"], proposals=card.measure.stages.proposals)
+        write_json(run.stages_path, finite(stages.to_dict()))
+        progress.update(2)
+        progress.end()
+        untrusted = {name: reason for name, reason in (run.summary().get("untrusted") or {}).items() if name == "log_z"}
+        return run.update_summary(observables=results.summary(), untrusted=untrusted | results.untrusted)
+
+
+def skeleton(card: RunCard) -> Flow:
+    """The untrained flow of a card, as its seed initialises it."""
+    return build_flow(card, keys(card)["init"])

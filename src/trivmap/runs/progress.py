@@ -1,0 +1,111 @@
+"""What the pipeline needs from the outside: somewhere to show progress, and a way to be interrupted."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+import psutil
+
+
+class Progress(Protocol):
+    """Where progress is shown."""
+
+    def begin(self, task: str, total: int, done: int = 0) -> None:
+        """A task of `total` units starts, `done` of them before."""
+
+    def update(self, done: int, **figures: Any) -> None:
+        """`done` units of the present task are complete; `figures` are worth showing."""
+
+    def end(self) -> None:
+        """The present task is over."""
+
+    def note(self, text: str) -> None:
+        """A line worth keeping on the screen."""
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def begin(self, task: str, total: int, done: int = 0) -> None:
+        pass
+
+    def update(self, done: int, **figures: Any) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class Interrupted(Exception):
+    """A signal ended the work at a safe point; everything is saved."""
+
+    def __init__(self, signal_number: int, message: str):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Interruption:
+    """Whether SIGINT or SIGTERM has arrived since `catching`; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal_number is not None
+
+    @classmethod
+    @contextmanager
+    def catching(cls) -> Iterator["Interruption"]:
+        """Replace the handlers while the block runs. Outside the main thread nothing is caught."""
+        interruption = cls()
+        if threading.current_thread() is not threading.main_thread():
+            yield interruption
+            return
+
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            interruption.signal_number = number
+            restore()
+
+        for number in before:
+            signal.signal(number, handle)
+        try:
+            yield interruption
+        finally:
+            restore()
+
+    def check(self, message: str) -> None:
+        """Raise `Interrupted` if a signal has arrived."""
+        if self.signal_number is not None:
+            raise Interrupted(self.signal_number, message)
+
+
+class Clock:
+    """Wall seconds of a run: since the start of this process, plus those of the sessions before it."""
+
+    def __init__(self, before: float = 0.0):
+        self.before = before
+        # Imports and compilation are part of what a user waits for.
+        self._offset = time.time() - psutil.Process().create_time() - time.monotonic()
+
+    @property
+    def session(self) -> float:
+        """Since the start of the process."""
+        return time.monotonic() + self._offset
+
+    @property
+    def total(self) -> float:
+        """Of all sessions."""
+        return self.before + self.session

@@ -1,0 +1,42 @@
+"""How far rounding moves the log-weights of a flow."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.flows import Flow
+
+
+class Rounding(NamedTuple):
+    """Mean and standard deviation of log w - (log w in float64) over configurations.
+
+    The mean is an error of log Z that no number of samples removes; the spread changes decisions of the accept test.
+    """
+
+    mean: float
+    spread: float
+
+
+def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, configurations: int = 256) -> Rounding:
+    """Compare log-weights with those of the same flow, at the same noise, computed in float64.
+
+    Zero for a float64 flow, and where the process has no float64.
+    """
+    if jnp.result_type(float) != jnp.float64:
+        return Rounding(0.0, 0.0)
+    noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
+    wide = flow.astype(jnp.float64)
+
+    @eqx.filter_jit
+    def log_weights(flow: Flow, noise: jax.Array) -> jax.Array:
+        return -jax.vmap(lambda z: flow.residual(action, z))(noise)
+
+    difference = np.asarray(log_weights(flow, noise), np.float64) - np.asarray(
+        log_weights(wide, noise.astype(jnp.float64)), np.float64
+    )
+    return Rounding(float(difference.mean()), float(difference.std()))

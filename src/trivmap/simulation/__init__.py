@@ -1,0 +1,7 @@
+"""Simulation: drivers that run kernels through long chains."""
+
+from trivmap.simulation.proposals import START as START
+from trivmap.simulation.proposals import Chain as Chain
+from trivmap.simulation.proposals import Part as Part
+from trivmap.simulation.proposals import Simulation as Simulation
+from trivmap.simulation.proposals import default_batch as default_batch

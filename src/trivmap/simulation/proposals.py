@@ -1,0 +1,103 @@
+"""Chains of independence Metropolis, run through in parts so that memory stays bounded."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from trivmap._types import Field, Key
+from trivmap.samplers import IndependenceMetropolis, Proposal, accept, proposal_key
+
+Measure = Callable[[Field], Mapping[str, Array]]
+"""Observables of one configuration, by name."""
+
+
+class Chain(NamedTuple):
+    """Where a chain stands between two parts: what its next proposal is tested against."""
+
+    log_weight: float
+    field: np.ndarray | None
+    """The present configuration, kept only where fields are saved."""
+
+
+START = Chain(-np.inf, None)
+"""A chain before its first proposal, which it accepts."""
+
+
+class Part(NamedTuple):
+    """Proposals `start` ... `start + n` of one chain, in order."""
+
+    log_weight: np.ndarray
+    accepted: np.ndarray
+    observables: dict[str, np.ndarray]
+    """Of every proposal; the chain's are those of its last accepted one."""
+    fields: np.ndarray | None
+    """The chain's configuration after every `thin`-th proposal (indices divisible by `thin`), if saved."""
+
+
+class Simulation:
+    """Proposals of one kernel, generated in compiled batches, tested in order, measured on the way.
+
+    Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter.
+    """
+
+    def __init__(self, kernel: IndependenceMetropolis, key: Key, *, measure: Measure, batch: int):
+        self._arrays, static = eqx.partition(kernel, eqx.is_array)
+        self.batch, self.lattice = batch, kernel.flow.lattice
+
+        def one(arrays, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
+            proposal = eqx.combine(arrays, static).propose(proposal_key(key, chain, index))
+            return proposal, measure(proposal.field)
+
+        self._propose = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))
+        self._accept = jax.jit(accept)
+
+    def part(
+        self, chain: int, start: int, stop: int, state: Chain, *, thin: int = 1, fields: bool = False
+    ) -> tuple[Part, Chain]:
+        """Run proposals `start` <= i < `stop` of a chain that stands at `state`."""
+        count = stop - start
+        kept: list[np.ndarray] = []
+        columns: dict[str, np.ndarray] = {}
+        log_weight, accepted = np.empty(count), np.empty(count, bool)
+        for offset in range(0, count, self.batch):
+            # The last batch is made whole and cut, so that one program serves all.
+            size = min(self.batch, count - offset)
+            index = jnp.arange(start + offset, start + offset + self.batch, dtype=jnp.uint32)
+            proposal, measured = self._propose(self._arrays, jnp.uint32(chain), index)
+            where = slice(offset, offset + size)
+            if not columns:
+                columns = {name: np.empty((count, *v.shape[1:]), v.dtype) for name, v in measured.items()}
+            for name, values in measured.items():
+                columns[name][where] = np.asarray(values)[:size]
+            # A proposal of weight -inf is never accepted: padding that leaves the state alone.
+            tested = jnp.where(index < stop, proposal.log_weight, -jnp.inf)
+            last, flags = self._accept(tested.dtype.type(state.log_weight), tested, proposal.log_uniform)
+            log_weight[where], accepted[where] = np.asarray(proposal.log_weight)[:size], np.asarray(flags)[:size]
+            present = state.field
+            if fields:
+                batch_fields = np.asarray(proposal.field)[:size]
+                chosen = _last_accepted(accepted[where])
+                wanted = np.arange(-(start + offset) % thin, size, thin)
+                before = np.zeros(self.lattice.shape, batch_fields.dtype) if present is None else present
+                picked = batch_fields[np.maximum(chosen[wanted], 0)]
+                picked[chosen[wanted] < 0] = before
+                kept.append(picked)
+                present = batch_fields[chosen[-1]] if chosen[-1] >= 0 else present
+            state = Chain(float(last), present)
+        stored = np.concatenate(kept) if fields else None
+        return Part(log_weight, accepted, columns, stored), state
+
+
+def _last_accepted(accepted: np.ndarray) -> np.ndarray:
+    """Index of the last accepted proposal up to each step, -1 before the first."""
+    return np.maximum.accumulate(np.where(accepted, np.arange(len(accepted)), -1))
+
+
+def default_batch(volume: int) -> int:
+    """Proposals per compiled batch: enough to amortise the call, small enough for the caches."""
+    return int(np.clip(2**18 // volume, 64, 4096))
