@@ -44,7 +44,7 @@ def no_file_larger_than(size: int):
 # Processes are forked from one that has imported everything, so that killing many of them costs little.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["trivmap.runs.checkpoints", "trivmap.runs.directory", "trivmap.runs.samples", "orbax.checkpoint", "h5py"]
+    ["trivmap.runs.checkpoints", "trivmap.runs.directory", "trivmap.runs.samples", "orbax.checkpoint", "h5py", "pytest"]
 )
 
 

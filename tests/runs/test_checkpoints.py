@@ -248,7 +248,7 @@ def save_for_ever(folder, announce):
         announce(step)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.003, 0.01, 0.017, 0.04, 0.071])
+@pytest.mark.parametrize("delay", [0.003, 0.017, 0.071])
 def test_a_kill_at_any_moment_leaves_the_latest_intact(tmp_path, delay):
     store = CheckpointStore(tmp_path, digest="abc")
     for _ in range(2):

@@ -288,7 +288,7 @@ def write_for_ever(folder, announce):
         announce(writer.completed)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.002, 0.009, 0.02, 0.031])
+@pytest.mark.parametrize("delay", [0.0, 0.009, 0.031])
 def test_a_kill_at_any_moment_loses_at_most_the_part_being_written(tmp_path, delay):
     for _ in range(2):
         announced = kill_while_working(write_for_ever, tmp_path, delay)
