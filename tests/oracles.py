@@ -102,8 +102,8 @@ class ChainOracle:
     @property
     def abs_magnetization(self) -> float:
         """<|m|> = (2/pi) int_0^inf (1 - <cos s m>) / s^2 ds, Gauss-Legendre up to where <cos s m> has died out."""
-        nodes, weights = np.polynomial.legendre.leggauss(400)
-        top = 60.0 * math.sqrt(self.extent)
+        nodes, weights = np.polynomial.legendre.leggauss(200)
+        top = 30.0 / math.sqrt(self.magnetization_squared)
         s, weights = top * (nodes + 1) / 2, top * weights / 2
         steps = [(self._states.T * np.exp(1j * each * self.grid / self.extent)) @ self._states for each in s]
         cosine = [np.trace(np.linalg.matrix_power(step * self._eigenvalues, self.extent)).real for step in steps]

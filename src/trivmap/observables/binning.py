@@ -36,7 +36,8 @@ class Bins:
     """What the streaming pass leaves of a history, of any length, in a few megabytes.
 
     `chain` (chains, bins, columns): means over the chain's configurations in each bin. `covariance` (block, block)
-    and `variance` (columns,): of single configurations. `weight` (chains, bins) and `weighted` (chains, bins,
+    and `variance` (columns,): of single configurations. `moves`: accepted proposals; `unstarted`: chains that held no
+    accepted proposal when their measurements began. `weight` (chains, bins) and `weighted` (chains, bins,
     columns): sums of w and w O over the proposals in each bin, w scaled to a largest value of 1; None without weights.
     """
 
@@ -47,6 +48,7 @@ class Bins:
     variance: np.ndarray
     moves: int
     longest_rejection: int
+    unstarted: int
     weight: np.ndarray | None
     weighted: np.ndarray | None
     effective_samples: float
@@ -66,8 +68,7 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
     Bins of a chain are equally long; what does not fill one (less than a bin) is skipped after the warm-up.
     `in_block`: the primaries whose covariances are wanted.
 
-    Raises `InputError` if a chain has fewer than 5 steps or bins to measure, or does not begin with an accepted
-    proposal.
+    Raises `InputError` if a chain has fewer than 5 steps or bins to measure.
     """
     length, count = _layout(history, bins)
     columns = _columns(history, in_block)
@@ -78,10 +79,11 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
     chain = np.zeros((history.chains, count, columns.total))
     weight, weighted = np.zeros((history.chains, count)), np.zeros_like(chain)
     second, squares = np.zeros((columns.block, columns.block)), np.zeros(columns.total)
-    squared_weight, moves, longest = 0.0, 0, 0
+    squared_weight, moves, longest, unstarted = 0.0, 0, 0, 0
     rows = max(1, _CHUNK_BYTES // (8 * columns.total))
     for c in range(history.chains):
         last = _last_accepted(history, c, first) if weights else first - 1
+        unstarted += int(last < 0 and not _accepted(history, c, first, first + 1)[0])
         for start in range(first, history.n, rows):
             stop = min(start + rows, history.n)
             accepted = _accepted(history, c, start, stop)
@@ -121,6 +123,7 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
         variance=squares / total - mean**2,
         moves=moves,
         longest_rejection=longest,
+        unstarted=unstarted,
         weight=weight if weights else None,
         weighted=weighted if weights else None,
         effective_samples=float(weight.sum() ** 2 / squared_weight) if squared_weight > 0 else 0.0,
@@ -167,7 +170,9 @@ def _table(history: History, columns: Columns, chain: int, start: int, stop: int
         pieces = ((0, carried), (1, slice(start, stop)))
         for row, piece in pieces:
             values = {name: history.read(name, chain, piece.start, piece.stop)}
-            for primary, entries in primaries(values).items():
+            with np.errstate(over="ignore"):  # in proposals of no weight
+                quantities = primaries(values)
+            for primary, entries in quantities.items():
                 table[row : row + len(entries), columns.slices[primary]] = entries.reshape(len(entries), -1)
     return table
 
@@ -179,11 +184,7 @@ def _accepted(history: History, chain: int, start: int, stop: int) -> np.ndarray
 
 
 def _last_accepted(history: History, chain: int, before: int) -> int:
-    """The step whose proposal the chain holds just before step `before`; -1 if it starts there."""
-    if not history.read("accepted", chain, 0, 1)[0]:
-        raise InputError(
-            f"samples: chain {chain} does not begin with an accepted proposal; mark its first one accepted"
-        )
+    """The step whose proposal the chain holds just before step `before`; -1 if there is none."""
     rows = _CHUNK_BYTES
     for stop in range(before, 0, -rows):
         start = max(stop - rows, 0)

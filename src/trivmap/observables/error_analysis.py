@@ -212,6 +212,8 @@ def _reweighted_samples(weight: np.ndarray, weighted: np.ndarray) -> np.ndarray:
 
 
 def _chain_distrust(binned: Bins) -> str | None:
+    if binned.unstarted:
+        return f"{binned.unstarted} chains had accepted no proposal by the end of their warm-up"
     if binned.moves < _LEAST_INDEPENDENT:
         return f"the chains moved only {binned.moves} times in {binned.configurations} steps"
     if binned.longest_rejection * _LEAST_INDEPENDENT > binned.configurations:

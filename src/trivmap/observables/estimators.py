@@ -123,7 +123,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
 
 
 def gradient(function: Callable[[np.ndarray], Any], point: np.ndarray) -> np.ndarray:
-    """df/dx by a complex step, shape (*f.shape, len(x)); NaN where f is NaN."""
+    """df/dx by a complex step, shape (*f.shape, len(x)); without meaning where f is NaN."""
     step = 1e-20
     columns = []
     for k in range(len(point)):

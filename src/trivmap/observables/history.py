@@ -13,8 +13,8 @@ class History(Protocol):
     """Chains of equal length n, read piece by piece so that they need not fit into memory.
 
     `attrs["history"]` says what entry i of a measurement is. "proposals": the measurement of proposal i, and the
-    chain's configuration at step i is the last accepted proposal up to and including i (the first proposal of every
-    chain must be marked accepted: the chain starts there). "chain": the chain's configuration i itself.
+    chain's configuration at step i is the last accepted proposal up to and including i. "chain": the chain's
+    configuration i itself.
     `attrs["lattice"]` holds the extents.
     """
 

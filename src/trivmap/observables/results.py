@@ -179,7 +179,7 @@ class Results(Mapping[str, Any]):
                 tau_int = {name: _decode(tau) for name, tau in facts[label]["tau_int"].items()}
                 parts[label] = Estimates(observables, tau_int, facts[label]["untrusted"])
             return cls(parts["chain"], parts.get("reweighted"), facts["info"])
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise InputError(
                 f"{path}: not a complete observables file of trivmap; run `trivmap measure` again"
             ) from error

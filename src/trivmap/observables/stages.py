@@ -106,7 +106,7 @@ def along_the_map(
     )
 
 
-def _fields(flow: Flow, keys: Key) -> list[Float[Array, "batch *lattice"]]:
+def _fields(flow: Flow, keys: Array) -> list[Float[Array, "batch *lattice"]]:
     return jax.vmap(lambda key: [stage.field for stage in flow.stages(flow.noise(key))])(keys)
 
 
@@ -115,13 +115,13 @@ def _magnetizations(fields: Float[Array, "batch *lattice"]) -> Float[Array, " ba
 
 
 @eqx.filter_jit
-def _largest(flow: Flow, keys: Key) -> list[tuple[Array, Array]]:
+def _largest(flow: Flow, keys: Array) -> list[tuple[Array, Array]]:
     """Largest |phi(x)| and |m| of each stage."""
     return [(jnp.max(jnp.abs(fields)), jnp.max(jnp.abs(_magnetizations(fields)))) for fields in _fields(flow, keys)]
 
 
 @eqx.filter_jit
-def _measure(flow: Flow, keys: Key, reach: Sequence[tuple[Array, Array]], bins: int) -> list[dict[str, Array]]:
+def _measure(flow: Flow, keys: Array, reach: Sequence[tuple[Array, Array]], bins: int) -> list[dict[str, Array]]:
     """Batch means of each stage."""
     return [
         {
