@@ -50,11 +50,9 @@ def test_density_errors_cover_the_exact_distribution():
         below = np.array([0.5 * math.erfc(-edge / sigma / math.sqrt(2)) for edge in found.edges])
         exact = np.diff(below) / np.diff(found.edges)
         common = exact > 0.1
-        for name, (density, error) in (
-            ("chain", (found.density, found.density_error)),
-            ("reweighted", found.reweighted),
-        ):
-            pulls[name].append(((density - exact) / error)[common])
+        drawn = {"chain": (found.density, found.density_error), "reweighted": found.reweighted}
+        for name, (density, error) in drawn.items():
+            pulls[name].append((density - exact)[common] / error[common])
     for values in map(np.concatenate, pulls.values()):
         assert len(values) > 100
         assert np.mean(values**2) == pytest.approx(1, abs=0.25)

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
@@ -145,12 +144,13 @@ def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:
-    flow, card = load_model(run.model_path, lambda card: build_flow(card, jax.random.key(card.seed)))
-    base, output = _draw(flow, jax.random.split(jax.random.key(card.seed), _CONFIGURATIONS))
+    key = jax.random.key(data.card["seed"])
+    flow, _ = load_model(run.model_path, lambda card: build_flow(card, key))
+    base, output = _draw(flow, jax.random.split(key, _CONFIGURATIONS))
     data.configurations = np.asarray(base), np.asarray(output)
 
 
 @eqx.filter_jit
-def _draw(flow: Flow, keys: Key) -> tuple[Array, Array]:
+def _draw(flow: Flow, keys: Array) -> tuple[Array, Array]:
     noise = jax.vmap(flow.noise)(keys)
     return jax.vmap(lambda z: flow.base.push(z)[0])(noise), jax.vmap(lambda z: flow.push(z)[0])(noise)

@@ -21,18 +21,21 @@ def training_figure(
     `log` holds arrays of equal length under `step`, `loss`, `loss_error`, `ess`, `acceptance`, `learning_rate`,
     `temperature` (all but `step` may be missing; NaN where not logged). `evaluations` holds `step` and `acceptance`,
     `acceptance_error`, `ess`, `ess_error` from fresh batches. `milestones` maps a target acceptance to the step that
-    reached it. Rows without data are left out.
+    reached it; the lines are drawn beside the acceptance. Rows without data are left out.
     """
     evaluations = evaluations or {}
-    rows = [_loss, _quality]
+    quality = any(_has(source, name) for source in (log, evaluations) for name in ("acceptance", "ess"))
+    rows = [_loss] + [_quality] * quality
     rows += [row for name, row in (("learning_rate", _learning_rate), ("temperature", _temperature)) if _has(log, name)]
-    figure = new_figure(6.4, 1.1 + 1.55 * len(rows))
-    panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=[1.5, 1.5, 1, 1][: len(rows)])
+    heights = [1.5 if row in (_loss, _quality) else 1.0 for row in rows]
+    figure = new_figure(6.4, 1.1 + 1.25 * sum(heights))
+    panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=heights)
     for axes, row in zip(panels[:, 0], rows, strict=True):
         row(axes, log, evaluations)
         axes.margins(x=0.01)
-    _mark_milestones(panels[:2, 0], milestones or {})
-    panels[1, 0].legend(loc="lower right", ncols=2)
+    if quality:
+        _mark_milestones(panels[:2, 0], milestones or {})
+        panels[1, 0].legend(loc="lower right", ncols=2)
     panels[-1, 0].set_xlabel("training step")
     panels[-1, 0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     figure.align_ylabels()
