@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions import AbstractAction
 from trivmap.bases.base import AbstractBase
+from trivmap.bases.hartree import hartree_mass
 from trivmap.errors import InputError
 from trivmap.fourier import apply_spectrum, interpolate_spectrum, orbit_sum
 from trivmap.lattice import Lattice
@@ -42,6 +44,28 @@ class FreeField(AbstractBase):
         self.lattice, self.dtype = lattice, jnp.dtype(dtype).name
         self.stiffness, self.mass = float(stiffness), float(mass)
         self.log_factor = jnp.zeros(len(inverse), dtype) if learnable else None
+
+    @classmethod
+    def hartree(
+        cls,
+        lattice: Lattice,
+        action: AbstractAction,
+        *,
+        temperature: float = 1.0,
+        learnable: bool = True,
+        dtype: DTypeLike,
+    ) -> "FreeField":
+        """The free field nearest to exp(-S/T) in reverse KL, see `hartree_mass`.
+
+        Raises `InputError` for an action without `coefficients`.
+        """
+        if action.coefficients is None:
+            raise InputError(
+                "base.start: hartree needs an action with coefficients (c1, c2, c4); give a mass_squared instead"
+            )
+        c1, c2, c4 = (c / temperature for c in action.coefficients)
+        mass = hartree_mass(lattice, c1, c2, c4)
+        return cls(lattice, mass=mass, stiffness=-c1, learnable=learnable, dtype=dtype)
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         log_width = self._log_width()

@@ -1,7 +1,6 @@
 """The best Gaussian for a phi^4 action, without training."""
 
 import numpy as np
-from scipy.optimize import brentq
 
 from trivmap.actions.notations import require_integrable
 from trivmap.lattice import Lattice
@@ -18,6 +17,8 @@ def hartree_mass(lattice: Lattice, c1: float, c2: float, c4: float) -> float:
     require_integrable(c1, c2, c4, lattice.dimension)
     kinetic = -c1 * lattice.momentum_squared
     bare = 2 * c2 + 2 * lattice.dimension * c1
+
+    from scipy.optimize import brentq  # takes longer to import than all of trivmap
 
     def gap(excess: float) -> float:
         mass = lowest + excess

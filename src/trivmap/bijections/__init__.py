@@ -8,6 +8,7 @@ from trivmap.bijections.coupling import Coupling as Coupling
 from trivmap.bijections.fourier import FourierDiagonal as FourierDiagonal
 from trivmap.bijections.rescale import Rescale as Rescale
 from trivmap.bijections.spline import Spline as Spline
+from trivmap.bijections.stack import couplings as couplings
 from trivmap.bijections.transformers import Additive as Additive
 from trivmap.bijections.transformers import Affine as Affine
 from trivmap.bijections.zero_mode import ZeroMode as ZeroMode

@@ -84,3 +84,7 @@ class ArrayHistory:
 
     def read(self, name: str, chain: int, start: int, stop: int) -> np.ndarray:
         return self._arrays[name][chain, start:stop]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Everything stored under a name, shape (chains, n, ...), warm-up included."""
+        return self._arrays[name]

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,19 +10,17 @@ import jax.numpy as jnp
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction, FreeScalar, Phi4
-from trivmap.bases import AbstractBase, FreeField, Gaussian, hartree_mass
+from trivmap.bases import AbstractBase, FreeField, Gaussian
 from trivmap.bijections import (
     AbstractBijection,
     Additive,
     Affine,
     Chain,
-    ConvolutionalConditioner,
-    Coupling,
-    DenseConditioner,
     FourierDiagonal,
     Rescale,
     Spline,
     ZeroMode,
+    couplings,
 )
 from trivmap.bijections.transformers import AbstractTransformer
 from trivmap.errors import InputError
@@ -79,7 +77,7 @@ def build_flow(card: RunCard, key: Key) -> Flow:
         map_key, where = jax.random.fold_in(key, position), f"model.maps.{position}"
         match section:
             case CouplingMap() | SplineMap():
-                maps += _blocks(section, lattice, dtype, map_key)
+                maps += _couplings(section, lattice, dtype, map_key)
             case RescaleMap():
                 maps.append(Rescale(lattice, dtype=dtype))
             case FourierMap():
@@ -125,42 +123,26 @@ def default_chunk(steps: int, evaluate_every: int) -> int:
     return divisors[-1]
 
 
-def _blocks(section: CouplingMap | SplineMap, lattice: Lattice, dtype: jnp.dtype, key: Key) -> list[AbstractBijection]:
-    """Couplings of alternating colour, two to a block (one stage of the flow); each has a network of its own."""
-    couplings = [
-        _coupling(section, lattice, index % 2, dtype, jax.random.fold_in(key, index))
-        for index in range(section.couplings)
-    ]
-    return [Chain(lattice, couplings[start : start + 2]) for start in range(0, len(couplings), 2)]
-
-
-def _coupling(
-    section: CouplingMap | SplineMap, lattice: Lattice, active: int, dtype: jnp.dtype, key: Key
-) -> AbstractBijection:
+def _couplings(
+    section: CouplingMap | SplineMap, lattice: Lattice, dtype: jnp.dtype, key: Key
+) -> Sequence[AbstractBijection]:
     transformer: AbstractTransformer
     if isinstance(section, SplineMap):
         transformer = Spline(section.bins, section.interval)
     else:
         transformer = {"additive": Additive, "affine": Affine}[section.kind]()
     network = section.network
-    hidden, activation, z2 = network.units(lattice.volume), network.activation, section.z2
-    if isinstance(network, ConvolutionalNetwork):
-        conditioner = ConvolutionalConditioner(
-            lattice,
-            transformer,
-            active=active,
-            hidden=hidden,
-            kernel=network.kernel,
-            activation=activation,
-            z2=z2,
-            dtype=dtype,
-            key=key,
-        )
-    else:
-        conditioner = DenseConditioner(
-            lattice, transformer, hidden=hidden, activation=activation, z2=z2, dtype=dtype, key=key
-        )
-    return Coupling(lattice, active, transformer, conditioner)
+    return couplings(
+        lattice,
+        transformer,
+        section.couplings,
+        hidden=network.units(lattice.volume),
+        kernel=network.kernel if isinstance(network, ConvolutionalNetwork) else None,
+        activation=network.activation,
+        z2=section.z2,
+        dtype=dtype,
+        key=key,
+    )
 
 
 def _base(card: RunCard, lattice: Lattice, action: AbstractAction, dtype: jnp.dtype) -> AbstractBase:
@@ -173,17 +155,9 @@ def _base(card: RunCard, lattice: Lattice, action: AbstractAction, dtype: jnp.dt
             learnable = section.spectrum == "learnable"
             if isinstance(section.start, MassStart):
                 return FreeField(lattice, mass=section.start.mass_squared, learnable=learnable, dtype=dtype)
-            coefficients = action.coefficients
-            if coefficients is None:
-                raise InputError(
-                    "model.base.start: hartree needs an action with coefficients (c1, c2, c4); "
-                    "give start: {mass_squared: ...} instead"
-                )
             # Under annealing the flow first meets the hot target exp(-S/T).
             hot = card.training.temperature.start if card.training else 1.0
-            c1, c2, c4 = (c / hot for c in coefficients)
-            mass = hartree_mass(lattice, c1, c2, c4)
-            return FreeField(lattice, mass=mass, stiffness=-c1, learnable=learnable, dtype=dtype)
+            return FreeField.hartree(lattice, action, temperature=hot, learnable=learnable, dtype=dtype)
         case _:
             return _own(section, AbstractBase, "model.base", lattice=lattice, dtype=dtype)
 

@@ -1,5 +1,6 @@
 """Simulation: drivers that run kernels through long chains."""
 
+from trivmap.simulation.draw import draw as draw
 from trivmap.simulation.proposals import START as START
 from trivmap.simulation.proposals import Chain as Chain
 from trivmap.simulation.proposals import Part as Part

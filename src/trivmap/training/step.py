@@ -30,7 +30,7 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     def step(state: TrainingState) -> tuple[TrainingState, Float[Array, " metrics"]]:
         noise_keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
         noise = jax.vmap(static.noise)(noise_keys)
-        temperature = plan.temperature(state.step)
+        temperature = jnp.asarray(plan.temperature(state.step), jnp.float32)
 
         def surrogate(parameters, objective=plan.objective):
             return objective(eqx.combine(parameters, static), action, noise, temperature)

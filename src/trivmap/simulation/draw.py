@@ -1,0 +1,43 @@
+"""Sampling in one call, for notebooks and scripts."""
+
+from functools import partial
+
+import numpy as np
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.observables import ArrayHistory, measure
+from trivmap.samplers import IndependenceMetropolis
+from trivmap.simulation.proposals import START, Simulation, default_batch
+
+
+def draw(
+    flow: Flow, action: AbstractAction, key: Key, *, proposals: int, chains: int = 4, warmup: int = 100
+) -> ArrayHistory:
+    """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
+
+    `observables.analyse` turns the history into observables with errors; `samplers.log_z` and its neighbours judge
+    the flow by `history["log_weight"]`. Raises `InputError` unless the chains share the proposals evenly.
+    """
+    each, rest = divmod(proposals, chains)
+    if rest or each <= warmup:
+        raise InputError(
+            f"proposals: {proposals} must be a multiple of {chains} chains, with more than the {warmup} of the warm-up "
+            "in each"
+        )
+    simulation = Simulation(
+        IndependenceMetropolis(flow, action),
+        key,
+        measure=partial(measure, action),
+        batch=min(each, default_batch(flow.lattice.volume)),
+    )
+    parts = [simulation.part(chain, 0, each, START)[0] for chain in range(chains)]
+    return ArrayHistory(
+        {name: np.stack([part.observables[name] for part in parts]) for name in parts[0].observables},
+        lattice=flow.lattice.shape,
+        accepted=np.stack([part.accepted for part in parts]),
+        log_weight=np.stack([part.log_weight for part in parts]),
+        warmup=warmup,
+    )
