@@ -184,7 +184,7 @@ def validate(card: str, overrides: tuple[str, ...], as_json: bool) -> None:
     prepare(loaded)
     if loaded.training is not None:
         build_plan(loaded)
-    parameters = eqx.filter_eval_shape(skeleton, loaded).parameters
+    parameters = eqx.filter_eval_shape(lambda: skeleton(loaded).parameters)
     if as_json:
         click.echo(json.dumps({"valid": True, "parameters": parameters, "card": loaded.to_data()}, indent=2))
     else:
@@ -246,9 +246,7 @@ def _step(work: Callable[..., Any], path: Path, overrides: tuple[str, ...], as_j
     for override in overrides:
         if not override.startswith(f"{section}."):
             raise InputError(f"--set {override}: this command can change only keys that begin with {section}.")
-    if overrides:
-        directory.write_card(directory.card().with_overrides(overrides))
-    work(directory, Display())
+    work(directory, Display(), directory.card().with_overrides(overrides) if overrides else None)
     print_results(directory, as_json)
 
 

@@ -29,33 +29,37 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
         click.echo(json.dumps(content, indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
 
     from trivmap.reports.references import find_reference
     from trivmap.reports.tables import result_rows, results_table
 
     console = Console(highlight=False)
     card = run.card()
-    console.print(f"[bold]{run.root}[/bold]  {card.name or ''}".rstrip(), soft_wrap=True)
+    console.print(f"[bold]{escape(str(run.root))}[/bold]  {escape(card.name or '')}".rstrip(), soft_wrap=True)
     for line in _facts(content, card.training.steps if card.training else 0):
-        console.print(line)
+        console.print(line, markup=False, soft_wrap=True)
     reference = find_reference(card.to_data()["action"], card.lattice)
     rows = result_rows(content, reference=reference)
     if rows:
         console.print(results_table(rows))
     if reference:
-        console.print(f"reference: {reference.source}")
+        console.print(f"reference: {reference.source}", markup=False, soft_wrap=True)
 
 
 def _facts(content: dict[str, Any], steps: int) -> list[str]:
     from trivmap.reports.formats import duration, parenthesis
 
+    def number(estimate: dict[str, Any] | None) -> str:
+        if not estimate or estimate["value"] is None:
+            return "unknown"
+        return parenthesis(estimate["value"], estimate["error"])
+
     lines, training, sampling = [], content.get("training"), content.get("sampling")
     if training:
-        evaluation = training.get("evaluation") or {}
-        quality = "".join(
-            f", {label} {parenthesis(evaluation[name]['value'], evaluation[name]['error'])}"
-            for name, label in (("acceptance", "acceptance"), ("ess", "ESS"))
-            if (evaluation.get(name) or {}).get("value") is not None
+        evaluation = training.get("evaluation")
+        quality = (
+            f", acceptance {number(evaluation['acceptance'])}, ESS {number(evaluation['ess'])}" if evaluation else ""
         )
         lines.append(
             f"training: {training['steps']} of {steps} steps, {training['configurations']} configurations, "
@@ -64,11 +68,9 @@ def _facts(content: dict[str, Any], steps: int) -> list[str]:
     elif content["state"]["step"]:
         lines.append(f"training: step {content['state']['step']} of {steps}, not finished")
     if sampling:
-        accepted = parenthesis(sampling["acceptance"]["value"], sampling["acceptance"]["error"])
-        tau = parenthesis(sampling["tau_int"]["value"], sampling["tau_int"]["error"])
         lines.append(
             f"sampling: {sampling['proposals']} proposals, {duration(sampling['wall_seconds'])}, "
-            f"acceptance {accepted}, tau_int {tau}"
+            f"acceptance {number(sampling['acceptance'])}, tau_int {number(sampling['tau_int'])}"
         )
     if content["state"]["report"]:
         lines.append(f"report: {content['run']}/report.html")

@@ -177,7 +177,11 @@ def _optimiser(section: Optimiser, rate: Schedule, clip: float | None) -> Any:
         return first_order(section.kind, rate, clip=clip, **section.arguments)
     import optax
 
-    made = _load(section.kind, "training.optimiser.kind")(rate, **section.arguments)
+    make = _load(section.kind, "training.optimiser.kind")
+    try:
+        made = make(rate, **section.arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"training.optimiser: {section.kind} refused its arguments: {error}") from error
     clipped = made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made)
     return optax.with_extra_args_support(clipped)
 
@@ -190,7 +194,9 @@ def _own(section: OwnSection, kind: type, where: str, **offered: Any) -> Any:
     arguments = {name: value for name, value in offered.items() if everything or name in taken} | section.arguments
     try:
         made = factory(**arguments)
-    except TypeError as error:
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
         raise InputError(f"{where}: {section.kind} refused its arguments: {error}") from error
     if not isinstance(made, kind):
         raise InputError(f"{where}.kind: {section.kind} must make a trivmap {kind.__name__}, got {type(made).__name__}")
@@ -200,10 +206,14 @@ def _own(section: OwnSection, kind: type, where: str, **offered: Any) -> Any:
 def _load(reference: str, where: str) -> Callable[..., Any]:
     module_name, _, name = reference.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), name)
+        module = importlib.import_module(module_name)
     except ImportError as error:
         raise InputError(
             f"{where}: cannot import {module_name!r} ({error}); run where Python finds it, or set PYTHONPATH"
         ) from error
-    except AttributeError as error:
-        raise InputError(f"{where}: the module {module_name!r} has no {name!r}") from error
+    except Exception as error:
+        kind = type(error).__name__
+        raise InputError(f"{where}: {module_name!r} fails while it is imported: {kind}: {error}") from error
+    if not hasattr(module, name):
+        raise InputError(f"{where}: the module {module_name!r} has no {name!r}")
+    return getattr(module, name)

@@ -39,8 +39,14 @@ class RunDirectory:
         self.figures_path = root / "figures"
 
     @classmethod
-    def create(cls, out: str | os.PathLike[str], card: RunCard, environment: Mapping[str, Any]) -> "RunDirectory":
-        """Make the directory with its `config.yaml` and `environment.json`, all at once.
+    def create(
+        cls,
+        out: str | os.PathLike[str],
+        card: RunCard,
+        environment: Mapping[str, Any],
+        summary: Mapping[str, Any] | None = None,
+    ) -> "RunDirectory":
+        """Make the directory with its `config.yaml`, `environment.json` and a first `summary.json`, all at once.
 
         Raises `InputError`, nothing touched, if `out` exists in whatever form.
         """
@@ -58,6 +64,8 @@ class RunDirectory:
                 unfinished = cls(partial)
                 write_text(unfinished.config_path, card.to_yaml())
                 write_json(unfinished.environment_path, dict(environment))
+                if summary is not None:
+                    write_json(unfinished.summary_path, finite(summary))
                 try:
                     partial.rename(root)
                 except OSError as error:

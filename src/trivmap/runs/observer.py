@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from trivmap.estimate import Estimate
 from trivmap.runs.checkpoints import CheckpointStore
-from trivmap.runs.directory import RunDirectory
+from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.progress import Clock, Interruption, Progress
 from trivmap.training import Evaluation, TrainingState
 
@@ -30,6 +31,7 @@ class RunObserver:
         metadata = metadata or {}
         self.milestones: dict[str, Any] = metadata.get("milestones") or dict.fromkeys(MILESTONES)
         self.evaluation: dict[str, Any] | None = metadata.get("evaluation")
+        """The latest one, with the step it judged."""
         self.evaluation_seconds: float = metadata.get("evaluation_seconds", 0.0)
         self.compile_before: float = metadata.get("compile_seconds", 0.0)
         self.compile_seconds = 0.0
@@ -45,10 +47,12 @@ class RunObserver:
 
     def evaluated(self, step: int, evaluation: Evaluation, seconds: float) -> None:
         self.evaluation_seconds += seconds
-        self.evaluation = {
+        found = {
             name: value._asdict() if hasattr(value, "_asdict") else value
             for name, value in evaluation._asdict().items()
         }
+        # A single infinite weight makes the numbers NaN, which no JSON file takes.
+        self.evaluation = finite({"step": step, **found})
         cost = {"steps": step, "configurations": self._last["configurations"], "wall_seconds": self._clock.total}
         acceptance = evaluation.acceptance
         for target in MILESTONES:
@@ -59,10 +63,17 @@ class RunObserver:
                 "step": step,
                 "configurations": cost["configurations"],
                 "seconds": cost["wall_seconds"],
-                "evaluation": {**self.evaluation, "seconds": seconds},
+                "evaluation": {**found, "seconds": seconds},
             }
         )
         self._progress.update(step, acceptance=acceptance.value, ess=evaluation.ess.value)
+
+    def acceptance_at(self, step: int) -> Estimate | None:
+        """The acceptance that an evaluation of this very step found."""
+        if self.evaluation is None or self.evaluation["step"] != step:
+            return None
+        value, error = (self.evaluation["acceptance"][key] for key in ("value", "error"))
+        return None if value is None else Estimate(value, error)
 
     def save(self, state: TrainingState) -> None:
         self._store.save(int(state.step), state, self.metadata())

@@ -21,7 +21,7 @@ from trivmap.runs.environment import describe_environment
 from trivmap.runs.files import storing, write_json
 from trivmap.runs.model import load_model, save_model
 from trivmap.runs.observer import RunObserver
-from trivmap.runs.progress import Clock, Interruption, Progress, Quiet
+from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader
 from trivmap.training import Trainer
 
@@ -40,19 +40,22 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     flow = skeleton(card)
     if card.training is not None:
         eqx.filter_eval_shape(build_plan(card).optimiser.init, eqx.filter(flow, eqx.is_inexact_array))
-    run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads))
-    run.update_summary(
-        schema=1,
-        action={key: value for key, value in card.to_data()["action"].items() if value is not None},
-        lattice=list(card.lattice),
-        seed=card.seed,
-        dtype=card.dtype,
-        model={"kind": "flow", "parameters": flow.parameters},
-        training=None,
-        sampling=None,
-        log_z=None,
-        observables={},
-    )
+    summary = {
+        "schema": 1,
+        "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},
+        "lattice": list(card.lattice),
+        "seed": card.seed,
+        "dtype": card.dtype,
+        "model": {"kind": "flow", "parameters": flow.parameters},
+        "training": None,
+        "sampling": None,
+        "log_z": None,
+        "observables": {},
+    }
+    run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads), summary)
+    if card.training is None:
+        # The flow is what it starts as: a base that needs no training.
+        save_model(run.model_path, flow, card)
     return run
 
 
@@ -74,27 +77,31 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
         if store.latest() is not None:
             state, checkpoint = store.restore(state)
             metadata = checkpoint.metadata
-        done = int(state.step)
-        run.truncate_metrics(done)
-        if done >= plan.steps and run.model_path.exists():
-            progress.note(f"training is complete ({done} steps)")
-            return run.summary()
+        begun = int(state.step)
+        run.truncate_metrics(begun)
         clock = Clock(metadata.get("seconds", 0.0))
         observer = RunObserver(run, store, clock, progress, interruption, metadata)
+        acceptance = observer.acceptance_at(begun)
+        recorded = run.summary().get("training") or {}
+        if (recorded.get("steps"), recorded.get("status")) == (
+            begun,
+            trainer.status(state, acceptance=acceptance, seconds=clock.before),
+        ):
+            progress.note(f"training is complete ({begun} steps)")
+            return run.summary()
         trainer.observer = observer
-        progress.begin("train", plan.steps, done)
-        outcome = trainer.run(state, seconds_before=clock.total)
-        progress.end()
-        observer.compile_seconds = trainer.compile_seconds
+        with shown(progress, "train", plan.steps, begun):
+            outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
+        step = int(outcome.state.step)
+        if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
+            observer.evaluated(step, trainer.evaluate(outcome.state), 0.0)
         trained = trainer.flow(outcome.state)
-        if outcome.evaluation is None and outcome.status != "failed":
-            observer.evaluated(int(outcome.state.step), trainer.evaluate(outcome.state), 0.0)
         save_model(run.model_path, trained, card)
         summary = run.update_summary(
             model={"kind": "flow", "parameters": trained.parameters},
             training={
-                "steps": int(outcome.state.step),
-                "configurations": plan.configurations_until(int(outcome.state.step)),
+                "steps": step,
+                "configurations": plan.configurations_until(step),
                 "wall_seconds": clock.total,
                 "compile_seconds": observer.compile_before + trainer.compile_seconds,
                 "evaluation_seconds": observer.evaluation_seconds,
@@ -105,10 +112,7 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
         )
         if outcome.status == "failed":
             raise InputError(f"{run.root}: {outcome.message}")
-        interruption.check(
-            f"interrupted at step {int(outcome.state.step)} of {plan.steps}; "
-            f"go on with trivmap train --resume {run.root}"
-        )
+        interruption.check(f"interrupted at step {step} of {plan.steps}; go on with trivmap train --resume {run.root}")
         return summary
 
 
@@ -126,24 +130,28 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
     return flow, build_action(card), card
 
 
-def measure(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]:
-    """Analyse the samples of a run: observables with errors, and the stages of its map; returns the summary."""
+def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
+    """Analyse the samples of a run: observables with errors, and the stages of its map; returns the summary.
+
+    `card` may change the section `measure`; it becomes the run's once it has worked.
+    """
     from trivmap.observables import along_the_map, analyse
 
     progress = progress or Quiet()
-    card = run.card()
+    card = card or run.card()
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
-        progress.begin("measure", 2)
-        results = analyse(reader, bins=card.measure.bins)
-        with storing(run.observables_path):
-            results.to_json(run.observables_path)
-        progress.update(1)
-        interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
         flow, _, _ = load_flow(run)
-        stages = along_the_map(flow, keys(card)["stages"], proposals=card.measure.stages.proposals)
-        write_json(run.stages_path, finite(stages.to_dict()))
-        progress.update(2)
-        progress.end()
+        with shown(progress, "measure", 2):
+            results = analyse(reader, bins=card.measure.bins)
+            with storing(run.observables_path):
+                results.to_json(run.observables_path)
+            progress.update(1)
+            interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
+            stages = along_the_map(flow, keys(card)["stages"], proposals=card.measure.stages.proposals)
+            write_json(run.stages_path, finite(stages.to_dict()))
+            progress.update(2)
+        if card != run.card():
+            run.write_card(card)
         untrusted = {name: reason for name, reason in (run.summary().get("untrusted") or {}).items() if name == "log_z"}
         return run.update_summary(observables=results.summary(), untrusted=untrusted | results.untrusted)
 

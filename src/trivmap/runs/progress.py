@@ -43,6 +43,16 @@ class Quiet:
         pass
 
 
+@contextmanager
+def shown(progress: Progress, task: str, total: int, done: int = 0) -> Iterator[None]:
+    """Show a task while the block runs; it is over however the block ends."""
+    progress.begin(task, total, done)
+    try:
+        yield
+    finally:
+        progress.end()
+
+
 class Interrupted(Exception):
     """A signal ended the work at a safe point; everything is saved."""
 

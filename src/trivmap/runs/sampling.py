@@ -13,7 +13,7 @@ from trivmap.runs.card import RunCard
 from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.model import model_digest
 from trivmap.runs.pipeline import keys, load_flow
-from trivmap.runs.progress import Interruption, Progress, Quiet
+from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader, SampleWriter
 from trivmap.samplers import (
     IndependenceMetropolis,
@@ -29,37 +29,42 @@ LEAST_EFFECTIVE_SAMPLES = 100
 """Below this many, weights say nothing trustworthy about log Z."""
 
 
-def sample(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]:
+def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
     """Draw the proposals that the card asks for and that are not stored yet; returns the summary.
 
-    The stored proposals do not depend on interruptions, nor on batch or part sizes up to rounding.
+    The stored proposals do not depend on interruptions, nor on batch or part sizes up to rounding. `card` may change
+    the section `sampling`; it becomes the run's once it is found to agree with what is stored.
     """
     progress = progress or Quiet()
-    flow, action, card = load_flow(run)
+    flow, action, present = load_flow(run)
+    card = card or present
     section = card.sampling
     with run.locked(), Interruption.catching() as interruption:
         started = time.monotonic()
         writer = SampleWriter(run.root, _attributes(run, card))
+        if card != present:
+            run.write_card(card)
         seconds = float(writer.state.get("seconds", 0.0))
         states = _stored_states(writer, section.chains)
         simulation = _simulation(flow, action, card)
         each = section.proposals // section.chains
         length = section.part or _part_length(flow.lattice.volume, section.chains, section.save_fields)
-        progress.begin("sample", section.proposals, writer.completed * section.chains)
-        for start in range(writer.completed, each, length):
-            stop, parts = min(start + length, each), []
-            for chain in range(section.chains):
-                part, states[chain] = simulation.part(
-                    chain, start, stop, states[chain], thin=section.thin, fields=section.save_fields
-                )
-                parts.append(part)
-                progress.update(start * section.chains + (stop - start) * (chain + 1))
-                interruption.check(
-                    f"interrupted after {start} of {each} proposals per chain; go on with trivmap sample {run.root}"
-                )
-            _store(writer, parts, states, seconds + time.monotonic() - started)
-        progress.end()
-        return run.update_summary(**_summary(run, flow, action, card, seconds + time.monotonic() - started))
+        with shown(progress, "sample", section.proposals, writer.completed * section.chains):
+            for start in range(writer.completed, each, length):
+                stop, parts = min(start + length, each), []
+                for chain in range(section.chains):
+                    interruption.check(
+                        f"interrupted after {start} of {each} proposals per chain; go on with trivmap sample {run.root}"
+                    )
+                    part, states[chain] = simulation.part(
+                        chain, start, stop, states[chain], thin=section.thin, fields=section.save_fields
+                    )
+                    parts.append(part)
+                    progress.update(start * section.chains + (stop - start) * (chain + 1))
+                _store(writer, parts, states, seconds + time.monotonic() - started)
+        summary = run.update_summary(**_summary(run, flow, action, card, seconds + time.monotonic() - started))
+        interruption.check(f"interrupted after the last proposal; go on with trivmap measure {run.root}")
+        return summary
 
 
 def _attributes(run: RunDirectory, card: RunCard) -> dict[str, Any]:

@@ -59,9 +59,9 @@ class IndependenceMetropolis(eqx.Module):
         return Proposal(field, log_weight, jnp.log(uniform))
 
     def init(self, key: Key) -> State:
-        """The first proposal, taken without a test."""
+        """The first proposal, taken without a test; one of no finite weight gives way to the first that has one."""
         field, log_weight, _ = self.propose(key)
-        return State(field, log_weight)
+        return State(field, jnp.where(jnp.isfinite(log_weight), log_weight, -jnp.inf))
 
     def step(self, key: Key, state: State) -> tuple[State, Info]:
         """One proposal and its test."""

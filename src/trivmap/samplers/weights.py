@@ -47,11 +47,12 @@ def forward_effective_sample_size(log_weights: ArrayLike, tau_int: float = 0.5) 
 
     `tau_int` is the autocorrelation time (1/2 for independent ones) of the configurations; it scales the error.
     """
-    weights = _weights(log_weights)
-    if weights is None:
+    logs = np.asarray(log_weights, dtype=np.float64).ravel()
+    weights, inverse = _weights(logs), _weights(-logs)
+    if weights is None or inverse is None:
         return _UNKNOWN
-    inverse = 1 / np.maximum(weights, np.finfo(float).tiny)
-    value = 1 / (weights.mean() * inverse.mean())
+    # Each is relative to its own largest, so that neither can overflow.
+    value = np.exp(logs.min() - logs.max()) / (weights.mean() * inverse.mean())
     influence = -value * (weights / weights.mean() - 1 + inverse / inverse.mean() - 1)
     return Estimate(float(value), _error(influence) * float(np.sqrt(2 * tau_int)))
 
@@ -69,10 +70,13 @@ def tau_int_from_rejections(accepted: ArrayLike) -> Estimate:
     """tau_int = 1/2 + sum_t p_t, p_t the frequency of t rejections in a row (arXiv:1904.12072).
 
     `accepted` has shape (chains, n). The upper bound over all observables of the chain's autocorrelation in
-    equilibrium; the error is the jackknife over about 64 stretches.
+    equilibrium; the error is the jackknife over about 64 stretches. NaN where a chain never accepts: it only bounds
+    the number from below.
     """
     flags = np.atleast_2d(np.asarray(accepted, dtype=bool))
-    per_chain = max(2, 64 // len(flags))
+    if flags.size < 2 or not flags.any(axis=1).all():
+        return _UNKNOWN
+    per_chain = min(max(2, 64 // len(flags)), flags.shape[1])
     # A window of t rejections ending at step i exists for every t up to the length of the run that i is in.
     stretches = [part for chain in flags for part in np.array_split(_run_lengths(chain), per_chain)]
     sums = np.array([part.sum() for part in stretches], dtype=np.float64)

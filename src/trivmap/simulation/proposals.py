@@ -83,11 +83,12 @@ class Simulation:
                 batch_fields = np.asarray(proposal.field)[:size]
                 chosen = _last_accepted(accepted[where])
                 wanted = np.arange(-(start + offset) % thin, size, thin)
-                before = np.zeros(self.lattice.shape, batch_fields.dtype) if present is None else present
+                # Zeros stand for the configuration of a chain that has accepted nothing yet.
+                present = np.zeros(self.lattice.shape, batch_fields.dtype) if present is None else present
                 picked = batch_fields[np.maximum(chosen[wanted], 0)]
-                picked[chosen[wanted] < 0] = before
+                picked[chosen[wanted] < 0] = present
                 kept.append(picked)
-                present = batch_fields[chosen[-1]] if chosen[-1] >= 0 else present
+                present = batch_fields[chosen[-1]].copy() if chosen[-1] >= 0 else present
             state = Chain(float(last), present)
         stored = np.concatenate(kept) if fields else None
         return Part(log_weight, accepted, columns, stored), state

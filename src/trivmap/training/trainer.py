@@ -11,6 +11,7 @@ import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
+from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.training.evaluation import Evaluation, evaluate
 from trivmap.training.observer import Observer, Silent
@@ -76,48 +77,62 @@ class Trainer:
             self.flow(state), self.action, key, proposals=plan.evaluate_proposals, batch=plan.evaluate_batch
         )
 
-    def run(self, state: TrainingState, *, seconds_before: float = 0.0) -> Outcome:
-        """Train from a state until the plan, an interruption or a failure ends it; the last good state is saved.
+    def status(self, state: TrainingState, *, acceptance: Estimate | None = None, seconds: float = 0.0) -> str | None:
+        """How training has ended at a state, None if it has not.
 
-        `seconds_before` counts towards `stop_seconds` (time spent before a resume).
+        `acceptance` is what an evaluation of this very state found, `seconds` what has been spent.
         """
-        begun, plan, observer = time.monotonic() - seconds_before, self.plan, self.observer
-        evaluation = None
-        while (step := int(state.step)) < plan.steps:
-            state, rows = self._advance(state, step)
-            taken = int(state.step) - step
-            if taken:
-                observer.logged(self._record(rows[:taken], int(state.step)))
-            step = int(state.step)
-            if bool(state.failed):
-                state = eqx.tree_at(lambda s: s.failed, state, jnp.asarray(False))
-                observer.save(state)
-                loss, norm = rows[taken][METRICS.index("loss")], rows[taken][METRICS.index("gradient_norm")]
-                what = "became NaN or infinite" if not math.isfinite(loss + norm) else "diverged"
-                message = (
-                    f"training {what} at step {step} (loss {loss:.4g}, gradient norm {norm:.4g}); "
-                    f"the last good state is kept; {ADVICE}"
-                )
-                return Outcome("failed", state, evaluation, message)
-            evaluation = None
-            if step % plan.evaluate_every == 0 or step == plan.steps:
-                evaluation = self._judge(state)
-            status = self._status(step, evaluation, time.monotonic() - begun)
-            if status or step % plan.checkpoint_every == 0:
-                observer.save(state)
-            if status:
-                return Outcome(status, state, evaluation)
-        return Outcome("finished", state, evaluation)
-
-    def _status(self, step: int, evaluation: Evaluation | None, seconds: float) -> str | None:
         target = self.plan.stop_acceptance
-        if evaluation and target is not None and evaluation.acceptance.value - evaluation.acceptance.error > target:
+        if acceptance is not None and target is not None and acceptance.value - acceptance.error > target:
             return "acceptance"
-        if step == self.plan.steps:
+        if int(state.step) >= self.plan.steps:
             return "finished"
         if self.plan.stop_seconds is not None and seconds >= self.plan.stop_seconds:
             return "seconds"
-        return "interrupted" if self.observer.interrupted() else None
+        return None
+
+    def run(self, state: TrainingState, *, seconds_before: float = 0.0, acceptance: Estimate | None = None) -> Outcome:
+        """Train from a state until the plan, an interruption or a failure ends it.
+
+        `seconds_before` (spent before a resume) and `acceptance` (of the state to start from) count as in `status`.
+        After a failure the outcome's state is the last one that was saved, or the first.
+        """
+        begun, plan, observer = time.monotonic() - seconds_before, self.plan, self.observer
+        kept, evaluation = state, None
+        status = self.status(state, acceptance=acceptance, seconds=seconds_before)
+        while status is None:
+            before = int(state.step)
+            state, rows = self._advance(state, before)
+            step = int(state.step)
+            if step > before:
+                observer.logged(self._record(rows[: step - before], step))
+            if bool(state.failed):
+                return self._failed(kept, step, rows[step - before])
+            evaluation = None
+            if step % plan.evaluate_every == 0 or step == plan.steps:
+                evaluation = self._judge(state)
+            status = self.status(
+                state, acceptance=evaluation.acceptance if evaluation else None, seconds=time.monotonic() - begun
+            )
+            if status is None and observer.interrupted():
+                status = "interrupted"
+            if status or step % plan.checkpoint_every == 0:
+                # Only the loss of the next step tells whether the last update was good.
+                ahead, rows = self._program(state)(state, jnp.ones((), jnp.int32))
+                if bool(ahead.failed):
+                    return self._failed(kept, step, np.asarray(rows)[0])
+                observer.save(state)
+                kept = state
+        return Outcome(status, state, evaluation)
+
+    def _failed(self, kept: TrainingState, step: int, row: np.ndarray) -> Outcome:
+        loss, norm = row[METRICS.index("loss")], row[METRICS.index("gradient_norm")]
+        what = "became NaN or infinite" if not math.isfinite(loss + norm) else "diverged"
+        message = (
+            f"training {what} at step {step} (loss {loss:.4g}, gradient norm {norm:.4g}); "
+            f"the good state of step {int(kept.step)} is kept; {ADVICE}"
+        )
+        return Outcome("failed", kept, None, message)
 
     def _judge(self, state: TrainingState) -> Evaluation:
         begun = time.monotonic()
@@ -128,19 +143,21 @@ class Trainer:
     def _advance(self, state: TrainingState, step: int) -> tuple[TrainingState, np.ndarray]:
         """As many steps as fit before the next evaluation, checkpoint or change of batch size, at most a chunk."""
         plan = self.plan
-        phase, end = phase_at(plan.phases, step)
+        _, end = phase_at(plan.phases, step)
         for every in (plan.evaluate_every, plan.checkpoint_every, plan.chunk):
             end = min(end, (step // every + 1) * every)
-        steps = jnp.asarray(end - step, jnp.int32)
+        state, rows = self._program(state)(state, jnp.asarray(end - step, jnp.int32))
+        return state, np.asarray(rows)
+
+    def _program(self, state: TrainingState) -> Chunk:
+        """The compiled chunk of the batch size that the next step has (after the end: that the last one had)."""
+        phase, _ = phase_at(self.plan.phases, min(int(state.step), self.plan.steps - 1))
         if phase.batch not in self._chunks:
             begun = time.monotonic()
-            chunk = jax.jit(make_chunk(self._static, self.action, plan, phase.batch), donate_argnums=0)
-            self._chunks[phase.batch] = chunk.lower(state, steps).compile()
+            chunk = jax.jit(make_chunk(self._static, self.action, self.plan, phase.batch))
+            self._chunks[phase.batch] = chunk.lower(state, jnp.ones((), jnp.int32)).compile()
             self.compile_seconds += time.monotonic() - begun
-        # The buffers of a donated state are gone; the caller may still hold the initial one.
-        state = jax.tree.map(jnp.copy, state) if step == 0 else state
-        state, rows = self._chunks[phase.batch](state, steps)
-        return state, np.asarray(rows)
+        return self._chunks[phase.batch]
 
     def _record(self, rows: np.ndarray, step: int) -> dict:
         phase, _ = phase_at(self.plan.phases, step - 1)
