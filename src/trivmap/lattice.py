@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Lattice:
 
     shape: tuple[int, ...]
 
-    def __init__(self, shape: Iterable[int]):
+    def __init__(self, shape: Iterable[SupportsIndex]):
         try:
             extents = tuple(operator.index(extent) for extent in shape)
         except TypeError as error:

@@ -1,0 +1,77 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trivmap import Lattice, fourier
+from trivmap.fourier import apply_spectrum, interpolate_spectrum, orbit_sum
+
+SHAPES = [(5,), (8,), (3, 5), (4, 6), (2, 4, 4), (3, 2, 5)]
+
+
+def random_case(shape, dtype=np.float64):
+    rng = np.random.default_rng(7)
+    lattice = Lattice(shape)
+    spectrum = rng.uniform(0.5, 2.0, size=len(lattice.orbit_sizes)).astype(dtype)
+    return lattice, jnp.asarray(spectrum), jnp.asarray(rng.normal(size=shape).astype(dtype))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("largest_dense", [0, 400], ids=["fft", "dense"])
+def test_every_mode_is_multiplied_by_the_number_of_its_orbit(shape, largest_dense, monkeypatch):
+    monkeypatch.setattr(fourier, "_DENSE_UP_TO", largest_dense)
+    lattice, spectrum, field = random_case(shape)
+    actual = apply_spectrum(lattice, spectrum, field)
+    expected = np.fft.ifftn(np.fft.fftn(field) * np.asarray(spectrum)[lattice.orbits])
+    assert np.max(np.abs(expected.imag)) < 1e-14
+    np.testing.assert_allclose(actual, expected.real, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(500,), (64, 64)])
+def test_large_lattices_in_single_precision(shape):
+    """Mistake seen in earlier codes: free-field code that asserts |imag| < 1e-9 in float32 and dies at L=64."""
+    lattice, spectrum, field = random_case(shape, np.float32)
+    actual = jax.jit(lambda s, f: apply_spectrum(lattice, s, f))(spectrum, field)
+    assert actual.dtype == jnp.float32
+    expected = np.fft.ifftn(np.fft.fftn(np.float64(field)) * np.float64(spectrum)[lattice.orbits]).real
+    np.testing.assert_allclose(actual, expected, atol=3e-6)
+
+
+def test_fft_and_dense_have_the_same_gradient(monkeypatch):
+    lattice, spectrum, field = random_case((4, 6))
+
+    def gradient(largest_dense):
+        monkeypatch.setattr(fourier, "_DENSE_UP_TO", largest_dense)
+        loss = jax.jit(jax.grad(lambda s: jnp.sum(jnp.sin(apply_spectrum(lattice, s, field)))))
+        return loss(spectrum)
+
+    np.testing.assert_allclose(gradient(0), gradient(400), atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_orbit_sum_is_the_sum_over_momenta(shape):
+    lattice, spectrum, _ = random_case(shape)
+    np.testing.assert_allclose(orbit_sum(lattice, spectrum), np.sum(np.asarray(spectrum)[lattice.orbits]), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("source", "target"), [((4, 4), (8, 8)), ((6,), (9,)), ((8, 8), (4, 6)), ((4, 4), (4, 4, 4))])
+def test_interpolation_of_a_linear_function_of_momentum_is_exact(source, target):
+    source, target = Lattice(source), Lattice(target)
+    values = jnp.asarray(0.3 - 0.2 * source.orbit_momenta)
+    reach = min(source.orbit_momenta.max(), target.orbit_momenta.max())
+    known = target.orbit_momenta <= reach + 1e-12
+    carried = interpolate_spectrum(source, target, values)
+    np.testing.assert_allclose(carried[known], (0.3 - 0.2 * target.orbit_momenta)[known], atol=1e-13)
+    # Beyond the largest momentum of the source the value there holds.
+    np.testing.assert_allclose(carried[~known], 0.3 - 0.2 * reach, atol=1e-13)
+
+
+def test_interpolation_to_the_same_lattice_averages_orbits_of_equal_momentum():
+    """On 4x4 khat^2 = 4 belongs to momenta (2, 0), two of them, and (1, 1), four of them."""
+    lattice = Lattice((4, 4))
+    values = np.arange(6.0)
+    degenerate = np.isclose(lattice.orbit_momenta, 4.0)
+    assert lattice.orbit_representatives[degenerate].tolist() == [[1, 1], [2, 0]]
+    expected = values.copy()
+    expected[degenerate] = (4 * values[degenerate][0] + 2 * values[degenerate][1]) / 6
+    np.testing.assert_allclose(interpolate_spectrum(lattice, lattice, jnp.asarray(values)), expected, atol=1e-14)
