@@ -11,6 +11,7 @@ from matplotlib.image import imread
 from tests.reports import synthetic
 from trivmap.errors import InputError
 from trivmap.reports import write_report
+from trivmap.reports.checks import tiles
 from trivmap.reports.collect import add_history, collect
 from trivmap.reports.data import RunData, training_log
 from trivmap.reports.formats import count, parenthesis
@@ -41,7 +42,7 @@ class Page(HTMLParser):
             self.tables[-1].append([])
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -55,7 +56,7 @@ class Page(HTMLParser):
 
     def rows(self, first_header):
         table = next(table for table in self.tables if table[0][0] == first_header)
-        return {row[0]: dict(zip(table[0], row, strict=True)) for row in table[1:]}
+        return {row[0].strip(): dict(zip(table[0], row, strict=True)) for row in table[1:]}
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +208,15 @@ def test_collected_curves_are_the_analysed_ones(measured_run, chains):
     )
 
 
+def test_ess_of_a_few_samples_is_no_result(tmp_path):
+    sampling = {"ess": 0.004, "ess_error": 0.002, "proposals": 1000}
+    data = RunData(tmp_path, summary={"sampling": sampling})
+    assert data.judged["sampling"]["ess"] == {"value": 0.004, "error": 0.002}
+    assert {tile.name: tile.value for tile in tiles(data.judged, [])} == {"ESS per proposal": "0.0040(20)"}
+    data.untrusted = {"log_z": "few effective samples"}
+    assert {tile.name: tile.value for tile in tiles(data.judged, [])} == {"ESS per proposal": "not trusted"}
+
+
 def test_milestones_come_from_the_evaluations_while_there_is_no_summary():
     found = training_log(synthetic.metrics(), {})
     # acceptance 1 - exp(-step / 100) - 0.005 at 100, 200, 300, 400.
@@ -214,3 +224,12 @@ def test_milestones_come_from_the_evaluations_while_there_is_no_summary():
     assert found.log["step"].tolist() == list(range(10, 401, 10))
     np.testing.assert_array_equal(found.evaluations["acceptance_error"], 0.005)
     assert np.isnan(training_log([{"step": 1}], {}).log["loss"]).all()
+
+
+def test_evaluations_on_lines_of_their_own_tear_no_holes():
+    evaluation = {"acceptance": {"value": 0.6, "error": 0.01}}
+    lines = [{"step": 10, "loss": 1.0}, {"step": 10, "evaluation": evaluation}, {"step": 20, "loss": 0.5}]
+    found = training_log(lines, {})
+    np.testing.assert_array_equal(found.log["loss"], [1.0, 0.5])
+    np.testing.assert_array_equal(found.evaluations["step"], [10])
+    np.testing.assert_array_equal(found.evaluations["acceptance"], [0.6])

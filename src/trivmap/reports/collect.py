@@ -16,10 +16,10 @@ from trivmap.observables.stages import AlongTheMap, StageSummary
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
-from trivmap.runs.build import build_flow
 from trivmap.runs.directory import RunDirectory
 from trivmap.runs.files import read_json
-from trivmap.runs.model import load_model
+from trivmap.runs.pipeline import load_flow
+from trivmap.runs.samples import SampleReader
 
 _CONFIGURATIONS = 4
 
@@ -53,8 +53,6 @@ def collect(run: RunDirectory) -> RunData:
 
 
 def _add_samples(data: RunData, run: RunDirectory) -> None:
-    from trivmap.runs.samples import SampleReader
-
     with SampleReader(run.root) as reader:
         add_history(data, reader)
 
@@ -144,9 +142,8 @@ def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:
-    key = jax.random.key(data.card["seed"])
-    flow, _ = load_model(run.model_path, lambda card: build_flow(card, key))
-    base, output = _draw(flow, jax.random.split(key, _CONFIGURATIONS))
+    flow, _, card = load_flow(run)
+    base, output = _draw(flow, jax.random.split(jax.random.key(card.seed), _CONFIGURATIONS))
     data.configurations = np.asarray(base), np.asarray(output)
 
 

@@ -60,6 +60,19 @@ class RunData:
     def lattice(self) -> tuple[int, ...]:
         return tuple(self.summary.get("lattice") or self.card.get("lattice") or ())
 
+    @property
+    def judged(self) -> dict[str, Any]:
+        """The summary with every reason for distrust under `untrusted`, and the ESS with its error.
+
+        ESS and log Z come of the same weights: too few effective samples for one are too few for the other.
+        """
+        sampling, untrusted = dict(self.summary.get("sampling") or {}), dict(self.untrusted)
+        if "ess_error" in sampling:
+            sampling["ess"] = {"value": sampling.get("ess"), "error": sampling["ess_error"]}
+        if "log_z" in untrusted:
+            untrusted.setdefault("ess", untrusted["log_z"])
+        return {**self.summary, "sampling": sampling, "untrusted": untrusted}
+
 
 def training_log(lines: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> TrainingLog:
     """Arrays from the parsed lines of `metrics.jsonl`, milestones from the summary or else from the evaluations."""
@@ -74,7 +87,9 @@ def training_log(lines: Sequence[Mapping[str, Any]], summary: Mapping[str, Any])
         "gradient_norm",
         "batch",
     )
-    log = {name: _column(lines, name) for name in names}
+    # An evaluation on a line of its own would tear holes into the curves.
+    logged = [line for line in lines if "loss" in line or not line.get("evaluation")]
+    log = {name: _column(logged, name) for name in names}
     evaluated = [line for line in lines if line.get("evaluation")]
     evaluations = {"step": _column(evaluated, "step")}
     for name in ("acceptance", "ess"):

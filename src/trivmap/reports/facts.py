@@ -54,6 +54,7 @@ def facts(data: RunData) -> PageTable:
         ("Precision of the map", _plain(summary.get("dtype", data.card.get("dtype")))),
         ("Parameters of the map", _counted(model.get("parameters"))),
         ("Training steps", _counted(training.get("steps"))),
+        ("Training ended", _plain(training.get("status"))),
         ("Configurations used in training", _counted(training.get("configurations"))),
         ("Training, wall time", _timed(training.get("wall_seconds"))),
         ("of which compilation", _timed(training.get("compile_seconds"))),

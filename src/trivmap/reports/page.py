@@ -21,10 +21,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table as printed; `state` is its style."""
+    """A row of a table as printed; `state` is its style, `note` stands small below its first cell."""
 
     cells: Sequence[str]
     state: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

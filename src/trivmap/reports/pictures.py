@@ -36,6 +36,7 @@ def draw_pictures(data: RunData, rows: list[ResultRow]) -> list[Picture]:
     return drawn
 
 
+_FIT = " The χ² of the fit leaves out the correlations between points; beside it what is expected with them."
 Entry = tuple[str, str, str, str, bool, Figure]
 
 
@@ -80,13 +81,13 @@ def _training(data: RunData) -> Iterator[Entry]:
 
 
 def _sampling(data: RunData) -> Iterator[Entry]:
-    sampling = data.summary.get("sampling") or {}
+    sampling = data.judged["sampling"]
     if data.log_weights is not None:
         weights = data.log_weights
         figure = log_weight_figure(
             weights.edges, weights.proposals, weights.target, mean=weights.mean, variance=weights.variance,
-            ess=_pair("ess", sampling.get("ess"), data.summary),
-            acceptance=_pair("acceptance", sampling.get("acceptance"), data.summary),
+            ess=_pair("ess", sampling.get("ess"), data.judged),
+            acceptance=_pair("acceptance", sampling.get("acceptance"), data.judged),
         )  # fmt: skip
         yield (
             "log_weights", "sampling", "Log-weights",
@@ -134,8 +135,8 @@ def _correlations(data: RunData) -> Iterator[Entry]:
     if curves.correlator is not None:
         yield (
             "correlator", "correlations", "Zero-momentum correlator",
-            "C(t), nothing subtracted, averaged over the axes of the largest extent L. The χ² of the fit leaves out "
-            "the correlations between points; beside it the value to be expected with them.",
+            "C(t), nothing subtracted, averaged over the axes of the largest extent L."
+            + _FIT * bool(curves.correlator_fit and curves.correlator_fit["expected_chi_squared"] > 0),
             False,
             correlator_figure(
                 *curves.correlator, extent=extent, fit=curves.correlator_fit, reweighted=curves.correlator_reweighted
@@ -165,7 +166,7 @@ def _map(data: RunData) -> Iterator[Entry]:
         text = "Configurations of the chain."
         if base is not None:
             text = f"What the base draws, {'beside' if output.ndim == 2 else 'above'} what the map makes of it."
-        slices = " The slice x₃ = x₄ = … = 0." if output.ndim > 3 else ""
+        slices = {2: "", 3: "", 4: " The slice x₃ = 0."}.get(output.ndim, " The slice x₃ = x₄ = … = 0.")
         yield (
             "configurations", "map", "Configurations",
             text + slices, True, configurations_figure(base, output),
@@ -178,7 +179,7 @@ def _target(data: RunData) -> dict[str, Any]:
         found["distance"] = np.linalg.norm(Lattice(data.lattice).orbit_representatives, axis=1)
         found["two_point"] = data.curves.two_point[0]
     entry = (data.summary.get("observables") or {}).get("correlation_length")
-    pair = _pair("correlation_length", entry, data.summary)
+    pair = _pair("correlation_length", entry, data.judged)
     if pair:
         found["correlation_length"] = pair
     if data.chain is not None:

@@ -36,18 +36,16 @@ def write_report(run_directory: str | os.PathLike[str]) -> Path:
 
 def rows_of(data: RunData) -> list[ResultRow]:
     """The table of results of a run, with everything that can stand beside them."""
-    summary = {**data.summary, "untrusted": data.untrusted}
-    return result_rows(summary, reference=data.reference, reweighted=data.reweighted, differences=data.differences)
+    return result_rows(data.judged, reference=data.reference, reweighted=data.reweighted, differences=data.differences)
 
 
 def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Picture]) -> str:
     """The HTML text of a report."""
-    summary = {**data.summary, "untrusted": data.untrusted}
     return render(
         title=data.card.get("name") or data.directory.resolve().name,
         subtitle=subtitle(data),
         description=data.card.get("description"),
-        tiles=tiles(summary, rows),
+        tiles=tiles(data.judged, rows),
         warnings=_warnings(data),
         sections=_sections(data, rows),
         pictures=pictures,
@@ -74,8 +72,8 @@ def _sections(data: RunData, rows: Sequence[ResultRow]) -> list[Section]:
 def _results(data: RunData, rows: Sequence[ResultRow]) -> PageTable | None:
     if not rows:
         return None
-    header = columns(list(rows))
-    filled = [Row([row.cells()[name] for name in header], _state(row)) for row in rows]
+    header = [name for name in columns(list(rows)) if name != "definition"]
+    filled = [Row([row.cells()[name] for name in header], _state(row), row.symbol) for row in rows]
     notes = ["m is the mean of the field, V the number of sites; τ_int in configurations, 1/2 for independent ones."]
     if data.reference is not None:
         notes.append(f"Reference: {data.reference.source}.")

@@ -120,7 +120,8 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
     """The trained flow of a run, its action, and the card it was trained by."""
     if not run.model_path.exists():
         raise InputError(f"{run.root}: has no trained model yet; train it with trivmap train --resume {run.root}")
-    flow, model_card = load_model(run.model_path, skeleton)
+    # Only its structure is needed: drawing the initial weights would cost seconds of compilation.
+    flow, model_card = load_model(run.model_path, lambda card: eqx.filter_eval_shape(skeleton, card))
     card = run.card()
     if model_card.digest() != card.digest():
         raise InputError(

@@ -115,7 +115,7 @@ def test_log_weights():
     assert gaussian[0][np.argmax(gaussian[1])] == pytest.approx(-0.125, abs=0.01)
     # exp(-1/4) and erfc(1/4).
     assert legend(axes)[2] == "Gaussian, $s^2=0.25$: ESS 0.779, acceptance 0.724"
-    assert axes.get_legend().get_title().get_text() == "measured: ESS 0.7789(12), acceptance 0.7236"
+    assert axes.get_legend().get_title().get_text() == "measured: ESS 0.7789(12), acceptance 0.724"
     assert labels(figure) == [(r"$\log w - \log Z$", "density")]
 
 

@@ -54,6 +54,6 @@ def _lines(rows: list[tuple[str, np.ndarray]], number: int) -> Figure:
         axes.set_ylabel(r"$\phi(x)$")
     for axes in grid[-1]:
         axes.set_xlabel(r"$x$")
-    panels[0].legend(loc="upper right", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

@@ -36,12 +36,16 @@ def log_weight_figure(
     axes.set_xlabel(r"$\log w - \log Z$")
     axes.set_ylabel("density")
     axes.set_ylim(0, 1.08 * max(proposals.max(), target.max(), gaussian.max()))
-    measured = [f"{name} {parenthesis(*pair)}" for name, pair in (("ESS", ess), ("acceptance", acceptance)) if pair]
+    measured = [f"{name} {_number(*pair)}" for name, pair in (("ESS", ess), ("acceptance", acceptance)) if pair]
     axes.legend(loc="upper left", title="measured: " + ", ".join(measured) if measured else None, title_fontsize=9)
     axes.margins(x=0)
     # Room for the legend above the curves, whatever their shape.
     axes.set_ylim(0, axes.get_ylim()[1] * 1.45)
     return figure
+
+
+def _number(value: float, error: float | None) -> str:
+    return f"{value:.3g}" if error is None else parenthesis(value, error)
 
 
 def _gaussian_label(variance: float) -> str:

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from trivmap.reports.figures.style import REFERENCE, logarithmic, new_figure, plain_labels, styled
 
@@ -65,6 +66,7 @@ def _two_point(axes: Axes, stages: Sequence[Mapping], colours: np.ndarray, targe
         axes.legend(loc="upper right")
     plain_labels(axes)
     axes.set_xlabel(r"$|x|$")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(r"$G(x)=\langle\phi(y)\,\phi(y+x)\rangle$")
 
 
