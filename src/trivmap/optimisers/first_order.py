@@ -5,19 +5,18 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from trivmap.errors import InputError
 
-# Functions of optax that take a learning rate but are not optimisers of a gradient alone.
-_NOT_OPTIMISERS = {"scale_by_learning_rate", "GradientTransformation"}
-
 
 def optimiser_names() -> list[str]:
-    """The optimisers of the installed optax: its functions with a `learning_rate`."""
+    """The optimisers of the installed optax: its functions with a `learning_rate`, their building blocks apart."""
     names = []
     for name, value in vars(optax).items():
-        if callable(value) and not inspect.isclass(value) and not name.startswith("_") and name not in _NOT_OPTIMISERS:
+        if callable(value) and not inspect.isclass(value) and not name.startswith(("_", "scale_by_")):
             try:
                 parameters = inspect.signature(value).parameters
             except (TypeError, ValueError):
@@ -32,7 +31,8 @@ def first_order(
 ) -> optax.GradientTransformationExtraArgs:
     """The optax optimiser called `kind`, after clipping the gradient's global norm to `clip` if given.
 
-    Raises `InputError` for an unknown optimiser or keyword, with the nearest known one.
+    Raises `InputError` for an unknown optimiser or keyword, with the nearest known one, for values with which the
+    optimiser cannot take a step, and for a schedule where it takes only a number.
     """
     names = optimiser_names()
     if kind not in names:
@@ -44,13 +44,31 @@ def first_order(
             raise InputError(f"optimiser.{name}: {kind} has no such keyword{_nearest(name, known)}")
     if clip is not None and not clip > 0:
         raise InputError(f"clip: must be positive, got {clip}; leave it out to train without clipping")
-    try:
-        optimiser = make(learning_rate=learning_rate, **options)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"optimiser: {kind} refused its keywords: {error}") from error
+    if refusal := _refusal(make, learning_rate, options):
+        if callable(learning_rate) and _refusal(make, 1.0, options) is None:
+            raise InputError(f"optimiser.learning_rate: {kind} takes no schedule; give a number") from refusal
+        raise InputError(f"optimiser: {kind} refused its keywords: {refusal}") from refusal
+    optimiser = make(learning_rate=learning_rate, **options)
     if clip is not None:
         optimiser = optax.chain(optax.clip_by_global_norm(clip), optimiser)
     return optax.with_extra_args_support(optimiser)
+
+
+def _refusal(make: Callable, learning_rate: float | Callable, options: dict[str, Any]) -> Exception | None:
+    """What is raised by making the optimiser and tracing a step: some look at their arguments no earlier."""
+
+    def step(gradient: Any) -> Any:
+        optimiser = optax.with_extra_args_support(make(learning_rate=learning_rate, **options))
+        extra = {"value": gradient.sum(), "grad": gradient, "value_fn": lambda x: x.sum()}
+        return optimiser.update(gradient, optimiser.init(gradient), gradient, **extra)
+
+    try:
+        # optax mixes dtypes in its own arithmetic.
+        with jax.numpy_dtype_promotion("standard"):
+            jax.eval_shape(step, jax.ShapeDtypeStruct((2,), jnp.float32))
+    except Exception as refusal:
+        return refusal
+    return None
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -174,7 +174,10 @@ def _rate(optimiser: Optimiser, steps: int) -> Schedule:
 
 def _optimiser(section: Optimiser, rate: Schedule, clip: float | None) -> Any:
     if ":" not in section.kind:
-        return first_order(section.kind, rate, clip=clip, **section.arguments)
+        constant = section.learning_rate
+        # Some optimisers take a number only.
+        number = isinstance(constant, ConstantRate) and not constant.warmup
+        return first_order(section.kind, constant.peak if number else rate, clip=clip, **section.arguments)
     import optax
 
     make = _load(section.kind, "training.optimiser.kind")

@@ -39,7 +39,12 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     """
     flow = skeleton(card)
     if card.training is not None:
-        eqx.filter_eval_shape(build_plan(card).optimiser.init, eqx.filter(flow, eqx.is_inexact_array))
+        optimiser = build_plan(card).optimiser
+        try:
+            eqx.filter_eval_shape(optimiser.init, eqx.filter(flow, eqx.is_inexact_array))
+        except (TypeError, ValueError, IndexError) as error:
+            kind = card.training.optimiser.kind
+            raise InputError(f"training.optimiser: {kind} cannot train this model ({error})") from error
     summary = {
         "schema": 1,
         "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},

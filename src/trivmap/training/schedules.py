@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int
 
 from trivmap._types import Scalar
 from trivmap.errors import InputError
 
-Schedule = Callable[[Scalar | int], Scalar]
+Step = Int[Array, ""] | int
+Schedule = Callable[[Step], Scalar | float]
 
 
 def constant_rate(peak: float, warmup: int = 0) -> Schedule:
@@ -58,7 +60,7 @@ def temperature_schedule(start: float, steps: int, shape: str = "linear") -> Sch
     if shape not in shapes:
         raise InputError(f"temperature.schedule: {shape!r} is unknown; choose one of {', '.join(shapes)}")
 
-    def schedule(step: Scalar | int) -> Scalar:
+    def schedule(step: Step) -> Scalar:
         progress = jnp.clip(jnp.asarray(step, jnp.float32) / max(1, steps), 0.0, 1.0)
         # Exactly 1 at the end: the target must not miss its temperature by a rounding of the formula.
         return jnp.where(progress >= 1.0, 1.0, shapes[shape](progress)).astype(jnp.float32)

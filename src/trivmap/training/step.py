@@ -37,7 +37,7 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
 
         (_, residuals), gradient = jax.value_and_grad(surrogate, has_aux=True)(state.parameters)
         loss = jnp.mean(residuals).astype(jnp.float32)
-        norm = optax.global_norm(gradient).astype(jnp.float32)
+        norm = optax.tree.norm(gradient).astype(jnp.float32)
         updates, optimiser = plan.optimiser.update(
             gradient,
             state.optimiser,
