@@ -61,31 +61,30 @@ class Spline(AbstractTransformer):
         return jnp.concatenate(parts)
 
     def forward(self, x: Values, p: Parameters) -> tuple[Values, Values]:
-        left, width, bottom, height, slope, next_slope = self._bin(x, p, by_height=False)
         inside = jnp.abs(x) < self.interval
-        t = jnp.clip((x - left) / width, 0.0, 1.0)
+        left, width, bottom, height, slope, next_slope = self._bin(x, p, by_height=False)
+        t = (jnp.where(inside, x, left) - left) / width
         secant = height / width
-        u = t * (1 - t)
-        denominator = secant + (next_slope + slope - 2 * secant) * u
-        y = bottom + height * (secant * t * t + slope * u) / denominator
-        numerator = next_slope * t * t + 2 * secant * u + slope * (1 - t) ** 2
-        log_gradient = 2 * (jnp.log(secant) - jnp.log(denominator)) + jnp.log(numerator)
+        y = bottom + height * (secant * t * t + slope * t * (1 - t)) / _denominator(t, secant, slope, next_slope)
+        log_gradient = _log_gradient(t, secant, slope, next_slope)
         return jnp.where(inside, y, x), jnp.where(inside, log_gradient, jnp.zeros_like(x))
 
     def inverse(self, y: Values, p: Parameters) -> tuple[Values, Values]:
-        left, width, bottom, height, slope, next_slope = self._bin(y, p, by_height=True)
+        """With r = (y - bottom) / height and h = (slope (1 - r) - next_slope r) / secant, t solves a quadratic equation:
+
+        t = 2 r / (2 r + h + q) = (q - h) / (q - h + 2 (1 - r)), q^2 = h^2 + 4 r (1 - r). The first form is free of
+        cancellation for h > 0, the second for h < 0.
+        """
         inside = jnp.abs(y) < self.interval
+        left, width, bottom, height, slope, next_slope = self._bin(y, p, by_height=True)
+        r = (jnp.where(inside, y, bottom) - bottom) / height
+        rest = jnp.where(r < 1, 1 - r, jnp.zeros_like(r))  # rounding may place r beyond 1
         secant = height / width
-        rise = jnp.clip(y - bottom, jnp.zeros_like(height), height)
-        curvature = next_slope + slope - 2 * secant
-        a = height * (secant - slope) + rise * curvature
-        b = height * slope - rise * curvature
-        c = -secant * rise
-        # The root formula without cancellation; b > 0 on the bin, so the denominator does not vanish.
-        t = 2 * -c / (b + jnp.sqrt(jnp.maximum(b * b - 4 * a * c, 0.0)))
-        x = left + jnp.clip(t, 0.0, 1.0) * width
-        x = jnp.where(inside, x, y)
-        return x, -self.forward(x, p)[1]
+        h = (slope * rest - next_slope * r) / secant
+        q = jnp.abs(h) + jnp.sqrt(h * h + 4 * r * rest)
+        t = jnp.where(h > 0, 2 * r, q) / (q + 2 * jnp.where(h > 0, r, rest))
+        log_gradient = _log_gradient(t, secant, slope, next_slope)
+        return jnp.where(inside, left + t * width, y), jnp.where(inside, -log_gradient, jnp.zeros_like(y))
 
     def _bin(self, values: Values, p: Parameters, by_height: bool) -> tuple[Values, ...]:
         """(left, width, bottom, height, slope, next slope) of the bin of each value; the outer bins beyond the ends."""
@@ -116,3 +115,14 @@ class Spline(AbstractTransformer):
         from_right = jnp.cumsum(lengths[::-1], axis=0)[::-1]
         start = jnp.full_like(lengths[:1], -self.interval)
         return jnp.concatenate([start, (from_left[:-1] - from_right[1:]) / 2])
+
+
+def _denominator(t: Values, secant: Values, slope: Values, next_slope: Values) -> Values:
+    return secant + (next_slope + slope - 2 * secant) * t * (1 - t)
+
+
+def _log_gradient(t: Values, secant: Values, slope: Values, next_slope: Values) -> Values:
+    """log dy/dx at the fraction t of a bin."""
+    numerator = next_slope * t * t + 2 * secant * t * (1 - t) + slope * (1 - t) ** 2
+    ratio = secant / _denominator(t, secant, slope, next_slope)
+    return 2 * jnp.log(ratio) + jnp.log(numerator)
