@@ -45,7 +45,9 @@ def effective_sample_size(log_weights: ArrayLike) -> Estimate:
 def forward_effective_sample_size(log_weights: ArrayLike, tau_int: float = 0.5) -> Estimate:
     """The same number from configurations of the TARGET: 1 / (E_p[w] E_p[1/w]); it sees modes the flow misses.
 
-    `tau_int` is the autocorrelation time (1/2 for independent ones) of the configurations; it scales the error.
+    `tau_int` is the autocorrelation time (1/2 for independent ones) of the configurations; it scales the error. Where q
+    has much heavier tails than the target, E_p[1/w] is a harmonic mean that few samples underestimate, and the value
+    comes out too high: judge it beside the reverse one.
     """
     logs = np.asarray(log_weights, dtype=np.float64).ravel()
     weights, inverse = _weights(logs), _weights(-logs)
