@@ -5,7 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Integer
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
@@ -34,7 +34,7 @@ class Info(NamedTuple):
     log_ratio: Scalar
 
 
-def proposal_key(key: Key, chain: int | Int[Array, ""], index: int | Int[Array, ""]) -> Key:
+def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key:
     """The key of proposal `index` of `chain`: it depends on nothing else, whatever the batch size."""
     return jax.random.fold_in(jax.random.fold_in(key, chain), index)
 
