@@ -70,7 +70,7 @@ class Spline(AbstractTransformer):
         return jnp.where(inside, y, x), jnp.where(inside, log_gradient, jnp.zeros_like(x))
 
     def inverse(self, y: Values, p: Parameters) -> tuple[Values, Values]:
-        """With r = (y - bottom) / height and h = (slope (1 - r) - next_slope r) / secant, t solves a quadratic equation:
+        """With r = (y - bottom) / height and h = (slope (1 - r) - next_slope r) / secant the fraction of the bin is
 
         t = 2 r / (2 r + h + q) = (q - h) / (q - h + 2 (1 - r)), q^2 = h^2 + 4 r (1 - r). The first form is free of
         cancellation for h > 0, the second for h < 0.

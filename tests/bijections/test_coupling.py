@@ -1,0 +1,100 @@
+"""What a checkerboard coupling must do beyond the contract of every bijection."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trivmap import InputError, Lattice
+from trivmap.bijections import Additive, Affine, ConvolutionalConditioner, Coupling, DenseConditioner, Spline
+
+KEY = jax.random.key(0)
+TRANSFORMERS = {"additive": Additive(), "affine": Affine(), "spline": Spline(3, 2.0)}
+
+
+def coupling(shape, transformer, kind, active, z2=True):
+    lattice = Lattice(shape)
+    options = {"hidden": (2,), "activation": "tanh", "z2": z2, "dtype": "float64", "key": KEY}
+    if kind == "dense":
+        conditioner = DenseConditioner(lattice, transformer, **options)
+    else:
+        conditioner = ConvolutionalConditioner(lattice, transformer, active=active, kernel=3, **options)
+    result = Coupling(lattice, active, transformer, conditioner)
+    rng = np.random.default_rng(2)
+    return jax.tree.map(lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape)), result)
+
+
+@pytest.mark.parametrize("active", [0, 1])
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+@pytest.mark.parametrize("transformer", TRANSFORMERS.values(), ids=TRANSFORMERS)
+def test_only_the_active_colour_moves_and_each_site_by_itself(transformer, kind, active):
+    it = coupling((4,), transformer, kind, active)
+    x = jnp.asarray([0.3, -0.8, 1.1, 0.6])
+    y, _ = it.forward(x)
+    jacobian = np.asarray(jax.jacfwd(lambda x: it.forward(x)[0])(x))
+    moving = it.lattice.parity == active
+    np.testing.assert_array_equal(y[~moving], x[~moving])
+    assert np.min(np.abs(y - x)[moving]) > 1e-3
+    among_active = jacobian[np.ix_(moving, moving)]
+    np.testing.assert_allclose(among_active, np.diag(np.diag(among_active)), atol=1e-15)
+    assert np.max(np.abs(jacobian[np.ix_(moving, ~moving)])) > 1e-3
+
+
+@pytest.mark.parametrize("active", [0, 1])
+def test_log_det_of_a_convolutional_coupling_counts_active_sites_only(active):
+    """Mistake seen in earlier codes: its sum ran over the frozen sites too. Here by hand, from the moved field."""
+    it = coupling((4, 4), Affine(), "conv", active)
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(4, 4)))
+    shifted = x + jnp.asarray(0.25 * (it.lattice.parity == active))
+    (y, log_det), (other, _) = it.forward(x), it.forward(shifted)
+    # y = x e^s + t with s and t unchanged: s from a difference at every active site.
+    log_slopes = np.log(np.asarray(other - y)[it.lattice.parity == active] / 0.25)
+    assert log_slopes.shape == (8,)
+    assert float(log_det) == pytest.approx(log_slopes.sum(), abs=1e-12)
+    assert abs(log_det) > 0.1
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_z2_affine_has_odd_shift_and_even_scale(kind):
+    it = coupling((4,), Affine(), kind, 0)
+    x = jnp.asarray([0.3, -0.8, 1.1, 0.6])
+    origin = x * jnp.asarray([0.0, 1.0, 0.0, 1.0])  # active sites at zero: what comes out is the shift
+    shift, log_det = it.forward(origin)
+    mirrored, mirrored_log_det = it.forward(-origin)
+    np.testing.assert_allclose(mirrored, -shift, atol=1e-15)
+    assert mirrored_log_det == log_det
+    assert np.min(np.abs(shift[::2])) > 1e-3
+    assert abs(log_det) > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 5), (3, 4)])
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_odd_extents_are_refused(shape, kind):
+    with pytest.raises(InputError, match=r"lattice: a checkerboard needs every extent even.*use even extents"):
+        coupling(shape, Affine(), kind, 0)
+
+
+def test_resize_to_odd_extents_is_refused():
+    with pytest.raises(InputError, match=r"lattice: a checkerboard needs every extent even, but \[4, 5\] has 5"):
+        coupling((4, 4), Affine(), "conv", 0).resize(Lattice((4, 5)))
+
+
+def test_resize_to_another_dimension_is_refused():
+    with pytest.raises(
+        InputError, match=r"coupling: .*dimension 2 cannot be carried to \[4\]; name a lattice of the same"
+    ):
+        coupling((4, 4), Affine(), "conv", 0).resize(Lattice((4,)))
+
+
+@pytest.mark.parametrize("active", [-1, 2])
+def test_unknown_colour_is_refused(active):
+    with pytest.raises(InputError, match=rf"coupling\.active: must be 0 .* or 1 .*, got {active}"):
+        coupling((4,), Affine(), "dense", active)
+
+
+def test_conditioner_of_the_other_colour_is_refused():
+    lattice = Lattice((4,))
+    options = {"hidden": (2,), "activation": "tanh", "z2": True, "dtype": "float32", "key": KEY}
+    conditioner = ConvolutionalConditioner(lattice, Affine(), active=1, kernel=3, **options)
+    with pytest.raises(InputError, match=r"coupling\.active: is 0, but the conditioner was made for active=1"):
+        Coupling(lattice, 0, Affine(), conditioner)
