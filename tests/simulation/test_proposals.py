@@ -1,0 +1,203 @@
+"""Chains run in parts and batches of any size are one and the same chain."""
+
+import tracemalloc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.oracles import ChainOracle
+from trivmap import Flow, Lattice
+from trivmap.actions import Phi4
+from trivmap.bases import Gaussian
+from trivmap.bijections import AbstractBijection, Affine, Chain, couplings
+from trivmap.samplers import IndependenceMetropolis, proposal_key
+from trivmap.simulation import START, Simulation, default_batch
+
+LATTICE = Lattice((4,))
+ACTION = Phi4.from_couplings("bosetti2015", 1, beta=0.5, lam=0.5)
+KEY = jax.random.key(8)
+MAPS = couplings(LATTICE, Affine(), 2, hidden=(3,), kernel=None, dtype=jnp.float64, key=jax.random.key(1))
+FLOW = Flow(Gaussian(LATTICE, dtype=jnp.float64), Chain(LATTICE, MAPS))
+
+
+def magnetization(field):
+    return {"m": jnp.mean(field), "square": jnp.mean(field**2, keepdims=True)}
+
+
+def simulation(batch, flow=FLOW, action=ACTION):
+    return Simulation(IndependenceMetropolis(flow, action), KEY, measure=magnetization, batch=batch)
+
+
+ONE, SEVEN, MANY = (simulation(batch) for batch in (1, 7, 64))
+
+
+def assert_same(part, other, exactly=False):
+    """The same decisions, and numbers that agree to rounding."""
+    tolerance = 0 if exactly else 1e-12
+    assert np.array_equal(part.accepted, other.accepted)
+    np.testing.assert_allclose(part.log_weight, other.log_weight, rtol=tolerance, atol=tolerance)
+    assert part.observables.keys() == other.observables.keys()
+    for name, values in part.observables.items():
+        assert values.shape == other.observables[name].shape
+        np.testing.assert_allclose(values, other.observables[name], rtol=tolerance, atol=tolerance)
+    assert (part.fields is None) == (other.fields is None)
+    if part.fields is not None:
+        assert part.fields.shape == other.fields.shape
+        np.testing.assert_allclose(part.fields, other.fields, rtol=tolerance, atol=tolerance)
+
+
+def joined(parts):
+    return type(parts[0])(
+        np.concatenate([part.log_weight for part in parts]),
+        np.concatenate([part.accepted for part in parts]),
+        {name: np.concatenate([part.observables[name] for part in parts]) for name in parts[0].observables},
+        None if parts[0].fields is None else np.concatenate([part.fields for part in parts]),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole():
+    part, state = MANY.part(2, 0, 50, START, fields=True)
+    return part, state
+
+
+@pytest.mark.parametrize("other", [ONE, SEVEN])
+def test_batch_size_changes_nothing(whole, other):
+    part, state = other.part(2, 0, 50, START, fields=True)
+    assert_same(part, whole[0])
+    assert state.log_weight == pytest.approx(whole[1].log_weight, rel=1e-13)
+    np.testing.assert_allclose(state.field, whole[1].field, rtol=1e-12)
+
+
+def test_every_entry_is_the_proposal_of_its_index(whole):
+    part, _ = whole
+    assert part.log_weight.dtype == np.float64
+    assert part.observables["square"].shape == (50, 1)
+    kernel = IndependenceMetropolis(FLOW, ACTION)
+    keys = jax.vmap(lambda i: proposal_key(KEY, 2, i))(jnp.arange(50, dtype=jnp.uint32))
+    made = jax.jit(jax.vmap(lambda key: kernel.propose(key)))(keys)
+    np.testing.assert_allclose(part.log_weight, made.log_weight, rtol=1e-12)
+    np.testing.assert_allclose(part.observables["m"], made.field.mean(axis=1), rtol=1e-12, atol=1e-14)
+    assert 5 < part.accepted.sum() < 50
+    latest = np.maximum.accumulate(np.where(part.accepted, np.arange(50), -1))
+    np.testing.assert_allclose(part.fields, made.field[latest], rtol=1e-12)
+
+
+@pytest.mark.parametrize("edges", [[13, 14, 40], [1, 2, 3], [49]])
+def test_parts_change_nothing(whole, edges):
+    parts, state = [], START
+    for start, stop in zip([0, *edges], [*edges, 50], strict=True):
+        part, state = SEVEN.part(2, start, stop, state, fields=True)
+        parts.append(part)
+    assert_same(joined(parts), whole[0])
+    np.testing.assert_allclose(state.field, whole[1].field, rtol=1e-12)
+
+
+@pytest.mark.parametrize("thin", [2, 3, 7, 50, 64])
+@pytest.mark.parametrize("edges", [[], [10, 11, 30]])
+def test_thinning_keeps_every_so_many_th_configuration(whole, thin, edges):
+    parts, state = [], START
+    for start, stop in zip([0, *edges], [*edges, 50], strict=True):
+        part, state = SEVEN.part(2, start, stop, state, thin=thin, fields=True)
+        parts.append(part)
+    fields = joined(parts).fields
+    assert fields.shape == (-(-50 // thin), 4)
+    np.testing.assert_allclose(fields, whole[0].fields[::thin], rtol=1e-12)
+    assert np.all(np.any(fields != 0, axis=1))
+
+
+def test_fields_are_kept_only_where_they_are_wanted(whole):
+    part, state = MANY.part(2, 0, 50, START)
+    assert part.fields is None and state.field is None
+    assert_same(part._replace(fields=whole[0].fields), whole[0], exactly=True)
+
+
+def test_chains_are_different_and_repeatable(whole):
+    other, _ = MANY.part(3, 0, 50, START)
+    assert np.abs(other.log_weight - whole[0].log_weight).min() > 1e-9
+    again, _ = MANY.part(2, 0, 50, START, fields=True)
+    assert_same(again, whole[0], exactly=True)
+
+
+class Undefined(AbstractBijection):
+    """The identity whose log-determinant is not a number where the field's mean is negative."""
+
+    lattice: Lattice
+
+    def forward(self, x):
+        return x, jnp.where(jnp.mean(x) < 0, jnp.nan, 0.0)
+
+    def inverse(self, y):
+        return y, -self.forward(y)[1]
+
+
+class TestUndefinedProposals:
+    FLOW = Flow(Gaussian(LATTICE, dtype=jnp.float64), Undefined(LATTICE))
+    SIMULATION = simulation(7, flow=FLOW)
+
+    def test_are_never_accepted(self):
+        part, _ = self.SIMULATION.part(0, 0, 60, START, fields=True)
+        negative = part.observables["m"] < 0
+        assert 10 < negative.sum() < 50
+        assert np.array_equal(np.isnan(part.log_weight), negative)
+        assert not np.any(part.accepted & negative)
+        first = int(np.flatnonzero(part.accepted)[0])
+        assert np.all(part.fields[first:].mean(axis=1) > 0)
+
+    def test_a_chain_may_begin_with_them(self):
+        """Until something is accepted the fields are zero, whatever the parts."""
+        chain = next(c for c in range(20) if np.isnan(self.SIMULATION.part(c, 0, 3, START)[0].log_weight).all())
+        whole, end = self.SIMULATION.part(chain, 0, 30, START, fields=True)
+        first = int(np.flatnonzero(whole.accepted)[0])
+        assert first >= 3
+        assert np.all(whole.fields[:first] == 0) and np.all(whole.fields[first:].any(axis=1))
+        head, state = self.SIMULATION.part(chain, 0, 2, START, fields=True)
+        assert state.log_weight == -np.inf and np.all(state.field == 0)
+        tail, state = self.SIMULATION.part(chain, 2, 30, state, fields=True)
+        assert_same(joined([head, tail]), whole)
+        np.testing.assert_allclose(state.field, end.field)
+
+
+def test_a_wrong_width_gives_the_exact_ring():
+    """d = 1 from unit normal proposals: <phi^2>, <phi phi'>, <|m|> of the transfer matrix, errors from the chains."""
+    exact = ChainOracle(4, *ACTION.coefficients)
+    flow = Flow(Gaussian(LATTICE, dtype=jnp.float64), Chain(LATTICE, []))
+
+    def measure(field):
+        neighbours = field * jnp.roll(field, 1)
+        return {"phi2": jnp.mean(field**2), "link": jnp.mean(neighbours), "abs_m": jnp.abs(jnp.mean(field))}
+
+    wide = Simulation(IndependenceMetropolis(flow, ACTION), KEY, measure=measure, batch=2000)
+    parts = [wide.part(chain, 0, 2000, START)[0] for chain in range(48)]
+    means = []
+    for part in parts:
+        latest = np.maximum.accumulate(np.where(part.accepted, np.arange(2000), -1))[50:]
+        means.append([part.observables[name][latest].mean() for name in ("phi2", "link", "abs_m")])
+    value, error = np.mean(means, axis=0), np.std(means, axis=0, ddof=1) / np.sqrt(len(means))
+    wanted = np.array([exact.phi2, exact.two_point[1], exact.abs_magnetization])
+    assert np.all(np.abs(value - wanted) < 3.5 * error)
+    assert np.all(error < 0.01)
+    proposed = np.mean([part.observables["phi2"].mean() for part in parts])
+    assert abs(proposed - 1) < 0.02 and exact.phi2 < 0.8
+
+
+def test_memory_does_not_grow_with_the_number_of_parts():
+    def peak(parts):
+        state = START
+        tracemalloc.start()
+        for number in range(parts):
+            _, state = MANY.part(0, 640 * number, 640 * (number + 1), state, thin=64, fields=True)
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(2)
+    few, many = peak(2), peak(20)
+    assert many < few + 20_000  # a tenth of the arrays of one part
+
+
+@pytest.mark.parametrize(("volume", "batch"), [(4, 4096), (64, 4096), (1024, 256), (64**2, 64), (64**3, 64)])
+def test_default_batch(volume, batch):
+    assert default_batch(volume) == batch
