@@ -5,8 +5,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction, FreeScalar, Phi4
@@ -155,11 +157,22 @@ def _base(card: RunCard, lattice: Lattice, action: AbstractAction, dtype: jnp.dt
             learnable = section.spectrum == "learnable"
             if isinstance(section.start, MassStart):
                 return FreeField(lattice, mass=section.start.mass_squared, learnable=learnable, dtype=dtype)
-            # Under annealing the flow first meets the hot target exp(-S/T).
+            base = FreeField.hartree(lattice, action, learnable=learnable, dtype=dtype)
             hot = card.training.temperature.start if card.training else 1.0
-            return FreeField.hartree(lattice, action, temperature=hot, learnable=learnable, dtype=dtype)
+            return base if base.log_factor is None or hot == 1 else _heated(base, action, hot)
         case _:
             return _own(section, AbstractBase, "model.base", lattice=lattice, dtype=dtype)
+
+
+def _heated(base: FreeField, action: AbstractAction, temperature: float) -> FreeField:
+    """The base with its factors at the Hartree spectrum of exp(-S/T), which is what an annealed flow meets first.
+
+    Only parameters differ from the base at T = 1: a saved model is rebuilt from a card that knows no temperature.
+    """
+    hot = FreeField.hartree(base.lattice, action, temperature=temperature, dtype=base.dtype)
+    momenta = base.lattice.orbit_momenta
+    ratio = (base.stiffness * momenta + base.mass) / (hot.stiffness * momenta + hot.mass)
+    return eqx.tree_at(lambda b: b.log_factor, base, jnp.asarray(0.5 * np.log(ratio), base.dtype))
 
 
 def _rate(optimiser: Optimiser, steps: int) -> Schedule:

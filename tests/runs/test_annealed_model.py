@@ -1,0 +1,48 @@
+"""A flow trained under annealing comes back from the disk as it was."""
+
+import jax
+import numpy as np
+import pytest
+
+from trivmap.bases import FreeField
+from trivmap.lattice import Lattice
+from trivmap.runs.build import build_action, build_flow
+from trivmap.runs.card import RunCard
+from trivmap.runs.model import load_model, save_model
+from trivmap.runs.pipeline import skeleton
+
+
+def card(spectrum):
+    return RunCard.from_data(
+        {
+            "lattice": [4, 6],
+            "dtype": "float64",
+            "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.75, "lam": 0.5},
+            "model": {"base": {"kind": "free-field", "spectrum": spectrum}, "maps": []},
+            "training": {
+                "steps": 2,
+                "batch": 4,
+                "optimiser": {"kind": "adam", "learning_rate": 1e-3},
+                "temperature": {"start": 2.0},
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize("spectrum", ["fixed", "learnable"])
+def test_density_survives_saving(spectrum, tmp_path):
+    flow = skeleton(card(spectrum))
+    save_model(tmp_path, flow, card(spectrum))
+    loaded, _ = load_model(tmp_path, skeleton)
+    field = jax.random.normal(jax.random.key(1), (4, 6), "float64")
+    assert float(loaded.log_density(field)) == float(flow.log_density(field))
+
+
+def test_learnable_spectrum_starts_hot():
+    flow = build_flow(card("learnable"), jax.random.key(0))
+    lattice = Lattice([4, 6])
+    hot = FreeField.hartree(lattice, build_action(card("learnable")), temperature=2.0, dtype="float64")
+    field = jax.random.normal(jax.random.key(1), (4, 6), "float64")
+    np.testing.assert_allclose(flow.log_density(field), hot.log_density(field), rtol=1e-13)
+    cold = FreeField.hartree(lattice, build_action(card("learnable")), dtype="float64")
+    assert abs(float(flow.log_density(field) - cold.log_density(field))) > 0.1
