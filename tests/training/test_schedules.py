@@ -14,12 +14,6 @@ from trivmap.training.schedules import (
 )
 
 
-@pytest.fixture(autouse=True)
-def optax_mixes_dtypes():
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 def values(schedule, *steps):
     """As training calls it: with a traced integer."""
     return [float(value) for value in jax.jit(jax.vmap(schedule))(jnp.asarray(steps, jnp.int32))]
