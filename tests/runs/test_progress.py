@@ -1,0 +1,83 @@
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+from trivmap.runs.progress import Clock, Interrupted, Interruption, Quiet, shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_the_next_one_is_not(number):
+    before = signal.getsignal(number)
+    with Interruption.catching() as interruption:
+        assert not interruption
+        interruption.check("nothing has happened")
+        os.kill(os.getpid(), number)
+        assert interruption
+        with pytest.raises(Interrupted, match="stopped at step 3") as caught:
+            interruption.check("stopped at step 3")
+        assert caught.value.signal_number == number
+        # A second one meets the handler that was there before.
+        assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_interrupt_ends_at_once():
+    with Interruption.catching():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_come_back_after_an_error():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ZeroDivisionError), Interruption.catching():
+        raise ZeroDivisionError
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_outside_the_main_thread_nothing_is_caught():
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work():
+        with Interruption.catching() as interruption:
+            seen.append((bool(interruption), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
+
+
+def test_the_clock_starts_with_the_process_and_adds_up():
+    clock = Clock(before=100.0)
+    age = time.time() - psutil.Process().create_time()
+    assert clock.session == pytest.approx(age, abs=0.05)
+    assert clock.total == pytest.approx(100 + age, abs=0.05)
+    earlier = clock.total
+    time.sleep(0.02)
+    assert 0.02 <= clock.total - earlier < 1
+
+
+class Watched(Quiet):
+    def __init__(self):
+        self.seen = []
+
+    def begin(self, task, total, done=0):
+        self.seen.append((task, total, done))
+
+    def end(self):
+        self.seen.append("end")
+
+
+def test_what_is_shown_ends_however_the_work_does():
+    """A progress bar left running would keep the terminal's cursor hidden."""
+    watched = Watched()
+    with shown(watched, "train", 10, 3):
+        pass
+    with pytest.raises(Interrupted), shown(watched, "sample", 5):
+        raise Interrupted(2, "stopped")
+    assert watched.seen == [("train", 10, 3), "end", ("sample", 5, 0), "end"]
