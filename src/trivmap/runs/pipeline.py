@@ -101,7 +101,7 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
         if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
             observer.evaluated(step, trainer.evaluate(outcome.state), 0.0)
         trained = trainer.flow(outcome.state)
-        save_model(run.model_path, trained, card)
+        _save(run, trained, card)
         summary = run.update_summary(
             model={"kind": "flow", "parameters": trained.parameters},
             training={
@@ -119,6 +119,13 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
             raise InputError(f"{run.root}: {outcome.message}")
         interruption.check(f"interrupted at step {step} of {plan.steps}; go on with trivmap train --resume {run.root}")
         return summary
+
+
+def _save(run: RunDirectory, flow: Flow, card: RunCard) -> None:
+    """Keep the trained flow, and make sure that what samples will be drawn with is the flow that was trained."""
+    save_model(run.model_path, flow, card)
+    if not eqx.tree_equal(load_flow(run)[0], flow):
+        raise RuntimeError(f"{run.model_path}: the model does not come back from disk as it was trained")
 
 
 def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
