@@ -1,5 +1,6 @@
 """Writes down what happens during training: metrics, milestones, checkpoints."""
 
+from collections.abc import Callable
 from typing import Any
 
 from trivmap.estimate import Estimate
@@ -14,7 +15,8 @@ MILESTONES = ("0.5", "0.7", "0.9")
 class RunObserver:
     """The observer of a training run in a run directory.
 
-    A milestone is the first evaluation whose acceptance minus one error exceeds the target.
+    A milestone is the first evaluation whose acceptance minus one error exceeds the target. `compiling` tells the
+    seconds this session has spent on compilation.
     """
 
     def __init__(
@@ -25,6 +27,7 @@ class RunObserver:
         progress: Progress,
         interruption: Interruption,
         metadata: dict[str, Any] | None = None,
+        compiling: Callable[[], float] = lambda: 0.0,
     ):
         self._run, self._store, self._clock = run, store, clock
         self._progress, self._interruption = progress, interruption
@@ -33,9 +36,14 @@ class RunObserver:
         self.evaluation: dict[str, Any] | None = metadata.get("evaluation")
         """The latest one, with the step it judged."""
         self.evaluation_seconds: float = metadata.get("evaluation_seconds", 0.0)
-        self.compile_before: float = metadata.get("compile_seconds", 0.0)
-        self.compile_seconds = 0.0
+        self._compile_before: float = metadata.get("compile_seconds", 0.0)
+        self._compiling = compiling
         self._last: dict[str, Any] = {"configurations": metadata.get("configurations", 0)}
+
+    @property
+    def compile_seconds(self) -> float:
+        """Of all sessions."""
+        return self._compile_before + self._compiling()
 
     def logged(self, record: dict[str, Any]) -> None:
         self._last = record
@@ -85,7 +93,7 @@ class RunObserver:
         """What a checkpoint notes beside the state."""
         return {
             "seconds": self._clock.total,
-            "compile_seconds": self.compile_before + self.compile_seconds,
+            "compile_seconds": self.compile_seconds,
             "evaluation_seconds": self.evaluation_seconds,
             "configurations": self._last["configurations"],
             "milestones": self.milestones,

@@ -85,7 +85,9 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
         begun = int(state.step)
         run.truncate_metrics(begun)
         clock = Clock(metadata.get("seconds", 0.0))
-        observer = RunObserver(run, store, clock, progress, interruption, metadata)
+        observer = RunObserver(
+            run, store, clock, progress, interruption, metadata, compiling=lambda: trainer.compile_seconds
+        )
         acceptance = observer.acceptance_at(begun)
         recorded = run.summary().get("training") or {}
         if (recorded.get("steps"), recorded.get("status")) == (
@@ -108,7 +110,7 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
                 "steps": step,
                 "configurations": plan.configurations_until(step),
                 "wall_seconds": clock.total,
-                "compile_seconds": observer.compile_before + trainer.compile_seconds,
+                "compile_seconds": observer.compile_seconds,
                 "evaluation_seconds": observer.evaluation_seconds,
                 "acceptance_milestones": observer.milestones,
                 "status": outcome.status,
