@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.bijections.bijection import AbstractBijection
+from trivmap.bijections.coupling import Coupling, CouplingRun
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
@@ -28,21 +29,21 @@ class Chain(AbstractBijection):
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         log_det = site_sum(jnp.zeros_like(x))
-        for part in self.maps:
+        for part in self._parts():
             x, term = part.forward(x)
             log_det = log_det + term
         return x, log_det
 
     def inverse(self, y: Field) -> tuple[Field, Scalar]:
         log_det = site_sum(jnp.zeros_like(y))
-        for part in reversed(self.maps):
+        for part in reversed(self._parts()):
             y, term = part.inverse(y)
             log_det = log_det + term
         return y, log_det
 
     def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
         log_det = site_sum(jnp.zeros_like(x))
-        for part in self.maps:
+        for part in self._parts():
             x, term, score = part.forward_with_score(x, score)
             log_det = log_det + term
         return x, log_det, score
@@ -53,7 +54,31 @@ class Chain(AbstractBijection):
         for position, part in enumerate(self.maps):
             x, term = part.forward(x)
             log_det = log_det + term
-            yield f"{position + 1} {type(part).__name__}", x, log_det
+            yield f"{position + 1} {_kind(part)}", x, log_det
 
     def resize(self, lattice: Lattice) -> "Chain":
         return Chain(lattice, [part.resize(lattice) for part in self.maps])
+
+    def _parts(self) -> list[AbstractBijection]:
+        """The maps of this chain and of chains within it, couplings in a row joined into one run."""
+        parts: list[AbstractBijection] = []
+        for part in self._flat():
+            if isinstance(part, Coupling) and parts and isinstance(parts[-1], CouplingRun):
+                parts[-1] = CouplingRun((*parts[-1].couplings, part))
+            else:
+                parts.append(CouplingRun((part,)) if isinstance(part, Coupling) else part)
+        return parts
+
+    def _flat(self) -> Iterator[AbstractBijection]:
+        for part in self.maps:
+            if isinstance(part, Chain):
+                yield from part._flat()
+            else:
+                yield part
+
+
+def _kind(part: AbstractBijection) -> str:
+    """What a map is called among the stages; couplings, and blocks of them, after their transformer."""
+    if isinstance(part, Chain):
+        return " + ".join(dict.fromkeys(_kind(each) for each in part.maps))
+    return type(part.transformer if isinstance(part, Coupling) else part).__name__

@@ -23,7 +23,8 @@ def half_shape(lattice: Lattice) -> tuple[int, ...]:
 
 def split(lattice: Lattice, field: Field) -> tuple[Half, Half]:
     """The even and the odd sites of a field. Selections of strided slices: XLA fuses them, unlike gathers."""
-    first, second = field[..., 0::2], field[..., 1::2]
+    pairs = field.reshape(*half_shape(lattice), 2)
+    first, second = pairs[..., 0], pairs[..., 1]
     odd_rows = jnp.broadcast_to(_odd_rows(lattice), first.shape)
     return jnp.where(odd_rows, second, first), jnp.where(odd_rows, first, second)
 
@@ -33,3 +34,17 @@ def merge(lattice: Lattice, even: Half, odd: Half) -> Field:
     odd_rows = jnp.broadcast_to(_odd_rows(lattice), even.shape)
     pairs = jnp.stack([jnp.where(odd_rows, odd, even), jnp.where(odd_rows, even, odd)], axis=-1)
     return pairs.reshape(lattice.shape)
+
+
+def embed(lattice: Lattice, half: Half, colour: int) -> Field:
+    """The field that is `half` on the sites of a colour (0 even, 1 odd) and zero on the others."""
+    empty = jnp.zeros_like(half)
+    return merge(lattice, *((half, empty) if colour == 0 else (empty, half)))
+
+
+def pick(lattice: Lattice, field: Float[Array, "*lattice channels"], colour: int) -> Float[Array, "channels *half"]:
+    """The channels of a field on the sites of a colour (0 even, 1 odd)."""
+    pairs = field.reshape(*half_shape(lattice), 2, field.shape[-1])
+    first, second = (pairs[..., 0, :], pairs[..., 1, :]) if colour == 0 else (pairs[..., 1, :], pairs[..., 0, :])
+    odd_rows = jnp.broadcast_to(_odd_rows(lattice)[..., None], first.shape)
+    return jnp.moveaxis(jnp.where(odd_rows, second, first), -1, 0)

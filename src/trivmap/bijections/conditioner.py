@@ -4,11 +4,10 @@ import abc
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Key
-from trivmap.bijections.checkerboard import Half, half_shape, merge, split
+from trivmap.bijections.checkerboard import Half, embed, half_shape, pick
 from trivmap.bijections.transformers import AbstractTransformer
 from trivmap.lattice import Lattice
 from trivmap.networks import ConvolutionLayer, DenseLayer, Network, OddEvenNetwork
@@ -103,10 +102,8 @@ class ConvolutionalConditioner(AbstractConditioner):
             self.network = Network(make, 1, hidden, transformer.count, activation, dtype=dtype, key=key)
 
     def _inputs(self, frozen: Half) -> Array:
-        empty = jnp.zeros_like(frozen)
-        halves = (empty, frozen) if self.active == 0 else (frozen, empty)
-        return merge(Lattice((*frozen.shape[:-1], 2 * frozen.shape[-1])), *halves)[..., None]
+        lattice = Lattice((*frozen.shape[:-1], 2 * frozen.shape[-1]))
+        return embed(lattice, frozen, 1 - self.active)[..., None]
 
     def _arrange(self, outputs: Array) -> Array:
-        channels = jnp.moveaxis(outputs, -1, 0)
-        return split(Lattice(outputs.shape[:-1]), channels)[self.active]
+        return pick(Lattice(outputs.shape[:-1]), outputs, self.active)

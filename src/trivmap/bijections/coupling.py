@@ -3,15 +3,17 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.bijections.bijection import AbstractBijection
-from trivmap.bijections.checkerboard import merge, split
+from trivmap.bijections.checkerboard import Half, merge, split
 from trivmap.bijections.conditioner import AbstractConditioner, ConvolutionalConditioner
 from trivmap.bijections.transformers import AbstractTransformer
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+
+Halves = tuple[Half, Half]
+"""(even, odd)."""
 
 
 class Coupling(AbstractBijection):
@@ -41,37 +43,42 @@ class Coupling(AbstractBijection):
         self.lattice, self.active, self.transformer, self.conditioner = lattice, active, transformer, conditioner
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
-        moving, frozen = self._split(x)
-        moved, log_gradient = self.transformer.forward(moving, self.conditioner(self.transformer, frozen))
-        return self._merge(moved, frozen), site_sum(log_gradient)
+        return CouplingRun((self,)).forward(x)
 
     def inverse(self, y: Field) -> tuple[Field, Scalar]:
-        moved, frozen = self._split(y)
-        moving, log_gradient = self.transformer.inverse(moved, self.conditioner(self.transformer, frozen))
-        return self._merge(moving, frozen), site_sum(log_gradient)
+        return CouplingRun((self,)).inverse(y)
 
     def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
-        """The new score without the inverse (arXiv:2403.15881): with r = score - d log det/dx,
+        return CouplingRun((self,)).forward_with_score(x, score)
+
+    def move(self, halves: Halves) -> tuple[Halves, Half]:
+        """`forward` on (even, odd), with log g' at every active site."""
+        moving, frozen = self._sort(halves)
+        moved, log_gradient = self.transformer.forward(moving, self.conditioner(self.transformer, frozen))
+        return self._sort((moved, frozen)), log_gradient
+
+    def move_back(self, halves: Halves) -> tuple[Halves, Half]:
+        """`inverse` on (even, odd), with -log g' at every active site."""
+        moved, frozen = self._sort(halves)
+        moving, log_gradient = self.transformer.inverse(moved, self.conditioner(self.transformer, frozen))
+        return self._sort((moving, frozen)), log_gradient
+
+    def move_score(self, halves: Halves, score: Halves) -> Halves:
+        """The score after `move` from that before, without the inverse (arXiv:2403.15881): with r = s - d log det/dx,
 
         s_active = r_active / g', and s_frozen = r_frozen - (dy_active/dx_frozen)^T s_active.
         """
-        moving, frozen = self._split(x)
-        score_moving, score_frozen = self._split(jax.lax.stop_gradient(score))
-        moved, log_gradient = self.transformer.forward(moving, self.conditioner(self.transformer, frozen))
-
-        fixed = jax.lax.stop_gradient(self)
-        conditioner = fixed.conditioner
-        parameters, pull_conditioner = jax.vjp(
-            lambda f: conditioner(fixed.transformer, f), jax.lax.stop_gradient(frozen)
-        )
-        (_, gradient_log), pull = jax.vjp(fixed.transformer.forward, jax.lax.stop_gradient(moving), parameters)
+        fixed, halves, score = jax.lax.stop_gradient((self, halves, score))
+        moving, frozen = self._sort(halves)
+        score_moving, score_frozen = self._sort(score)
+        parameters, pull_conditioner = jax.vjp(lambda f: fixed.conditioner(fixed.transformer, f), frozen)
+        (_, log_gradient), pull = jax.vjp(fixed.transformer.forward, moving, parameters)
         ones = jnp.ones_like(moving)
         own, _ = pull((jnp.zeros_like(moving), ones))
-        new_moving = (score_moving - own) * jnp.exp(-gradient_log)
+        new_moving = (score_moving - own) * jnp.exp(-log_gradient)
         _, through = pull((-new_moving, -ones))
         (change,) = pull_conditioner(through)
-        new_score = self._merge(new_moving, score_frozen + change)
-        return self._merge(moved, frozen), site_sum(log_gradient), new_score
+        return self._sort((new_moving, score_frozen + change))
 
     def resize(self, lattice: Lattice) -> "Coupling":
         if not isinstance(self.conditioner, ConvolutionalConditioner):
@@ -86,10 +93,41 @@ class Coupling(AbstractBijection):
             )
         return Coupling(lattice, self.active, self.transformer, self.conditioner)
 
-    def _split(self, field: Field) -> tuple[Array, Array]:
-        """(active, frozen)."""
-        even, odd = split(self.lattice, field)
-        return (even, odd) if self.active == 0 else (odd, even)
+    def _sort(self, halves: Halves) -> Halves:
+        """(even, odd) as (active, frozen), and back."""
+        return halves if self.active == 0 else (halves[1], halves[0])
 
-    def _merge(self, moving: Array, frozen: Array) -> Field:
-        return merge(self.lattice, *((moving, frozen) if self.active == 0 else (frozen, moving)))
+
+class CouplingRun(AbstractBijection):
+    """Couplings one after another: the field is split into its colours once and merged once."""
+
+    couplings: tuple[Coupling, ...]
+    lattice: Lattice = eqx.field(static=True)
+
+    def __init__(self, couplings: tuple[Coupling, ...]):
+        self.couplings, self.lattice = couplings, couplings[0].lattice
+
+    def forward(self, x: Field) -> tuple[Field, Scalar]:
+        halves = split(self.lattice, x)
+        total = jnp.zeros_like(halves[0])
+        for coupling in self.couplings:
+            halves, log_gradient = coupling.move(halves)
+            total = total + log_gradient
+        return merge(self.lattice, *halves), site_sum(total)
+
+    def inverse(self, y: Field) -> tuple[Field, Scalar]:
+        halves = split(self.lattice, y)
+        total = jnp.zeros_like(halves[0])
+        for coupling in reversed(self.couplings):
+            halves, log_gradient = coupling.move_back(halves)
+            total = total + log_gradient
+        return merge(self.lattice, *halves), site_sum(total)
+
+    def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
+        halves, scores = split(self.lattice, x), split(self.lattice, score)
+        total = jnp.zeros_like(halves[0])
+        for coupling in self.couplings:
+            scores = coupling.move_score(halves, scores)
+            halves, log_gradient = coupling.move(halves)
+            total = total + log_gradient
+        return merge(self.lattice, *halves), site_sum(total), merge(self.lattice, *scores)
