@@ -3,10 +3,15 @@
 import contextlib
 import hashlib
 import multiprocessing
+import multiprocessing.reduction
+import os
 import resource
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 CARD = {
@@ -44,7 +49,15 @@ def no_file_larger_than(size: int):
 # Processes are forked from one that has imported everything, so that killing many of them costs little.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["trivmap.runs.checkpoints", "trivmap.runs.directory", "trivmap.runs.samples", "orbax.checkpoint", "h5py", "pytest"]
+    [
+        "trivmap.cli.results",
+        "trivmap.cli.display",
+        "trivmap.runs.sampling",
+        "orbax.checkpoint",
+        "h5py",
+        "pyerrors",
+        "pytest",
+    ]
 )
 
 
@@ -71,6 +84,58 @@ def kill_while_working(work: Callable[..., None], folder: Path, delay: float, me
     receive.close()
     process.close()
     return announced
+
+
+class Command:
+    """`trivmap ARGUMENTS` in a process of its own, whose output goes to files and whose writes may be limited."""
+
+    def __init__(self, *arguments: object, folder: Path, file_limit: int | None = None):
+        self._files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
+        descriptors = tuple(multiprocessing.reduction.DupFd(file.fileno()) for file in self._files)
+        self._process = _PROCESSES.Process(
+            target=_trivmap, args=([str(a) for a in arguments], folder, descriptors, file_limit)
+        )
+        self._process.start()
+
+    @property
+    def running(self) -> bool:
+        return self._process.is_alive()
+
+    def signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+    def result(self, timeout: float = 120) -> SimpleNamespace:
+        """Exit `code` (minus the signal that ended it), `out` and `err`."""
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, "still running"
+        texts = []
+        for file in self._files:
+            file.seek(0)
+            texts.append(file.read().decode())
+            file.close()
+        return SimpleNamespace(code=self._process.exitcode, out=texts[0], err=texts[1])
+
+
+def trivmap(*arguments: object, folder: Path, **options: Any) -> SimpleNamespace:
+    """Run a command to its end."""
+    return Command(*arguments, folder=folder, **options).result()
+
+
+def _trivmap(arguments: list[str], folder: Path, descriptors: tuple, file_limit: int | None) -> None:
+    for number, descriptor in enumerate(descriptors, start=1):
+        os.dup2(descriptor.detach(), number)
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+    os.chdir(folder)
+    sys.argv = ["trivmap", *arguments]
+    if file_limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    import jax
+
+    from trivmap.cli import main
+
+    # Most of what a small run compiles is small.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    main()
 
 
 def _announcing(work: Callable[..., None], folder: Path, send: Any) -> None:
