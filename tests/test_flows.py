@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.maps import filled
 from tests.oracles import ChainOracle, square_lattice
 from trivmap import Flow, InputError, Lattice
 from trivmap.actions import FreeScalar, Phi4
@@ -60,13 +61,6 @@ def local(shape, dtype="float64"):
     return Flow(FreeField(lattice, mass=0.8, dtype=dtype), Chain(lattice, maps))
 
 
-def randomised(flow, scale=0.3):
-    rng = np.random.default_rng(2)
-    parameters, static = eqx.partition(flow, eqx.is_inexact_array)
-    moved = jax.tree.map(lambda p: jnp.asarray(np.asarray(p) + scale * rng.normal(size=p.shape), p.dtype), parameters)
-    return eqx.combine(moved, static)
-
-
 def noise(shape, count=None, dtype=np.float64):
     size = shape if count is None else (count, *shape)
     return jnp.asarray(np.random.default_rng(1).normal(size=size).astype(dtype))
@@ -92,7 +86,7 @@ def evaluate(flow, z):
 
 @cache
 def found():
-    return SimpleNamespace(**jax.device_get(evaluate(randomised(whole()), noise((2, 4)))))
+    return SimpleNamespace(**jax.device_get(evaluate(filled(whole), noise((2, 4)))))
 
 
 def test_density_is_that_of_the_noise_divided_by_the_jacobian():
@@ -123,7 +117,7 @@ def test_one_configuration_has_the_same_density_alone_and_in_any_batch():
 
 
 def test_stages_run_from_the_base_to_the_sample():
-    flow, it = randomised(whole()), found()
+    flow, it = filled(whole), found()
     names = []
     jax.eval_shape(lambda z: names.extend(stage.name for stage in flow.stages(z)), it.z)
     assert names == ["base", "1 FourierDiagonal", "2 Affine", "3 Spline", "4 ZeroMode", "5 Rescale"]
@@ -136,7 +130,7 @@ def test_stages_run_from_the_base_to_the_sample():
 
 @pytest.mark.parametrize("last", range(6))
 def test_density_of_every_stage_is_that_of_the_flow_cut_there(last):
-    flow, it = randomised(whole()), found()
+    flow, it = filled(whole), found()
     cut = Flow(flow.base, Chain(flow.lattice, flow.bijection.maps[:last]))
     field, log_density = it.stages[last]
     assert float(eqx.filter_jit(Flow.log_density)(cut, field)) == pytest.approx(float(log_density), abs=1e-10)
@@ -149,7 +143,7 @@ def test_stages_of_a_single_map_that_is_no_chain():
 
 
 def test_sample_is_the_push_of_the_noise_of_its_key():
-    flow = randomised(local((4, 4)))
+    flow = filled(lambda: local((4, 4)))
     sample = eqx.filter_jit(lambda flow, key: (flow.sample(key), flow.push(flow.noise(key))))
     (field, log_density), (expected, expected_log_density) = sample(flow, KEY)
     np.testing.assert_array_equal(field, expected)
@@ -172,8 +166,12 @@ def integrate(function, points):
 
 def test_density_on_two_by_two_integrates_to_one():
     lattice = Lattice((2, 2))
-    maps = [dense(lattice, Affine(), 0), dense(lattice, Affine(), 1), FourierDiagonal(lattice, dtype="float64")]
-    flow = randomised(Flow(FreeField(lattice, mass=1.0, dtype="float64"), Chain(lattice, maps)), 0.2)
+
+    def make():
+        maps = [dense(lattice, Affine(), 0), dense(lattice, Affine(), 1), FourierDiagonal(lattice, dtype="float64")]
+        return Flow(FreeField(lattice, mass=1.0, dtype="float64"), Chain(lattice, maps))
+
+    flow = filled(make, 0.2)
     fields, cell = grid_of_noise(4, 20, reach=6.0)
     densities = integrate(lambda field: jnp.exp(flow.log_density(field.reshape(2, 2))), jnp.asarray(fields))
     assert float(jnp.sum(densities)) * cell == pytest.approx(1.0, abs=1e-5)
@@ -183,8 +181,13 @@ def test_density_on_two_by_two_integrates_to_one():
 def test_density_on_two_sites_integrates_to_one(kind):
     lattice = Lattice((2,))
     transformer = Affine() if kind == "affine" else Spline(4, 3.0)
-    maps = [dense(lattice, transformer, 0), dense(lattice, transformer, 1), ZeroMode(lattice, bins=4, dtype="float64")]
-    flow = randomised(Flow(Gaussian(lattice, dtype="float64"), Chain(lattice, maps)))
+
+    def make():
+        bend = ZeroMode(lattice, bins=4, dtype="float64")
+        maps = [dense(lattice, transformer, 0), dense(lattice, transformer, 1), bend]
+        return Flow(Gaussian(lattice, dtype="float64"), Chain(lattice, maps))
+
+    flow = filled(make)
     fields, cell = grid_of_noise(2, 401, reach=9.0)
     densities = integrate(lambda field: jnp.exp(flow.log_density(field)), jnp.asarray(fields))
     # The density of a spline has kinks at the knots: there the rule is of second order only.
@@ -204,16 +207,20 @@ def test_mean_weight_is_z_on_two_by_two():
     """<exp(-(log q + S))>_q = Z against direct quadrature of exp(-S)."""
     c = (-0.5, 0.3, 0.5)
     lattice = Lattice((2, 2))
-    maps = [dense(lattice, Affine(), 0), dense(lattice, Affine(), 1)]
-    flow = randomised(Flow(FreeField(lattice, mass=1.5, dtype="float64"), Chain(lattice, maps)), 0.1)
+    base = FreeField(lattice, mass=1.5, dtype="float64")
+    flow = filled(lambda: Flow(base, Chain(lattice, [dense(lattice, Affine(), active) for active in (0, 1)])), 0.1)
     assert mean_weight(flow, Phi4(*c, 2), 20) == pytest.approx(square_lattice(*c).log_z, abs=1e-5)
 
 
 def test_mean_weight_is_z_on_a_ring():
     c = (-0.9, 0.0, 0.5)
     lattice = Lattice((2,))
-    maps = [dense(lattice, Spline(4, 3.0), 0, z2=True), Rescale(lattice, dtype="float64")]
-    flow = randomised(Flow(Gaussian(lattice, dtype="float64"), Chain(lattice, maps)), 0.2)
+
+    def make():
+        maps = [dense(lattice, Spline(4, 3.0), 0, z2=True), Rescale(lattice, dtype="float64")]
+        return Flow(Gaussian(lattice, dtype="float64"), Chain(lattice, maps))
+
+    flow = filled(make, 0.2)
     assert mean_weight(flow, Phi4(*c, 1), 301) == pytest.approx(ChainOracle(2, *c).log_z, abs=1e-4)
 
 
@@ -222,7 +229,7 @@ def test_residual_of_the_trivializing_map_is_minus_log_z(shape):
     """The free-field base trivializes the free field: the residual is one number, whatever the noise."""
     lattice, action = Lattice(shape), FreeScalar(0.6, len(shape))
     flow = Flow(FreeField(lattice, mass=0.6, dtype="float64"), Chain(lattice, []))
-    residuals = jax.vmap(lambda z: flow.residual(action, z))(noise(shape, 5))
+    residuals = jax.jit(jax.vmap(lambda z: flow.residual(action, z)))(noise(shape, 5))
     np.testing.assert_allclose(residuals, -action.log_z(lattice), atol=1e-11)
 
 
@@ -231,7 +238,7 @@ def test_fourier_map_of_white_noise_is_the_free_field():
     lattice, action = Lattice((4, 6)), FreeScalar(0.6, 2)
     bijection = FourierDiagonal(lattice, mass_squared=0.6, dtype="float64")
     flow = Flow(Gaussian(lattice, learnable=False, dtype="float64"), bijection)
-    residuals = jax.vmap(lambda z: flow.residual(action, z))(noise((4, 6), 5))
+    residuals = jax.jit(jax.vmap(lambda z: flow.residual(action, z)))(noise((4, 6), 5))
     np.testing.assert_allclose(residuals, -action.log_z(lattice), atol=1e-11)
 
 
@@ -239,14 +246,20 @@ def test_score_of_the_trivializing_map_is_the_force():
     """Where q = exp(-S)/Z, d log q / dphi = -dS/dphi: the path gradient vanishes configuration by configuration."""
     lattice, action = Lattice((4, 6)), FreeScalar(0.6, 2)
     flow = Flow(FreeField(lattice, mass=0.6, dtype="float64"), Chain(lattice, []))
-    field, _, score = flow.push_with_score(noise((4, 6)))
-    np.testing.assert_allclose(score, action.force(field), atol=1e-11)
+
+    @jax.jit
+    def both(z):
+        field, _, score = flow.push_with_score(z)
+        return score, action.force(field)
+
+    score, force = both(noise((4, 6)))
+    np.testing.assert_allclose(score, force, atol=1e-11)
 
 
 def test_reverse_kl_gradient_equals_the_path_gradient_on_average():
     """E[(s - force) dphi/dtheta] = d/dtheta E[residual]: both integrated over the noise by quadrature."""
     lattice, action = Lattice((2,)), Phi4(-0.4, 0.2, 0.5, 1)
-    flow = randomised(Flow(Gaussian(lattice, dtype="float64"), dense(lattice, Affine(), 0)), 0.2)
+    flow = filled(lambda: Flow(Gaussian(lattice, dtype="float64"), dense(lattice, Affine(), 0)), 0.2)
     parameters, static = eqx.partition(flow, eqx.is_inexact_array)
     z, cell = grid_of_noise(2, 41)
     weights = jnp.asarray(np.exp(-0.5 * np.sum(z**2, axis=1)) / (2 * np.pi) * cell)
@@ -268,8 +281,8 @@ def test_reverse_kl_gradient_equals_the_path_gradient_on_average():
 
 
 def test_single_precision_agrees_with_double():
-    leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(randomised(whole()))]
-    single = jax.tree.unflatten(jax.tree.structure(whole("float32")), leaves)
+    leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(filled(whole))]
+    single = jax.tree.unflatten(jax.tree.structure(filled(lambda: whole("float32"))), leaves)
     field, log_density, score = eqx.filter_jit(Flow.push_with_score)(single, noise((2, 4), dtype=np.float32))
     assert field.dtype == score.dtype == jnp.float32
     assert log_density.dtype == jnp.float64
@@ -287,7 +300,7 @@ def test_parameters_are_counted():
 
 def test_couplings_of_one_flow_share_no_parameters():
     """Mistake seen in earlier codes: layers that share weights by accident. One gradient step moves each on its own."""
-    flow = randomised(local((4, 4)))
+    flow = filled(lambda: local((4, 4)))
     gradient = eqx.filter_jit(eqx.filter_grad(lambda flow, z: flow.push(z)[1] + jnp.sum(flow.push(z)[0])))(
         flow, noise((4, 4))
     )
@@ -297,7 +310,7 @@ def test_couplings_of_one_flow_share_no_parameters():
 
 
 def test_resized_flow_is_a_flow_on_the_new_lattice():
-    flow = randomised(local((4,))).resize(Lattice((8,)))
+    flow = filled(lambda: local((4,))).resize(Lattice((8,)))
     assert flow.lattice == flow.bijection.lattice == Lattice((8,))
     z = noise((8,))
     jacobian = jax.jit(jax.jacrev(lambda z: flow.push(z)[0]))(z)

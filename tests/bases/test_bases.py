@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from tests.maps import filled
 from trivmap import InputError, Lattice, fourier
 from trivmap.bases import FreeField, Gaussian
 
@@ -17,14 +18,16 @@ CASES = {
     "gaussian-fixed": lambda lattice, dtype: Gaussian(lattice, learnable=False, dtype=dtype),
     "free-field": lambda lattice, dtype: FreeField(lattice, mass=0.7, stiffness=1.3, dtype=dtype),
     "free-field-fixed": lambda lattice, dtype: FreeField(lattice, mass=0.7, learnable=False, dtype=dtype),
-    "antiferromagnetic": lambda lattice, dtype: FreeField(lattice, mass=9.0, stiffness=-0.7, dtype=dtype),
+    "antiferromagnetic": lambda lattice, dtype: FreeField(lattice, mass=4.0, stiffness=-0.7, dtype=dtype),
 }
-SHAPES = {"gaussian": (3, 4), "gaussian-fixed": (5,), "free-field": (3, 4), "free-field-fixed": (2, 3, 2)}
-
-
-def randomised(base):
-    rng = np.random.default_rng(2)
-    return jax.tree.map(lambda leaf: jnp.asarray(0.4 * rng.normal(size=leaf.shape), leaf.dtype), base)
+# No two momentum orbits of these have the same khat^2: between such orbits a resize averages.
+SHAPES = {
+    "gaussian": (3, 4),
+    "gaussian-fixed": (5,),
+    "free-field": (3, 4),
+    "free-field-fixed": (2, 3, 2),
+    "antiferromagnetic": (6,),
+}
 
 
 @eqx.filter_jit
@@ -38,13 +41,15 @@ def evaluate(base, z):
         gradient=jax.grad(base.log_density)(x),
         jacobian=jax.jacfwd(lambda z: base.push(z)[0])(z).reshape(z.size, z.size),
         batch=jax.vmap(base.push)(jnp.stack([2 * z, z])),
+        of_score=eqx.filter_grad(lambda base: jnp.sum(base.push(z)[2] ** 2))(base),
+        of_the_rest=eqx.filter_grad(lambda base: jnp.sum(z * base.push(z)[0]) + base.push(z)[1])(base),
     ).__dict__
 
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
-    lattice = Lattice(SHAPES.get(request.param, (4, 4)))
-    base = randomised(CASES[request.param](lattice, "float64"))
+    lattice = Lattice(SHAPES[request.param])
+    base = filled(lambda: CASES[request.param](lattice, "float64"), 0.4)
     z = jnp.asarray(np.random.default_rng(1).normal(size=lattice.shape))
     return SimpleNamespace(name=request.param, base=base, lattice=lattice, z=z, **evaluate(base, z))
 
@@ -95,29 +100,23 @@ def test_parameters_are_those_asked_for(case):
 
 def test_score_and_noise_are_constants_to_differentiation(case):
     """The score enters the path gradient as a number: its derivative in the parameters must be zero."""
-    if not jax.tree.leaves(case.base):
-        return
-    gradient = eqx.filter_grad(lambda base: jnp.sum(base.push(case.z)[2] ** 2))(case.base)
-    assert all(np.all(leaf == 0.0) for leaf in jax.tree.leaves(gradient))
-    moving = eqx.filter_grad(lambda base: base.push(case.z)[0].ravel() @ case.z.ravel() + base.push(case.z)[1])(
-        case.base
-    )
-    assert all(np.all(np.abs(leaf) > 1e-6) for leaf in jax.tree.leaves(moving))
+    assert all(np.all(leaf == 0.0) for leaf in jax.tree.leaves(case.of_score))
+    assert all(np.all(np.abs(leaf) > 1e-6) for leaf in jax.tree.leaves(case.of_the_rest))
 
 
 def test_resize_keeps_the_spectrum_at_common_momenta(case):
     """On the doubled lattice every momentum of the old one is present, with its old variance."""
     doubled = Lattice(2 * extent for extent in case.lattice.shape)
-    resized = case.base.resize(doubled)
-    assert resized.lattice == doubled
-    assert resized.dtype == case.base.dtype
-    assert jax.tree.structure(resized.push(jnp.zeros(doubled.shape))) == jax.tree.structure((0, 0, 0))
-    if case.name in ("antiferromagnetic",):
-        return  # 4x4 has orbits of equal khat^2, between which the interpolation averages
-    field = np.asarray(case.z)
-    repeated = np.tile(field, (2,) * field.ndim)
-    pushed = resized.push(jnp.asarray(repeated))[0]
-    np.testing.assert_allclose(pushed, np.tile(case.x, (2,) * field.ndim), atol=1e-12)
+
+    @eqx.filter_jit
+    def resized_push(base, z):
+        resized = base.resize(doubled)
+        assert (resized.lattice, resized.dtype) == (doubled, base.dtype)
+        return resized.push(z)[0]
+
+    repeat = (2,) * case.z.ndim
+    pushed = resized_push(case.base, jnp.tile(case.z, repeat))
+    np.testing.assert_allclose(pushed, np.tile(case.x, repeat), atol=1e-12)
 
 
 def test_free_field_starts_at_the_spectrum_asked_for():
@@ -129,8 +128,8 @@ def test_free_field_starts_at_the_spectrum_asked_for():
 
 
 def test_sample_covariance_of_the_free_field():
-    """<phi(0) phi(x)> of 20000 samples against the propagator, within 5 standard errors at every x."""
-    lattice, count = Lattice((4, 4)), 20000
+    """<phi(0) phi(x)> of 5000 samples against the propagator, within 5 standard errors at every x."""
+    lattice, count = Lattice((4, 4)), 5000
     base = FreeField(lattice, mass=0.5, dtype="float64")
     draw = jax.jit(jax.vmap(lambda key: base.push(base.noise(key))[0]))
     fields = np.asarray(draw(jax.random.split(jax.random.key(0), count)))
@@ -139,7 +138,7 @@ def test_sample_covariance_of_the_free_field():
     expected = np.fft.ifftn(1 / (lattice.momentum_squared + 0.5)).real
     errors = products.std(axis=0) / np.sqrt(count)
     assert np.max(np.abs(products.mean(axis=0) - expected) / errors) < 5.0
-    assert np.max(errors / expected.max()) < 0.02
+    assert np.max(errors) < 0.03 * expected.max()
 
 
 def test_large_free_field_in_single_precision():

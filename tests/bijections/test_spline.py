@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
+from tests.maps import filled
 from trivmap import InputError, Lattice
 from trivmap.bijections import Coupling, DenseConditioner, Spline
 
@@ -128,9 +129,14 @@ def test_derivative_exactly_on_a_knot_is_the_slope_there():
     spline = Spline(4, 2.0)
     rng = np.random.default_rng(6)
     odd, even = (jnp.asarray(rng.normal(size=(count, 1))) for count in spline.parity_counts)
-    p, origin = spline.symmetrise(0 * odd, even), jnp.zeros(1)
-    (y, log_gradient), (slope, _) = jax.jvp(lambda x: spline.forward(x, p), (origin,), (jnp.ones(1),))
-    (x, inverse_log_gradient), (inverse_slope, _) = jax.jvp(lambda y: spline.inverse(y, p), (origin,), (jnp.ones(1),))
+
+    @jax.jit
+    def at_origin(odd, even):
+        p = spline.symmetrise(0 * odd, even)
+        functions = (lambda x: spline.forward(x, p), lambda y: spline.inverse(y, p))
+        return [jax.jvp(function, (jnp.zeros(1),), (jnp.ones(1),)) for function in functions]
+
+    ((y, log_gradient), (slope, _)), ((x, inverse_log_gradient), (inverse_slope, _)) = at_origin(odd, even)
     assert float(y[0]) == float(x[0]) == 0.0
     np.testing.assert_allclose([slope, 1 / inverse_slope], np.exp(log_gradient)[0], rtol=1e-12)
     np.testing.assert_allclose(inverse_log_gradient, -log_gradient, rtol=1e-12)
@@ -148,8 +154,8 @@ def test_slope_is_continuous_at_every_knot_and_at_the_ends(which):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-11), (np.float32, 2e-4)])
 def test_round_trip_and_monotonicity(dtype, tolerance):
-    x = np.sort(np.random.default_rng(2).uniform(-2.2, 2.2, size=400)).astype(dtype)
-    p = jnp.broadcast_to(parameters(1, 1.0, dtype=dtype), (SPLINE.count, 400))
+    x = np.sort(np.random.default_rng(2).uniform(-2.2, 2.2, size=64)).astype(dtype)
+    p = jnp.broadcast_to(parameters(1, 1.0, dtype=dtype), (SPLINE.count, 64))
     y, log_gradient = forward(jnp.asarray(x), p)
     assert np.all(np.diff(y) > 0)
     back, back_log_gradient = inverse(y, p)
@@ -162,8 +168,9 @@ def test_symmetric_parameters_make_the_spline_jointly_odd():
     rng = np.random.default_rng(3)
     odd, even = (jnp.asarray(rng.normal(size=(count, 64))) for count in SPLINE.parity_counts)
     x = jnp.asarray(rng.uniform(-2.5, 2.5, size=64))
-    y, log_gradient = forward(x, SPLINE.symmetrise(odd, even))
-    mirrored, mirrored_log_gradient = forward(-x, SPLINE.symmetrise(-odd, even))
+    symmetrise = jax.jit(SPLINE.symmetrise)
+    y, log_gradient = forward(x, symmetrise(odd, even))
+    mirrored, mirrored_log_gradient = forward(-x, symmetrise(-odd, even))
     np.testing.assert_allclose(mirrored, -y, atol=1e-13)
     np.testing.assert_allclose(mirrored_log_gradient, log_gradient, atol=1e-12)
 
@@ -171,27 +178,30 @@ def test_symmetric_parameters_make_the_spline_jointly_odd():
 def test_symmetric_parameters_miss_nothing():
     """Every plain parameter vector is p(odd, even) for some (odd, even): the Z2 form loses no freedom at given f."""
     odd, even = SPLINE.parity_counts
-    columns = [SPLINE.symmetrise(*jnp.split(unit, [odd])) for unit in jnp.eye(odd + even)]
-    assert np.linalg.matrix_rank(np.stack(columns)) == SPLINE.count == odd + even
+    units = np.eye(odd + even)
+    columns = jax.jit(SPLINE.symmetrise)(jnp.asarray(units[:odd]), jnp.asarray(units[odd:]))
+    assert np.linalg.matrix_rank(columns) == SPLINE.count == odd + even
 
 
 def z2_coupling():
     """A coupling on two sites: the even one moves, given the odd one."""
     lattice = Lattice((2,))
     options = {"hidden": (3,), "activation": "tanh", "z2": True, "dtype": "float64", "key": jax.random.key(0)}
-    coupling = Coupling(lattice, 0, SPLINE, DenseConditioner(lattice, SPLINE, **options))
-    rng = np.random.default_rng(4)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), coupling)
+    return filled(lambda: Coupling(lattice, 0, SPLINE, DenseConditioner(lattice, SPLINE, **options)), 1.0)
+
+
+@jax.jit
+def push(coupling, points):
+    return jax.vmap(coupling.forward)(points)
 
 
 def test_z2_form_is_smooth_jointly_in_active_and_frozen_field():
     """Along lines through the origin, where a flip on some sign would break: no jump of the map nor of its slope."""
     coupling = z2_coupling()
-    push = jax.jit(jax.vmap(coupling.forward))
     for direction in ([1.0, 0.0], [0.0, 1.0], [1.0, -0.7], [-0.3, 1.0]):
         step = 1e-4
         points = jnp.asarray(np.outer(np.arange(-20, 21) * step, direction))
-        y, log_det = push(points)
+        y, log_det = push(coupling, points)
         second = np.diff(np.asarray(y)[:, 0], n=2) / step**2
         # A jump of the slope would be a second difference of order 1 / step.
         assert np.max(np.abs(second)) < 100.0
@@ -200,11 +210,10 @@ def test_z2_form_is_smooth_jointly_in_active_and_frozen_field():
 
 def test_z2_form_can_move_the_conditional_mean():
     """What oddness in the active site alone could not do: y(0; f) is not 0, and it is odd in f."""
-    coupling = z2_coupling()
-    frozen = jnp.asarray([[0.0, 1.0], [0.0, -1.0], [0.0, 0.0]])
-    y = np.asarray(jax.vmap(coupling.forward)(frozen)[0])[:, 0]
+    frozen = jnp.asarray(np.outer(np.linspace(-1.0, 1.0, 41), [0.0, 1.0]))
+    y = np.asarray(push(z2_coupling(), frozen)[0])[:, 0]
     assert abs(y[0]) > 0.1
-    np.testing.assert_allclose([y[1], y[2]], [-y[0], 0.0], atol=1e-13)
+    np.testing.assert_allclose(y, -y[::-1], atol=1e-13)
 
 
 @pytest.mark.parametrize("bins", [-1, 0, 1, 501])
@@ -219,12 +228,17 @@ def test_interval_is_checked(interval):
         Spline(4, interval)
 
 
-@pytest.mark.parametrize("bins", [2, 3, 500])
+@pytest.mark.parametrize("bins", [2, 500])
 def test_any_number_of_bins_is_monotone_and_invertible(bins):
     spline = Spline(bins, 3.0)
     x = jnp.linspace(-3.1, 3.1, 101)
-    p = jnp.asarray(np.random.default_rng(5).normal(size=(spline.count, 1)))
-    p = jnp.broadcast_to(p, (spline.count, 101))
-    y, _ = jax.jit(spline.forward)(x, p)
+    p = np.broadcast_to(np.random.default_rng(5).normal(size=(spline.count, 1)), (spline.count, 101))
+
+    @jax.jit
+    def round_trip(x, p):
+        y, _ = spline.forward(x, p)
+        return y, spline.inverse(y, p)[0]
+
+    y, back = round_trip(x, jnp.asarray(p))
     assert np.all(np.diff(y) > 0)
-    np.testing.assert_allclose(jax.jit(spline.inverse)(y, p)[0], x, atol=1e-9)
+    np.testing.assert_allclose(back, x, atol=1e-9)

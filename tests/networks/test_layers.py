@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.maps import filled
 from trivmap import InputError
 from trivmap.networks import ConvolutionLayer, DenseLayer
 
@@ -12,13 +13,9 @@ KEY = jax.random.key(0)
 
 
 def convolution(shape, inputs, outputs, kernel, *, bias=True):
-    """A layer with random weights and biases, without the cost of drawing them by JAX."""
-    layer = ConvolutionLayer(len(shape), inputs, outputs, kernel, bias=bias, zero=True, dtype="float64", key=KEY)
-    rng = np.random.default_rng(1)
-    object.__setattr__(layer, "weight", jnp.asarray(rng.normal(size=layer.weight.shape)))
-    if bias:
-        object.__setattr__(layer, "bias", jnp.asarray(rng.normal(size=outputs)))
-    return layer, jnp.asarray(rng.normal(size=(*shape, inputs)))
+    options = {"bias": bias, "dtype": "float64", "key": KEY}
+    layer = filled(lambda: ConvolutionLayer(len(shape), inputs, outputs, kernel, **options), 1.0)
+    return layer, jnp.asarray(np.random.default_rng(1).normal(size=(*shape, inputs)))
 
 
 def by_loops(layer, x, shape):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.maps import filled
 from trivmap import InputError
 from trivmap.networks import ACTIVATIONS, ConvolutionLayer, DenseLayer, Network, OddEvenNetwork
 from trivmap.networks.activations import ODD, activation
@@ -18,14 +19,9 @@ def conv(inputs, outputs, **options):
     return ConvolutionLayer(1, inputs, outputs, 3, **options)
 
 
-def randomised(network, seed=1):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), network)
-
-
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_networks_of_definite_parity_are_exactly_odd_and_even(name):
-    network = randomised(OddEvenNetwork(DenseLayer, 4, (3,), (2, 5), name, dtype="float64", key=KEY))
+    network = filled(lambda: OddEvenNetwork(DenseLayer, 4, (3,), (2, 5), name, dtype="float64", key=KEY), 1.0)
     x = jnp.asarray(np.random.default_rng(2).normal(size=4))
     outputs = jax.jit(lambda network, x: (network(x), network(-x)))
     (odd, even), (mirrored_odd, mirrored_even) = outputs(network, x)
@@ -55,7 +51,7 @@ def two_pass():
 @pytest.mark.parametrize("make", [DenseLayer, conv])
 @pytest.mark.parametrize("hidden", [(), (3,), (3, 2, 4)])
 def test_network_is_the_composition_of_its_layers(make, hidden):
-    network = randomised(Network(make, 2, hidden, 5, "silu", dtype="float64", key=KEY))
+    network = filled(lambda: Network(make, 2, hidden, 5, "silu", dtype="float64", key=KEY), 1.0)
     x = jnp.asarray(np.random.default_rng(2).normal(size=(2,) if make is DenseLayer else (6, 2)))
     expected = x
     assert len(network.trunk.layers) == len(hidden)
@@ -87,7 +83,7 @@ def test_layers_share_no_weights(kind):
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_gradient_reaches_every_parameter(name):
-    network = randomised(Network(DenseLayer, 3, (4, 2), 2, name, dtype="float64", key=KEY), seed=3)
+    network = filled(lambda: Network(DenseLayer, 3, (4, 2), 2, name, dtype="float64", key=KEY), 1.0, seed=3)
     x = jnp.asarray(np.random.default_rng(2).normal(size=(64, 3)))
     gradient = jax.jit(jax.grad(lambda network: jnp.sum(jax.vmap(network)(x) ** 3)))(network)
     for leaf in jax.tree.leaves(gradient):
