@@ -2,9 +2,12 @@
 
 import subprocess
 
+import jax
 import pytest
 
+from tests.runs.small_run import copied, created
 from tests.runs.support import CARD
+from trivmap.runs import pipeline, sampling
 from trivmap.runs.card import RunCard
 
 
@@ -24,3 +27,24 @@ def small_disk(tmp_path):
         pytest.skip("mounting is not permitted here; the test of the size limit covers the same code")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def optax_mixes_dtypes():
+    """Its schedules and Adam raise a float to an integer power, which the strict promotion of the tests refuses."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    run = created(tmp_path_factory.mktemp("runs") / "trained")
+    pipeline.train(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def sampled(trained, tmp_path_factory):
+    run = copied(trained, tmp_path_factory.mktemp("runs") / "sampled")
+    sampling.sample(run)
+    return run

@@ -1,0 +1,192 @@
+"""Creating, training and measuring through the Python interface: what cannot be provoked from a terminal."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import trivmap
+from tests.runs.small_run import Signalling, card, copied, created
+from tests.runs.support import contents
+from trivmap.actions import FreeScalar
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+from trivmap.runs import pipeline, sampling
+from trivmap.runs.progress import Interrupted
+
+pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
+
+
+class TestCreate:
+    def test_everything_is_there_at_once(self, tmp_path):
+        run = created(tmp_path / "run")
+        assert sorted(contents(run.root)) == ["config.yaml", "environment.json", "summary.json"]
+        summary = run.summary()
+        assert summary["schema"] == 1
+        assert summary["action"] == {"kind": "free", "m_sq": 0.5}
+        assert (summary["lattice"], summary["seed"], summary["dtype"]) == ([4], 2, "float32")
+        assert summary["model"] == {"kind": "flow", "parameters": 3}
+        assert [summary[key] for key in ("training", "sampling", "log_z", "observables")] == [None, None, None, {}]
+        assert run.card() == card()
+
+    def test_a_card_that_does_not_build_leaves_nothing(self, tmp_path):
+        with pytest.raises(InputError, match="hartree"):
+            created(
+                tmp_path / "run", action={"kind": "tests.runs.test_pipeline:Odd"}, model__base={"kind": "free-field"}
+            )
+        optimiser = {"kind": "adam", "learning_rate": 0.1, "b1": "x"}
+        with pytest.raises(InputError, match="adam refused its keywords"):
+            created(tmp_path / "run", training__optimiser=optimiser)
+        with pytest.raises(InputError, match="sm3 cannot train this model"):
+            created(
+                tmp_path / "run",
+                training__optimiser={"kind": "sm3", "learning_rate": 0.1},
+                model__base={"kind": "gaussian"},
+            )
+        assert list(tmp_path.iterdir()) == []
+
+    def test_without_training_the_flow_is_sampled_as_it_starts(self, tmp_path):
+        run = created(tmp_path / "run", training=None)
+        summary = sampling.sample(run)
+        assert summary["sampling"]["acceptance"]["value"] > 0.9
+        with pytest.raises(InputError, match="has no section training; nothing is to be trained"):
+            pipeline.train(run)
+
+
+class Odd(FreeScalar):
+    """An action that does not say its coefficients."""
+
+    def __init__(self):
+        super().__init__(1.0, 1)
+
+    @property
+    def coefficients(self):
+        return None
+
+
+class TestTrain:
+    def test_summary(self, trained):
+        training = trained.summary()["training"]
+        assert (training["steps"], training["configurations"], training["status"]) == (30, 480, "finished")
+        assert training["acceptance_milestones"]["0.9"]["steps"] == 10
+        assert training["acceptance_milestones"]["0.9"]["configurations"] == 160
+        assert training["wall_seconds"] > training["compile_seconds"] > 0
+        assert training["evaluation"]["step"] == 30
+        assert training["evaluation"]["proposals"] == 4096
+
+    def test_metrics(self, trained):
+        records = trained.metrics()
+        assert [r["step"] for r in records if "loss" in r] == [5, 10, 15, 20, 25, 30]
+        assert [r["step"] for r in records if "evaluation" in r] == [10, 20, 30]
+
+    def test_killed_between_the_last_checkpoint_and_the_model(self, trained, tmp_path):
+        """The model of an earlier stop must not pass for the finished one."""
+        run = copied(trained, tmp_path / "run")
+        for path in run.model_path.iterdir():
+            path.unlink()
+        run.update_summary(training={**trained.summary()["training"], "steps": 15, "status": "interrupted"})
+        pipeline.train(run)
+        assert contents(run.model_path) == contents(trained.model_path)
+        assert run.metrics() == trained.metrics()
+        again, before = run.summary()["training"], trained.summary()["training"]
+        for key in ("steps", "status", "evaluation", "acceptance_milestones"):
+            assert again[key] == before[key]
+
+    def test_an_end_by_acceptance_lasts(self, tmp_path):
+        run = created(tmp_path / "run", training__stop={"acceptance": 0.9})
+        assert pipeline.train(run)["training"]["status"] == "acceptance"
+        assert run.summary()["training"]["steps"] == 10
+        before = contents(run.root)
+        assert pipeline.train(run)["training"]["steps"] == 10
+        assert contents(run.root) == before
+        # Until the card asks for more.
+        run.write_card(card(training__stop={"acceptance": 0.9999}))
+        pipeline.train(run)
+        assert run.summary()["training"]["steps"] > 10
+
+    def test_interrupted_it_can_be_sampled_and_goes_on(self, trained, tmp_path):
+        run = created(tmp_path / "run")
+        with pytest.raises(Interrupted, match=r"interrupted at step 15 of 30; go on with trivmap train --resume"):
+            # Updates come after each chunk and each evaluation: 5, 10, 10, 15.
+            pipeline.train(run, Signalling(at=4))
+        assert run.summary()["training"]["status"] == "interrupted"
+        assert [r["step"] for r in run.metrics() if "evaluation" in r] == [10]
+        flow, _, _ = pipeline.load_flow(run)
+        assert jnp.isfinite(flow.base.log_factor).all()
+        pipeline.train(run)
+        assert contents(run.model_path) == contents(trained.model_path)
+
+    def test_divergence_keeps_the_last_good_state_and_says_what_to_try(self, tmp_path):
+        optimiser = {"kind": "sgd", "learning_rate": {"schedule": "constant", "peak": 1e6, "warmup": 2}}
+        run = created(tmp_path / "run", training__optimiser=optimiser)
+        with pytest.raises(InputError) as caught:
+            pipeline.train(run)
+        message = str(caught.value)
+        assert message.startswith(f"{run.root}: training ")
+        assert "the good state of step 0 is kept; lower the learning rate, clip the gradient" in message
+        assert "\n" not in message
+        summary = run.summary()
+        assert (summary["training"]["status"], summary["training"]["steps"]) == ("failed", 0)
+        flow, _, _ = pipeline.load_flow(run)
+        np.testing.assert_array_equal(flow.base.log_factor, 0)
+        # The card mended, the same run goes on.
+        run.write_card(card())
+        assert pipeline.train(run)["training"]["status"] == "finished"
+
+    def test_an_evaluation_without_a_number_stops_nothing(self, tmp_path):
+        """One proposal in many has an infinite action; training never meets it."""
+        run = created(
+            tmp_path / "run",
+            seed=4,
+            action={"kind": "tests.runs.test_pipeline:Rarely"},
+            training__evaluate={"every": 10, "proposals": 60_000, "batch": 10_000},
+        )
+        training = pipeline.train(run)["training"]
+        assert (training["status"], training["steps"]) == ("finished", 30)
+        assert training["evaluation"]["acceptance"] == {"value": None, "error": None}
+        assert training["acceptance_milestones"] == {"0.5": None, "0.7": None, "0.9": None}
+
+
+class Rarely(FreeScalar):
+    """A free field whose action is not a number where a site is beyond what a few hundred draws reach."""
+
+    def __init__(self):
+        super().__init__(0.5, 1)
+
+    def __call__(self, field):
+        return jnp.where(jnp.max(field) > 3.4, jnp.nan, super().__call__(field))
+
+
+class TestMeasure:
+    def test_results_are_exact_numbers_within_errors(self, sampled, tmp_path):
+        run = copied(sampled, tmp_path / "run")
+        summary = pipeline.measure(run)
+        check = summary["observables"]["schwinger_dyson"]
+        assert abs(check["value"] - 1) < 4 * check["error"] < 0.2
+        phi2 = summary["observables"]["phi2"]
+        exact = float(np.mean(1 / (Lattice((4,)).momentum_squared + 0.5)))
+        assert abs(phi2["value"] - exact) < 4 * phi2["error"] < 0.2
+        again = pipeline.measure(run)
+        assert again["observables"] == summary["observables"]
+        # For notebooks the same as objects.
+        loaded = trivmap.load(run.root)
+        assert loaded.summary["observables"] == summary["observables"]
+        assert loaded.results["phi2"].value == pytest.approx(phi2["value"], rel=1e-12)
+        assert loaded.flow.lattice == Lattice((4,)) and isinstance(loaded.action, FreeScalar)
+        assert loaded.stages.stages[0].name == "base"
+        assert float(loaded.results.to_xarray()["phi2"].sel(source="chain", quantity="value")) == phi2["value"]
+        with loaded.samples as reader:
+            assert (reader.chains, reader.n) == (2, 1200)
+
+    def test_its_section_of_the_card_may_change(self, sampled, tmp_path):
+        run = copied(sampled, tmp_path / "run")
+        fewer = run.card().with_overrides(["measure.bins=20", "measure.stages.proposals=32"])
+        pipeline.measure(run, card=fewer)
+        assert run.card() == fewer
+        before = contents(run.root)
+        with pytest.raises(InputError, match=r"measure.bins: 4 bins over 2 chains are too few"):
+            pipeline.measure(run, card=run.card().with_overrides(["measure.bins=4"]))
+        assert contents(run.root) == before
+
+    def test_without_samples(self, trained, tmp_path):
+        with pytest.raises(InputError, match="has no samples yet; run trivmap sample"):
+            pipeline.measure(copied(trained, tmp_path / "run"))
