@@ -245,7 +245,8 @@ def test_weights_of_a_few_samples_are_not_trusted(case):
         log_weight[0, 7] = np.nan
     history = ArrayHistory({"phi2": rng.normal(size=(2, 500))}, accepted=np.ones((2, 500), bool), log_weight=log_weight)
     results = analyse(history)
-    assert "phi2" in results
+    # A chain that never goes where the weight is NaN samples another ensemble.
+    assert ("phi2" in results) == (case == "few")
     reason = results.reweighted.untrusted["phi2"]
     assert ("effective samples" if case == "few" else "1 of the log-weights are NaN") in reason
     assert "phi2" not in results.reweighted

@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from trivmap.runs.progress import Clock, Interrupted, Interruption, Quiet, shown
+from trivmap.runs.progress import Clock, Interrupted, Interruption, Quiet, process_age, shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -52,11 +52,13 @@ def test_outside_the_main_thread_nothing_is_caught():
     assert seen == [(False, before)]
 
 
-def test_the_clock_starts_with_the_process_and_adds_up():
-    clock = Clock(before=100.0)
+def test_the_clock_adds_up_sessions_and_what_came_before_it():
     age = time.time() - psutil.Process().create_time()
-    assert clock.session == pytest.approx(age, abs=0.05)
-    assert clock.total == pytest.approx(100 + age, abs=0.05)
+    assert process_age() == pytest.approx(age, abs=0.05)
+    clock = Clock(before=100.0, elapsed=7.0)
+    assert clock.session == pytest.approx(7.0, abs=0.05)
+    assert clock.total == pytest.approx(107.0, abs=0.05)
+    assert Clock().total < 0.05
     earlier = clock.total
     time.sleep(0.02)
     assert 0.02 <= clock.total - earlier < 1

@@ -71,11 +71,12 @@ def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: 
     """
     from trivmap.cli.results import print_results
     from trivmap.runs import pipeline
+    from trivmap.runs.progress import process_age
     from trivmap.runs.sampling import sample as draw
 
     directory, display = _open_or_create(card, out, overrides, resume)
     if directory.card().training is not None:
-        pipeline.train(directory, display)
+        pipeline.train(directory, display, elapsed=process_age())
     draw(directory, display)
     pipeline.measure(directory, display)
     _write_report(directory)
@@ -95,9 +96,10 @@ def train(card: str | None, out: Path | None, overrides: tuple[str, ...], resume
     """
     from trivmap.cli.results import print_results
     from trivmap.runs import pipeline
+    from trivmap.runs.progress import process_age
 
     directory, display = _open_or_create(card, out, overrides, resume)
-    pipeline.train(directory, display)
+    pipeline.train(directory, display, elapsed=process_age())
     print_results(directory, as_json)
 
 

@@ -21,6 +21,7 @@ _FITS = {"correlation_length_arccosh": plateau, "correlation_length_cosh_fit": c
 _HIDDEN = ("magnetization_squared", "magnetization_fourth")
 _DIFFERENTIATED = ("correlator", *{name for estimator in ESTIMATORS for name in estimator.needs})
 _LEAST_INDEPENDENT = 50
+_INVALID_SHARE = 1e-4
 _LEAST_EFFECTIVE_SAMPLES = 100
 _NOT_A_NUMBER = "it is not a number"
 
@@ -214,6 +215,9 @@ def _reweighted_samples(weight: np.ndarray, weighted: np.ndarray) -> np.ndarray:
 def _chain_distrust(binned: Bins) -> str | None:
     if binned.unstarted:
         return f"{binned.unstarted} chains had accepted no proposal by the end of their warm-up"
+    if binned.invalid_weights > _INVALID_SHARE * binned.configurations:
+        # Rejecting them samples exp(-S) restricted to where the weight is a number.
+        return f"{binned.invalid_weights} of the log-weights are NaN or +inf"
     if binned.moves < _LEAST_INDEPENDENT:
         return f"the chains moved only {binned.moves} times in {binned.configurations} steps"
     if binned.longest_rejection * _LEAST_INDEPENDENT > binned.configurations:

@@ -150,7 +150,7 @@ class RunDirectory:
         """The content of `summary.json`, empty before anything is known."""
         if not self.summary_path.exists():
             return {}
-        return read_json(self.summary_path, "delete it and run trivmap measure again")
+        return read_json(self.summary_path, "restore it from a backup, or start a new run")
 
     def update_summary(self, **entries: Any) -> dict[str, Any]:
         """Merge entries into `summary.json` and return the whole; numbers that are not finite become null."""

@@ -38,6 +38,7 @@ class RunObserver:
         self.evaluation_seconds: float = metadata.get("evaluation_seconds", 0.0)
         self._compile_before: float = metadata.get("compile_seconds", 0.0)
         self._compiling = compiling
+        self._seed: int | None = metadata.get("seed")
         self._last: dict[str, Any] = {"configurations": metadata.get("configurations", 0)}
 
     @property
@@ -92,6 +93,7 @@ class RunObserver:
     def metadata(self) -> dict[str, Any]:
         """What a checkpoint notes beside the state."""
         return {
+            "seed": self._seed,
             "seconds": self._clock.total,
             "compile_seconds": self.compile_seconds,
             "evaluation_seconds": self.evaluation_seconds,

@@ -8,18 +8,20 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from trivmap._types import Key
-from trivmap.actions import AbstractAction
+from trivmap.actions import AbstractAction, force_error
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.runs.build import build_action, build_flow, build_plan
 from trivmap.runs.card import RunCard
+from trivmap.runs.card_model import OwnAction
 from trivmap.runs.checkpoints import CheckpointStore
 from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import describe_environment
 from trivmap.runs.files import storing, write_json
-from trivmap.runs.model import load_model, save_model
+from trivmap.runs.model import load_model, model_digest, save_model
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader
@@ -37,14 +39,10 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
 
     Raises `InputError`, nothing touched, if `out` exists or the card does not build.
     """
+    _require_right_force(card)
     flow = skeleton(card)
     if card.training is not None:
-        optimiser = build_plan(card).optimiser
-        try:
-            eqx.filter_eval_shape(optimiser.init, eqx.filter(flow, eqx.is_inexact_array))
-        except (TypeError, ValueError, IndexError) as error:
-            kind = card.training.optimiser.kind
-            raise InputError(f"training.optimiser: {kind} cannot train this model ({error})") from error
+        _require_trainable(card, flow)
     summary = {
         "schema": 1,
         "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},
@@ -64,9 +62,29 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     return run
 
 
-def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]:
+def _require_trainable(card: RunCard, flow: Flow) -> None:
+    """Raise `InputError` where the optimiser cannot take a step with this flow's parameters, seen by tracing one."""
+    assert card.training is not None
+    optimiser, parameters = build_plan(card).optimiser, eqx.filter(flow, eqx.is_inexact_array)
+
+    def step(gradient: Any) -> Any:
+        extra = {"value": jnp.zeros(()), "grad": gradient, "value_fn": lambda _: jnp.zeros(())}
+        return optimiser.update(gradient, optimiser.init(gradient), gradient, **extra)
+
+    try:
+        # optax mixes dtypes in its own arithmetic.
+        with jax.numpy_dtype_promotion("standard"):
+            jax.eval_shape(step, parameters)
+    except Exception as error:
+        raise InputError(
+            f"training.optimiser: {card.training.optimiser.kind} cannot train this model ({error})"
+        ) from error
+
+
+def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float = 0.0) -> dict[str, Any]:
     """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
 
+    `elapsed` are seconds spent before this call that count as wall time: imports, on the command line.
     Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
     """
     progress = progress or Quiet()
@@ -82,11 +100,18 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
         if store.latest() is not None:
             state, checkpoint = store.restore(state)
             metadata = checkpoint.metadata
+            _require_same_past(run, card, plan.configurations_until(int(state.step)), metadata)
         begun = int(state.step)
         run.truncate_metrics(begun)
-        clock = Clock(metadata.get("seconds", 0.0))
+        clock = Clock(metadata.get("seconds", 0.0), elapsed)
         observer = RunObserver(
-            run, store, clock, progress, interruption, metadata, compiling=lambda: trainer.compile_seconds
+            run,
+            store,
+            clock,
+            progress,
+            interruption,
+            metadata | {"seed": card.seed},
+            compiling=lambda: trainer.compile_seconds,
         )
         acceptance = observer.acceptance_at(begun)
         recorded = run.summary().get("training") or {}
@@ -106,6 +131,11 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
         _save(run, trained, card)
         summary = run.update_summary(
             model={"kind": "flow", "parameters": trained.parameters},
+            # Samples of another model, if there are any, no longer describe this run.
+            sampling=None,
+            log_z=None,
+            observables={},
+            untrusted={},
             training={
                 "steps": step,
                 "configurations": plan.configurations_until(step),
@@ -121,6 +151,31 @@ def train(run: RunDirectory, progress: Progress | None = None) -> dict[str, Any]
             raise InputError(f"{run.root}: {outcome.message}")
         interruption.check(f"interrupted at step {step} of {plan.steps}; go on with trivmap train --resume {run.root}")
         return summary
+
+
+def _require_right_force(card: RunCard) -> None:
+    """A force that is not -dS/dphi would spoil the path gradient and the Schwinger-Dyson check without a word."""
+    if isinstance(card.action, OwnAction) and jnp.result_type(float) == jnp.float64:
+        error = force_error(build_action(card), jax.random.key(0), tuple(card.lattice))
+        if not error < 1e-3:
+            raise InputError(
+                f"action.kind: the force of {card.action.kind} is not -dS/dphi (relative error {error:.2g}); "
+                "mend it, or leave it out for automatic differentiation"
+            )
+
+
+def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, metadata: dict[str, Any]) -> None:
+    """Refuse a card whose seed or batch sizes differ from those of the steps already taken."""
+    if metadata.get("seed", card.seed) != card.seed:
+        raise InputError(
+            f"{run.config_path}: seed is {card.seed}, but the checkpoint was trained with {metadata['seed']}; "
+            "restore it, or start a new run"
+        )
+    if metadata["configurations"] != configurations:
+        raise InputError(
+            f"{run.config_path}: training.batch does not fit the {metadata['configurations']} configurations of the "
+            "steps already taken; restore it, or start a new run"
+        )
 
 
 def _save(run: RunDirectory, flow: Flow, card: RunCard) -> None:
@@ -156,6 +211,11 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
     card = card or run.card()
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
         flow, _, _ = load_flow(run)
+        if reader.attrs.get("model") not in (None, model_digest(run.model_path)):
+            raise InputError(
+                f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "
+                f"{run.root / 'samples'} away and run trivmap sample {run.root}"
+            )
         with shown(progress, "measure", 2):
             results = analyse(reader, bins=card.measure.bins)
             with storing(run.observables_path):

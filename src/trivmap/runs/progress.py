@@ -104,19 +104,23 @@ class Interruption:
 
 
 class Clock:
-    """Wall seconds of a run: since the start of this process, plus those of the sessions before it."""
+    """Wall seconds of a run: `elapsed` at its start and since then, plus those of the sessions `before` it."""
 
-    def __init__(self, before: float = 0.0):
+    def __init__(self, before: float = 0.0, elapsed: float = 0.0):
         self.before = before
-        # Imports and compilation are part of what a user waits for.
-        self._offset = time.time() - psutil.Process().create_time() - time.monotonic()
+        self._start = time.monotonic() - elapsed
 
     @property
     def session(self) -> float:
-        """Since the start of the process."""
-        return time.monotonic() + self._offset
+        """Of this session."""
+        return time.monotonic() - self._start
 
     @property
     def total(self) -> float:
         """Of all sessions."""
         return self.before + self.session
+
+
+def process_age() -> float:
+    """Seconds since this process started: imports are part of what a user of the command line waits for."""
+    return time.time() - psutil.Process().create_time()

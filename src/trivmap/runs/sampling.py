@@ -1,5 +1,6 @@
 """The sampling step of a run: chains continued part by part until the card's proposals are stored."""
 
+import math
 import time
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.runs.card import RunCard
 from trivmap.runs.directory import RunDirectory, finite
+from trivmap.runs.environment import package_version
 from trivmap.runs.model import model_digest
 from trivmap.runs.pipeline import keys, load_flow
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
@@ -41,6 +43,7 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
     section = card.sampling
     with run.locked(), Interruption.catching() as interruption:
         started = time.monotonic()
+        drawn_before = run.summary().get("sampling")
         writer = SampleWriter(run.root, _attributes(run, card))
         if card != present:
             run.write_card(card)
@@ -62,7 +65,12 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
                     parts.append(part)
                     progress.update(start * section.chains + (stop - start) * (chain + 1))
                 _store(writer, parts, states, seconds + time.monotonic() - started)
-        summary = run.update_summary(**_summary(run, flow, action, card, seconds + time.monotonic() - started))
+        outcome = _summary(run, flow, action, card, seconds + time.monotonic() - started)
+        if not drawn_before or drawn_before["proposals"] != outcome["sampling"]["proposals"]:
+            # What was measured on fewer proposals does not describe these.
+            log_z_alone = {name: text for name, text in outcome["untrusted"].items() if name == "log_z"}
+            outcome |= {"observables": {}, "untrusted": log_z_alone}
+        summary = run.update_summary(**outcome)
         interruption.check(f"interrupted after the last proposal; go on with trivmap measure {run.root}")
         return summary
 
@@ -81,6 +89,7 @@ def _attributes(run: RunDirectory, card: RunCard) -> dict[str, Any]:
         "lattice": list(card.lattice),
         "seed": card.seed,
         "model": model_digest(run.model_path),
+        "trivmap": package_version("trivmap"),
     }
 
 
@@ -131,6 +140,8 @@ def _summary(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCar
     ess, estimate = effective_sample_size(log_weights), log_z(log_weights)
     rounding = rounding_of_log_weights(flow, action, jax.random.fold_in(keys(card)["sample"], 2**32 - 1))
     untrusted = {name: text for name, text in (run.summary().get("untrusted") or {}).items() if name != "log_z"}
+    if math.isnan(rounding.mean):
+        untrusted["log_z"] = "its rounding error is unknown without float64; set JAX's jax_enable_x64 before sampling"
     # Written so that a NaN is not trusted either.
     if not ess.value * log_weights.size >= LEAST_EFFECTIVE_SAMPLES:
         untrusted["log_z"] = (
@@ -148,6 +159,7 @@ def _summary(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCar
                 "ess_error": ess.error,
                 "tau_int": tau_int_from_rejections(measured)._asdict(),
                 "rounding": rounding._asdict(),
+                "invalid_weights": int(np.sum(np.isnan(log_weights) | (log_weights == np.inf))),
                 "wall_seconds": seconds,
             },
             "log_z": None

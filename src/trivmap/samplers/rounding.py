@@ -25,10 +25,10 @@ class Rounding(NamedTuple):
 def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, configurations: int = 256) -> Rounding:
     """Compare log-weights with those of the same flow, at the same noise, computed in float64.
 
-    Zero for a float64 flow, and where the process has no float64.
+    Zero for a float64 flow, NaN where the process has no float64 to compare with.
     """
     if jnp.result_type(float) != jnp.float64:
-        return Rounding(0.0, 0.0)
+        return Rounding(float("nan"), float("nan"))
     noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
     wide = flow.astype(jnp.float64)
 

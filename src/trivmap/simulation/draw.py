@@ -21,8 +21,8 @@ def draw(
     `observables.analyse` turns the history into observables with errors; `samplers.log_z` and its neighbours judge
     the flow by `history["log_weight"]`. Raises `InputError` unless the chains share the proposals evenly.
     """
-    each, rest = divmod(proposals, chains)
-    if rest or each <= warmup:
+    each, rest = divmod(proposals, max(1, chains))
+    if chains < 1 or warmup < 0 or rest or each <= warmup:
         raise InputError(
             f"proposals: {proposals} must be a multiple of {chains} chains, with more than the {warmup} of the warm-up "
             "in each"

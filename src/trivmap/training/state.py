@@ -7,7 +7,7 @@ import equinox as eqx
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from trivmap._types import Key, Scalar
+from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.objectives import AbstractObjective
 from trivmap.training.evaluation import FEWEST_PROPOSALS
@@ -24,7 +24,7 @@ class TrainingState(eqx.Module):
     step: Int[Array, ""]
     key: Key
     first_loss: Float[Array, ""]
-    """Loss of the first step: what divergence is measured against."""
+    """Median of log q + S/T in the first step: what divergence is measured against."""
     failed: Bool[Array, ""]
     """Set by a step whose loss or gradient was not finite or diverged; such a step changes nothing else."""
 
@@ -74,6 +74,3 @@ class TrainingPlan:
             taken = min(phase.steps, max(0, step - done))
             total, done = total + taken * phase.batch, done + phase.steps
         return total
-
-
-Metrics = dict[str, Scalar]

@@ -48,9 +48,11 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
         )
         parameters = optax.apply_updates(state.parameters, updates)
 
-        first_loss = jnp.where(state.step == 0, loss, state.first_loss)
-        limit = first_loss + 10.0 * jnp.maximum(jnp.abs(first_loss), float(volume))
-        good = jnp.isfinite(loss) & jnp.isfinite(norm) & (loss < limit) & ~state.failed
+        # The median: one configuration of a heavy tail is no divergence. 3 nats per site leave room for annealing.
+        typical = jnp.median(residuals).astype(jnp.float32)
+        first_loss = jnp.where(state.step == 0, typical, state.first_loss)
+        limit = first_loss + 3.0 * jnp.maximum(jnp.abs(first_loss), float(volume))
+        good = jnp.isfinite(loss) & jnp.isfinite(norm) & (typical < limit) & ~state.failed
         averaged = state.averaged
         if plan.moving_average is not None:
             decay = plan.moving_average
