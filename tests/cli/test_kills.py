@@ -15,6 +15,7 @@ from trivmap.runs.samples import SampleReader
 
 CARD = {
     "seed": 5,
+    "dtype": "float64",
     "lattice": [4],
     "action": {"kind": "free", "m_sq": 0.8},
     "model": {"base": {"kind": "gaussian"}, "maps": [{"kind": "fourier"}]},

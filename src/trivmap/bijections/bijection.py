@@ -37,7 +37,7 @@ class AbstractBijection(eqx.Module):
         (score, 1) (arXiv:2206.09016). It is a constant to differentiation with respect to parameters.
         """
         y, log_det = self.forward(x)
-        fixed = jax.lax.stop_gradient(self)
+        fixed = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_array(leaf) else leaf, self)
         (_, inverse_log_det), pull = jax.vjp(fixed.inverse, jax.lax.stop_gradient(y))
         (new_score,) = pull((jax.lax.stop_gradient(score), jnp.ones_like(inverse_log_det)))
         return y, log_det, new_score

@@ -1,0 +1,341 @@
+"""What the commands do and print, each as a process of its own."""
+
+import json
+import subprocess
+import sys
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from tests.cli.conftest import CARD
+from tests.oracles import ChainOracle
+from tests.runs.support import contents, trivmap
+from trivmap.actions import FreeScalar
+from trivmap.cli.main import cli
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+from trivmap.runs.card import load_card
+from trivmap.runs.presets import preset_names
+from trivmap.runs.samples import SampleReader
+
+COMMANDS = ["run", "train", "sample", "measure", "report", "show", "presets", "validate"]
+
+
+def answer(*arguments, folder):
+    done = trivmap(*arguments, "--json", folder=folder)
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+class TestHelp:
+    @pytest.mark.parametrize("option", ["--help", "-h"])
+    def test_of_the_whole(self, tmp_path, option):
+        done = trivmap(option, folder=tmp_path)
+        assert done.code == 0
+        assert all(f"\n  {command} " in done.out for command in COMMANDS)
+        assert "Example:\n    trivmap run quickstart --out runs/first" in done.out
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_of_every_command_with_an_example(self, tmp_path, command):
+        done = trivmap(command, "--help", folder=tmp_path)
+        assert done.code == 0
+        assert f"Usage: trivmap {command}" in done.out
+        assert f"Example:\n    trivmap {command}" in done.out
+
+    def test_version(self, tmp_path):
+        done = trivmap("--version", folder=tmp_path)
+        assert done.code == 0 and "0.1.0" in done.out
+
+    def test_of_the_installed_command(self):
+        """Through the interpreter, as the entry point of the package does it."""
+        code = "import sys; from trivmap.cli import main; sys.argv = ['trivmap', 'presets', '--json']; main()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == ""
+        assert {preset["name"] for preset in json.loads(done.stdout)} == set(preset_names())
+
+
+class TestRun:
+    def test_makes_everything_the_design_names(self, complete):
+        run = complete / "run"
+        files = {"config.yaml", "environment.json", "metrics.jsonl", "samples.h5", "observables.json", "summary.json"}
+        assert files | {"stages.json", "report.html"} <= {path.name for path in run.iterdir() if path.is_file()}
+        folders = {"checkpoints", "model", "figures", "samples"}
+        assert folders <= {path.name for path in run.iterdir() if path.is_dir()}
+        assert load_card(run / "config.yaml").training.steps == 40
+
+    def test_answers_with_the_summary(self, complete):
+        found = json.loads((complete / "answer.json").read_text())
+        summary = json.loads((complete / "run" / "summary.json").read_text())
+        assert {key: found[key] for key in summary} == summary
+        assert found["run"] == "run"
+        assert found["state"] == {"trained": True, "step": 40, "sampled": True, "measured": True, "report": True}
+
+    def test_summary_has_every_name_of_the_design(self, complete):
+        summary = json.loads((complete / "run" / "summary.json").read_text())
+        assert summary["schema"] == 1
+        assert summary["action"] == CARD["action"]
+        assert (summary["lattice"], summary["seed"], summary["dtype"]) == ([4], 3, "float32")
+        # Per coupling 2 -> 2 -> (2 + 2) units without biases where they would spoil Z2, and the width of the base.
+        assert summary["model"]["kind"] == "flow" and summary["model"]["parameters"] > 10
+        training = summary["training"]
+        assert (training["steps"], training["configurations"]) == (40, 640)
+        assert training["wall_seconds"] > training["compile_seconds"] > 0
+        assert set(training["acceptance_milestones"]) == {"0.5", "0.7", "0.9"}
+        sampling = summary["sampling"]
+        assert (sampling["kind"], sampling["proposals"]) == ("flow", 4000)
+        assert 0 < sampling["acceptance"]["value"] < 1 and 0 < sampling["ess"] < 1
+        assert sampling["tau_int"]["value"] > 0.5 and sampling["wall_seconds"] > 0
+        observables = {
+            *("susceptibility", "connected_susceptibility", "abs_magnetization", "phi2", "phi4", "ising_energy"),
+            *("binder", "action_density", "correlation_length", "schwinger_dyson"),
+        }
+        untrusted = set(summary.get("untrusted", {}))
+        assert observables <= set(summary["observables"]) | untrusted
+        for name in observables - untrusted:
+            assert set(summary["observables"][name]) == {"value", "error", "tau_int"}
+
+    def test_results_are_those_of_the_transfer_matrix(self, complete):
+        summary = json.loads((complete / "run" / "summary.json").read_text())
+        exact = ChainOracle(4, -0.5, 0.0, 0.5)
+        wanted = {
+            "phi2": exact.phi2,
+            "phi4": exact.phi4,
+            "ising_energy": exact.two_point[1],
+            "susceptibility": 4 * exact.magnetization_squared,
+            "abs_magnetization": exact.abs_magnetization,
+            "binder": exact.binder,
+            "schwinger_dyson": 1.0,
+        }
+        pulls = []
+        for name, value in wanted.items():
+            found = summary["observables"][name]
+            assert found["error"] < 0.1 * value + 0.02
+            pulls.append((found["value"] - value) / found["error"])
+        assert np.max(np.abs(pulls)) < 3.5
+        log_z = summary["log_z"]
+        assert abs(log_z["value"] - exact.log_z) < 3.5 * log_z["error"] < 0.1
+
+    def test_says_what_it_does_on_stderr_alone(self, complete):
+        said = (complete / "said.txt").read_text()
+        assert said.startswith("run directory: run\ntrain: 0 of 40\n")
+        for task in ("train", "sample", "measure"):
+            assert f"{task}: done" in said
+
+    def test_taken_up_again_it_changes_no_number(self, complete, copy):
+        (copy / "run" / "report.html").unlink()
+        before = json.loads((complete / "answer.json").read_text())
+        fixed = {
+            name: hash
+            for name, hash in contents(copy / "run").items()
+            if name.startswith(("model", "samples/", "check"))
+        }
+        again = answer("run", "--resume", "run", folder=copy)
+        assert (copy / "run" / "report.html").read_text().lstrip().lower().startswith("<!doctype html>")
+        assert again["observables"] == before["observables"]
+        assert again["training"] == before["training"]
+        assert again["log_z"] == before["log_z"]
+        after = contents(copy / "run")
+        assert {name: after[name] for name in fixed} == fixed
+
+
+class TestSteps:
+    def test_train_sample_measure_one_by_one_is_run(self, complete, tmp_path):
+        (tmp_path / "card.yaml").write_text(yaml.safe_dump(CARD))
+        trained = answer("train", "card.yaml", "--out", "run", folder=tmp_path)
+        assert trained["state"] == {"trained": True, "step": 40, "sampled": False, "measured": False, "report": False}
+        sampled = answer("sample", "run", folder=tmp_path)
+        assert sampled["state"]["sampled"] and not sampled["state"]["measured"]
+        measured = answer("measure", "run", folder=tmp_path)
+        whole = json.loads((complete / "answer.json").read_text())
+        assert measured["observables"] == whole["observables"]
+        assert measured["log_z"] == whole["log_z"]
+        done = trivmap("show", "run", folder=tmp_path)
+        assert "training: 40 of 40 steps, 640 configurations" in done.out
+
+    def test_more_samples(self, complete, copy):
+        found = answer("sample", "run", "--set", "sampling.proposals=6000", folder=copy)
+        assert found["sampling"]["proposals"] == 6000
+        assert load_card(copy / "run" / "config.yaml").sampling.proposals == 6000
+        with SampleReader(complete / "run") as old, SampleReader(copy / "run") as new:
+            assert new.n == 3000
+            np.testing.assert_array_equal(new.read("log_weight", 1, 0, 2000), old.read("log_weight", 1, 0, 2000))
+
+    def test_other_bins(self, copy):
+        found = answer("measure", "run", "--set", "measure.bins=40", folder=copy)
+        assert found["observables"]["phi2"]["error"] > 0
+        assert load_card(copy / "run" / "config.yaml").measure.bins == 40
+
+    @pytest.mark.parametrize(
+        ("command", "override", "section"),
+        [
+            ("sample", "seed=4", "sampling"),
+            ("sample", "action.lam=1", "sampling"),
+            ("measure", "sampling.proposals=10", "measure"),
+        ],
+    )
+    def test_a_step_changes_only_its_own_section(self, copy, command, override, section):
+        before = contents(copy)
+        done = trivmap(command, "run", "--set", override, folder=copy)
+        assert done.code == 2
+        sentence = f"--set {override}: this command can change only keys that begin with {section}."
+        assert done.err == f"trivmap: {sentence}\n"
+        assert contents(copy) == before
+
+    def test_report(self, complete, monkeypatch):
+        monkeypatch.chdir(complete)
+        monkeypatch.setattr("trivmap.reports.write_report", lambda root: root / "report.html")
+        done = CliRunner().invoke(cli, ["report", "run"])
+        assert (done.exit_code, done.output) == (0, "run/report.html\n")
+
+
+def test_default_places(tmp_path, monkeypatch):
+    """runs/NAME, then runs/NAME-2 and so on."""
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def create(card, out):
+        asked.append(str(out))
+        out.mkdir(parents=True)
+        raise InputError("enough is known")
+
+    monkeypatch.setattr("trivmap.runs.pipeline.create", create)
+    for card in ("free-L8", "free-L8", "free-L8", "quickstart"):
+        assert CliRunner().invoke(cli, ["train", card]).exit_code == 2
+    assert asked == ["runs/free-L8", "runs/free-L8-2", "runs/free-L8-3", "runs/quickstart"]
+
+
+class TestShow:
+    def test_numbers_and_where_the_report_is(self, complete):
+        done = trivmap("show", "run", folder=complete)
+        assert done.code == 0 and done.err == ""
+        assert done.out.startswith("run  small\n")
+        assert "training: 40 of 40 steps, 640 configurations" in done.out
+        assert "sampling: 4000 proposals" in done.out
+        assert "schwinger_dyson" in done.out
+        assert "report: run/report.html" in done.out
+
+    def test_json(self, complete):
+        found = answer("show", "run", folder=complete)
+        assert found == json.loads((complete / "answer.json").read_text())
+
+    def test_names_with_brackets_are_printed_as_they_are(self, copy):
+        (copy / "run").rename(copy / "[red]run")
+        done = trivmap("show", "[red]run", folder=copy)
+        assert done.out.startswith("[red]run  small\n")
+
+    def test_numbers_that_are_unknown(self, copy):
+        path = copy / "run" / "summary.json"
+        summary = json.loads(path.read_text())
+        nothing = {"value": None, "error": None}
+        summary["sampling"] |= {"acceptance": nothing, "tau_int": nothing, "ess": None}
+        summary["training"]["evaluation"] |= {"acceptance": nothing, "ess": nothing}
+        summary |= {"log_z": None, "observables": {}}
+        path.write_text(json.dumps(summary))
+        done = trivmap("show", "run", folder=copy)
+        assert done.code == 0
+        assert "acceptance unknown, ESS unknown" in done.out and "acceptance unknown, tau_int unknown" in done.out
+
+
+class TestPresets:
+    def test_list(self, tmp_path):
+        done = trivmap("presets", folder=tmp_path)
+        assert done.code == 0
+        lines = done.out.splitlines()
+        assert [line for line in lines if line and not line.startswith(" ")] == preset_names()
+        assert done.out.count("follows: ") == done.out.count("deviates: ") == len(preset_names())
+        assert max(map(len, lines)) <= 100
+
+    def test_one_of_them_is_a_card(self, tmp_path):
+        done = trivmap("presets", "free-L8", folder=tmp_path)
+        (tmp_path / "mine.yaml").write_text(done.out)
+        assert load_card(tmp_path / "mine.yaml") == load_card("free-L8")
+
+
+class TestValidate:
+    def test_prints_the_whole_card(self, tmp_path):
+        done = trivmap("validate", "free-L8", "--set", "lattice=[4, 4]", folder=tmp_path)
+        assert done.code == 0 and done.err == ""
+        (tmp_path / "whole.yaml").write_text(done.out)
+        assert load_card(tmp_path / "whole.yaml") == load_card("free-L8", ["lattice=[4, 4]"])
+        # 6 orbits of momenta on 4x4 and the factor of the rescaling.
+        assert "# valid; the model has 7 parameters" in done.out
+        assert list(tmp_path.iterdir()) == [tmp_path / "whole.yaml"]
+
+    def test_json(self, tmp_path):
+        found = answer("validate", "free-L8", "--set", "lattice=[4, 4]", folder=tmp_path)
+        assert (found["valid"], found["parameters"]) == (True, 7)
+        assert found["card"]["lattice"] == [4, 4]
+
+
+OWN = '''
+import os
+import jax.numpy as jnp
+from trivmap.actions import FreeScalar
+from trivmap.bijections import AbstractBijection
+from trivmap.lattice import Lattice
+
+with open("processors.txt", "w") as file:
+    file.write(str(len(os.sched_getaffinity(0))))
+
+class Sextic(FreeScalar):
+    """The free field with g phi^6."""
+
+    g: float
+
+    def __init__(self, g, dimension):
+        super().__init__(1.0, dimension)
+        self.g = g
+
+    def __call__(self, field):
+        return super().__call__(field) + self.g * jnp.sum(field**6)
+
+    def force(self, field):
+        return super().force(field) - 6 * self.g * field**5
+
+class Scale(AbstractBijection):
+    """y = e^a x."""
+
+    a: jnp.ndarray
+    lattice: Lattice
+
+    def __init__(self, lattice, dtype):
+        self.lattice, self.a = lattice, jnp.zeros((), dtype)
+
+    def forward(self, x):
+        return x * jnp.exp(self.a), self.lattice.volume * self.a
+
+    def inverse(self, y):
+        return y * jnp.exp(-self.a), -self.lattice.volume * self.a
+'''
+
+
+class TestOwnParts:
+    CARD: ClassVar = {
+        **CARD,
+        "action": {"kind": "my_parts:Sextic", "g": 0.0},
+        "model": {"base": {"kind": "gaussian", "learnable": False}, "maps": [{"kind": "my_parts:Scale"}]},
+        "threads": 1,
+        "device": "cpu",
+    }
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        (tmp_path / "my_parts.py").write_text(OWN)
+        (tmp_path / "card.yaml").write_text(yaml.safe_dump(self.CARD))
+        return tmp_path
+
+    def test_an_action_and_a_map_of_the_working_directory(self, folder):
+        """With g = 0 its integral is known."""
+        answer("train", "card.yaml", "--out", "run", "--set", "training.steps=10", folder=folder)
+        found = answer("sample", "run", folder=folder)
+        assert found["model"]["parameters"] == 1
+        assert found["action"] == self.CARD["action"]
+        exact = FreeScalar(1.0, 1).log_z(Lattice((4,)))
+        assert abs(found["log_z"]["value"] - exact) < 3.5 * found["log_z"]["error"] < 0.1
+
+    def test_threads_bound_the_processors(self, folder):
+        assert trivmap("validate", "card.yaml", folder=folder).code == 0
+        assert (folder / "processors.txt").read_text() == "1"
