@@ -98,7 +98,7 @@ def train(card: str | None, out: Path | None, overrides: tuple[str, ...], resume
     from trivmap.runs import pipeline
     from trivmap.runs.progress import process_age
 
-    directory, display = _open_or_create(card, out, overrides, resume)
+    directory, display = _open_or_create(card, out, overrides, resume, to_train=True)
     pipeline.train(directory, display, elapsed=process_age())
     print_results(directory, as_json)
 
@@ -199,7 +199,9 @@ def main() -> None:
     cli()
 
 
-def _open_or_create(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None) -> tuple:
+def _open_or_create(
+    card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, *, to_train: bool = False
+) -> tuple:
     """The run directory to work in, and where to show progress."""
     from trivmap.cli.display import Display
     from trivmap.errors import InputError
@@ -215,6 +217,8 @@ def _open_or_create(card: str | None, out: Path | None, overrides: tuple[str, ..
         return _opened(resume), display
     assert card is not None
     loaded = load_card(card, overrides)
+    if to_train and loaded.training is None:
+        raise InputError(f"{card}: has no section training; trivmap run samples the flow as it is")
     prepare(loaded)
     directory = pipeline.create(loaded, out if out is not None else _fresh(loaded.name or Path(card).stem))
     display.note(f"run directory: {directory.root}")

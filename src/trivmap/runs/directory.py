@@ -72,8 +72,11 @@ class RunDirectory:
                     if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                         raise _taken(root) from error
                     raise
-            except BaseException:
+            except BaseException as error:
                 shutil.rmtree(partial, ignore_errors=True)
+                if isinstance(error, InputError):
+                    # Of the directory that was asked for, not of the one it was prepared in.
+                    raise InputError(str(error).replace(str(partial), str(root))) from error
                 raise
             sync_folder(root.parent)
         return cls(root)
