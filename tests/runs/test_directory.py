@@ -88,7 +88,7 @@ def test_summary(run):
     run.update_summary(sampling={"ess": float("inf")}, training={"steps": 4})
     assert run.summary() == {"schema": 1, "training": {"steps": 4}, "sampling": {"ess": None}}
     run.summary_path.write_text('{"schema":')
-    with pytest.raises(InputError, match=r"summary\.json: is damaged; delete it"):
+    with pytest.raises(InputError, match=r"summary\.json: is damaged; restore it from a backup"):
         run.update_summary(schema=1)
     assert run.summary_path.read_text() == '{"schema":'
 
