@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from trivmap import Lattice
-from trivmap.bijections.checkerboard import half_shape, merge, split
+from trivmap.bijections.checkerboard import embed, half_shape, merge, pick, split
 
 SHAPES = [(2,), (8,), (4, 6), (2, 2), (2, 4, 4), (4, 2, 2, 2)]
 
@@ -22,3 +22,14 @@ def test_merge_undoes_split(shape):
     lattice = Lattice(shape)
     field = jnp.asarray(np.random.default_rng(1).normal(size=shape))
     np.testing.assert_array_equal(merge(lattice, *split(lattice, field)), field)
+
+
+@pytest.mark.parametrize("colour", [0, 1])
+@pytest.mark.parametrize("shape", [(8,), (4, 6), (2, 4, 4)])
+def test_one_colour_alone(shape, colour):
+    """`embed` leaves the sites of the colour and zeros elsewhere; `pick` takes that colour of every channel."""
+    lattice = Lattice(shape)
+    fields = np.random.default_rng(1).normal(size=(3, *shape))
+    halves = [split(lattice, jnp.asarray(field))[colour] for field in fields]
+    np.testing.assert_array_equal(embed(lattice, halves[0], colour), fields[0] * (lattice.parity == colour))
+    np.testing.assert_array_equal(pick(lattice, jnp.asarray(np.moveaxis(fields, 0, -1)), colour), halves)

@@ -95,7 +95,7 @@ CASES = {
     "zero-mode": Case(plain(ZeroMode, bins=6, interval=3.0), (3, 3)),
     "zero-mode-plain": Case(plain(ZeroMode, bins=5, interval=3.0, z2=False), (4,), z2=False),
     "chain": Case(
-        chain(plain(FourierDiagonal), conv(Affine()), conv(Additive(), active=1), plain(ZeroMode), plain(Rescale)),
+        chain(plain(FourierDiagonal), chain(conv(Affine())), conv(Additive(), active=1), chain(plain(ZeroMode))),
         (6,),
         **EVEN,
     ),
