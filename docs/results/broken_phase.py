@@ -1,7 +1,7 @@
 """The broken phase against an independent simulation: run as `python docs/results/broken_phase.py [DIRECTORY]`.
 
-Runs the preset broken-phase-L8 and the same card without annealing, in DIRECTORY, and a Metropolis simulation of its own
-whose chains start half at +1, half at -1. Writes broken-phase.json and broken-phase.png beside itself.
+Runs the preset broken-phase-L8 and the same card without annealing, in DIRECTORY, and a Metropolis simulation of its
+own whose chains start half at +1, half at -1. Writes broken-phase.json and broken-phase.png beside itself.
 """
 
 import json
@@ -83,6 +83,7 @@ def flow_results(name: str, overrides: list[str], folder: Path, fields: np.ndarr
 
 
 def main() -> None:
+    """Run everything and write the two files."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
     card = load_card("broken-phase-L8")
     action = Phi4.from_couplings("bosetti2015", 2, beta=card.action.couplings["beta"], lam=card.action.couplings["lam"])
