@@ -107,6 +107,13 @@ def test_score_is_the_gradient_of_the_log_density():
     np.testing.assert_allclose(found().score, found().gradient, atol=1e-9)
 
 
+def test_score_is_a_constant_to_differentiation():
+    """The path gradient multiplies by it as a number."""
+    loss = eqx.filter_grad(lambda flow, z: jnp.sum(flow.push_with_score(z)[2] ** 2))
+    for leaf in jax.tree.leaves(eqx.filter_jit(loss)(filled(whole), noise((2, 4)))):
+        np.testing.assert_array_equal(leaf, 0.0)
+
+
 def test_one_configuration_has_the_same_density_alone_and_in_any_batch():
     """Mistakes seen in earlier codes: maps normalised by batch statistics; a change at batch size 1."""
     it = found()
