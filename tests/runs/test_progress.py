@@ -54,11 +54,11 @@ def test_outside_the_main_thread_nothing_is_caught():
 
 def test_the_clock_adds_up_sessions_and_what_came_before_it():
     age = time.time() - psutil.Process().create_time()
-    assert process_age() == pytest.approx(age, abs=0.05)
+    assert process_age() == pytest.approx(age, abs=1.0)
     clock = Clock(before=100.0, elapsed=7.0)
-    assert clock.session == pytest.approx(7.0, abs=0.05)
-    assert clock.total == pytest.approx(107.0, abs=0.05)
-    assert Clock().total < 0.05
+    assert clock.session == pytest.approx(7.0, abs=1.0)
+    assert clock.total == pytest.approx(107.0, abs=1.0)
+    assert Clock().total < 1.0
     earlier = clock.total
     time.sleep(0.02)
     assert 0.02 <= clock.total - earlier < 1
