@@ -55,7 +55,7 @@ def test_another_kind_forgets_what_it_does_not_know():
     )
     assert card.model.base.learnable
     assert card.model.maps[1].kind == "affine" and card.model.maps[1].couplings == 2
-    assert card.model.maps[0].network.hidden == [8, 8]
+    assert card.model.maps[0].network.hidden == [8]
     card = load_card("quickstart").with_overrides(["training.optimiser.kind=sgd", "training.optimiser.momentum=0.9"])
     assert card.training.optimiser.arguments == {"momentum": 0.9, "nesterov": False}
     assert card.training.optimiser.learning_rate.schedule == "cosine"
@@ -90,7 +90,7 @@ def test_schedules():
             "model.maps.first.couplings=4",
             "--set model.maps.first.couplings: model.maps is a list, give a number from 0 to 3 instead of 'first'",
         ),
-        ("training.steps.x=4", "--set training.steps.x: training.steps is 2000, which has no keys of its own"),
+        ("training.steps.x=4", "--set training.steps.x: training.steps is 800, which has no keys of its own"),
         (
             "lattice=[4,",
             "--set lattice=[4,, line 1, column 4: not valid YAML: expected the node content, but found '<stream end>'",

@@ -1,0 +1,207 @@
+"""Keeps what runs gave, and writes it into the pages, so that no figure on them is typed by hand.
+
+    python docs/results/fill.py keep runs/quickstart     # docs/results/quickstart.json, from a finished run
+    python docs/results/fill.py keep runs/again again    # under a name of its own: another seed, say
+    python docs/results/fill.py                          # every block of README.md and docs/*.md, anew
+
+A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; NAME is a key of `BLOCKS`.
+"""
+
+import contextlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trivmap.cli.results import print_results
+from trivmap.reports import find_reference, result_rows
+from trivmap.reports.formats import count, duration, parenthesis
+from trivmap.runs.card import RunCard, load_card
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.presets import preset_names, presets
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+VERSIONS = ("python", "trivmap", "jax")
+
+
+def kept(name: str) -> dict[str, Any] | None:
+    """What `docs/results/NAME.json` holds, None if there is no such file."""
+    path = HERE / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def changes(card: RunCard) -> list[str]:
+    """The keys in which a card differs from the preset of its name, as `--set` would write them."""
+
+    def flat(data: Any, path: str = "") -> dict[str, Any]:
+        if isinstance(data, Mapping):
+            return {key: value for k, v in data.items() for key, value in flat(v, f"{path}{k}.").items()}
+        return {path[:-1]: data}
+
+    own, preset = flat(card.to_data()), flat(load_card(str(card.name)).to_data())
+    return [f"{key}={json.dumps(value)}" for key, value in own.items() if preset.get(key) != value]
+
+
+def keep(directory: Path, name: str | None = None, folder: Path = HERE) -> Path:
+    """Write `NAME.json` (by default the preset's name) from a finished run of a preset."""
+    run = RunDirectory.open(directory)
+    card = run.card()
+    if card.name not in preset_names():
+        sys.exit(f"{directory}: {card.name!r} is no preset; only runs of presets are kept")
+    if not (run.observables_path.exists() and run.report_path.exists()):
+        sys.exit(f"{directory}: is not finished; go on with trivmap run --resume {directory}")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        print_results(run, as_json=False)
+    lines = printed.getvalue().replace(str(run.root), f"runs/{card.name}").splitlines()
+    environment = json.loads(run.environment_path.read_text(encoding="utf-8"))
+    result = {
+        "preset": card.name,
+        "changes": changes(card),
+        "cores": environment["cores"],
+        "devices": sorted({device["platform"] for device in environment["devices"]}),
+        "versions": {package: environment["versions"][package] for package in VERSIONS},
+        "output": [line.rstrip() for line in lines],
+        "summary": run.summary(),
+    }
+    target = folder / f"{name or card.name}.json"
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def where(result: Mapping[str, Any]) -> str:
+    """The machine and the versions of a kept run."""
+    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+    return f"{result['cores']} cores, {'/'.join(result['devices'])}; {versions}"
+
+
+def quickstart() -> str:
+    """What `make demo` printed."""
+    result = kept("quickstart")
+    if result is None:
+        return "No run is kept yet.\n"
+    changed = f" with {', '.join(result['changes'])}" if result["changes"] else ""
+    output = "\n".join(result["output"])
+    return f"```text\n{output}\n```\n\nSeed {result['summary']['seed']}{changed}, on {where(result)}.\n"
+
+
+def worst(summary: Mapping[str, Any]) -> str:
+    """The largest deviation from a reference in combined errors, and its observable."""
+    rows = result_rows(summary, reference=find_reference(summary["action"], summary["lattice"]))
+    pulls = {row.name: row.pull for row in rows if row.pull is not None}
+    if not pulls:
+        return ""
+    name = max(pulls, key=lambda name: abs(pulls[name]))
+    return f"{pulls[name]:+.1f} (`{name}`)"
+
+
+def table_row(result: Mapping[str, Any]) -> str:
+    """A kept run as a row of the presets' table."""
+    summary, training = result["summary"], result["summary"]["training"]
+    sampling, log_z = summary["sampling"], summary["log_z"]
+    cells = [
+        f"`{result['preset']}`" + "".join(f"<br>`{change}`" for change in result["changes"]),
+        parenthesis(*sampling["acceptance"].values()),
+        f"{sampling['ess']:.3g}",
+        parenthesis(*sampling["tau_int"].values()),
+        parenthesis(*log_z.values()) if log_z else "not trusted",
+        worst(summary),
+        count(training["configurations"]),
+        duration(training["wall_seconds"]),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def presets_table() -> str:
+    """Every run that is kept, in the order of the presets."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("*.json"))]
+    rows = [table_row(r) for name in preset_names() for r in results if r.get("preset") == name]
+    missing = [f"`{name}`" for name in preset_names() if all(r.get("preset") != name for r in results)]
+    lines = [
+        "| run | acceptance | ESS | tau_int | log Z | worst pull | configurations trained on | training |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+    machines = sorted({where(r) for r in results if "preset" in r})
+    if machines:
+        lines += ["", f"Measured on {'; '.join(machines)}."]
+    if missing:
+        lines += ["", f"No run of this version is kept for {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def presets_text() -> str:
+    """What each card says of itself."""
+    parts = []
+    for preset in presets():
+        body = [f"### {preset.name}", preset.description[0].upper() + preset.description[1:] + "."]
+        body += [f"Follows: {preset.follows}.", f"Deviates: {preset.deviates}."]
+        parts.append("\n\n".join(body))
+    return "\n\n".join(parts) + "\n"
+
+
+def broken_phase() -> str:
+    """The broken phase with and without annealing, beside an independent simulation."""
+    result = kept("broken-phase")
+    if result is None:
+        return "No comparison is kept yet; `python docs/results/broken_phase.py` makes it.\n"
+    simulation = result["simulation"]["abs_magnetization"]
+    lines = ["| | acceptance | reverse ESS | forward ESS | <\\|m\\|> |", "|---|---|---|---|---|"]
+    lines.append(f"| {result['simulation']['algorithm']} | | | | {parenthesis(*simulation.values())} |")
+    for name in ("annealed", "not annealed"):
+        entry = result[name]
+        m = entry["abs_magnetization"]
+        cells = [parenthesis(*entry[key].values()) for key in ("acceptance", "reverse_ess", "forward_ess")]
+        cells.append(parenthesis(m["value"], m["error"]) if m else "not trusted")
+        lines.append(f"| flow, {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def choices() -> str:
+    """Acceptance after the same training with one choice changed."""
+    result = kept("choices")
+    if result is None:
+        return "Nothing is measured yet; `python docs/results/choices.py` does it.\n"
+    seeds = len(result["variants"][0]["acceptance"])
+    heads = [f"seed {seed}" for seed in range(seeds)]
+    lines = [f"| variant | {' | '.join(heads)} | parameters | cost of a step |", "|---|" + "---|" * (seeds + 2)]
+    for row in result["variants"]:
+        values = [f"{value:.3f}" for value in row["acceptance"]]
+        lines.append(f"| {row['variant']} | {' | '.join(values)} | {row['parameters']} | {row['cost']:g} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "quickstart": quickstart,
+    "presets-table": presets_table,
+    "presets-text": presets_text,
+    "broken-phase": broken_phase,
+    "choices": choices,
+}
+
+
+def filled(text: str) -> str:
+    """A page with all its blocks written anew."""
+    return BLOCK.sub(lambda match: match[1] + BLOCKS[match["name"]]() + match[3], text)
+
+
+def main(arguments: list[str]) -> None:
+    """Keep a run, or fill the pages."""
+    if arguments[:1] == ["keep"] and len(arguments) in (2, 3):
+        keep(Path(arguments[1]), *arguments[2:])
+    elif arguments:
+        sys.exit(__doc__)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            page.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

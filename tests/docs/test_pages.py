@@ -1,0 +1,128 @@
+"""What can be checked without running anything: links, names, options, figures that come from files."""
+
+import re
+
+import pytest
+
+from docs.results import fill
+from tests.docs.pages import DOCS, PAGES, README, ROOT, blocks, code, commands, prose, rows
+from trivmap.cli.main import cli
+from trivmap.runs.presets import preset_names
+
+OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+
+
+def slug(heading):
+    """The anchor that a forge gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page):
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", prose(page), flags=re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=lambda page: page.name)
+def test_internal_links_resolve(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", prose(page))
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_linked_from_the_readme():
+    assert {f"docs/{page.name}" for page in DOCS} <= set(re.findall(r"\]\(([^)\s#]+)", README.read_text()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_says_what_it_is(page):
+    assert {block.language for block in blocks(page)} <= {"sh", "python", "yaml", "text"}
+    assert all(block.text.startswith("# file: ") for block in blocks(page) if block.language == "yaml")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_exist(page):
+    spans = [*code(prose(page)), *commands(page)]
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for span in spans:
+        if made := re.match(r"make (\w+)", span):
+            assert made[1] in targets, span
+        if called := re.match(r"trivmap ([a-z]+)", span):
+            assert called[1] in cli.commands, span
+            known = {option for parameter in cli.commands[called[1]].params for option in parameter.opts}
+            assert set(re.findall(r"(?<!\S)--[a-z]+", span)) <= known | {"--help"}, span
+    known = {option for command in cli.commands.values() for parameter in command.params for option in parameter.opts}
+    assert {span.split()[0] for span in spans if span.startswith("--")} <= known | {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_exist(page):
+    named = [span for span in code(prose(page)) if re.match(r"(src|tests|docs|benchmarks)/", span)]
+    named += [part for span in code(prose(page)) for part in re.findall(r"(?<!\S)docs/\S+\.py", span)]
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_every_preset_is_described_and_none_is_invented():
+    page = ROOT / "docs" / "presets.md"
+    described = set(re.findall(r"^### (\S+)$", page.read_text(), flags=re.MULTILINE))
+    assert described == set(preset_names())
+    stems = "|".join(sorted({name.split("-")[0] for name in preset_names() if "-" in name}))
+    for other in PAGES:
+        spans = {part for span in code(other.read_text()) for part in re.findall(rf"\b(?:{stems})-[\w-]*L\d+", span)}
+        assert spans <= set(preset_names())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_figures_are_those_of_the_files(page):
+    text = page.read_text()
+    named = re.findall(r"<!-- begin ([\w-]+) -->", text)
+    assert named == re.findall(r"<!-- end ([\w-]+) -->", text) and set(named) <= set(fill.BLOCKS)
+    assert fill.filled(text) == text, "run python docs/results/fill.py"
+
+
+def test_every_kind_of_figures_is_on_a_page():
+    assert {name for page in PAGES for name in re.findall(r"<!-- begin ([\w-]+) -->", page.read_text())} == set(
+        fill.BLOCKS
+    )
+
+
+def test_thresholds_are_those_of_the_library():
+    from trivmap.observables import binning, correlator_fits, error_analysis
+    from trivmap.runs import sampling
+    from trivmap.training.evaluation import FEWEST_PROPOSALS
+
+    text = " ".join((ROOT / "docs" / "conventions.md").read_text().split())
+    p_value = "1e-4"
+    assert float(p_value) == correlator_fits._LEAST_P_VALUE
+    for said in (
+        f"moved fewer than {error_analysis._LEAST_INDEPENDENT} times",
+        f"more than 1/{error_analysis._LEAST_INDEPENDENT} of all configurations",
+        f"fewer than {error_analysis._LEAST_INDEPENDENT} independent configurations",
+        f"fewer than {error_analysis._LEAST_EFFECTIVE_SAMPLES} effective samples",
+        f"p-value of its fit is below {p_value}",
+        f"more than 1 in {1 / error_analysis._INVALID_SHARE:.0f} of the log-weights",
+        f"about {binning._BINS} in all",
+        f"at least {FEWEST_PROPOSALS} fresh proposals",
+    ):
+        assert said in text, said
+    assert sampling.LEAST_EFFECTIVE_SAMPLES == error_analysis._LEAST_EFFECTIVE_SAMPLES
+
+
+def test_documented_observables_are_those_measured():
+    from trivmap.observables import ESTIMATORS
+    from trivmap.observables.estimators import POWERS
+    from trivmap.observables.results import SCALARS
+
+    page = ROOT / "docs" / "conventions.md"
+    documented = {
+        name
+        for row in rows(page)
+        if row.heading in ("Observables", "Correlation lengths")
+        for name in code(row.cells[0])
+    }
+    arrays = {"momentum_two_point", "correlator", "two_point"}
+    assert documented == {*SCALARS, *(e.name for e in ESTIMATORS), *arrays, "log_z"}
+    assert "abs_magnetization" in POWERS
