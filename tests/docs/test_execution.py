@@ -28,6 +28,7 @@ def follow(page, directory, monkeypatch):
     return reader
 
 
+@pytest.mark.slow
 def test_readme_commands(tmp_path, monkeypatch):
     reader = follow(README, tmp_path, monkeypatch)
     run = tmp_path / "runs" / "L10"
@@ -45,6 +46,7 @@ def test_readme_commands(tmp_path, monkeypatch):
     assert len(cells) == 8 and cells[6] == "128"
 
 
+@pytest.mark.slow
 def test_readme_example(tmp_path):
     (example,) = [block.text for block in blocks(README) if block.language == "python"]
     assert len([line for line in example.splitlines() if line.strip()]) <= 15
@@ -62,6 +64,7 @@ def test_readme_example(tmp_path):
     assert error < 0.02 * float(digits)
 
 
+@pytest.mark.slow
 def test_run_directory(tmp_path, monkeypatch):
     reader = follow(RUN_DIRECTORY, tmp_path, monkeypatch)
     run = tmp_path / "runs" / "free"
@@ -105,6 +108,7 @@ def test_run_directory(tmp_path, monkeypatch):
     assert abs(first_chain - exact) < 5 * exact / math.sqrt(25000)
 
 
+@pytest.mark.slow
 def test_extending(tmp_path, monkeypatch):
     try:
         follow(EXTENDING, tmp_path, monkeypatch)
