@@ -1,5 +1,6 @@
 """The commands."""
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
                 allow_own_modules()
                 function(**arguments)
 
-        guarded.__doc__ = f"{function.__doc__}\n\n\b\nExample:\n  {example}"
+        guarded.__doc__ = f"{inspect.cleandoc(str(function.__doc__))}\n\n\b\nExample:\n  {example}"
         guarded.__name__ = function.__name__
         guarded.__click_params__ = getattr(function, "__click_params__", [])  # pyright: ignore[reportFunctionMemberAccess]
         return cli.command(name=function.__name__.rstrip("_"))(guarded)
