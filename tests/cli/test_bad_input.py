@@ -246,7 +246,3 @@ class TestFullDisk:
         said = refused("measure", "run", folder=copy, file_limit=5000)
         assert said.startswith("run/observables.json: the file would exceed the size limit")
         assert contents(run / "samples") == before
-
-    def test_while_reporting(self, copy):
-        said = refused("report", "run", folder=copy, changed=("run/figures",), file_limit=30_000)
-        assert "the file would exceed the size limit" in said

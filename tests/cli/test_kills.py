@@ -116,22 +116,24 @@ def test_training_killed_again_and_again_ends_bit_identical(folder, undisturbed)
     assert_trained_alike(run, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_training_interrupted_ends_cleanly_and_goes_on_bit_identical(folder, undisturbed, number):
-    run = folder / f"interrupted-{number}"
-    process = Command("train", "card.yaml", "--out", run.name, folder=folder)
-    wait_for(lambda: last_step(run) > 100, process)
-    process.signal(number)
-    stopped = process.result()
-    assert stopped.code == 128 + number
-    step = last_step(run)
-    assert stopped.err.splitlines()[-1] == (
-        f"trivmap: interrupted at step {step} of 240; go on with trivmap train --resume {run.name}"
-    )
-    assert "Traceback" not in stopped.err
-    assert 100 < step < 240
-    assert (run / "checkpoints" / f"step-{step:08d}" / "manifest.json").exists()
-    done = trivmap("train", "--resume", run.name, folder=folder)
+def test_training_interrupted_ends_cleanly_and_goes_on_bit_identical(folder, undisturbed):
+    run = folder / "interrupted"
+    arguments = ("train", "card.yaml", "--out", "interrupted")
+    for number, beyond in ((signal.SIGINT, 60), (signal.SIGTERM, 150)):
+        process = Command(*arguments, folder=folder)
+        wait_for(lambda beyond=beyond: last_step(run) > beyond, process)
+        process.signal(number)
+        stopped = process.result()
+        assert stopped.code == 128 + number
+        step = last_step(run)
+        assert stopped.err.splitlines()[-1] == (
+            f"trivmap: interrupted at step {step} of 240; go on with trivmap train --resume interrupted"
+        )
+        assert "Traceback" not in stopped.err
+        assert beyond < step < 240
+        assert (run / "checkpoints" / f"step-{step:08d}" / "manifest.json").exists()
+        arguments = ("train", "--resume", "interrupted")
+    done = trivmap(*arguments, folder=folder)
     assert done.code == 0, done.err
     assert_trained_alike(run, undisturbed)
 

