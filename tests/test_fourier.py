@@ -17,9 +17,9 @@ def random_case(shape, dtype=np.float64):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("largest_dense", [0, 400], ids=["fft", "dense"])
-def test_every_mode_is_multiplied_by_the_number_of_its_orbit(shape, largest_dense, monkeypatch):
-    monkeypatch.setattr(fourier, "_DENSE_UP_TO", largest_dense)
+@pytest.mark.parametrize("largest_matrix", [0, 400], ids=["fft", "matrix"])
+def test_every_mode_is_multiplied_by_the_number_of_its_orbit(shape, largest_matrix, monkeypatch):
+    monkeypatch.setattr(fourier, "_MATRIX_UP_TO", largest_matrix)
     lattice, spectrum, field = random_case(shape)
     actual = jax.jit(lambda s, f: apply_spectrum(lattice, s, f))(spectrum, field)
     expected = np.fft.ifftn(np.fft.fftn(field) * np.asarray(spectrum)[lattice.orbits])
@@ -37,11 +37,11 @@ def test_large_lattices_in_single_precision(shape):
     np.testing.assert_allclose(actual, expected, atol=3e-6)
 
 
-def test_fft_and_dense_have_the_same_gradient(monkeypatch):
+def test_fft_and_matrix_have_the_same_gradient(monkeypatch):
     lattice, spectrum, field = random_case((4, 6))
 
-    def gradient(largest_dense):
-        monkeypatch.setattr(fourier, "_DENSE_UP_TO", largest_dense)
+    def gradient(largest_matrix):
+        monkeypatch.setattr(fourier, "_MATRIX_UP_TO", largest_matrix)
         loss = jax.jit(jax.grad(lambda s: jnp.sum(jnp.sin(apply_spectrum(lattice, s, field)))))
         return loss(spectrum)
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Key, Scalar
@@ -80,10 +81,28 @@ class Flow(eqx.Module):
         x, log_det = self.bijection.inverse(field)
         return self.base.log_density(x) + log_det
 
-    def residual(self, action: AbstractAction, z: Field) -> Scalar:
-        """log q + S at fixed noise: constant over z, namely -log Z, for a trivializing map."""
-        field, log_density = self.push(z)
+    def residual(self, action: AbstractAction, z: Field, u: Scalar | None = None) -> Scalar:
+        """log q + S at fixed noise z and auxiliary randomness u: constant, namely -log Z, for a trivializing map."""
+        field, log_density = (self if u is None else self.perturbed(u)).push(z)
         return log_density + action(field)
+
+    def perturbed(self, u: Scalar) -> "Flow":
+        """The flow with the time grids of its continuous maps shifted by u, see `AbstractBijection.perturbed`."""
+        return Flow(self.base, self.bijection.perturbed(u))
+
+    def ridge(self) -> "Flow":
+        """The flow with every parameter replaced by the weight of its square in what Gauss-Newton minimises."""
+        base = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self.base)
+        return Flow(base, self.bijection.ridge())
+
+    @property
+    def integration_steps(self) -> int | None:
+        """Steps of the numerical integration the flow relies on; None for a flow whose density is exact."""
+        return self.bijection.integration_steps
+
+    def with_integration_steps(self, steps: int) -> "Flow":
+        """The same flow with its continuous maps integrated in another number of steps."""
+        return Flow(self.base, self.bijection.with_integration_steps(steps))
 
     def stages(self, z: Field) -> list[Stage]:
         """The field and its log-density after the base and after each part of the bijection."""

@@ -1,33 +1,98 @@
-"""Translation- and point-group-invariant linear operators, given by one eigenvalue per momentum orbit."""
+"""The modes of a field, and the translation- and point-group-invariant linear operators that are diagonal in them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.lattice import Lattice
 
-# Measured on CPU, batch 128: one V x V matrix product beats two FFTs up to a few hundred sites.
-_DENSE_UP_TO = 400
+Method = Literal["matrix", "fft"]
+
+# Measured on CPU (`python -m benchmarks kernels`): one V x V matrix product beats two FFTs up to a few dozen sites.
+_MATRIX_UP_TO = 36
+
+
+@dataclass(frozen=True)
+class Modes:
+    """A linear transform to Fourier modes, in which an operator given per momentum orbit is a product.
+
+    `method` is one product with an orthogonal V x V matrix of cosines and sines (`matrix`), or an FFT of which half of
+    the modes are kept (`fft`); by default the faster one for the lattice's size. Both act on the last d axes, and give
+    the same operators to rounding.
+    """
+
+    lattice: Lattice
+    method: Method
+
+    def __init__(self, lattice: Lattice, method: Method | None = None):
+        object.__setattr__(self, "lattice", lattice)
+        chosen = method or ("matrix" if lattice.volume <= _MATRIX_UP_TO else "fft")
+        object.__setattr__(self, "method", chosen)
+
+    def forward(self, field: Float[Array, "..."]) -> Inexact[Array, "..."]:
+        """The modes of fields (..., *lattice): (..., V) for `matrix`, complex (..., *half of the momenta) for `fft`."""
+        if self.method == "matrix":
+            flat = field.reshape(*field.shape[: -self.lattice.dimension], self.lattice.volume)
+            return self._product(flat, self._matrix.T)
+        return jnp.fft.rfftn(field, axes=self._axes)
+
+    def inverse(self, modes: Inexact[Array, "..."]) -> Float[Array, "..."]:
+        """The fields (..., *lattice) with these modes."""
+        if self.method == "matrix":
+            return self._product(modes, self._matrix).reshape(*modes.shape[:-1], *self.lattice.shape)
+        return jnp.fft.irfftn(modes, s=self.lattice.shape, axes=self._axes)
+
+    def scale(self, modes: Inexact[Array, "..."], eigenvalues: Float[Array, "..."]) -> Inexact[Array, "..."]:
+        """The modes times real eigenvalues, given as `expand` gives them."""
+        if self.method == "matrix":
+            return modes * eigenvalues
+        return jax.lax.complex(modes.real * eigenvalues, modes.imag * eigenvalues)
+
+    def expand(self, spectra: np.ndarray) -> np.ndarray:
+        """Eigenvalues per momentum orbit, shape (..., orbits), in the order of the modes: what `modes` is times."""
+        return spectra[..., self.labels]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The momentum orbit of every mode."""
+        orbits = self.lattice.orbits
+        if self.method == "fft":
+            return orbits[..., : self.lattice.shape[-1] // 2 + 1]
+        return orbits[np.ix_(*(_real_modes(extent)[1] for extent in self.lattice.shape))].ravel()
+
+    @property
+    def _axes(self) -> Sequence[int]:
+        return tuple(range(-self.lattice.dimension, 0))
+
+    @cached_property
+    def _matrix(self) -> np.ndarray:
+        matrix = np.ones((1, 1))
+        for extent in self.lattice.shape:
+            matrix = np.kron(matrix, _real_modes(extent)[0])
+        return matrix
+
+    def _product(self, vectors: Array, matrix: np.ndarray) -> Array:
+        # The log-determinant is that of the exact eigenvalues: the few digits that accelerators give a float32
+        # product by default would shift log Z by hundredths.
+        return jnp.matmul(vectors, jnp.asarray(matrix, vectors.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
 def apply_spectrum(lattice: Lattice, spectrum: Float[Array, " orbits"], field: Field) -> Field:
     """Multiply every Fourier mode of `field` by the eigenvalue of its momentum orbit.
 
     y(x) = V^-1 sum_k exp(ikx) lambda_k sum_x' exp(-ikx') phi(x'), with lambda_k = spectrum[lattice.orbits[k]]: a real
-    symmetric operator because an orbit holds k and -k. The method (one circulant matrix, or FFTs) is chosen by size;
-    results agree to rounding.
+    symmetric operator because an orbit holds k and -k.
     """
-    if lattice.volume <= _DENSE_UP_TO:
-        # The log-determinant is that of these very eigenvalues: the few digits that accelerators give a float32
-        # product by default would shift log Z by hundredths.
-        exact = jax.lax.Precision.HIGHEST
-        kernel = jnp.matmul(spectrum, _orbit_kernels(lattice).astype(spectrum.dtype), precision=exact)
-        return jnp.matmul(kernel[_differences(lattice)], field.ravel(), precision=exact).reshape(lattice.shape)
-    half = lattice.orbits[..., : lattice.shape[-1] // 2 + 1]
-    modes = jnp.fft.rfftn(field)
-    return jnp.fft.irfftn(modes * spectrum[half].astype(modes.dtype), s=lattice.shape)
+    modes = Modes(lattice)
+    return modes.inverse(modes.scale(modes.forward(field), spectrum[modes.labels]))
 
 
 def orbit_sum(lattice: Lattice, values: Float[Array, " orbits"]) -> Scalar:
@@ -45,15 +110,16 @@ def interpolate_spectrum(source: Lattice, target: Lattice, values: Float[Array, 
     return jnp.interp(target.orbit_momenta.astype(values.dtype), momenta.astype(values.dtype), averages)
 
 
-def _orbit_kernels(lattice: Lattice) -> np.ndarray:
-    """Fourier transform of each orbit's indicator, shape (orbits, V): the kernel of the operator is spectrum @ this."""
-    indicators = lattice.orbits[None] == np.arange(len(lattice.orbit_sizes)).reshape(-1, *[1] * lattice.dimension)
-    axes = tuple(range(1, lattice.dimension + 1))
-    return np.fft.ifftn(indicators, axes=axes).real.reshape(len(indicators), -1)
-
-
-def _differences(lattice: Lattice) -> np.ndarray:
-    """Flat index of x - y for every pair of sites, shape (V, V)."""
-    sites = np.indices(lattice.shape).reshape(lattice.dimension, -1)
-    delta = [(s[:, None] - s[None, :]) % extent for s, extent in zip(sites, lattice.shape, strict=True)]
-    return np.ravel_multi_index(delta, lattice.shape)
+def _real_modes(extent: int) -> tuple[np.ndarray, np.ndarray]:
+    """Orthogonal matrix of the cosines and sines on a periodic axis, and the index n of each row's k = 2 pi n / L."""
+    positions = np.arange(extent)
+    rows, momenta = [], []
+    for n in range(extent // 2 + 1):
+        real = n in (0, extent - n)
+        norm = math.sqrt((1 if real else 2) / extent)
+        rows.append(norm * np.cos(2 * np.pi * n * positions / extent))
+        momenta.append(n)
+        if not real:
+            rows.append(norm * np.sin(2 * np.pi * n * positions / extent))
+            momenta.append(n)
+    return np.array(rows), np.array(momenta)

@@ -42,6 +42,26 @@ class AbstractBijection(eqx.Module):
         (new_score,) = pull((jax.lax.stop_gradient(score), jnp.ones_like(inverse_log_det)))
         return y, log_det, new_score
 
+    def perturbed(self, u: Scalar) -> "AbstractBijection":
+        """The same map to within its integration error, its time grid shifted by u in [0, 1); exact maps are unmoved.
+
+        Training draws u anew for every step, so that it cannot learn to exploit that error.
+        """
+        return self
+
+    @property
+    def integration_steps(self) -> int | None:
+        """Steps of the numerical integration that the map relies on; None for a map that is exact."""
+        return None
+
+    def with_integration_steps(self, steps: int) -> "AbstractBijection":
+        """The same map, integrated with another number of steps."""
+        return self
+
+    def ridge(self) -> "AbstractBijection":
+        """The map with every parameter replaced by the weight of its square in what Gauss-Newton minimises: zeros."""
+        return jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self)
+
     def resize(self, lattice: Lattice) -> "AbstractBijection":
         """The same map on another lattice; raises `InputError` where that makes no sense."""
         raise InputError(

@@ -56,8 +56,21 @@ class Chain(AbstractBijection):
             log_det = log_det + term
             yield f"{position + 1} {_kind(part)}", x, log_det
 
+    def ridge(self) -> "Chain":
+        return Chain(self.lattice, [part.ridge() for part in self.maps])
+
     def resize(self, lattice: Lattice) -> "Chain":
         return Chain(lattice, [part.resize(lattice) for part in self.maps])
+
+    def perturbed(self, u: Scalar) -> "Chain":
+        return Chain(self.lattice, [part.perturbed(u) for part in self.maps])
+
+    @property
+    def integration_steps(self) -> int | None:
+        return max((steps for part in self.maps if (steps := part.integration_steps) is not None), default=None)
+
+    def with_integration_steps(self, steps: int) -> "Chain":
+        return Chain(self.lattice, [part.with_integration_steps(steps) for part in self.maps])
 
     def _parts(self) -> list[AbstractBijection]:
         """The maps of this chain and of chains within it, couplings in a row joined into one run."""

@@ -1,0 +1,155 @@
+"""A continuous, equivariant flow: the field moves along an ordinary differential equation."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, DTypeLike, Float
+
+from trivmap._types import Field, Scalar
+from trivmap.bijections.bijection import AbstractBijection
+from trivmap.bijections.features import Features
+from trivmap.bijections.integrators import SCHEMES, integrate
+from trivmap.bijections.kernels import Kernels
+from trivmap.errors import InputError
+from trivmap.fourier import Modes
+from trivmap.lattice import Lattice
+
+
+class Continuous(AbstractBijection):
+    """y = phi(1) of d phi(x)/dt = sum_f sum_y W_f(x - y; t) h_f(phi)(y), phi(0) = x (arXiv:2207.00283, extended).
+
+    h_f are odd `Features` of the field or of the smeared field, W_f(.; t) = sum_n cos(pi n t) sum_j c_nfj K_j with
+    n < times and the basis K_j of `Kernels`: equivariant under translations, point group and Z2, in any dimension. The
+    divergence is exact, d log det / dt = sum_f (W_f A_f)(0; t) sum_x h_f'(x), with A_f the feature's filter; the
+    integration is not: `steps` of a Runge-Kutta `scheme` (`rk3`, `rk4`), whose error `samplers.certify` measures.
+    `perturbed(u)` shifts the time grid at random, so that training cannot learn to exploit that error. The inverse
+    integrates back. Starts at the identity, c = 0. `smoothness` is explained at `ridge`.
+
+    Raises `InputError` for fewer than one time function or step, and for an unknown scheme.
+    """
+
+    coefficients: Float[Array, "times features basis"]
+    offset: Scalar | None
+    """Shift of the time grid in units of a step, set by `perturbed` only; never a parameter."""
+    features: Features = eqx.field(static=True)
+    kernels: Kernels = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+    scheme: str = eqx.field(static=True)
+    smoothness: float = eqx.field(static=True)
+    lattice: Lattice = eqx.field(static=True)
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        *,
+        features: Features,
+        kernels: Kernels,
+        times: int = 3,
+        steps: int = 6,
+        scheme: str = "rk4",
+        smoothness: float = 1e-3,
+        dtype: DTypeLike,
+    ):
+        if times < 1 or steps < 1:
+            raise InputError(f"continuous: times and steps must be at least 1, got {times} and {steps}")
+        if scheme not in SCHEMES:
+            raise InputError(f"continuous.scheme: {scheme!r} is unknown; choose one of {', '.join(SCHEMES)}")
+        self.lattice, self.features, self.kernels = lattice, features, kernels
+        self.steps, self.scheme, self.smoothness, self.offset = steps, scheme, smoothness, None
+        self.coefficients = jnp.zeros((times, features.number, len(kernels.spectra(lattice))), dtype)
+
+    def forward(self, x: Field) -> tuple[Field, Scalar]:
+        return self._integrate(self._flow, (x, _zero()))
+
+    def inverse(self, y: Field) -> tuple[Field, Scalar]:
+        return self._integrate(self._flow, (y, _zero()), backward=True)
+
+    def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
+        """The score moves by ds/dt = -(dv/dphi)^T s - grad div v along the same trajectory (arXiv:2206.09016)."""
+        fixed = jax.lax.stop_gradient(self)
+
+        def velocity(state: tuple[Field, Scalar, Field], time: Scalar) -> tuple[Field, Scalar, Field]:
+            field, _, score = state
+            v, divergence = self._velocity(field, time)
+            held = jax.lax.stop_gradient(field)
+            (_, divergence_there), pull = jax.vjp(lambda phi: fixed._velocity(phi, time), held)
+            (change,) = pull((score, jnp.ones_like(divergence_there)))
+            return v, divergence, -change
+
+        return self._integrate(velocity, (x, _zero(), jax.lax.stop_gradient(score)))
+
+    def resize(self, lattice: Lattice) -> "Continuous":
+        """Kernels are carried in displacement space, see `Kernels.carry`."""
+        if lattice.dimension != self.lattice.dimension:
+            raise InputError(
+                f"Continuous: cannot be carried from {self.lattice.dimension} to {lattice.dimension} dimensions"
+            )
+        carry = jnp.asarray(self.kernels.carry(self.lattice, lattice), self.coefficients.dtype)
+        blank = Continuous(
+            lattice,
+            features=self.features,
+            kernels=self.kernels,
+            times=len(self.coefficients),
+            steps=self.steps,
+            scheme=self.scheme,
+            smoothness=self.smoothness,
+            dtype=self.coefficients.dtype,
+        )
+        carried = jnp.matmul(self.coefficients, carry, precision=jax.lax.Precision.HIGHEST)
+        return eqx.tree_at(lambda flow: flow.coefficients, blank, carried)
+
+    def ridge(self) -> "Continuous":
+        """smoothness n^4 for the coefficients of cos(pi n t): what varies fast in time costs integration steps."""
+        weights = self.smoothness * np.arange(len(self.coefficients)) ** 4.0
+        weights = jnp.broadcast_to(jnp.asarray(weights)[:, None, None], self.coefficients.shape)
+        return eqx.tree_at(lambda flow: flow.coefficients, self, weights.astype(self.coefficients.dtype))
+
+    def perturbed(self, u: Scalar) -> "Continuous":
+        return eqx.tree_at(lambda flow: flow.offset, self, u, is_leaf=lambda leaf: leaf is None)
+
+    @property
+    def integration_steps(self) -> int:
+        return self.steps
+
+    def with_integration_steps(self, steps: int) -> "Continuous":
+        changed = Continuous.__new__(Continuous)
+        for name in ("coefficients", "offset", "features", "kernels", "scheme", "smoothness", "lattice"):
+            object.__setattr__(changed, name, getattr(self, name))
+        object.__setattr__(changed, "steps", steps)
+        return changed
+
+    def _integrate(self, velocity, state, *, backward: bool = False):
+        return integrate(velocity, state, steps=self.steps, scheme=self.scheme, offset=self.offset, backward=backward)
+
+    def _flow(self, state: tuple[Field, Scalar], time: Scalar) -> tuple[Field, Scalar]:
+        return self._velocity(state[0], time)
+
+    def _velocity(self, field: Field, time: Scalar) -> tuple[Field, Scalar]:
+        """(v, div v) at one time."""
+        dtype, exact = field.dtype, jax.lax.Precision.HIGHEST
+        modes, basis = Modes(self.lattice), self.kernels.spectra(self.lattice)
+        frequencies = jnp.asarray(np.pi * np.arange(len(self.coefficients)), time.dtype)
+        at_time = jnp.einsum("n,nfj->fj", jnp.cos(frequencies * time).astype(dtype), self.coefficients, precision=exact)
+        values, slopes = self.features(modes, field)
+        expanded = jnp.asarray(modes.expand(basis), dtype)
+        eigenvalues = jnp.einsum("fj,j...->f...", at_time, expanded, precision=exact)
+        moved = modes.inverse(jnp.sum(modes.scale(modes.forward(values), eigenvalues), axis=0))
+        # (K_j A_f)(0) is the mean over all momenta of the product of their eigenvalues.
+        weights = self.lattice.orbit_sizes / self.lattice.volume
+        at_zero = np.einsum("fo,jo,o->fj", self.features.filters(self.lattice), basis, weights)
+        central = jnp.sum(at_time * jnp.asarray(at_zero, dtype), axis=1)
+        sums = _feature_sums(slopes)
+        return moved, jnp.sum(central.astype(sums.dtype) * sums)
+
+
+def _zero() -> Scalar:
+    return jnp.zeros((), jax.dtypes.canonicalize_dtype(jnp.float64))
+
+
+def _feature_sums(slopes: Float[Array, "f *lattice"]) -> Float[Array, " f"]:
+    """Sum over sites per feature: rows of the lattice as they come, the sum of rows in float64 where enabled."""
+    wide = jax.dtypes.canonicalize_dtype(jnp.float64)
+    if slopes.ndim == 2:
+        return jnp.sum(slopes, axis=1, dtype=wide)
+    return jnp.sum(jnp.sum(slopes, axis=-1).reshape(len(slopes), -1), axis=1, dtype=wide)

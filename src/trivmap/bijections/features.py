@@ -1,0 +1,103 @@
+"""The odd functions of the field that a continuous flow's velocity is made of."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from trivmap._types import Field
+from trivmap.errors import InputError
+from trivmap.fourier import Modes
+from trivmap.lattice import Lattice
+
+Pair = tuple[Array, Array]
+
+
+def _tanh(u: Array) -> Pair:
+    value = jnp.tanh(u)
+    return value, 1 - value * value
+
+
+def _algebraic(u: Array) -> Pair:
+    root = jax.lax.rsqrt(1 + u * u)
+    return u * root, root * root * root
+
+
+def _sine(u: Array) -> Pair:
+    return jnp.sin(u), jnp.cos(u)
+
+
+FAMILIES: dict[str, Callable[[Array], Pair]] = {"tanh": _tanh, "algebraic": _algebraic, "sine": _sine}
+"""h(u) and h'(u) by name; `algebraic` is u / sqrt(1 + u^2). All odd, with h(u) = u + O(u^3)."""
+
+
+class Scale(NamedTuple):
+    """Features of the field smeared over about 1 / `mass` sites (None: of the field itself), one per width."""
+
+    mass: float | None
+    widths: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features h_f(phi) = h(w_f A_f phi) / w_f of one configuration, and phi itself where `linear`.
+
+    A_f is the identity, or for a smeared scale the filter m^2 / (khat^2 + m^2): what is nonlinear at long distances is
+    the smeared field, not the field at a site. The divergence of sum_y W_f(x - y) h_f(y) stays exact and cheap, see
+    `slopes`. Static: nothing here is learned.
+
+    Raises `InputError` for an unknown family, and for widths or masses that are not positive and finite.
+    """
+
+    family: str
+    scales: tuple[Scale, ...]
+    linear: bool
+
+    def __init__(self, family: str, scales: Sequence[tuple[float | None, Sequence[float]]], linear: bool = True):
+        if family not in FAMILIES:
+            raise InputError(f"features.family: {family!r} is unknown; choose one of {', '.join(FAMILIES)}")
+        for mass, widths in scales:
+            for name, values in (("mass", [] if mass is None else [mass]), ("widths", widths)):
+                if not all(0 < value < math.inf for value in values):
+                    raise InputError(f"features.{name}: must be positive and finite, got {list(values)}")
+        object.__setattr__(self, "family", family)
+        object.__setattr__(self, "scales", tuple(Scale(mass, tuple(widths)) for mass, widths in scales))
+        object.__setattr__(self, "linear", linear)
+        if self.number == 0:
+            raise InputError("features: at least one feature is needed; give widths, or linear: true")
+
+    @property
+    def number(self) -> int:
+        return int(self.linear) + sum(len(scale.widths) for scale in self.scales)
+
+    def filters(self, lattice: Lattice) -> np.ndarray:
+        """The eigenvalues of A_f on the momentum orbits, shape (number, orbits)."""
+        one = np.ones(len(lattice.orbit_sizes))
+        rows = [one] * int(self.linear)
+        for mass, widths in self.scales:
+            smear = one if mass is None else mass**2 / (lattice.orbit_momenta + mass**2)
+            rows += [smear] * len(widths)
+        return np.array(rows)
+
+    def __call__(self, modes: Modes, field: Field) -> tuple[Float[Array, "f *lattice"], Float[Array, "f *lattice"]]:
+        """(h_f, h_f'), each of shape (number, *lattice); the slopes are those with respect to A_f phi."""
+        masses = [mass for mass, _ in self.scales if mass is not None]
+        smeared: Iterator[Field] = iter(())
+        if masses:
+            filters = np.array([m**2 / (modes.lattice.orbit_momenta + m**2) for m in masses])
+            eigenvalues = jnp.asarray(modes.expand(filters), field.dtype)
+            smeared = iter(modes.inverse(modes.scale(modes.forward(field)[None], eigenvalues)))
+        values = [field] if self.linear else []
+        slopes = [jnp.ones_like(field)] if self.linear else []
+        for mass, widths in self.scales:
+            argument = field if mass is None else next(smeared)
+            for width in widths:
+                value, slope = FAMILIES[self.family](width * argument)
+                values.append(value / width)
+                slopes.append(slope)
+        return jnp.stack(values), jnp.stack(slopes)

@@ -1,0 +1,82 @@
+"""Kernels W(x - y) that commute with translations and the point group, as sums over a fixed basis."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The basis that kernels are expanded in: one function per orbit of displacements within `radius`, and tails.
+
+    An orbit's function is 1 / sqrt(size) on each of its displacements |x_mu| <= radius (`None`: the whole lattice);
+    the tail of mass m has the spectrum m^2 / (khat^2 + m^2), which falls off as exp(-m |x|). A few tails reach as far
+    as orbits over the whole lattice do, with a number of coefficients that does not grow with it.
+
+    Raises `InputError` for a negative radius, masses that are not positive and finite.
+    """
+
+    radius: int | None
+    masses: tuple[float, ...]
+
+    def __init__(self, radius: int | None, masses: Sequence[float] = ()):
+        if radius is not None and radius < 0:
+            raise InputError(f"kernel.radius: must not be negative, got {radius}; leave it out for the whole lattice")
+        if not all(0 < mass < math.inf for mass in masses):
+            raise InputError(f"kernel.masses: must be positive and finite, got {list(masses)}")
+        object.__setattr__(self, "radius", radius)
+        object.__setattr__(self, "masses", tuple(masses))
+
+    def orbits(self, lattice: Lattice) -> np.ndarray:
+        """Labels of the orbits within the radius."""
+        reach = lattice.orbit_representatives.max(axis=1)
+        return np.flatnonzero(reach <= (reach.max() if self.radius is None else self.radius))
+
+    def spectra(self, lattice: Lattice) -> np.ndarray:
+        """Eigenvalues of the basis on the momentum orbits, shape (basis, orbits): tails first, then displacements."""
+        tails = [mass**2 / (lattice.orbit_momenta + mass**2) for mass in self.masses]
+        index = tuple(lattice.orbit_representatives.T)
+        rows = []
+        for orbit in self.orbits(lattice):
+            indicator = (lattice.orbits == orbit) / math.sqrt(lattice.orbit_sizes[orbit])
+            rows.append(np.fft.fftn(indicator).real[index])
+        return np.array([*tails, *rows])
+
+    def carry(self, source: Lattice, target: Lattice) -> np.ndarray:
+        """The matrix (source basis, target basis) that takes coefficients to another lattice.
+
+        Tails are kept; so are displacements, except that those at x_mu = L_mu / 2, which stand for two on a larger
+        lattice, split their weight, and those beyond half of a smaller one are folded back.
+        """
+        old, new = self.orbits(source), self.orbits(target)
+        matrix = np.zeros((len(self.masses) + len(old), len(self.masses) + len(new)))
+        matrix[: len(self.masses), : len(self.masses)] = np.eye(len(self.masses))
+        column = {orbit: position + len(self.masses) for position, orbit in enumerate(new)}
+        sizes_old, sizes_new = source.orbit_sizes, target.orbit_sizes
+        for displacement in np.ndindex(source.shape):
+            orbit = source.orbits[displacement]
+            if orbit not in old:
+                continue
+            images = list(itertools.product(*map(_images, displacement, source.shape)))
+            row = len(self.masses) + int(np.flatnonzero(old == orbit)[0])
+            for image in images:
+                folded = tuple(x % extent for x, extent in zip(image, target.shape, strict=True))
+                landed = target.orbits[folded]
+                if landed in column:
+                    # The weight of one displacement is coefficient / sqrt(size of its orbit).
+                    share = 1 / (len(images) * math.sqrt(sizes_old[orbit]))
+                    matrix[row, column[landed]] += share / math.sqrt(sizes_new[landed])
+        return matrix
+
+
+def _images(x: int, extent: int) -> tuple[int, ...]:
+    """The signed displacements that x stands for: two where it is half of the extent."""
+    if 2 * x == extent:
+        return (x, -x)
+    return (x if 2 * x < extent else x - extent,)

@@ -1,0 +1,103 @@
+"""The two damped least-squares problems of a Gauss-Newton step: in the space of parameters, and in that of samples."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from trivmap._types import Scalar
+from trivmap.optimisers.linearisation import Linearisation, Vector
+
+_EXACT = jax.lax.Precision.HIGHEST
+
+
+class Memory(eqx.Module):
+    """Sums over batches b, each with weight w_b = 1 / variance and forgotten by a factor per step."""
+
+    normal: Float[Array, "p p"]
+    """sum_b w_b J_b^T J_b / B."""
+    target: Float[Array, " p"]
+    """sum_b w_b J_b^T (J_b theta_b - f_b) / B."""
+    weight: Scalar
+    """sum_b w_b."""
+
+    @classmethod
+    def empty(cls, size: int) -> "Memory":
+        wide = jax.dtypes.canonicalize_dtype(jnp.float64)
+        return cls(jnp.zeros((size, size), wide), jnp.zeros(size, wide), jnp.zeros((), wide))
+
+
+def recursive(
+    memory: Memory,
+    model: Linearisation,
+    gradient: Vector,
+    anchor: Vector,
+    parameters: Vector,
+    accepted: Bool[Array, ""],
+    spread: Scalar,
+    damping: Scalar,
+    ridge: Vector,
+    decay: float,
+) -> tuple[Memory, Vector]:
+    """The memory with the batch at `parameters` added if it was accepted, and the parameters to try next.
+
+    They minimise sum_b w_b |f_b + J_b (theta - theta_b)|^2 / B + damping (theta - anchor)^T D (theta - anchor) +
+    ridge . theta^2, D the diagonal of the remembered J^T J / B.
+    """
+    assert model.jacobian is not None
+    wide, jacobian = memory.normal.dtype, model.jacobian
+    product = jnp.matmul(jacobian.T, jacobian, precision=_EXACT).astype(wide) / len(jacobian)
+    # A refused batch may hold NaN, which no weight of zero removes.
+    product, gradient, at = (jnp.where(accepted, value.astype(wide), 0.0) for value in (product, gradient, parameters))
+    weight = jnp.where(accepted, 1 / jnp.maximum(spread, 1e-9) ** 2, 0.0)
+    kept = jnp.where(accepted, decay, 1.0)
+    memory = Memory(
+        kept * memory.normal + weight * product,
+        kept * memory.target + weight * (jnp.matmul(product, at, precision=_EXACT) - gradient),
+        kept * memory.weight + weight,
+    )
+    total = jnp.maximum(memory.weight, jnp.finfo(wide).tiny)
+    matrix, diagonal = memory.normal / total, jnp.diag(memory.normal) / total
+    pull = damping * (diagonal + 1e-6 * jnp.max(diagonal) + jnp.finfo(wide).tiny)
+    centre = anchor.astype(wide)
+    right = memory.target / total + pull * centre
+    solved = jax.scipy.linalg.solve(matrix + jnp.diag(pull + ridge.astype(wide)), right, assume_a="pos")
+    return memory, solved.astype(parameters.dtype)
+
+
+def projected(
+    model: Linearisation,
+    residuals: Float[Array, " batch"],
+    before: Vector,
+    parameters: Vector,
+    damping: Scalar,
+    ridge: Vector,
+    iterations: int | None,
+) -> Vector:
+    """The step delta = before + s, solved for as many unknowns as there are samples (arXiv:2302.01941, 2401.10190).
+
+    s minimises |f + J (before + s)|^2 / B + s^T damping D s + ridge . (theta + before + s)^2: M = damping D + ridge,
+    s = s0 - M^-1 J^T (J M^-1 J^T + B)^-1 (f + J (before + s0)), s0 = -M^-1 ridge (theta + before). D is the diagonal
+    of J^T J / B, or without a Jacobian (`iterations` of conjugate gradients) its mean, estimated with random signs.
+    """
+    batch, wide = len(residuals), residuals.dtype
+    if model.jacobian is not None:
+        diagonal = jnp.mean(model.jacobian**2, axis=0)
+    else:
+        signs = jax.random.rademacher(jax.random.key(0), (batch,), wide)
+        diagonal = jnp.mean(model.pull(signs) ** 2) / batch * jnp.ones_like(before)
+    tiny = jnp.finfo(diagonal.dtype).tiny
+    metric = damping.astype(before.dtype) * (diagonal + 1e-6 * jnp.max(diagonal) + tiny) + ridge
+    start = before - ridge / metric * (parameters + before)
+    right = residuals + model.push(start)
+    if model.jacobian is not None:
+        scaled = model.jacobian / jnp.sqrt(metric)
+        kernel = jnp.matmul(scaled, scaled.T, precision=_EXACT).astype(wide) + batch * jnp.eye(batch, dtype=wide)
+        solved = jax.scipy.linalg.solve(kernel, right, assume_a="pos")
+    else:
+
+        def kernel_product(a: Float[Array, " batch"]) -> Float[Array, " batch"]:
+            return model.push(model.pull(a) / metric) + batch * a
+
+        solved, _ = jax.scipy.sparse.linalg.cg(kernel_product, right, maxiter=iterations, tol=1e-4)
+    return start - model.pull(solved) / metric
