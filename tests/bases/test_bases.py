@@ -145,7 +145,7 @@ def test_large_free_field_in_single_precision():
     """Mistake seen in earlier codes: free-field code that dies at L=64 in float32. Against double precision."""
     lattice = Lattice((64, 64))
     z = np.random.default_rng(1).normal(size=lattice.shape)
-    assert lattice.volume > fourier._DENSE_UP_TO
+    assert lattice.volume > fourier._MATRIX_UP_TO
     results = [
         jax.jit(lambda z, dtype=dtype: FreeField(lattice, mass=0.05, dtype=dtype).push(z))(jnp.asarray(z, dtype))
         for dtype in (jnp.float32, jnp.float64)
