@@ -68,6 +68,7 @@ def main() -> None:
     versions = {package: package_version(package) for package in PACKAGES}
     machine = {"processor": platform.machine(), "processors": len(os.sched_getaffinity(0))}
     if not options.quick:
+        RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps({"machine": machine, "versions": versions, "cases": entries}, indent=1) + "\n")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.maps import filled
 from trivmap import InputError, Lattice
-from trivmap.bijections import Additive, Affine, ConvolutionalConditioner, Coupling, DenseConditioner, Spline
+from trivmap.bijections import Additive, Affine, Chain, ConvolutionalConditioner, Coupling, DenseConditioner, Spline
 
 KEY = jax.random.key(0)
 TRANSFORMERS = {"additive": Additive(), "affine": Affine(), "spline": Spline(3, 2.0)}
@@ -111,3 +111,18 @@ def test_conditioner_of_the_other_colour_is_refused():
     conditioner = ConvolutionalConditioner(lattice, Affine(), active=1, kernel=3, **options)
     with pytest.raises(InputError, match=r"coupling\.active: is 0, but the conditioner was made for active=1"):
         Coupling(lattice, 0, Affine(), conditioner)
+
+
+@pytest.mark.parametrize("kinds", [("dense", "dense"), ("dense", "conv")])
+def test_couplings_in_a_row_do_what_each_does(kinds):
+    """Among dense networks alone the colours are passed on flat, beside a convolution in their shape."""
+    maps = [coupling((4, 4), Affine(), kind, active, z2=False) for active, kind in enumerate(kinds)]
+    x, score = jnp.asarray(np.random.default_rng(3).normal(size=(2, 4, 4)))
+    y, log_det, moved = Chain(Lattice((4, 4)), maps).forward_with_score(x, score)
+    expected, total = (x, score), 0.0
+    for each in maps:
+        field, term, new = each.forward_with_score(*expected)
+        expected, total = (field, new), total + term
+    np.testing.assert_allclose(y, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(moved, expected[1], rtol=1e-12)
+    assert float(log_det) == pytest.approx(float(total), rel=1e-12)

@@ -81,3 +81,12 @@ def test_initial_weights_have_unit_gain(kind):
     assert variance == pytest.approx(1.0, abs=4 * np.sqrt(2 / layer.weight.size))
     assert layer.weight.dtype == layer.bias.dtype == jnp.float32
     np.testing.assert_array_equal(layer.bias, 0.0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_parts_of_a_dense_layer_are_its_output(bias):
+    layer = filled(lambda: DenseLayer(3, 8, bias=bias, dtype="float64", key=KEY), 1.0)
+    x = jnp.asarray([0.3, -1.2, 0.7])
+    parts = layer.parts(x, 4)
+    assert [part.shape for part in parts] == [(2,)] * 4
+    np.testing.assert_allclose(np.concatenate(parts), layer(x), rtol=1e-14)

@@ -4,10 +4,11 @@ import abc
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Key
-from trivmap.bijections.checkerboard import Half, embed, half_shape, pick
+from trivmap.bijections.checkerboard import Half, embed, pick
 from trivmap.bijections.transformers import AbstractTransformer
 from trivmap.lattice import Lattice
 from trivmap.networks import ConvolutionLayer, DenseLayer, Network, OddEvenNetwork
@@ -19,7 +20,7 @@ class AbstractConditioner(eqx.Module):
     network: eqx.AbstractVar[Network | OddEvenNetwork]
 
     @abc.abstractmethod
-    def _arrange(self, outputs: Array) -> Array:
+    def _arrange(self, outputs: Array, frozen: Half) -> Array:
         """Network outputs as (channels, *half)."""
 
     @abc.abstractmethod
@@ -30,15 +31,17 @@ class AbstractConditioner(eqx.Module):
         outputs = self.network(self._inputs(frozen))
         if isinstance(outputs, tuple):
             odd, even = outputs
-            return transformer.symmetrise(self._arrange(odd), self._arrange(even))
-        return self._arrange(outputs)
+            return transformer.symmetrise(self._arrange(odd, frozen), self._arrange(even, frozen))
+        return self._arrange(outputs, frozen)
 
 
 class DenseConditioner(AbstractConditioner):
-    """A dense network over all V/2 frozen sites: any dependence, no translation symmetry, one lattice only."""
+    """A dense network over all V/2 frozen sites: any dependence, no translation symmetry, one lattice only.
+
+    It takes a colour in any shape, also flat.
+    """
 
     network: Network | OddEvenNetwork
-    half: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -51,7 +54,6 @@ class DenseConditioner(AbstractConditioner):
         dtype: DTypeLike,
         key: Key,
     ):
-        self.half = half_shape(lattice)
         sites = lattice.volume // 2
         if z2:
             odd, even = transformer.parity_counts
@@ -61,11 +63,18 @@ class DenseConditioner(AbstractConditioner):
             outputs = transformer.count * sites
             self.network = Network(DenseLayer, sites, hidden, outputs, activation, dtype=dtype, key=key)
 
+    def __call__(self, transformer: AbstractTransformer, frozen: Half) -> Float[Array, "parameters *half"]:
+        network = self.network
+        if isinstance(network, Network) and isinstance(network.head, DenseLayer) and transformer.count == 2:
+            parts = network.head.parts(network.trunk(self._inputs(frozen)), 2)
+            return jnp.stack([part.reshape(frozen.shape) for part in parts])
+        return super().__call__(transformer, frozen)
+
     def _inputs(self, frozen: Half) -> Array:
         return frozen.ravel()
 
-    def _arrange(self, outputs: Array) -> Array:
-        return outputs.reshape(-1, *self.half)
+    def _arrange(self, outputs: Array, frozen: Half) -> Array:
+        return outputs.reshape(-1, *frozen.shape)
 
 
 class ConvolutionalConditioner(AbstractConditioner):
@@ -105,5 +114,5 @@ class ConvolutionalConditioner(AbstractConditioner):
         lattice = Lattice((*frozen.shape[:-1], 2 * frozen.shape[-1]))
         return embed(lattice, frozen, 1 - self.active)[..., None]
 
-    def _arrange(self, outputs: Array) -> Array:
+    def _arrange(self, outputs: Array, frozen: Half) -> Array:
         return pick(Lattice(outputs.shape[:-1]), outputs, self.active)

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.bijections.bijection import AbstractBijection
-from trivmap.bijections.checkerboard import Half, merge, split
-from trivmap.bijections.conditioner import AbstractConditioner, ConvolutionalConditioner
+from trivmap.bijections.checkerboard import Half, half_shape, merge, split
+from trivmap.bijections.conditioner import AbstractConditioner, ConvolutionalConditioner, DenseConditioner
 from trivmap.bijections.transformers import AbstractTransformer
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
@@ -108,26 +108,37 @@ class CouplingRun(AbstractBijection):
         self.couplings, self.lattice = couplings, couplings[0].lattice
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
-        halves = split(self.lattice, x)
+        halves = self._split(x)
         total = jnp.zeros_like(halves[0])
         for coupling in self.couplings:
             halves, log_gradient = coupling.move(halves)
             total = total + log_gradient
-        return merge(self.lattice, *halves), site_sum(total)
+        return self._merge(halves), site_sum(total)
 
     def inverse(self, y: Field) -> tuple[Field, Scalar]:
-        halves = split(self.lattice, y)
+        halves = self._split(y)
         total = jnp.zeros_like(halves[0])
         for coupling in reversed(self.couplings):
             halves, log_gradient = coupling.move_back(halves)
             total = total + log_gradient
-        return merge(self.lattice, *halves), site_sum(total)
+        return self._merge(halves), site_sum(total)
 
     def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
-        halves, scores = split(self.lattice, x), split(self.lattice, score)
+        halves, scores = self._split(x), self._split(score)
         total = jnp.zeros_like(halves[0])
         for coupling in self.couplings:
             scores = coupling.move_score(halves, scores)
             halves, log_gradient = coupling.move(halves)
             total = total + log_gradient
-        return merge(self.lattice, *halves), site_sum(total), merge(self.lattice, *scores)
+        return self._merge(halves), site_sum(total), self._merge(scores)
+
+    def _split(self, x: Field) -> Halves:
+        """The colours of a field: flat, hence in long loops, where every network is dense and knows no geometry."""
+        even, odd = split(self.lattice, x)
+        if all(isinstance(coupling.conditioner, DenseConditioner) for coupling in self.couplings):
+            return even.ravel(), odd.ravel()
+        return even, odd
+
+    def _merge(self, halves: Halves) -> Field:
+        shape = half_shape(self.lattice)
+        return merge(self.lattice, halves[0].reshape(shape), halves[1].reshape(shape))

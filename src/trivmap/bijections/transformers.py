@@ -76,7 +76,9 @@ class Affine(AbstractTransformer):
         return jnp.concatenate([even, odd])
 
     def forward(self, x: Values, p: Parameters) -> tuple[Values, Values]:
-        return x * jnp.exp(p[0]) + p[1], p[0]
+        s, t = jnp.unstack(p)
+        return x * jnp.exp(s) + t, s
 
     def inverse(self, y: Values, p: Parameters) -> tuple[Values, Values]:
-        return (y - p[1]) * jnp.exp(-p[0]), -p[0]
+        s, t = jnp.unstack(p)
+        return (y - t) * jnp.exp(-s), -s

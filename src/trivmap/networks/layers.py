@@ -28,8 +28,19 @@ class DenseLayer(eqx.Module):
         self.bias = jnp.zeros(outputs, dtype) if bias else None
 
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
-        y = x @ self.weight
-        return y if self.bias is None else y + self.bias
+        (y,) = self.parts(x, 1)
+        return y
+
+    def parts(self, x: Float[Array, " inputs"], count: int) -> list[Float[Array, " part"]]:
+        """y in `count` pieces of equal length, each a product of its own.
+
+        Where every piece is used in another way, this saves on CPU the weaving of their gradients into one array.
+        """
+        sizes = [self.weight.shape[1] // count] * count
+        parts = [x @ weight for weight in jax.lax.split(self.weight, sizes, axis=1)]
+        if self.bias is None:
+            return parts
+        return [part + bias for part, bias in zip(parts, jax.lax.split(self.bias, sizes), strict=True)]
 
 
 class ConvolutionLayer(eqx.Module):

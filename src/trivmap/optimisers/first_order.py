@@ -10,6 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from trivmap.errors import InputError
+from trivmap.optimisers.packing import packed
+
+ENTRY_BY_ENTRY = frozenset(
+    {"adabelief", "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lion", "nadam"}
+    | {"nadamw", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "signum", "yogi"}
+)
+"""Optimisers that treat every entry alike, and so may see all parameters as one vector."""
 
 
 def optimiser_names() -> list[str]:
@@ -51,6 +58,8 @@ def first_order(
     optimiser = make(learning_rate=learning_rate, **options)
     if clip is not None:
         optimiser = optax.chain(optax.clip_by_global_norm(clip), optimiser)
+    if kind in ENTRY_BY_ENTRY and not any("mask" in name for name in options):
+        return packed(optimiser)
     return optax.with_extra_args_support(optimiser)
 
 

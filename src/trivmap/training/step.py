@@ -1,16 +1,19 @@
 """One chunk of training: many optimiser steps in one compiled loop, nothing pulled to the host between them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.objectives import ReverseKL
+from trivmap.objectives.objective import Noise
+from trivmap.optimisers.packing import pack, unpack
 from trivmap.training.state import TrainingPlan, TrainingState
 
 METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature")
@@ -27,39 +30,43 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     """
     volume = static.lattice.volume
 
-    def step(state: TrainingState) -> tuple[TrainingState, Float[Array, " metrics"]]:
-        noise_keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
-        noise = jax.vmap(static.noise)(noise_keys)
+    def draw(state: TrainingState) -> Noise:
+        return jax.vmap(static.noise)(jax.random.split(jax.random.fold_in(state.key, state.step), batch))
+
+    def step(state: TrainingState, form: PyTree) -> tuple[TrainingState, Float[Array, " metrics"]]:
+        noise = _behind_a_wall(lambda: draw(state), state.failed)
+        parameters = unpack(state.parameters, form)
         temperature = jnp.asarray(plan.temperature(state.step), jnp.float32)
 
         def surrogate(parameters, objective=plan.objective):
             return objective(eqx.combine(parameters, static), action, noise, temperature)
 
-        (_, residuals), gradient = jax.value_and_grad(surrogate, has_aux=True)(state.parameters)
+        (_, residuals), gradient = jax.value_and_grad(surrogate, has_aux=True)(parameters)
         loss = jnp.mean(residuals).astype(jnp.float32)
-        norm = optax.tree.norm(gradient).astype(jnp.float32)
-        updates, optimiser = plan.optimiser.update(
-            gradient,
-            state.optimiser,
-            state.parameters,
-            value=loss,
-            grad=gradient,
-            value_fn=lambda parameters: surrogate(parameters, ReverseKL())[0].astype(jnp.float32),
-        )
-        parameters = optax.apply_updates(state.parameters, updates)
-
+        norm = optax.tree.norm(pack(gradient)).astype(jnp.float32)
         # The median: one configuration of a heavy tail is no divergence. 3 nats per site leave room for annealing.
         typical = jnp.median(residuals).astype(jnp.float32)
         first_loss = jnp.where(state.step == 0, typical, state.first_loss)
         limit = first_loss + 3.0 * jnp.maximum(jnp.abs(first_loss), float(volume))
         good = jnp.isfinite(loss) & jnp.isfinite(norm) & (typical < limit) & ~state.failed
-        averaged = state.averaged
-        if plan.moving_average is not None:
-            decay = plan.moving_average
-            averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, parameters)
-        taken = TrainingState(parameters, averaged, optimiser, state.step + 1, state.key, first_loss, state.failed)
-        refused = eqx.tree_at(lambda s: s.failed, state, jnp.asarray(True))
-        new = jax.tree.map(lambda yes, no: jnp.where(good, yes, no), taken, refused)
+
+        def take() -> TrainingState:
+            updates, optimiser = plan.optimiser.update(
+                gradient,
+                state.optimiser,
+                parameters,
+                value=loss,
+                grad=gradient,
+                value_fn=lambda parameters: surrogate(parameters, ReverseKL())[0].astype(jnp.float32),
+            )
+            moved, averaged = optax.apply_updates(state.parameters, pack(updates)), state.averaged
+            if plan.moving_average is not None:
+                decay = plan.moving_average
+                averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, moved)
+            return TrainingState(moved, averaged, optimiser, state.step + 1, state.key, first_loss, state.failed)
+
+        # A branch, not a selection: a good step updates everything in place.
+        new = jax.lax.cond(good, take, lambda: eqx.tree_at(lambda s: s.failed, state, jnp.asarray(True)))
 
         log_ratio = jnp.min(residuals) - residuals
         ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (batch * jnp.sum(jnp.exp(2 * log_ratio)))
@@ -69,10 +76,27 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     def chunk(state: TrainingState, steps: Int[Array, ""]) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
         def body(index, carry):
             state, rows = carry
-            state, row = step(state)
+            state, row = step(state, form)
             return state, jax.lax.dynamic_update_index_in_dim(rows, row, index, 0)
 
+        form = state.parameters
         rows = jnp.full((plan.chunk, len(METRICS)), jnp.nan, jnp.float32)
-        return jax.lax.fori_loop(0, steps, body, (state, rows))
+        state, rows = jax.lax.fori_loop(0, steps, body, (_with_trees(state, pack), rows))
+        return _with_trees(state, lambda vectors: unpack(vectors, form)), rows
 
     return chunk
+
+
+def _with_trees(state: TrainingState, change: Callable[[PyTree], PyTree]) -> TrainingState:
+    """The state with its parameters, and their average where there is one, in another form."""
+    averaged = None if state.averaged is None else change(state.averaged)
+    return replace(state, parameters=change(state.parameters), averaged=averaged)
+
+
+def _behind_a_wall(draw: Callable[[], Noise], skip: Bool[Array, ""]) -> Noise:
+    """`draw()`, or zeros where it is not wanted.
+
+    The branch keeps XLA from fusing the draw into everything that uses the noise, to be computed again in each.
+    """
+    form = jax.eval_shape(draw)
+    return jax.lax.cond(skip, lambda: jnp.zeros(form.shape, form.dtype), draw)
