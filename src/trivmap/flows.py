@@ -113,6 +113,9 @@ class Flow(eqx.Module):
             result.append(Stage(name, field, log_density - log_det))
         return result
 
-    def resize(self, lattice: Lattice) -> "Flow":
-        """The flow on another lattice; raises `InputError` where a part of it cannot be carried."""
-        return Flow(self.base.resize(lattice), self.bijection.resize(lattice))
+    def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "Flow":
+        """The flow on another lattice and, with its action, at another coupling: where its training there begins.
+
+        Raises `InputError` where a part of it cannot be carried.
+        """
+        return Flow(self.base.resize(lattice, action), self.bijection.resize(lattice))

@@ -164,6 +164,12 @@ def test_spectra_that_are_not_positive_are_refused(mass, stiffness):
 
 
 def test_free_field_resized_to_other_couplings():
-    base = FreeField(Lattice((4, 4)), mass=0.7, dtype="float64").resize(Lattice((6, 6)), mass=0.3, stiffness=2.0)
-    assert (base.mass, base.stiffness) == (0.3, 2.0)
-    assert base.log_factor.shape == (len(Lattice((6, 6)).orbit_sizes),)
+    """A Hartree start follows the action; a spectrum of a given mass does not."""
+    old, new = (Phi4.from_couplings("bosetti2015", 2, beta=beta, lam=0.5) for beta in (0.5, 0.6))
+    lattice = Lattice((6, 6))
+    base = FreeField.hartree(Lattice((4, 4)), old, dtype="float64").resize(lattice, new)
+    fresh = FreeField.hartree(lattice, new, dtype="float64")
+    assert (base.mass, base.stiffness) == (fresh.mass, fresh.stiffness)
+    assert base.log_factor.shape == (len(lattice.orbit_sizes),)
+    massive = FreeField(Lattice((4, 4)), mass=0.7, dtype="float64").resize(lattice, new)
+    assert (massive.mass, massive.stiffness) == (0.7, 1.0)

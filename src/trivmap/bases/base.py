@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Key, Scalar
+from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
@@ -38,6 +39,9 @@ class AbstractBase(eqx.Module):
     def astype(self, dtype: DTypeLike) -> "AbstractBase":
         """The same density, its noise and parameters in another floating-point precision."""
 
-    def resize(self, lattice: Lattice) -> "AbstractBase":
-        """The same base on another lattice; raises `InputError` where that makes no sense."""
+    def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "AbstractBase":
+        """The same base on another lattice and, where it started from an action, at another coupling.
+
+        Raises `InputError` where that makes no sense.
+        """
         raise InputError(f"{type(self).__name__}: cannot be carried to lattice {list(lattice.shape)}; train it there")

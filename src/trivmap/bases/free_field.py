@@ -29,11 +29,20 @@ class FreeField(AbstractBase):
     log_factor: Float[Array, " orbits"] | None
     stiffness: float = eqx.field(static=True)
     mass: float = eqx.field(static=True)
+    from_action: bool = eqx.field(static=True)
+    """Whether stiffness and mass are those of the Hartree propagator, and follow the action."""
     lattice: Lattice = eqx.field(static=True)
     dtype: str = eqx.field(static=True)
 
     def __init__(
-        self, lattice: Lattice, *, mass: float, stiffness: float = 1.0, learnable: bool = True, dtype: DTypeLike
+        self,
+        lattice: Lattice,
+        *,
+        mass: float,
+        stiffness: float = 1.0,
+        learnable: bool = True,
+        from_action: bool = False,
+        dtype: DTypeLike,
     ):
         inverse = stiffness * lattice.orbit_momenta + mass
         if not np.all((inverse > 0) & np.isfinite(inverse)):
@@ -42,7 +51,7 @@ class FreeField(AbstractBase):
                 "momentum; raise the mass"
             )
         self.lattice, self.dtype = lattice, jnp.dtype(dtype).name
-        self.stiffness, self.mass = float(stiffness), float(mass)
+        self.stiffness, self.mass, self.from_action = float(stiffness), float(mass), from_action
         self.log_factor = jnp.zeros(len(inverse), dtype) if learnable else None
 
     @classmethod
@@ -65,7 +74,7 @@ class FreeField(AbstractBase):
             )
         c1, c2, c4 = (c / temperature for c in action.coefficients)
         mass = hartree_mass(lattice, c1, c2, c4)
-        return cls(lattice, mass=mass, stiffness=-c1, learnable=learnable, dtype=dtype)
+        return cls(lattice, mass=mass, stiffness=-c1, learnable=learnable, from_action=True, dtype=dtype)
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         log_width = self._log_width()
@@ -79,19 +88,31 @@ class FreeField(AbstractBase):
 
     def astype(self, dtype: DTypeLike) -> "FreeField":
         learnable = self.log_factor is not None
-        blank = FreeField(self.lattice, mass=self.mass, stiffness=self.stiffness, learnable=learnable, dtype=dtype)
+        blank = FreeField(
+            self.lattice,
+            mass=self.mass,
+            stiffness=self.stiffness,
+            learnable=learnable,
+            from_action=self.from_action,
+            dtype=dtype,
+        )
         cast = None if self.log_factor is None else self.log_factor.astype(dtype)
         return eqx.tree_at(lambda base: base.log_factor, blank, cast, is_leaf=lambda leaf: leaf is None)
 
-    def resize(self, lattice: Lattice, *, mass: float | None = None, stiffness: float | None = None) -> "FreeField":
-        """On another lattice and, with `mass` and `stiffness`, at other couplings: a_k is interpolated in khat^2."""
-        blank = FreeField(
-            lattice,
-            mass=self.mass if mass is None else mass,
-            stiffness=self.stiffness if stiffness is None else stiffness,
-            learnable=self.log_factor is not None,
-            dtype=self.dtype,
-        )
+    def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "FreeField":
+        """a_k is interpolated in khat^2; a Hartree start is that of the new lattice and action, if one is given."""
+        learnable = self.log_factor is not None
+        if self.from_action and action is not None:
+            blank = FreeField.hartree(lattice, action, learnable=learnable, dtype=self.dtype)
+        else:
+            blank = FreeField(
+                lattice,
+                mass=self.mass,
+                stiffness=self.stiffness,
+                learnable=learnable,
+                from_action=self.from_action,
+                dtype=self.dtype,
+            )
         if self.log_factor is None:
             return blank
         carried = interpolate_spectrum(self.lattice, lattice, self.log_factor)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions import AbstractAction
 from trivmap.bases.base import AbstractBase
 from trivmap.lattice import Lattice
 
@@ -35,7 +36,7 @@ class Gaussian(AbstractBase):
         cast = None if self.log_width is None else self.log_width.astype(dtype)
         return eqx.tree_at(lambda base: base.log_width, blank, cast, is_leaf=lambda leaf: leaf is None)
 
-    def resize(self, lattice: Lattice) -> "Gaussian":
+    def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "Gaussian":
         blank = Gaussian(lattice, learnable=self.log_width is not None, dtype=self.dtype)
         return eqx.tree_at(lambda base: base.log_width, blank, self.log_width, is_leaf=lambda leaf: leaf is None)
 

@@ -1,6 +1,7 @@
 """The contract of a bijection, and how to add one."""
 
 import abc
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -41,6 +42,10 @@ class AbstractBijection(eqx.Module):
         (_, inverse_log_det), pull = jax.vjp(fixed.inverse, jax.lax.stop_gradient(y))
         (new_score,) = pull((jax.lax.stop_gradient(score), jnp.ones_like(inverse_log_det)))
         return y, log_det, new_score
+
+    def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
+        """(name, field, log-determinant so far) at the points along the map worth looking at, its end last."""
+        yield type(self).__name__, *self.forward(x)
 
     def perturbed(self, u: Scalar) -> "AbstractBijection":
         """The same map to within its integration error, its time grid shifted by u in [0, 1); exact maps are unmoved.

@@ -49,12 +49,14 @@ class Chain(AbstractBijection):
         return x, log_det, score
 
     def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
-        """(name, field, log-determinant so far) after each map."""
+        """The stages of each map; a block of couplings is one."""
         log_det = site_sum(jnp.zeros_like(x))
         for position, part in enumerate(self.maps):
-            x, term = part.forward(x)
-            log_det = log_det + term
-            yield f"{position + 1} {_kind(part)}", x, log_det
+            parts = [(_kind(part), *part.forward(x))] if isinstance(part, Chain) else part.stages(x)
+            before = log_det
+            for name, x, term in parts:
+                log_det = before + term
+                yield f"{position + 1} {name}", x, log_det
 
     def ridge(self) -> "Chain":
         return Chain(self.lattice, [part.ridge() for part in self.maps])

@@ -1,5 +1,8 @@
 """A continuous, equivariant flow: the field moves along an ordinary differential equation."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,7 @@ from jaxtyping import Array, DTypeLike, Float
 from trivmap._types import Field, Scalar
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.features import Features
-from trivmap.bijections.integrators import SCHEMES, integrate
+from trivmap.bijections.integrators import SCHEMES, Velocity, integrate
 from trivmap.bijections.kernels import Kernels
 from trivmap.errors import InputError
 from trivmap.fourier import Modes
@@ -63,7 +66,14 @@ class Continuous(AbstractBijection):
         return self._integrate(self._flow, (x, _zero()))
 
     def inverse(self, y: Field) -> tuple[Field, Scalar]:
-        return self._integrate(self._flow, (y, _zero()), backward=True)
+        return self._integrate(self._flow, (y, _zero()), span=(1.0, 0.0))
+
+    def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
+        """At a quarter, half, three quarters of the time, and at the end."""
+        state, quarter = (x, _zero()), -(-self.steps // 4)
+        for end in (0.25, 0.5, 0.75, 1.0):
+            state = integrate(self._flow, state, steps=quarter, scheme=self.scheme, span=(end - 0.25, end))
+            yield f"Continuous t={end:g}", *state
 
     def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
         """The score moves by ds/dt = -(dv/dphi)^T s - grad div v along the same trajectory (arXiv:2206.09016)."""
@@ -119,8 +129,8 @@ class Continuous(AbstractBijection):
         object.__setattr__(changed, "steps", steps)
         return changed
 
-    def _integrate(self, velocity, state, *, backward: bool = False):
-        return integrate(velocity, state, steps=self.steps, scheme=self.scheme, offset=self.offset, backward=backward)
+    def _integrate(self, velocity: Velocity, state: Any, span: tuple[float, float] = (0.0, 1.0)) -> Any:
+        return integrate(velocity, state, steps=self.steps, scheme=self.scheme, offset=self.offset, span=span)
 
     def _flow(self, state: tuple[Field, Scalar], time: Scalar) -> tuple[Field, Scalar]:
         return self._velocity(state[0], time)

@@ -1,5 +1,7 @@
 """The checkerboard coupling."""
 
+from collections.abc import Iterator
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -79,6 +81,9 @@ class Coupling(AbstractBijection):
         _, through = pull((-new_moving, -ones))
         (change,) = pull_conditioner(through)
         return self._sort((new_moving, score_frozen + change))
+
+    def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
+        yield type(self.transformer).__name__, *self.forward(x)
 
     def resize(self, lattice: Lattice) -> "Coupling":
         if not isinstance(self.conditioner, ConvolutionalConditioner):

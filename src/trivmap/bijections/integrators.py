@@ -60,12 +60,18 @@ Velocity = Callable[[Any, Scalar], Any]
 
 
 def integrate(
-    velocity: Velocity, state: Any, *, steps: int, scheme: str, offset: Scalar | None = None, backward: bool = False
+    velocity: Velocity,
+    state: Any,
+    *,
+    steps: int,
+    scheme: str,
+    offset: Scalar | None = None,
+    span: tuple[float, float] = (0.0, 1.0),
 ) -> Any:
-    """u(1) from u(0) = `state`, du/dt = velocity(u, t); with `backward` u(0) from u(1).
+    """u at the end of the time `span`, which may run backward, from u at its begin = `state`; du/dt = velocity(u, t).
 
-    `steps` equal steps; with an `offset` u in [0, 1) instead `steps` + 1 between the nodes (i - u) / steps, cut to
-    [0, 1]. Reverse-mode derivatives keep two copies of the state per stage and recompute the velocity.
+    `steps` equal steps; with an `offset` u in [0, 1) instead `steps` + 1 between the nodes (i - u) / steps of the span,
+    cut to its ends. Reverse-mode derivatives keep two copies of the state per stage and recompute the velocity.
     """
     method = SCHEMES[scheme]
     a, b, c = (np.array(coefficient) for coefficient in (method.a, method.b, method.c))
@@ -81,10 +87,8 @@ def integrate(
         u, du = carry
         step, part = index // method.stages, index % method.stages
         begin, end = node(step), node(step + 1)
-        time = begin + (end - begin) * jnp.asarray(c, real)[part]
-        h = end - begin
-        if backward:
-            time, h = 1 - time, -h
+        time = span[0] + (span[1] - span[0]) * (begin + (end - begin) * jnp.asarray(c, real)[part])
+        h = (span[1] - span[0]) * (end - begin)
 
         def moved(du: jax.Array, f: jax.Array) -> jax.Array:
             return jnp.asarray(a, du.dtype)[part] * du + h.astype(du.dtype) * f

@@ -71,15 +71,16 @@ def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: 
     CARD_OR_PRESET is a YAML file or the name of a preset (see trivmap presets).
     """
     from trivmap.cli.results import print_results
-    from trivmap.runs import pipeline
+    from trivmap.runs.pipeline import measure as analyse
     from trivmap.runs.progress import process_age
     from trivmap.runs.sampling import sample as draw
+    from trivmap.runs.train import train as train_map
 
     directory, display = _open_or_create(card, out, overrides, resume)
     if directory.card().training is not None:
-        pipeline.train(directory, display, elapsed=process_age())
+        train_map(directory, display, elapsed=process_age())
     draw(directory, display)
-    pipeline.measure(directory, display)
+    analyse(directory, display)
     _write_report(directory)
     print_results(directory, as_json)
 
@@ -96,11 +97,11 @@ def train(card: str | None, out: Path | None, overrides: tuple[str, ...], resume
     A run killed at any moment and resumed ends bit-identical to one never killed.
     """
     from trivmap.cli.results import print_results
-    from trivmap.runs import pipeline
     from trivmap.runs.progress import process_age
+    from trivmap.runs.train import train as train_map
 
     directory, display = _open_or_create(card, out, overrides, resume, to_train=True)
-    pipeline.train(directory, display, elapsed=process_age())
+    train_map(directory, display, elapsed=process_age())
     print_results(directory, as_json)
 
 
@@ -222,6 +223,8 @@ def _open_or_create(
         raise InputError(f"{card}: has no section training; trivmap run samples the flow as it is")
     prepare(loaded)
     directory = pipeline.create(loaded, out if out is not None else _fresh(loaded.name or Path(card).stem))
+    for note in loaded.notes:
+        display.note(note)
     display.note(f"run directory: {directory.root}")
     return directory, display
 

@@ -106,6 +106,11 @@ class GaussNewton:
             return self.space
         if parameters <= max(batch, PARAMETER_SPACE_UP_TO):
             return "parameters"
+        return self._without_memory(parameters, batch)
+
+    def _without_memory(self, parameters: int, batch: int) -> Space:
+        if self.space in ("samples", "matrix-free"):
+            return self.space
         return "samples" if 4 * parameters * batch <= JACOBIAN_BYTES else "matrix-free"
 
     def init(self, parameters: Vector, batch: int) -> GaussNewtonState:
@@ -129,7 +134,8 @@ class GaussNewton:
 
         ridge . theta^2 is added to the variance, see `Flow.ridge`.
         """
-        space = self.chosen_space(parameters.size, len(noise))
+        # A state made for another batch size has its memory, or has none.
+        space = "parameters" if state.memory.target.size else self._without_memory(parameters.size, len(noise))
         model = (matrix_free if space == "matrix-free" else explicit)(residual, parameters, noise, self.micro_batch)
         clipped, spread = robust(model.residuals, self.clip)
         gradient = model.pull(clipped) / len(noise)

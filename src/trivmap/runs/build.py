@@ -18,7 +18,10 @@ from trivmap.bijections import (
     Additive,
     Affine,
     Chain,
+    Continuous,
+    Features,
     FourierDiagonal,
+    Kernels,
     Rescale,
     Spline,
     ZeroMode,
@@ -29,8 +32,9 @@ from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL
-from trivmap.optimisers import first_order
+from trivmap.optimisers import GaussNewton, first_order
 from trivmap.runs.card import RunCard
+from trivmap.runs.card_continuous import ContinuousMap
 from trivmap.runs.card_model import (
     ConvolutionalNetwork,
     CouplingMap,
@@ -45,7 +49,7 @@ from trivmap.runs.card_model import (
     SplineMap,
     ZeroModeMap,
 )
-from trivmap.runs.card_training import ConstantRate, CosineRate, Optimiser, RestartsRate
+from trivmap.runs.card_optimiser import SECOND_ORDER, ConstantRate, CosineRate, Optimiser, RestartsRate
 from trivmap.training import Phase, TrainingPlan
 from trivmap.training.schedules import (
     Schedule,
@@ -80,6 +84,8 @@ def build_flow(card: RunCard, key: Key) -> Flow:
         match section:
             case CouplingMap() | SplineMap():
                 maps += _couplings(section, lattice, dtype, map_key)
+            case ContinuousMap():
+                maps.append(_continuous(section, lattice, dtype))
             case RescaleMap():
                 maps.append(Rescale(lattice, dtype=dtype))
             case FourierMap():
@@ -147,6 +153,20 @@ def _couplings(
     )
 
 
+def _continuous(section: ContinuousMap, lattice: Lattice, dtype: jnp.dtype) -> Continuous:
+    features, kernel = section.features, section.kernel
+    return Continuous(
+        lattice,
+        features=Features(features.family, features.scales, features.linear),
+        kernels=Kernels(kernel.radius, kernel.masses),
+        times=section.times,
+        steps=section.steps,
+        scheme=section.scheme,
+        smoothness=section.smoothness,
+        dtype=dtype,
+    )
+
+
 def _base(card: RunCard, lattice: Lattice, action: AbstractAction, dtype: jnp.dtype) -> AbstractBase:
     assert card.model is not None
     section = card.model.base
@@ -183,14 +203,18 @@ def _rate(optimiser: Optimiser, steps: int) -> Schedule:
             return cosine_rate(rate.peak, steps, rate.warmup, rate.final)
         case RestartsRate() as rate:
             return restarts_rate(rate.peak, steps, rate.period, rate.warmup, rate.final, rate.period_factor, rate.decay)
+        case None:
+            return constant_rate(float("nan"))
 
 
 def _optimiser(section: Optimiser, rate: Schedule, clip: float | None) -> Any:
+    if section.kind == SECOND_ORDER:
+        return GaussNewton(**section.arguments)
     if ":" not in section.kind:
         constant = section.learning_rate
         # Some optimisers take a number only.
-        number = isinstance(constant, ConstantRate) and not constant.warmup
-        return first_order(section.kind, constant.peak if number else rate, clip=clip, **section.arguments)
+        given = constant.peak if isinstance(constant, ConstantRate) and not constant.warmup else rate
+        return first_order(section.kind, given, clip=clip, **section.arguments)
     import optax
 
     make = _load(section.kind, "training.optimiser.kind")

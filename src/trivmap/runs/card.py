@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from trivmap.actions import NOTATIONS, FreeScalar, Phi4
 from trivmap.errors import InputError
@@ -18,6 +18,7 @@ from trivmap.runs.card_fields import Count, Section, Whole, refusal
 from trivmap.runs.card_model import Action, FreeAction, Model, Phi4Action
 from trivmap.runs.card_overrides import apply_overrides
 from trivmap.runs.card_training import Measure, Sampling, Training
+from trivmap.runs.ladder import misfit, rung_data
 from trivmap.runs.presets import preset_text
 
 SCHEMA = 1
@@ -44,6 +45,7 @@ class RunCard(Section):
     training: Training | None = None
     sampling: Sampling = Sampling()
     measure: Measure = Measure()
+    _notes: tuple[str, ...] = PrivateAttr(default=())
 
     @classmethod
     def from_data(cls, data: object, source: str = "run card") -> "RunCard":
@@ -76,11 +78,28 @@ class RunCard(Section):
                 Phi4.from_couplings(notation, lattice.dimension, **couplings)
             case FreeAction(m_sq=m_sq):
                 FreeScalar(m_sq, lattice.dimension)
+        self._require_ladder(lattice)
         if self.model is None:
             raise refusal("missing; sampling by a flow needs the section {base: ..., maps: [...]}", "model")
         if self.model.needs_checkerboard:
             lattice.require_checkerboard()
         return self
+
+    def _require_ladder(self, lattice: Lattice) -> None:
+        for position, rung in enumerate(self.training.ladder if self.training else []):
+            if reason := misfit(lattice.shape, rung.lattice):
+                raise refusal(f"{reason}; a ladder leads upwards to it", f"training.ladder.{position}.lattice")
+        for position, data in enumerate(rung_data(self.to_data())):
+            try:
+                RunCard.from_data(data, "rung")
+            except InputError as error:
+                complaint = str(error).removeprefix("rung: ")
+                raise refusal(f"as a card of its own: {complaint}", f"training.ladder.{position}") from error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed to make overrides fit."""
+        return self._notes
 
     def to_data(self) -> dict[str, Any]:
         """Plain data, every default written out."""
@@ -92,7 +111,7 @@ class RunCard(Section):
 
     def with_overrides(self, overrides: Iterable[str]) -> "RunCard":
         """The card with `a.b=value` carried out as by `load_card`."""
-        return RunCard.from_data(apply_overrides(self.to_data(), overrides), self.name or "run card")
+        return _overridden(self.to_data(), list(overrides), self.name or "run card")
 
     def digest(self) -> str:
         """SHA-256 of what fixes the model's parameters: lattice, dtype, action and model."""
@@ -112,8 +131,26 @@ def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     data = card_yaml.parse(_read(Path(label)) if is_file else preset_text(label), label)
     overrides = list(overrides)
     if isinstance(data, dict) and overrides:
-        data = apply_overrides(data, overrides)
+        return _overridden(data, overrides, label)
     return RunCard.from_data(data, label)
+
+
+def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCard:
+    """The card of data with overrides; a ladder that another lattice or action leaves without sense is dropped."""
+    changed = apply_overrides(data, overrides)
+    training = changed.get("training")
+    moved = any(override.split("=")[0].split(".")[0].strip() in ("lattice", "action") for override in overrides)
+    if not (moved and isinstance(training, dict) and training.get("ladder")):
+        return RunCard.from_data(changed, label)
+    try:
+        return RunCard.from_data(changed, label)
+    except InputError as error:
+        if "training.ladder" not in str(error):
+            raise
+        bare = RunCard.from_data(changed | {"training": training | {"ladder": []}}, label)
+        reason = str(error).removeprefix(f"{label}: ")
+        bare._notes = (f"the ladder is dropped, it does not fit the overrides: {reason}",)
+        return bare
 
 
 def _read(path: Path) -> str:

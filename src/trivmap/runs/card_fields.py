@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
@@ -84,12 +84,23 @@ def units(hidden: Iterable[int | str], volume: int) -> list[int]:
     return [w if isinstance(w, int) else max(1, round(float(w[:-1]) * volume)) for w in hidden]
 
 
-def real_at(key: str, value: object) -> float:
-    """`real`, its refusal pointing at `key` of the section at hand."""
+def at(key: str, check: Callable[[object], Any], value: object) -> Any:
+    """`check(value)`, its refusal pointing at `key` of the section at hand."""
     try:
-        return real(value)
+        return check(value)
     except PydanticCustomError as error:
         raise refusal((error.context or {})["sentence"], key) from error
+
+
+def one_of(known: Iterable[str]) -> BeforeValidator:
+    """Text that must be one of the `known` names."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise refusal(f"{value!r} is unknown; {suggestion(value, known)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 Whole = Annotated[int, BeforeValidator(whole)]
@@ -97,6 +108,7 @@ Count = Annotated[Whole, Field(ge=1)]
 Index = Annotated[Whole, Field(ge=0)]
 Real = Annotated[float, BeforeValidator(real)]
 Positive = Annotated[Real, Field(gt=0)]
+Ratio = Annotated[Real, Field(ge=0, le=1)]
 Flag = Annotated[bool, BeforeValidator(flag)]
 Width = Annotated[int | str, BeforeValidator(width)]
 Reference = Annotated[str, Field(pattern=f"^{REFERENCE.pattern}$")]

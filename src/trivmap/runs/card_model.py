@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from trivmap.actions import NOTATIONS
 from trivmap.networks.activations import ACTIVATIONS
+from trivmap.runs.card_continuous import ContinuousMap
 from trivmap.runs.card_fields import (
     ByKey,
     ByShape,
@@ -18,7 +19,9 @@ from trivmap.runs.card_fields import (
     Section,
     Whole,
     Width,
-    real_at,
+    at,
+    one_of,
+    real,
     refusal,
     suggestion,
     units,
@@ -53,7 +56,7 @@ class Phi4Action(Section):
         if str(data["notation"]) not in NOTATIONS:
             raise refusal(f"{data['notation']!r} is unknown; {suggestion(data['notation'], NOTATIONS)}", "notation")
         for key in NOTATIONS[data["notation"]].couplings:
-            data[key] = real_at(key, data[key])
+            data[key] = at(key, real, data[key])
         return data
 
     @property
@@ -125,13 +128,7 @@ Base = Annotated[GaussianBase | FreeFieldBase | OwnBase, ByKey()]
 Hidden = Annotated[list[Width], Field(description="the widths of the hidden layers, for example [8, 8] or [1.0V]")]
 
 
-def _activation(value: object) -> str:
-    if not isinstance(value, str) or value not in ACTIVATIONS:
-        raise refusal(f"{value!r} is unknown; {suggestion(value, ACTIVATIONS)}")
-    return value
-
-
-Activation = Annotated[str, BeforeValidator(_activation)]
+Activation = Annotated[str, one_of(ACTIVATIONS)]
 
 
 class DenseNetwork(Section):
@@ -215,7 +212,7 @@ class OwnMap(OwnSection):
     """The user's own bijection."""
 
 
-Map = Annotated[CouplingMap | SplineMap | RescaleMap | FourierMap | ZeroModeMap | OwnMap, ByKey()]
+Map = Annotated[CouplingMap | SplineMap | ContinuousMap | RescaleMap | FourierMap | ZeroModeMap | OwnMap, ByKey()]
 
 
 class Model(Section):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 from trivmap.errors import InputError
 from trivmap.runs import card_yaml
 from trivmap.runs.card_model import Action, Base, Map, Network
-from trivmap.runs.card_training import Optimiser, Rate
+from trivmap.runs.card_optimiser import Optimiser, Rate
 
 _UNIONS: dict[str, Any] = {"action": Action, "base": Base, "maps": Map, "network": Network, "learning_rate": Rate}
 _TELLING = {"kind", "notation", "schedule"}

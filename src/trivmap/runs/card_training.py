@@ -1,14 +1,10 @@
 """The sections of the run card about work: `training`, `sampling` and `measure`."""
 
-import inspect
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from trivmap.runs.card_fields import (
-    REFERENCE,
-    ByKey,
     ByShape,
     Count,
     Flag,
@@ -18,99 +14,11 @@ from trivmap.runs.card_fields import (
     Section,
     Whole,
     refusal,
-    suggestion,
     write_out,
 )
+from trivmap.runs.card_optimiser import Optimiser
 
-_PEAK = Field(description="the largest learning rate, for example 1.0e-3")
-Ratio = Annotated[Real, Field(ge=0, le=1)]
-
-
-class ConstantRate(Section):
-    """`peak` throughout, reached linearly over `warmup` steps."""
-
-    schedule: Literal["constant"]
-    peak: Positive = _PEAK
-    warmup: Index = 0
-
-
-class CosineRate(Section):
-    """Linear warm-up, then half a cosine from `peak` down to `final` * `peak` at the last step."""
-
-    schedule: Literal["cosine"]
-    peak: Positive = _PEAK
-    warmup: Index = 0
-    final: Ratio = 0.0
-
-
-class RestartsRate(Section):
-    """Cosines that restart (arXiv:1608.03983): lengths period * period_factor^n, peaks peak * decay^n."""
-
-    schedule: Literal["restarts"]
-    peak: Positive = _PEAK
-    warmup: Index = 0
-    final: Ratio = 0.0
-    period: Count = Field(description="the number of steps of the first cosine, for example 500")
-    period_factor: Annotated[Real, Field(ge=1)] = 1.0
-    decay: Annotated[Real, Field(gt=0, le=1)] = 1.0
-
-
-Rate = Annotated[ConstantRate | CosineRate | RestartsRate, ByKey("schedule")]
-
-
-def optax_parameters(kind: str) -> dict[str, Any] | None:
-    """Keyword arguments of an optax optimiser with their defaults, `learning_rate` left out; None if there is none.
-
-    `lbfgs` is no first-order optimiser (it searches along lines) and is not counted.
-    """
-    import optax
-
-    factory = getattr(optax, kind, None)
-    if kind.startswith(("_", "scale_by")) or not kind.islower() or kind == "lbfgs" or not callable(factory):
-        return None
-    parameters = inspect.signature(factory).parameters
-    if "learning_rate" not in parameters:
-        return None
-    return {name: parameter.default for name, parameter in parameters.items() if name != "learning_rate"}
-
-
-def optax_optimisers() -> list[str]:
-    """Names of the optax optimisers a card may use."""
-    import optax
-
-    return [name for name in dir(optax) if optax_parameters(name) is not None]
-
-
-class Optimiser(Section):
-    """An optax optimiser by name, or a function `my_module:factory(learning_rate, **arguments)` returning one.
-
-    Further keys are the optimiser's own keyword arguments; those of optax are checked and written out.
-    """
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str = Field(description="the name of an optax optimiser, for example adam")
-    learning_rate: Rate = Field(description="a number, or a section such as {schedule: cosine, peak: 1.0e-3}")
-
-    @classmethod
-    def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        parameters = optax_parameters(str(data.get("kind")))
-        return None if parameters is None else ("kind", "learning_rate", *parameters)
-
-    @classmethod
-    def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
-        kind = data["kind"]
-        rate = data["learning_rate"]
-        if not isinstance(rate, (Mapping, Section)):
-            data["learning_rate"] = {"schedule": "constant", "peak": rate}
-        if isinstance(kind, str) and REFERENCE.fullmatch(kind):
-            return data
-        parameters = optax_parameters(str(kind))
-        if parameters is None:
-            names = optax_optimisers()
-            raise refusal(f"{kind!r} is no first-order optimiser of optax; {suggestion(kind, names)}", "kind")
-        written_out = {name: value for name, value in parameters.items() if isinstance(value, (bool, int, float, str))}
-        return data | {name: value for name, value in written_out.items() if name not in data}
+Objective = Literal["path-gradient", "reverse-kl"]
 
 
 class Phase(Section):
@@ -149,10 +57,22 @@ class Checkpoint(Section):
     every: Count | None = None
 
 
-class Training(Section):
-    """How the map is trained."""
+class Rung(Section):
+    """A smaller lattice that is trained first, its couplings changed by `action`; unset keys are the training's own."""
 
-    objective: Literal["path-gradient", "reverse-kl"] = "path-gradient"
+    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
+    action: dict[str, Any] = Field(default={})
+    steps: Count | None = None
+    batch: Count | None = None
+    objective: Objective | None = None
+    optimiser: Optimiser | None = None
+    stop: Stop = Stop()
+
+
+class Training(Section):
+    """How the map is trained: on the lattices of the `ladder` one after another, then on the card's own."""
+
+    objective: Objective = "path-gradient"
     steps: Count = Field(description="the number of optimiser steps, for example 2000")
     batch: Annotated[Count | list[Phase], ByShape()] = Field(
         description="the number of configurations in a step, for example 256"
@@ -165,13 +85,15 @@ class Training(Section):
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
     chunk: Count | None = None
+    ladder: list[Rung] = Field(default=[])
 
     @model_validator(mode="after")
     def _consistent(self) -> "Training":
         total = sum(steps for steps, _ in self.phases)
         if total != self.steps:
             raise refusal(f"its phases have {total} steps in all, but training.steps is {self.steps}", "batch")
-        warmup = self.optimiser.learning_rate.warmup
+        rate = self.optimiser.learning_rate
+        warmup = rate.warmup if rate else 0
         if warmup >= self.steps:
             raise refusal(
                 f"must be less than training.steps = {self.steps}, got {warmup}", "optimiser.learning_rate.warmup"
@@ -198,6 +120,7 @@ class Training(Section):
 class Sampling(Section):
     """Independence Metropolis-Hastings: `proposals` in all, shared among `chains`.
 
+    `integration_steps` are those of a continuous map's integration (null: the fewest whose measured error passes).
     `warmup` proposals of each chain are not measured (null: a tenth of the chain, at most 1000); `thin` and
     `save_fields` say which fields are kept; `part` is the number of proposals of a chain in one part file.
     """
@@ -209,6 +132,7 @@ class Sampling(Section):
     thin: Count = 1
     warmup: Index | None = None
     save_fields: Flag = False
+    integration_steps: Count | None = None
     part: Count | None = None
 
     @model_validator(mode="after")

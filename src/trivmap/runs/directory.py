@@ -34,6 +34,7 @@ class RunDirectory:
         self.samples_path = root / "samples.h5"
         self.observables_path = root / "observables.json"
         self.stages_path = root / "stages.json"
+        self.certificate_path = root / "certificate.json"
         self.summary_path = root / "summary.json"
         self.report_path = root / "report.html"
         self.figures_path = root / "figures"

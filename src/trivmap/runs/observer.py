@@ -38,16 +38,36 @@ class RunObserver:
         self.evaluation_seconds: float = metadata.get("evaluation_seconds", 0.0)
         self._compile_before: float = metadata.get("compile_seconds", 0.0)
         self._compiling = compiling
+        self.before: dict[str, int] = metadata.get("before") or {"rung": 0, "steps": 0, "configurations": 0}
+        """The rung of the ladder that is trained now, and what the rungs below it took."""
+        self.rungs: list[dict[str, Any]] = metadata.get("rungs") or []
+        """What became of the rungs below."""
+        self._final = True
         self._seed: int | None = metadata.get("seed")
-        self._last: dict[str, Any] = {"configurations": metadata.get("configurations", 0)}
+        self._last: dict[str, Any] = {name: metadata.get(name, 0) for name in ("steps", "configurations")}
 
     @property
     def compile_seconds(self) -> float:
         """Of all sessions."""
         return self._compile_before + self._compiling()
 
+    def climb(self, rung: int, final: bool) -> None:
+        """Training moves on to a rung of the ladder; only the last one has milestones."""
+        self._final = final
+        if rung != self.before["rung"]:
+            total = {name: self._last[name] for name in ("steps", "configurations")}
+            self.rungs = [*self.rungs, {**total, "wall_seconds": self._clock.total, "evaluation": self.evaluation}]
+            self.before = {"rung": rung, **total}
+            self.evaluation = None
+
     def logged(self, record: dict[str, Any]) -> None:
-        self._last = record
+        record = record | {
+            "step": record["step"] + self.before["steps"],
+            "configurations": record["configurations"] + self.before["configurations"],
+        }
+        if not self._final or self.rungs:
+            record["rung"] = self.before["rung"]
+        self._last = record | {"steps": record["step"]}
         self._run.append_metrics({**record, "seconds": self._clock.total})
         shown = {name: record[name] for name in ("loss", "ess", "temperature")}
         if self.evaluation:
@@ -56,6 +76,7 @@ class RunObserver:
 
     def evaluated(self, step: int, evaluation: Evaluation, seconds: float) -> None:
         self.evaluation_seconds += seconds
+        step += self.before["steps"]
         found = {
             name: value._asdict() if hasattr(value, "_asdict") else value
             for name, value in evaluation._asdict().items()
@@ -65,7 +86,7 @@ class RunObserver:
         cost = {"steps": step, "configurations": self._last["configurations"], "wall_seconds": self._clock.total}
         acceptance = evaluation.acceptance
         for target in MILESTONES:
-            if self.milestones[target] is None and acceptance.value - acceptance.error > float(target):
+            if self._final and self.milestones[target] is None and acceptance.value - acceptance.error > float(target):
                 self.milestones[target] = cost
         self._run.append_metrics(
             {
@@ -78,14 +99,14 @@ class RunObserver:
         self._progress.update(step, acceptance=acceptance.value, ess=evaluation.ess.value)
 
     def acceptance_at(self, step: int) -> Estimate | None:
-        """The acceptance that an evaluation of this very step found."""
-        if self.evaluation is None or self.evaluation["step"] != step:
+        """The acceptance that an evaluation of this very step of the present rung found."""
+        if self.evaluation is None or self.evaluation["step"] != step + self.before["steps"]:
             return None
         value, error = (self.evaluation["acceptance"][key] for key in ("value", "error"))
         return None if value is None else Estimate(value, error)
 
     def save(self, state: TrainingState) -> None:
-        self._store.save(int(state.step), state, self.metadata())
+        self._store.save(int(state.step) + self.before["steps"], state, self.metadata())
 
     def interrupted(self) -> bool:
         return bool(self._interruption)
@@ -98,6 +119,9 @@ class RunObserver:
             "compile_seconds": self.compile_seconds,
             "evaluation_seconds": self.evaluation_seconds,
             "configurations": self._last["configurations"],
+            "steps": self._last["steps"],
+            "before": self.before,
+            "rungs": self.rungs,
             "milestones": self.milestones,
             "evaluation": self.evaluation,
         }

@@ -1,4 +1,4 @@
-"""The steps of a run on its directory: train and measure here, sample in `sampling`.
+"""The steps of a run on its directory: create and measure here, train in `train`, sample in `sampling`.
 
 Each can be killed at any moment and taken up again.
 """
@@ -14,18 +14,16 @@ from trivmap._types import Key
 from trivmap.actions import AbstractAction, force_error
 from trivmap.errors import InputError
 from trivmap.flows import Flow
+from trivmap.optimisers import GaussNewton
 from trivmap.runs.build import build_action, build_flow, build_plan
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_model import OwnAction
-from trivmap.runs.checkpoints import CheckpointStore
 from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import describe_environment
-from trivmap.runs.files import storing, write_json
+from trivmap.runs.files import read_json, storing, write_json
 from trivmap.runs.model import load_model, model_digest, save_model
-from trivmap.runs.observer import RunObserver
-from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
+from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader
-from trivmap.training import Trainer
 
 
 def keys(card: RunCard) -> dict[str, Key]:
@@ -65,7 +63,11 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
 def _require_trainable(card: RunCard, flow: Flow) -> None:
     """Raise `InputError` where the optimiser cannot take a step with this flow's parameters, seen by tracing one."""
     assert card.training is not None
-    optimiser, parameters = build_plan(card).optimiser, eqx.filter(flow, eqx.is_inexact_array)
+    plan, parameters = build_plan(card), eqx.filter(flow, eqx.is_inexact_array)
+    if isinstance(plan.optimiser, GaussNewton):
+        jax.eval_shape(plan.initial_optimiser_state, parameters)
+        return
+    optimiser = plan.first_order
 
     def step(gradient: Any) -> Any:
         extra = {"value": jnp.zeros(()), "grad": gradient, "value_fn": lambda _: jnp.zeros(())}
@@ -81,78 +83,6 @@ def _require_trainable(card: RunCard, flow: Flow) -> None:
         ) from error
 
 
-def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float = 0.0) -> dict[str, Any]:
-    """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
-
-    `elapsed` are seconds spent before this call that count as wall time: imports, on the command line.
-    Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
-    """
-    progress = progress or Quiet()
-    card = run.card()
-    if card.training is None:
-        raise InputError(f"{run.config_path}: has no section training; nothing is to be trained")
-    plan = build_plan(card)
-    with run.locked(), Interruption.catching() as interruption:
-        store = CheckpointStore(run.checkpoints_path, card.digest())
-        flow = build_flow(card, keys(card)["init"])
-        trainer = Trainer(flow, build_action(card), plan, keys(card)["train"])
-        state, metadata = trainer.initial_state(), {}
-        if store.latest() is not None:
-            state, checkpoint = store.restore(state)
-            metadata = checkpoint.metadata
-            _require_same_past(run, card, plan.configurations_until(int(state.step)), metadata)
-        begun = int(state.step)
-        run.truncate_metrics(begun)
-        clock = Clock(metadata.get("seconds", 0.0), elapsed)
-        observer = RunObserver(
-            run,
-            store,
-            clock,
-            progress,
-            interruption,
-            metadata | {"seed": card.seed},
-            compiling=lambda: trainer.compile_seconds,
-        )
-        acceptance = observer.acceptance_at(begun)
-        recorded = run.summary().get("training") or {}
-        if (recorded.get("steps"), recorded.get("status")) == (
-            begun,
-            trainer.status(state, acceptance=acceptance, seconds=clock.before),
-        ):
-            progress.note(f"training is complete ({begun} steps)")
-            return run.summary()
-        trainer.observer = observer
-        with shown(progress, "train", plan.steps, begun):
-            outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
-        step = int(outcome.state.step)
-        if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
-            observer.evaluated(step, trainer.evaluate(outcome.state), 0.0)
-        trained = trainer.flow(outcome.state)
-        _save(run, trained, card)
-        summary = run.update_summary(
-            model={"kind": "flow", "parameters": trained.parameters},
-            # Samples of another model, if there are any, no longer describe this run.
-            sampling=None,
-            log_z=None,
-            observables={},
-            untrusted={},
-            training={
-                "steps": step,
-                "configurations": plan.configurations_until(step),
-                "wall_seconds": clock.total,
-                "compile_seconds": observer.compile_seconds,
-                "evaluation_seconds": observer.evaluation_seconds,
-                "acceptance_milestones": observer.milestones,
-                "status": outcome.status,
-                "evaluation": observer.evaluation,
-            },
-        )
-        if outcome.status == "failed":
-            raise InputError(f"{run.root}: {outcome.message}")
-        interruption.check(f"interrupted at step {step} of {plan.steps}; go on with trivmap train --resume {run.root}")
-        return summary
-
-
 def _require_right_force(card: RunCard) -> None:
     """A force that is not -dS/dphi would spoil the path gradient and the Schwinger-Dyson check without a word."""
     if isinstance(card.action, OwnAction) and jnp.result_type(float) == jnp.float64:
@@ -164,29 +94,11 @@ def _require_right_force(card: RunCard) -> None:
             )
 
 
-def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, metadata: dict[str, Any]) -> None:
-    """Refuse a card whose seed or batch sizes differ from those of the steps already taken."""
-    if metadata.get("seed", card.seed) != card.seed:
-        raise InputError(
-            f"{run.config_path}: seed is {card.seed}, but the checkpoint was trained with {metadata['seed']}; "
-            "restore it, or start a new run"
-        )
-    if metadata["configurations"] != configurations:
-        raise InputError(
-            f"{run.config_path}: training.batch does not fit the {metadata['configurations']} configurations of the "
-            "steps already taken; restore it, or start a new run"
-        )
-
-
-def _save(run: RunDirectory, flow: Flow, card: RunCard) -> None:
-    """Keep the trained flow, and make sure that what samples will be drawn with is the flow that was trained."""
-    save_model(run.model_path, flow, card)
-    if not eqx.tree_equal(load_flow(run)[0], flow):
-        raise RuntimeError(f"{run.model_path}: the model does not come back from disk as it was trained")
-
-
 def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
-    """The trained flow of a run, its action, and the card it was trained by."""
+    """The trained flow of a run, its action, and the card it was trained by.
+
+    A continuous map is integrated in as many steps as its certificate names, once there is one.
+    """
     if not run.model_path.exists():
         raise InputError(f"{run.root}: has no trained model yet; train it with trivmap train --resume {run.root}")
     # Only its structure is needed: drawing the initial weights would cost seconds of compilation.
@@ -197,6 +109,10 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
             f"{run.config_path}: lattice, dtype, action or model differ from what {run.model_path} was trained with; "
             "restore the card, or start a new run"
         )
+    if flow.integration_steps is not None and run.certificate_path.exists():
+        noted = read_json(run.certificate_path, f"run trivmap sample {run.root}")
+        if noted["model"] == model_digest(run.model_path):
+            flow = flow.with_integration_steps(noted["steps"])
     return flow, build_action(card), card
 
 

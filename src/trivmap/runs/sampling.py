@@ -13,6 +13,7 @@ from trivmap.flows import Flow
 from trivmap.runs.card import RunCard
 from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import package_version
+from trivmap.runs.files import read_json, write_json
 from trivmap.runs.model import model_digest
 from trivmap.runs.pipeline import keys, load_flow
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
@@ -20,6 +21,7 @@ from trivmap.runs.samples import SampleReader, SampleWriter
 from trivmap.samplers import (
     IndependenceMetropolis,
     acceptance,
+    certificate,
     effective_sample_size,
     log_z,
     tau_int_from_rejections,
@@ -43,8 +45,9 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
     section = card.sampling
     with run.locked(), Interruption.catching() as interruption:
         started = time.monotonic()
+        flow = _certified(run, flow, action, card)
         drawn_before = run.summary().get("sampling")
-        writer = SampleWriter(run.root, _attributes(run, card))
+        writer = SampleWriter(run.root, _attributes(run, card, flow.integration_steps))
         if card != present:
             run.write_card(card)
         seconds = float(writer.state.get("seconds", 0.0))
@@ -75,7 +78,24 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         return summary
 
 
-def _attributes(run: RunDirectory, card: RunCard) -> dict[str, Any]:
+def _certified(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCard) -> Flow:
+    """The flow with the integration steps that its certificate names, which is measured where it does not exist yet."""
+    if flow.integration_steps is None:
+        return flow
+    wanted, model = card.sampling.integration_steps, model_digest(run.model_path)
+    noted: dict[str, Any] = {}
+    if run.certificate_path.exists():
+        noted = read_json(run.certificate_path, "delete it to have it measured again")
+    if noted.get("model") != model or noted.get("asked") != wanted:
+        key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
+        found = certificate(flow, action, key, steps=wanted)
+        assert found is not None
+        noted = {**found._asdict(), "passed": found.passed, "asked": wanted, "model": model}
+        write_json(run.certificate_path, finite(noted))
+    return flow.with_integration_steps(noted["steps"])
+
+
+def _attributes(run: RunDirectory, card: RunCard, steps: int | None) -> dict[str, Any]:
     """What identifies the samples: a resumed run must agree in all of it."""
     section = card.sampling
     return {
@@ -89,6 +109,7 @@ def _attributes(run: RunDirectory, card: RunCard) -> dict[str, Any]:
         "lattice": list(card.lattice),
         "seed": card.seed,
         "model": model_digest(run.model_path),
+        **({} if steps is None else {"integration_steps": steps}),
         "trivmap": package_version("trivmap"),
     }
 
@@ -139,9 +160,15 @@ def _summary(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCar
     log_weights = stored["log_weight"]
     ess, estimate = effective_sample_size(log_weights), log_z(log_weights)
     rounding = rounding_of_log_weights(flow, action, jax.random.fold_in(keys(card)["sample"], 2**32 - 1))
+    noted = read_json(run.certificate_path, "run trivmap sample again") if flow.integration_steps is not None else None
     untrusted = {name: text for name, text in (run.summary().get("untrusted") or {}).items() if name != "log_z"}
     if math.isnan(rounding.mean):
         untrusted["log_z"] = "its rounding error is unknown without float64; set JAX's jax_enable_x64 before sampling"
+    if noted and not noted["passed"]:
+        untrusted["log_z"] = (
+            f"the integration error of {noted['steps']} steps is not negligible (mean {noted['mean']:.2g}, spread "
+            f"{noted['spread']:.2g}); raise sampling.integration_steps"
+        )
     # Written so that a NaN is not trusted either.
     if not ess.value * log_weights.size >= LEAST_EFFECTIVE_SAMPLES:
         untrusted["log_z"] = (
@@ -159,12 +186,16 @@ def _summary(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCar
                 "ess_error": ess.error,
                 "tau_int": tau_int_from_rejections(measured)._asdict(),
                 "rounding": rounding._asdict(),
+                "certificate": noted,
                 "invalid_weights": int(np.sum(np.isnan(log_weights) | (log_weights == np.inf))),
                 "wall_seconds": seconds,
             },
             "log_z": None
             if "log_z" in untrusted
-            else {"value": estimate.value, "error": float(np.hypot(estimate.error, rounding.mean))},
+            else {
+                "value": estimate.value,
+                "error": float(np.linalg.norm([estimate.error, rounding.mean, noted["mean"] if noted else 0.0])),
+            },
             "untrusted": untrusted,
         }
     )

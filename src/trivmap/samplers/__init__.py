@@ -1,5 +1,7 @@
 """Samplers: transition kernels and what log-weights say."""
 
+from trivmap.samplers.certificate import Certificate as Certificate
+from trivmap.samplers.certificate import certificate as certificate
 from trivmap.samplers.independence import IndependenceMetropolis as IndependenceMetropolis
 from trivmap.samplers.independence import Proposal as Proposal
 from trivmap.samplers.independence import accept as accept

@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.objectives import AbstractObjective
+from trivmap.optimisers import GaussNewton
+from trivmap.optimisers.packing import pack
 from trivmap.training.evaluation import FEWEST_PROPOSALS
 from trivmap.training.schedules import Phase, Schedule
 
@@ -41,7 +43,7 @@ class TrainingPlan:
     """
 
     objective: AbstractObjective
-    optimiser: optax.GradientTransformationExtraArgs
+    optimiser: optax.GradientTransformationExtraArgs | GaussNewton
     learning_rate: Schedule
     temperature: Schedule
     phases: Sequence[Phase]
@@ -62,6 +64,22 @@ class TrainingPlan:
             raise InputError(f"training.ema: the decay must lie in [0, 1), got {self.moving_average}")
         if any(phase.steps < 0 or phase.batch < 1 for phase in self.phases):
             raise InputError("training.batch: every phase needs at least one configuration and no negative steps")
+
+    @property
+    def first_order(self) -> optax.GradientTransformationExtraArgs:
+        """The optimiser, known to be one of optax."""
+        assert not isinstance(self.optimiser, GaussNewton)
+        return self.optimiser
+
+    def initial_optimiser_state(self, parameters: PyTree) -> PyTree:
+        """What the optimiser remembers before the first step."""
+        if not isinstance(self.optimiser, GaussNewton):
+            return self.optimiser.init(parameters)
+        vectors = pack(parameters)
+        if len(vectors) != 1:
+            raise InputError("training.optimiser: gauss-newton needs all parameters in one precision")
+        (vector,) = vectors.values()
+        return self.optimiser.init(vector, self.phases[0].batch)
 
     @property
     def steps(self) -> int:

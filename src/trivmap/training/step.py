@@ -13,11 +13,11 @@ from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.objectives import ReverseKL
 from trivmap.objectives.objective import Noise
+from trivmap.optimisers import GaussNewton
 from trivmap.optimisers.packing import pack, unpack
+from trivmap.training import second_order
+from trivmap.training.draws import METRICS, draw_noise, draw_offset, metrics
 from trivmap.training.state import TrainingPlan, TrainingState
-
-METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature")
-"""Of each step of a chunk, one column each."""
 
 Chunk = Callable[[TrainingState, Int[Array, ""]], tuple[TrainingState, Float[Array, "chunk metrics"]]]
 
@@ -28,18 +28,36 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     `static` is the flow without its parameters. The number of steps is an argument, so that a chunk cut short by an
     evaluation or a checkpoint runs the same program.
     """
-    volume = static.lattice.volume
+    make = second_order.make_step if isinstance(plan.optimiser, GaussNewton) else _first_order_step
+    step = make(static, action, plan, batch)
 
-    def draw(state: TrainingState) -> Noise:
-        return jax.vmap(static.noise)(jax.random.split(jax.random.fold_in(state.key, state.step), batch))
+    def chunk(state: TrainingState, steps: Int[Array, ""]) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
+        def body(index, carry):
+            state, rows = carry
+            state, row = step(state, form)
+            return state, jax.lax.dynamic_update_index_in_dim(rows, row, index, 0)
+
+        form = state.parameters
+        rows = jnp.full((plan.chunk, len(METRICS)), jnp.nan, jnp.float32)
+        state, rows = jax.lax.fori_loop(0, steps, body, (_with_trees(state, pack), rows))
+        return _with_trees(state, lambda vectors: unpack(vectors, form)), rows
+
+    return chunk
+
+
+def _first_order_step(
+    static: Flow, action: AbstractAction, plan: TrainingPlan, batch: int
+) -> Callable[[TrainingState, PyTree], tuple[TrainingState, Float[Array, " metrics"]]]:
+    volume, update = static.lattice.volume, plan.first_order.update
 
     def step(state: TrainingState, form: PyTree) -> tuple[TrainingState, Float[Array, " metrics"]]:
-        noise = _behind_a_wall(lambda: draw(state), state.failed)
+        noise = _behind_a_wall(lambda: draw_noise(static, state, batch), state.failed)
+        offset = draw_offset(state)
         parameters = unpack(state.parameters, form)
         temperature = jnp.asarray(plan.temperature(state.step), jnp.float32)
 
         def surrogate(parameters, objective=plan.objective):
-            return objective(eqx.combine(parameters, static), action, noise, temperature)
+            return objective(eqx.combine(parameters, static).perturbed(offset), action, noise, temperature)
 
         (_, residuals), gradient = jax.value_and_grad(surrogate, has_aux=True)(parameters)
         loss = jnp.mean(residuals).astype(jnp.float32)
@@ -51,7 +69,7 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
         good = jnp.isfinite(loss) & jnp.isfinite(norm) & (typical < limit) & ~state.failed
 
         def take() -> TrainingState:
-            updates, optimiser = plan.optimiser.update(
+            updates, optimiser = update(
                 gradient,
                 state.optimiser,
                 parameters,
@@ -68,23 +86,11 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
         # A branch, not a selection: a good step updates everything in place.
         new = jax.lax.cond(good, take, lambda: eqx.tree_at(lambda s: s.failed, state, jnp.asarray(True)))
 
-        log_ratio = jnp.min(residuals) - residuals
-        ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (batch * jnp.sum(jnp.exp(2 * log_ratio)))
-        row = (loss, jnp.var(residuals), ess, norm, plan.learning_rate(state.step), temperature)
-        return new, jnp.stack([jnp.asarray(value).astype(jnp.float32) for value in row])
+        rate = plan.learning_rate(state.step)
+        row = metrics(residuals, gradient_norm=norm, learning_rate=rate, temperature=temperature, damping=jnp.nan)
+        return new, row
 
-    def chunk(state: TrainingState, steps: Int[Array, ""]) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
-        def body(index, carry):
-            state, rows = carry
-            state, row = step(state, form)
-            return state, jax.lax.dynamic_update_index_in_dim(rows, row, index, 0)
-
-        form = state.parameters
-        rows = jnp.full((plan.chunk, len(METRICS)), jnp.nan, jnp.float32)
-        state, rows = jax.lax.fori_loop(0, steps, body, (_with_trees(state, pack), rows))
-        return _with_trees(state, lambda vectors: unpack(vectors, form)), rows
-
-    return chunk
+    return step
 
 
 def _with_trees(state: TrainingState, change: Callable[[PyTree], PyTree]) -> TrainingState:

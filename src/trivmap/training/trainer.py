@@ -8,16 +8,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
+from trivmap.training.draws import METRICS
 from trivmap.training.evaluation import Evaluation, evaluate
 from trivmap.training.observer import Observer, Silent
 from trivmap.training.schedules import phase_at
 from trivmap.training.state import TrainingPlan, TrainingState
-from trivmap.training.step import METRICS, Chunk, make_chunk
+from trivmap.training.step import Chunk, make_chunk
 
 ADVICE = "lower the learning rate, clip the gradient (training.clip), or anneal the temperature"
 
@@ -54,7 +56,7 @@ class Trainer:
         return TrainingState(
             parameters=self._parameters,
             averaged=None if self.plan.moving_average is None else jax.tree.map(jnp.zeros_like, self._parameters),
-            optimiser=self.plan.optimiser.init(self._parameters),
+            optimiser=self.plan.initial_optimiser_state(self._parameters),
             step=jnp.zeros((), jnp.int32),
             key=self._train_key,
             first_loss=jnp.zeros((), jnp.float32),
@@ -117,10 +119,12 @@ class Trainer:
             if status is None and observer.interrupted():
                 status = "interrupted"
             if status or step % plan.checkpoint_every == 0:
-                # Only the loss of the next step tells whether the last update was good.
-                ahead, rows = self._program(state)(state, jnp.ones((), jnp.int32))
-                if bool(ahead.failed):
-                    return self._failed(kept, step, np.asarray(rows)[0])
+                if isinstance(plan.optimiser, optax.GradientTransformation):
+                    # Only the loss of the next step tells whether the last update was good. (Gauss-Newton takes a bad
+                    # one back itself.)
+                    ahead, rows = self._program(state)(state, jnp.ones((), jnp.int32))
+                    if bool(ahead.failed):
+                        return self._failed(kept, step, np.asarray(rows)[0])
                 observer.save(state)
                 kept = state
         return Outcome(status, state, evaluation)
@@ -162,7 +166,7 @@ class Trainer:
     def _record(self, rows: np.ndarray, step: int) -> dict:
         phase, _ = phase_at(self.plan.phases, step - 1)
         column = dict(zip(METRICS, np.asarray(rows, np.float64).T, strict=True))
-        return {
+        record = {
             "step": step,
             "configurations": self.plan.configurations_until(step),
             "loss": float(column["loss"].mean()),
@@ -171,5 +175,9 @@ class Trainer:
             "gradient_norm": float(column["gradient_norm"].mean()),
             "learning_rate": float(column["learning_rate"][-1]),
             "temperature": float(column["temperature"][-1]),
+            "damping": float(column["damping"][-1]),
             "batch": phase.batch,
         }
+        # A number the optimiser does not have is left out; a loss that is NaN is told.
+        absent = ("learning_rate", "damping")
+        return {name: value for name, value in record.items() if name not in absent or not math.isnan(value)}

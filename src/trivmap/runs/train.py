@@ -1,0 +1,154 @@
+"""The training step of a run: the rungs of its ladder, then its own lattice, each from where the one below ended."""
+
+import contextlib
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from trivmap._types import Key
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
+from trivmap.runs.build import build_action, build_plan
+from trivmap.runs.card import RunCard
+from trivmap.runs.checkpoints import CheckpointStore
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.ladder import rungs
+from trivmap.runs.model import save_model
+from trivmap.runs.observer import RunObserver
+from trivmap.runs.pipeline import keys, load_flow, skeleton
+from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
+from trivmap.training import Outcome, Trainer
+
+
+def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float = 0.0) -> dict[str, Any]:
+    """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
+
+    `elapsed` are seconds spent before this call that count as wall time: imports, on the command line.
+    Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
+    """
+    progress = progress or Quiet()
+    card = run.card()
+    if card.training is None:
+        raise InputError(f"{run.config_path}: has no section training; nothing is to be trained")
+    ladder = rungs(card)
+    with run.locked(), Interruption.catching() as interruption:
+        store = CheckpointStore(run.checkpoints_path, card.digest())
+        latest = store.latest()
+        metadata: dict[str, Any] = latest.metadata if latest else {}
+        clock = Clock(metadata.get("seconds", 0.0), elapsed)
+        compiled = [0.0]
+        observer = RunObserver(
+            run, store, clock, progress, interruption, metadata | {"seed": card.seed}, compiling=lambda: sum(compiled)
+        )
+        first = observer.before["rung"]
+        total = observer.before["steps"] + sum(build_plan(rung).steps for rung in ladder[first:])
+        flow = skeleton(ladder[first])
+        trainer: Trainer | None = None
+        outcome: Outcome | None = None
+        with contextlib.ExitStack() as display:
+            for position in range(first, len(ladder)):
+                rung, final = ladder[position], position == len(ladder) - 1
+                action = build_action(rung)
+                observer.climb(position, final)
+                if trainer is not None and outcome is not None:
+                    flow = trainer.flow(outcome.state).resize(Lattice(rung.lattice), action)
+                trainer = Trainer(flow, action, build_plan(rung), _key(card, position, final), observer)
+                compiled.append(0.0)
+                state = trainer.initial_state()
+                if position == first and latest is not None:
+                    state, _ = store.restore(state)
+                    done = trainer.plan.configurations_until(int(state.step))
+                    _require_same_past(run, card, observer.before["configurations"] + done, metadata)
+                begun = int(state.step) + observer.before["steps"]
+                acceptance = observer.acceptance_at(int(state.step))
+                if position == first:
+                    run.truncate_metrics(begun)
+                    recorded = run.summary().get("training") or {}
+                    status = trainer.status(state, acceptance=acceptance, seconds=clock.before)
+                    if final and status and (recorded.get("steps"), recorded.get("status")) == (begun, status):
+                        progress.note(f"training is complete ({begun} steps)")
+                        return run.summary()
+                    display.enter_context(shown(progress, "train", total, begun))
+                if len(ladder) > 1:
+                    progress.note(f"lattice {rung.lattice}: from step {begun} of at most {total}")
+                outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
+                compiled[-1] = trainer.compile_seconds
+                if outcome.status in ("failed", "interrupted"):
+                    break
+        assert trainer is not None and outcome is not None
+        return _concluded(run, card, trainer, outcome, observer, clock, interruption, len(ladder))
+
+
+def _key(card: RunCard, position: int, final: bool) -> Key:
+    """The key of a rung: that of the card's own lattice does not depend on its ladder."""
+    root = keys(card)["train"]
+    return root if final else jax.random.fold_in(root, 2**31 + position)
+
+
+def _concluded(
+    run: RunDirectory,
+    card: RunCard,
+    trainer: Trainer,
+    outcome: Outcome,
+    observer: RunObserver,
+    clock: Clock,
+    interruption: Interruption,
+    rungs: int,
+) -> dict[str, Any]:
+    """Keep what training came to, and tell how it ended."""
+    step, before = int(outcome.state.step), observer.before
+    final = before["rung"] == rungs - 1
+    if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
+        observer.evaluated(step, trainer.evaluate(outcome.state), 0.0)
+    trained = trainer.flow(outcome.state)
+    if final:
+        _save(run, trained, card)
+    summary = run.update_summary(
+        model={"kind": "flow", "parameters": trained.parameters},
+        # Samples of another model, if there are any, no longer describe this run.
+        sampling=None,
+        log_z=None,
+        observables={},
+        untrusted={},
+        training={
+            "steps": before["steps"] + step,
+            "configurations": before["configurations"] + trainer.plan.configurations_until(step),
+            "wall_seconds": clock.total,
+            "compile_seconds": observer.compile_seconds,
+            "evaluation_seconds": observer.evaluation_seconds,
+            "acceptance_milestones": observer.milestones,
+            "status": outcome.status,
+            "evaluation": observer.evaluation,
+            "rungs": observer.rungs,
+        },
+    )
+    if outcome.status == "failed":
+        raise InputError(f"{run.root}: {outcome.message}")
+    interruption.check(f"interrupted at step {before['steps'] + step}; go on with trivmap train --resume {run.root}")
+    return summary
+
+
+def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, metadata: dict[str, Any]) -> None:
+    """Refuse a card whose seed or batch sizes differ from those of the steps already taken."""
+    if metadata.get("seed", card.seed) != card.seed:
+        raise InputError(
+            f"{run.config_path}: seed is {card.seed}, but the checkpoint was trained with {metadata['seed']}; "
+            "restore it, or start a new run"
+        )
+    if metadata["configurations"] != configurations:
+        raise InputError(
+            f"{run.config_path}: training.batch does not fit the {metadata['configurations']} configurations of the "
+            "steps already taken; restore it, or start a new run"
+        )
+
+
+def _save(run: RunDirectory, flow: Flow, card: RunCard) -> None:
+    """Keep the trained flow, and make sure that what samples will be drawn with is the flow that was trained."""
+    save_model(run.model_path, flow, card)
+    kept, _, _ = load_flow(run)
+    if kept.integration_steps is not None:
+        flow = flow.with_integration_steps(kept.integration_steps)
+    if not eqx.tree_equal(kept, flow):
+        raise RuntimeError(f"{run.model_path}: the model does not come back from disk as it was trained")

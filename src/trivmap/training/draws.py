@@ -1,0 +1,39 @@
+"""What a training step draws, and what it notes: the same for optimisers of first and second order."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from trivmap._types import Scalar
+from trivmap.flows import Flow
+from trivmap.objectives.objective import Noise, Residuals
+from trivmap.training.state import TrainingState
+
+METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature", "damping")
+"""Of each step of a chunk, one column each; NaN where the optimiser has no such thing."""
+
+
+def draw_noise(static: Flow, state: TrainingState, batch: int) -> Noise:
+    """The noise of the next step: a function of the run's key and the step alone."""
+    return jax.vmap(static.noise)(jax.random.split(jax.random.fold_in(state.key, state.step), batch))
+
+
+def draw_offset(state: TrainingState) -> Scalar:
+    """The shift u in [0, 1) of the time grids in the next step."""
+    key = jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**32 - 1)
+    return jax.random.uniform(key, (), jnp.float32)
+
+
+def metrics(
+    residuals: Residuals,
+    *,
+    gradient_norm: Scalar,
+    learning_rate: Scalar | float,
+    temperature: Scalar,
+    damping: Scalar | float,
+) -> Float[Array, " metrics"]:
+    """The row of `METRICS` of one step."""
+    log_ratio = jnp.min(residuals) - residuals
+    ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (len(residuals) * jnp.sum(jnp.exp(2 * log_ratio)))
+    row = (jnp.mean(residuals), jnp.var(residuals), ess, gradient_norm, learning_rate, temperature, damping)
+    return jnp.stack([jnp.asarray(value).astype(jnp.float32) for value in row])

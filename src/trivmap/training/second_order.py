@@ -1,0 +1,61 @@
+"""One chunk of training by a second-order optimiser, which sees the residual of every configuration."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from trivmap._types import Scalar
+from trivmap.actions import AbstractAction
+from trivmap.flows import Flow
+from trivmap.optimisers import GaussNewton
+from trivmap.optimisers.packing import Vectors, pack, unpack
+from trivmap.training.draws import draw_noise, draw_offset, metrics
+from trivmap.training.state import TrainingPlan, TrainingState
+
+MOST_REFUSALS = 20
+"""Steps refused in a row, the damping raised each time, after which training has failed."""
+
+
+def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: int):
+    """(state, the parameters as a tree) -> (state, metrics), as the first-order step, but with packed parameters.
+
+    A step whose residuals are not finite or have spread is refused by the optimiser itself, which then tries again
+    closer to the last good parameters.
+    """
+    optimiser = plan.optimiser
+    assert isinstance(optimiser, GaussNewton)
+
+    def step(state: TrainingState, form: Flow) -> tuple[TrainingState, Float[Array, " metrics"]]:
+        ((name, vector),) = state.parameters.items()
+        noise = draw_noise(static, state, batch)
+        offset = draw_offset(state)
+        temperature = jnp.asarray(plan.temperature(state.step), jnp.float32)
+
+        def residual(parameters: Array, z: Array) -> Scalar:
+            flow = eqx.combine(unpack({name: parameters}, form), static).perturbed(offset)
+            field, log_density = flow.push(z)
+            return log_density + action(field) / temperature.astype(log_density.dtype)
+
+        ridge = pack(eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array))[name]
+        moved, inner, info = optimiser.step(residual, vector, noise, state.optimiser, ridge)
+        parameters: Vectors = {name: moved}
+        averaged = state.averaged
+        if plan.moving_average is not None:
+            decay = plan.moving_average
+            averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, parameters)
+        failed = state.failed | (inner.refused >= MOST_REFUSALS)
+        first_loss = jnp.where(state.step == 0, jnp.median(info.residuals).astype(jnp.float32), state.first_loss)
+        taken = TrainingState(parameters, averaged, inner, state.step + 1, state.key, first_loss, failed)
+        kept = eqx.tree_at(lambda s: s.failed, state, jnp.asarray(True))
+        new = jax.tree.map(lambda yes, no: jnp.where(failed, no, yes), taken, kept)
+        row = metrics(
+            info.residuals,
+            gradient_norm=info.gradient_norm,
+            learning_rate=jnp.nan,
+            temperature=temperature,
+            damping=inner.damping,
+        )
+        return new, row
+
+    return step
