@@ -21,6 +21,7 @@ from trivmap.runs import pipeline  # noqa: E402
 from trivmap.runs.card import load_card  # noqa: E402
 from trivmap.runs.loading import Run  # noqa: E402
 from trivmap.runs.sampling import sample  # noqa: E402
+from trivmap.runs.train import train  # noqa: E402
 from trivmap.samplers import effective_sample_size, forward_effective_sample_size  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -58,7 +59,7 @@ def chain_mean(values: np.ndarray) -> tuple[float, float]:
 def flow_results(name: str, overrides: list[str], folder: Path, fields: np.ndarray) -> tuple[dict, Run]:
     """Run a card and judge its flow on configurations of the simulation."""
     directory = pipeline.create(load_card("broken-phase-L8", overrides), folder / name)
-    pipeline.train(directory)
+    train(directory)
     sample(directory)
     summary = pipeline.measure(directory)
     run = Run(directory)

@@ -7,8 +7,9 @@ import pytest
 
 from tests.runs.small_run import copied, created
 from tests.runs.support import CARD
-from trivmap.runs import pipeline, sampling
+from trivmap.runs import sampling
 from trivmap.runs.card import RunCard
+from trivmap.runs.train import train
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def optax_mixes_dtypes():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     run = created(tmp_path_factory.mktemp("runs") / "trained")
-    pipeline.train(run)
+    train(run)
     return run
 
 

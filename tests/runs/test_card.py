@@ -8,7 +8,7 @@ from trivmap.errors import InputError
 from trivmap.runs import card_yaml
 from trivmap.runs.card import RunCard, load_card
 from trivmap.runs.card_fields import units
-from trivmap.runs.card_training import optax_optimisers
+from trivmap.runs.card_optimiser import optax_optimisers
 
 
 def changed(**sections):

@@ -6,7 +6,7 @@ from trivmap.runs.card import load_card
 
 def test_values_are_yaml():
     card = load_card(
-        "quickstart",
+        "couplings-L8",
         [
             "seed=7",
             "lattice=[4, 6, 8]",
@@ -29,37 +29,37 @@ def test_values_are_yaml():
 def test_optional_sections_are_made():
     text = load_card("free-L8").to_yaml().replace("temperature: {start: 1.0", "temperature: {start: 2.0")
     assert "temperature: {start: 2.0" in text
-    card = load_card("quickstart", ["training=null", "measure.stages.proposals=100"])
+    card = load_card("couplings-L8", ["training=null", "measure.stages.proposals=100"])
     assert card.training is None and card.measure.stages.proposals == 100
 
 
 def test_a_new_notation_forgets_the_old_couplings():
     overrides = ["action.notation=albergo2019", "action.m_sq=-4", "action.lam=6.008"]
     for order in (overrides, overrides[::-1]):
-        card = load_card("quickstart", order)
+        card = load_card("couplings-L8", order)
         assert card.action.notation == "albergo2019"
         assert card.action.couplings == {"m_sq": -4.0, "lam": 6.008}
     # lam of one notation is not lam of another: it has to be given.
     with pytest.raises(InputError, match=r"action\.lam: missing; the notation albergo2019 needs m_sq and lam"):
-        load_card("quickstart", overrides[:2])
+        load_card("couplings-L8", overrides[:2])
 
 
 def test_another_kind_forgets_what_it_does_not_know():
-    card = load_card("quickstart", ["action.kind=free", "action.m_sq=0.25"])
+    card = load_card("couplings-L8", ["action.kind=free", "action.m_sq=0.25"])
     assert card.action.couplings == {"m_sq": 0.25}
     assert load_card("free-L8", ["action.kind=phi4", "action.notation=standard", "action.m_sq=-1", "action.g=3"])
     with pytest.raises(InputError, match=r"action\.m_sq: missing"):
         load_card("free-L8", ["action.kind=phi4", "action.notation=standard", "action.g=3"])
     card = load_card(
-        "quickstart", ["model.base.kind=gaussian", "model.maps.1.kind=affine", "model.maps.0.network.kind=dense"]
+        "couplings-L8", ["model.base.kind=gaussian", "model.maps.1.kind=affine", "model.maps.0.network.kind=dense"]
     )
     assert card.model.base.learnable
     assert card.model.maps[1].kind == "affine" and card.model.maps[1].couplings == 2
     assert card.model.maps[0].network.hidden == [8]
-    card = load_card("quickstart").with_overrides(["training.optimiser.kind=sgd", "training.optimiser.momentum=0.9"])
+    card = load_card("couplings-L8").with_overrides(["training.optimiser.kind=sgd", "training.optimiser.momentum=0.9"])
     assert card.training.optimiser.arguments == {"momentum": 0.9, "nesterov": False}
     assert card.training.optimiser.learning_rate.schedule == "cosine"
-    card = load_card("quickstart", ["model.maps.0.kind=my_module:Mine", "model.maps.0.size=3"])
+    card = load_card("couplings-L8", ["model.maps.0.kind=my_module:Mine", "model.maps.0.size=3"])
     assert card.model.maps[0].arguments == {"size": 3}
 
 
@@ -67,9 +67,11 @@ def test_schedules():
     set_rate = "training.optimiser.learning_rate"
     card = load_card("albergo-tutorial-L8", [f"{set_rate}.schedule=cosine"])
     assert card.training.optimiser.learning_rate.peak == 0.001
-    card = load_card("quickstart", [f"{set_rate}.schedule=restarts", f"{set_rate}.period=500", f"{set_rate}.decay=0.5"])
+    card = load_card(
+        "couplings-L8", [f"{set_rate}.schedule=restarts", f"{set_rate}.period=500", f"{set_rate}.decay=0.5"]
+    )
     assert card.training.optimiser.learning_rate.period == 500
-    card = load_card("quickstart", [f"{set_rate}=5e-4"])
+    card = load_card("couplings-L8", [f"{set_rate}=5e-4"])
     assert card.training.optimiser.learning_rate.schedule == "constant"
     assert card.training.optimiser.learning_rate.peak == 5e-4
 
@@ -77,9 +79,9 @@ def test_schedules():
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("training.betch=4", "quickstart: training.betch: unknown key; did you mean batch?"),
-        ("training.stap.acceptance=0.9", "quickstart: training.stap: unknown key; did you mean stop?"),
-        ("beta=0.5", "quickstart: beta: unknown key; did you mean action.beta?"),
+        ("training.betch=4", "couplings-L8: training.betch: unknown key; did you mean batch?"),
+        ("training.stap.acceptance=0.9", "couplings-L8: training.stap: unknown key; did you mean stop?"),
+        ("beta=0.5", "couplings-L8: beta: unknown key; did you mean action.beta?"),
         ("training.steps", "--set training.steps: write key=value, for example --set training.steps=500"),
         ("training..steps=4", "--set training..steps=4: write key=value, for example --set training.steps=500"),
         (
@@ -99,5 +101,5 @@ def test_schedules():
 )
 def test_refusals(override, sentence):
     with pytest.raises(InputError) as caught:
-        load_card("quickstart", [override])
+        load_card("couplings-L8", [override])
     assert str(caught.value) == sentence

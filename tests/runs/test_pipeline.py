@@ -12,6 +12,7 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.runs import pipeline
 from trivmap.runs.progress import Interrupted
+from trivmap.runs.train import train
 
 pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
 
@@ -49,7 +50,7 @@ class TestCreate:
         flow, _, _ = pipeline.load_flow(run)
         assert flow.base.mass == 0.6
         with pytest.raises(InputError, match="has no section training; nothing is to be trained"):
-            pipeline.train(run)
+            train(run)
 
 
 class Odd(FreeScalar):
@@ -84,7 +85,7 @@ class TestTrain:
         for path in run.model_path.iterdir():
             path.unlink()
         run.update_summary(training={**trained.summary()["training"], "steps": 15, "status": "interrupted"})
-        pipeline.train(run)
+        train(run)
         assert contents(run.model_path) == contents(trained.model_path)
         assert run.metrics() == trained.metrics()
         again, before = run.summary()["training"], trained.summary()["training"]
@@ -93,33 +94,33 @@ class TestTrain:
 
     def test_an_end_by_acceptance_lasts(self, tmp_path):
         run = created(tmp_path / "run", training__stop={"acceptance": 0.9})
-        assert pipeline.train(run)["training"]["status"] == "acceptance"
+        assert train(run)["training"]["status"] == "acceptance"
         assert run.summary()["training"]["steps"] == 10
         before = contents(run.root)
-        assert pipeline.train(run)["training"]["steps"] == 10
+        assert train(run)["training"]["steps"] == 10
         assert contents(run.root) == before
         # Until the card asks for more.
         run.write_card(card(training__stop={"acceptance": 0.9999}))
-        pipeline.train(run)
+        train(run)
         assert run.summary()["training"]["steps"] > 10
 
     def test_interrupted_it_can_be_sampled_and_goes_on(self, trained, tmp_path):
         run = created(tmp_path / "run")
         with pytest.raises(Interrupted, match=r"interrupted at step 15 of 30; go on with trivmap train --resume"):
             # Updates come after each chunk and each evaluation: 5, 10, 10, 15.
-            pipeline.train(run, Signalling(at=4))
+            train(run, Signalling(at=4))
         assert run.summary()["training"]["status"] == "interrupted"
         assert [r["step"] for r in run.metrics() if "evaluation" in r] == [10]
         flow, _, _ = pipeline.load_flow(run)
         assert jnp.isfinite(flow.base.log_factor).all()
-        pipeline.train(run)
+        train(run)
         assert contents(run.model_path) == contents(trained.model_path)
 
     def test_divergence_keeps_the_last_good_state_and_says_what_to_try(self, tmp_path):
         optimiser = {"kind": "sgd", "learning_rate": {"schedule": "constant", "peak": 1e6, "warmup": 2}}
         run = created(tmp_path / "run", training__optimiser=optimiser)
         with pytest.raises(InputError) as caught:
-            pipeline.train(run)
+            train(run)
         message = str(caught.value)
         assert message.startswith(f"{run.root}: training ")
         assert "the good state of step 0 is kept; lower the learning rate, clip the gradient" in message
@@ -130,7 +131,7 @@ class TestTrain:
         np.testing.assert_array_equal(flow.base.log_factor, 0)
         # The card mended, the same run goes on.
         run.write_card(card())
-        assert pipeline.train(run)["training"]["status"] == "finished"
+        assert train(run)["training"]["status"] == "finished"
 
     def test_an_evaluation_without_a_number_stops_nothing(self, tmp_path):
         """One proposal in many has an infinite action; training never meets it."""
@@ -140,7 +141,7 @@ class TestTrain:
             action={"kind": "tests.runs.test_pipeline:Rarely"},
             training__evaluate={"every": 10, "proposals": 60_000, "batch": 10_000},
         )
-        training = pipeline.train(run)["training"]
+        training = train(run)["training"]
         assert (training["status"], training["steps"]) == ("finished", 30)
         assert training["evaluation"]["acceptance"] == {"value": None, "error": None}
         assert training["acceptance_milestones"] == {"0.5": None, "0.7": None, "0.9": None}

@@ -15,6 +15,8 @@ NAMES = {
     "albergo-tutorial-L8",
     "free-L8",
     "broken-phase-L8",
+    "couplings-L8",
+    *(f"phi4-L{extent}" for extent in (8, 16, 20, 32, 64)),
 }
 
 

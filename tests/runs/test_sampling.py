@@ -10,9 +10,10 @@ from trivmap.actions import FreeScalar
 from trivmap.bijections import AbstractBijection
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.runs import pipeline, sampling
+from trivmap.runs import sampling
 from trivmap.runs.progress import Interrupted
 from trivmap.runs.samples import SampleReader
+from trivmap.runs.train import train
 
 pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
 
@@ -85,7 +86,7 @@ class TestSample:
     def test_a_model_trained_on_is_another_one(self, sampled, tmp_path):
         run = copied(sampled, tmp_path / "run")
         run.write_card(card(training__steps=40))
-        pipeline.train(run)
+        train(run)
         with pytest.raises(InputError, match="was drawn with model = "):
             sampling.sample(run)
 
@@ -97,7 +98,7 @@ class TestSample:
         run = copied(trained, tmp_path / "run")
         run.write_card(card(action={"kind": "free", "m_sq": 0.7}))
         before = contents(run.root)
-        for step in (sampling.sample, pipeline.train):
+        for step in (sampling.sample, train):
             with pytest.raises(InputError, match=r"lattice, dtype, action (or|and) model"):
                 step(run)
         assert contents(run.root) == before | {".lock": contents(run.root)[".lock"]}

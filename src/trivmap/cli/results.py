@@ -37,7 +37,7 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
     console = Console(highlight=False)
     card = run.card()
     console.print(f"[bold]{escape(str(run.root))}[/bold]  {escape(card.name or '')}".rstrip(), soft_wrap=True)
-    for line in _facts(content, card.training.steps if card.training else 0):
+    for line in _facts(content, card.training_steps):
         console.print(line, markup=False, soft_wrap=True)
     reference = find_reference(card.to_data()["action"], card.lattice)
     rows = result_rows(content, reference=reference)

@@ -96,6 +96,15 @@ class RunCard(Section):
                 complaint = str(error).removeprefix("rung: ")
                 raise refusal(f"as a card of its own: {complaint}", f"training.ladder.{position}") from error
 
+    def rungs(self) -> "list[RunCard]":
+        """The cards that are trained one after another: those of the ladder, and last this one."""
+        return [*(RunCard.from_data(data) for data in rung_data(self.to_data())), self]
+
+    @property
+    def training_steps(self) -> int:
+        """The most steps that training takes, the ladder's included."""
+        return sum(card.training.steps for card in self.rungs() if card.training)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What was changed to make overrides fit."""

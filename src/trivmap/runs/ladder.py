@@ -1,10 +1,7 @@
 """The ladder of a run card: smaller lattices that are trained first, each as a card of its own."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from trivmap.runs.card import RunCard
+from typing import Any
 
 
 def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -22,11 +19,6 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         action = {**data["action"], **(rung.get("action") or {})}
         cards.append({**data, "lattice": rung["lattice"], "action": action, "training": own})
     return cards
-
-
-def rungs(card: "RunCard") -> "list[RunCard]":
-    """The cards that are trained one after another: those of the ladder, and last the card itself."""
-    return [*(type(card).from_data(data) for data in rung_data(card.to_data())), card]
 
 
 def misfit(lattice: Sequence[int], rung: Sequence[int]) -> str | None:

@@ -14,7 +14,6 @@ from trivmap.runs.build import build_action, build_plan
 from trivmap.runs.card import RunCard
 from trivmap.runs.checkpoints import CheckpointStore
 from trivmap.runs.directory import RunDirectory
-from trivmap.runs.ladder import rungs
 from trivmap.runs.model import save_model
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.pipeline import keys, load_flow, skeleton
@@ -32,7 +31,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
     card = run.card()
     if card.training is None:
         raise InputError(f"{run.config_path}: has no section training; nothing is to be trained")
-    ladder = rungs(card)
+    ladder = card.rungs()
     with run.locked(), Interruption.catching() as interruption:
         store = CheckpointStore(run.checkpoints_path, card.digest())
         latest = store.latest()
@@ -126,7 +125,8 @@ def _concluded(
     )
     if outcome.status == "failed":
         raise InputError(f"{run.root}: {outcome.message}")
-    interruption.check(f"interrupted at step {before['steps'] + step}; go on with trivmap train --resume {run.root}")
+    at = f"{before['steps'] + step} of {card.training_steps}"
+    interruption.check(f"interrupted at step {at}; go on with trivmap train --resume {run.root}")
     return summary
 
 
