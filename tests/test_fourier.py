@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trivmap import Lattice, fourier
-from trivmap.fourier import apply_spectrum, interpolate_spectrum, orbit_sum
+from trivmap.fourier import Modes, apply_spectrum, interpolate_spectrum, orbit_sum
 
 SHAPES = [(5,), (8,), (3, 5), (4, 6), (2, 4, 4), (3, 2, 5)]
 
@@ -76,3 +76,46 @@ def test_interpolation_to_the_same_lattice_averages_orbits_of_equal_momentum():
     expected[degenerate] = (4 * values[degenerate][0] + 2 * values[degenerate][1]) / 6
     actual = jax.jit(lambda values: interpolate_spectrum(lattice, lattice, values))(jnp.asarray(values))
     np.testing.assert_allclose(actual, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4)])
+@pytest.mark.parametrize("method", ["fft", "matrix"])
+def test_modes_carry_one_operator_per_leading_index(shape, method):
+    """Three operators on two fields each, and back to the fields themselves."""
+    lattice, axes = Lattice(shape), tuple(range(-len(shape), 0))
+    modes, rng = Modes(lattice, method), np.random.default_rng(8)
+    fields, spectra = rng.normal(size=(2, 3, *shape)), rng.normal(size=(3, len(lattice.orbit_sizes)))
+
+    @jax.jit
+    def both(fields):
+        transform = modes.forward(fields)
+        eigenvalues = jnp.asarray(modes.expand(spectra))[None]
+        return modes.inverse(transform), modes.inverse(modes.scale(transform, eigenvalues))
+
+    back, moved = both(jnp.asarray(fields))
+    expected = np.fft.ifftn(np.fft.fftn(fields, axes=axes) * spectra[..., lattice.orbits], axes=axes).real
+    np.testing.assert_allclose(back, fields, atol=1e-14)
+    np.testing.assert_allclose(moved, expected, atol=5e-14)
+
+
+@pytest.mark.parametrize("shape", [(2,), (5,), (3, 4), (2, 3, 4)])
+def test_modes_of_the_matrix_are_those_of_an_orthogonal_one(shape):
+    """V unit fields have V orthonormal modes, and each lies in one momentum orbit: khat^2 is diagonal in them."""
+    lattice = Lattice(shape)
+    modes, axes = Modes(lattice, "matrix"), tuple(range(1, 1 + len(shape)))
+    unit = np.eye(lattice.volume).reshape(-1, *shape)
+    matrix = np.asarray(modes.forward(jnp.asarray(unit)))
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(lattice.volume), atol=1e-14)
+    laplacian = sum(2 * unit - np.roll(unit, 1, axis) - np.roll(unit, -1, axis) for axis in axes)
+    diagonal = matrix.T @ laplacian.reshape(lattice.volume, -1) @ matrix
+    np.testing.assert_allclose(diagonal, np.diag(lattice.orbit_momenta[modes.labels]), atol=1e-13)
+
+
+def test_the_method_follows_the_size_unless_it_is_given():
+    assert [Modes(Lattice(shape)).method for shape in [(6, 6), (37,), (3, 3, 4), (64, 64)]] == [
+        "matrix",
+        "fft",
+        "matrix",
+        "fft",
+    ]
+    assert Modes(Lattice((4,)), "fft").method == "fft"

@@ -21,10 +21,13 @@ from trivmap.bijections import (
     Additive,
     Affine,
     Chain,
+    Continuous,
     ConvolutionalConditioner,
     Coupling,
     DenseConditioner,
+    Features,
     FourierDiagonal,
+    Kernels,
     Rescale,
     Spline,
     ZeroMode,
@@ -73,6 +76,8 @@ class Case(NamedTuple):
     resizable: bool = True
 
 
+# Integrated in so many steps that the error lies below the tolerances of maps that are exact.
+FINE = {"features": Features("tanh", [(0.9, [0.7])]), "kernels": Kernels(1, [0.8]), "times": 2, "steps": 400}
 SPLINE = Spline(bins=5, interval=2.5)
 EVEN = {"translations": "even"}
 FIXED = {"translations": "none", "resizable": False}
@@ -94,6 +99,7 @@ CASES = {
     "fourier-free": Case(plain(FourierDiagonal, mass_squared=0.7), (6,)),
     "zero-mode": Case(plain(ZeroMode, bins=6, interval=3.0), (3, 3)),
     "zero-mode-plain": Case(plain(ZeroMode, bins=5, interval=3.0, z2=False), (4,), z2=False),
+    "continuous": Case(plain(Continuous, **FINE), (2, 3)),
     "chain": Case(
         chain(plain(FourierDiagonal), chain(conv(Affine())), conv(Additive(), active=1), chain(plain(ZeroMode))),
         (6,),

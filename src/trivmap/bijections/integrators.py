@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from trivmap._types import Scalar
 
@@ -78,12 +79,12 @@ def integrate(
     count = (steps if offset is None else steps + 1) * method.stages
     real = jax.dtypes.canonicalize_dtype(jnp.float64)
 
-    def node(index: Scalar) -> Scalar:
+    def node(index: Int[Array, ""]) -> Scalar:
         shift = jnp.zeros((), real) if offset is None else offset.astype(real)
         return jnp.clip((index.astype(real) - shift) / steps, 0.0, 1.0)
 
     @jax.checkpoint
-    def stage(carry: tuple[Any, Any], index: Scalar) -> tuple[tuple[Any, Any], None]:
+    def stage(carry: tuple[Any, Any], index: Int[Array, ""]) -> tuple[tuple[Any, Any], None]:
         u, du = carry
         step, part = index // method.stages, index % method.stages
         begin, end = node(step), node(step + 1)

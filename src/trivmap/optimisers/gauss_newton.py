@@ -34,7 +34,7 @@ class GaussNewtonState(eqx.Module):
     """Steps refused in a row."""
     memory: Memory
     """What earlier batches said (parameter space; else empty)."""
-    step: Vector
+    step: Float[Array, " step"]
     """The step before (sample space; else empty)."""
 
 

@@ -41,8 +41,8 @@ def recursive(
 ) -> tuple[Memory, Vector]:
     """The memory with the batch at `parameters` added if it was accepted, and the parameters to try next.
 
-    They minimise sum_b w_b |f_b + J_b (theta - theta_b)|^2 / B + damping (theta - anchor)^T D (theta - anchor) +
-    ridge . theta^2, D the diagonal of the remembered J^T J / B.
+    They minimise sum_b w_b |f_b + J_b (theta - theta_b)|^2 / (B sum_b w_b) + damping (theta - anchor)^T D (theta -
+    anchor) + ridge . theta^2, D the diagonal of the remembered, equally weighted J^T J / B.
     """
     assert model.jacobian is not None
     wide, jacobian = memory.normal.dtype, model.jacobian
@@ -62,7 +62,8 @@ def recursive(
     centre = anchor.astype(wide)
     right = memory.target / total + pull * centre
     solved = jax.scipy.linalg.solve(matrix + jnp.diag(pull + ridge.astype(wide)), right, assume_a="pos")
-    return memory, solved.astype(parameters.dtype)
+    # Where no batch has been accepted yet nothing says where to go, and the ridge would pull all the way to zero.
+    return memory, jnp.where(memory.weight > 0, solved, centre).astype(parameters.dtype)
 
 
 def projected(
@@ -91,7 +92,7 @@ def projected(
     start = before - ridge / metric * (parameters + before)
     right = residuals + model.push(start)
     if model.jacobian is not None:
-        scaled = model.jacobian / jnp.sqrt(metric)
+        scaled = model.jacobian / jnp.sqrt(metric)[None]
         kernel = jnp.matmul(scaled, scaled.T, precision=_EXACT).astype(wide) + batch * jnp.eye(batch, dtype=wide)
         solved = jax.scipy.linalg.solve(kernel, right, assume_a="pos")
     else:

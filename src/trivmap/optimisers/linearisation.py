@@ -32,7 +32,7 @@ def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: 
     size = min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
     derivative = jax.value_and_grad(residual)
     residuals, rows = jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=size)
-    jacobian = rows - jnp.mean(rows, axis=0)
+    jacobian = rows - jnp.mean(rows, axis=0, keepdims=True)
     exact = jax.lax.Precision.HIGHEST
 
     def push(v: Vector) -> Float[Array, " batch"]:
