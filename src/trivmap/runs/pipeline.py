@@ -3,6 +3,7 @@
 Each can be killed at any moment and taken up again.
 """
 
+import itertools
 import os
 from typing import Any
 
@@ -14,6 +15,7 @@ from trivmap._types import Key
 from trivmap.actions import AbstractAction, force_error
 from trivmap.errors import InputError
 from trivmap.flows import Flow
+from trivmap.lattice import Lattice
 from trivmap.optimisers import GaussNewton
 from trivmap.runs.build import build_action, build_flow, build_plan
 from trivmap.runs.card import RunCard
@@ -41,6 +43,7 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     flow = skeleton(card)
     if card.training is not None:
         _require_trainable(card, flow)
+        _require_ladder(card)
     summary = {
         "schema": 1,
         "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},
@@ -58,6 +61,19 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
         # The flow is what it starts as: a base that needs no training.
         save_model(run.model_path, flow, card)
     return run
+
+
+def _require_ladder(card: RunCard) -> None:
+    """Raise `InputError` where a part of the flow cannot be carried from one rung of the ladder to the next."""
+
+    def carried(below: RunCard, above: RunCard) -> Flow:
+        return skeleton(below).resize(Lattice(above.lattice), build_action(above))
+
+    for position, (below, above) in enumerate(itertools.pairwise(card.rungs())):
+        try:
+            eqx.filter_eval_shape(carried, below, above)
+        except InputError as error:
+            raise InputError(f"training.ladder.{position}: {error}") from error
 
 
 def _require_trainable(card: RunCard, flow: Flow) -> None:
