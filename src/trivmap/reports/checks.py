@@ -28,6 +28,7 @@ def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
         _schwinger_dyson(rows),
         _worst("chain − reweighted, worst", {row.name: row.difference_pull for row in rows}),
         _worst("chain − reference, worst", {row.name: row.pull for row in rows}),
+        _integration(summary),
         *_sampling(summary),
         _estimate("log Z", "log_z", summary.get("log_z"), summary),
     ]
@@ -55,6 +56,18 @@ def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:
     worst = max(known, key=lambda key: abs(known[key]))
     verdict, state = _verdict(known[worst])
     return Tile(name, f"{abs(known[worst]):.1f} σ", f"{worst}, of {len(known)}: {verdict}", state)
+
+
+def _integration(summary: Mapping[str, Any]) -> Tile | None:
+    """The certificate of a continuous map."""
+    found = (summary.get("sampling") or {}).get("certificate")
+    if not found:
+        return None
+    value = "unknown" if found["mean"] is None else f"{found['mean']:.1g}, spread {found['spread']:.1g}"
+    verdict, state = ("negligible", "good") if found["passed"] else ("too large", "bad")
+    return Tile(
+        "integration error of log w", value, f"{found['steps']} steps against {2 * found['steps']}: {verdict}", state
+    )
 
 
 def _verdict(pull: float) -> tuple[str, str]:

@@ -53,6 +53,7 @@ def facts(data: RunData) -> PageTable:
         ("Seed", _plain(summary.get("seed", data.card.get("seed")))),
         ("Precision of the map", _plain(summary.get("dtype", data.card.get("dtype")))),
         ("Parameters of the map", _counted(model.get("parameters"))),
+        ("Ladder", _ladder(data)),
         ("Training steps", _counted(training.get("steps"))),
         ("Training ended", _plain(training.get("status"))),
         ("Configurations used in training", _counted(training.get("configurations"))),
@@ -68,6 +69,18 @@ def facts(data: RunData) -> PageTable:
         ("Source", _source(environment)),
     ]
     return PageTable("facts", ["", ""], [Row([name, text]) for name, text in entries if text is not None])
+
+
+def _ladder(data: RunData) -> str | None:
+    """The rungs that were trained first, with what they came to."""
+    cards = (data.card.get("training") or {}).get("ladder") or []
+    trained = (data.summary.get("training") or {}).get("rungs") or []
+    texts = []
+    for card, rung in zip(cards, trained, strict=False):
+        acceptance = ((rung.get("evaluation") or {}).get("acceptance") or {}).get("value")
+        reached = "" if acceptance is None else f", acceptance {acceptance:.3f}"
+        texts.append(f"{' x '.join(map(str, card['lattice']))} until step {count(rung['steps'])}{reached}")
+    return "; ".join(texts) or None
 
 
 def _plain(value: Any) -> str | None:

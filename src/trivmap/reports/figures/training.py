@@ -16,17 +16,18 @@ def training_figure(
     evaluations: Mapping[str, np.ndarray] | None = None,
     milestones: Mapping[str, int] | None = None,
 ) -> Figure:
-    """Loss with its error band, ESS and acceptance, learning rate and temperature against the training step.
+    """Loss with its error band, ESS and acceptance, learning rate, damping and temperature against the training step.
 
     `log` holds arrays of equal length under `step`, `loss`, `loss_error`, `ess`, `acceptance`, `learning_rate`,
-    `temperature` (all but `step` may be missing; NaN where not logged). `evaluations` holds `step` and `acceptance`,
-    `acceptance_error`, `ess`, `ess_error` from fresh batches. `milestones` maps a target acceptance to the step that
+    `damping`, `temperature` (all but `step` may be missing; NaN where not logged). `evaluations` holds `step` and
+    `acceptance`, `acceptance_error`, `ess`, `ess_error` from fresh batches. `milestones` maps a target acceptance to the step that
     reached it; the lines are drawn beside the acceptance. Rows without data are left out.
     """
     evaluations = evaluations or {}
     quality = any(_has(source, name) for source in (log, evaluations) for name in ("acceptance", "ess"))
     rows = [_loss] + [_quality] * quality
-    rows += [row for name, row in (("learning_rate", _learning_rate), ("temperature", _temperature)) if _has(log, name)]
+    schedules = (("learning_rate", _learning_rate), ("damping", _damping), ("temperature", _temperature))
+    rows += [row for name, row in schedules if _has(log, name)]
     heights = [1.5 if row in (_loss, _quality) else 1.0 for row in rows]
     figure = new_figure(6.4, 1.1 + 1.25 * sum(heights))
     panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=heights)
@@ -80,6 +81,11 @@ def _learning_rate(axes: Axes, log: Mapping[str, np.ndarray], evaluations: Mappi
     axes.set_ylabel(r"learning rate $\eta$")
     axes.plot(log["step"], log["learning_rate"], color=FIT)
     axes.set_ylim(bottom=0)
+
+
+def _damping(axes: Axes, log: Mapping[str, np.ndarray], evaluations: Mapping[str, np.ndarray]) -> None:
+    axes.set_ylabel(r"damping $\lambda$")
+    axes.semilogy(log["step"], log["damping"], color=FIT)
 
 
 def _temperature(axes: Axes, log: Mapping[str, np.ndarray], evaluations: Mapping[str, np.ndarray]) -> None:
