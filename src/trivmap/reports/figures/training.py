@@ -20,8 +20,8 @@ def training_figure(
 
     `log` holds arrays of equal length under `step`, `loss`, `loss_error`, `ess`, `acceptance`, `learning_rate`,
     `damping`, `temperature` (all but `step` may be missing; NaN where not logged). `evaluations` holds `step` and
-    `acceptance`, `acceptance_error`, `ess`, `ess_error` from fresh batches. `milestones` maps a target acceptance to the step that
-    reached it; the lines are drawn beside the acceptance. Rows without data are left out.
+    `acceptance`, `acceptance_error`, `ess`, `ess_error` from fresh batches. `milestones` maps a target acceptance to
+    the step that reached it; the lines are drawn beside the acceptance. Rows without data are left out.
     """
     evaluations = evaluations or {}
     quality = any(_has(source, name) for source in (log, evaluations) for name in ("acceptance", "ess"))
