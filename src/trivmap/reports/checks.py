@@ -63,11 +63,10 @@ def _integration(summary: Mapping[str, Any]) -> Tile | None:
     found = (summary.get("sampling") or {}).get("certificate")
     if not found:
         return None
-    value = "unknown" if found["mean"] is None else f"{found['mean']:.1g}, spread {found['spread']:.1g}"
+    value, spread = ("unknown" if found[key] is None else f"{found[key]:.1g}" for key in ("mean", "spread"))
     verdict, state = ("negligible", "good") if found["passed"] else ("too large", "bad")
-    return Tile(
-        "integration error of log w", value, f"{found['steps']} steps against {2 * found['steps']}: {verdict}", state
-    )
+    note = f"spread {spread}; {found['steps']} steps against {2 * found['steps']}: {verdict}"
+    return Tile("integration error of log w", value, note, state)
 
 
 def _verdict(pull: float) -> tuple[str, str]:
