@@ -123,6 +123,8 @@ class Continuous(AbstractBijection):
         return self.steps
 
     def with_integration_steps(self, steps: int) -> "Continuous":
+        if steps < 1:
+            raise InputError(f"continuous.steps: must be at least 1, got {steps}")
         changed = Continuous.__new__(Continuous)
         for name in ("coefficients", "offset", "features", "kernels", "scheme", "smoothness", "lattice"):
             object.__setattr__(changed, name, getattr(self, name))

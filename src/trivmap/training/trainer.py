@@ -63,6 +63,10 @@ class Trainer:
             failed=jnp.asarray(False),
         )
 
+    def compile(self, state: TrainingState) -> None:
+        """Compile the steps of a state's batch size now instead of when they are first taken."""
+        self._program(state)
+
     def flow(self, state: TrainingState) -> Flow:
         """The flow of a state: with averaged weights where the plan averages, else with the last ones."""
         parameters = state.parameters
