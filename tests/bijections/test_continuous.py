@@ -170,7 +170,7 @@ def test_errors_fall_at_the_order_of_the_scheme_when_steps_double(scheme):
 
 
 def test_transported_score_converges_to_the_default_and_to_autodiff_of_the_density():
-    """The default is exact for the steps taken back, the transport for the flow: they differ by the error of the steps."""
+    """The default is exact for the steps taken back, the transport is not: they differ by the error of the steps."""
     default = [largest((it := found(with_scores, "rk4", n))["moved"][2] - it["default"]) for n in (8, 16)]
     true = [largest(found(with_scores, "rk4", n)["moved"][2] - exact()[2]) for n in (8, 16)]
     for coarse, fine in (default, true):
@@ -271,7 +271,7 @@ def test_stages_are_the_points_along_the_way():
     ids=["line", "plane", "space"],
 )
 def test_resized_velocity_of_a_repeated_field_is_the_velocity_repeated(shape, features, kernels):
-    """Halved weights at L/2 meet again; the momenta of a repeated field are those of its period, tails' and filters'."""
+    """Halved weights at L/2 meet again; tails and filters see the momenta of one period."""
     flow, field, times = flow_on(shape, features, kernels), fields(shape), jnp.asarray(0.3)
     larger = flow.resize(Lattice(2 * extent for extent in shape))
     repeat = (2,) * len(shape)
