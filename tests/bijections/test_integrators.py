@@ -2,6 +2,7 @@
 
 import math
 from functools import cache, partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ def riccati(u, offset, *, steps, scheme, span=(0.0, 1.0)):
 def by_hand(u, nodes, scheme):
     """The stages of the low-storage form, one after another."""
     method = SCHEMES[scheme]
-    for begin, end in zip(nodes, nodes[1:], strict=False):
+    for begin, end in pairwise(nodes):
         du = 0.0
         for a, b, c in zip(method.a, method.b, method.c, strict=True):
             du = a * du + (end - begin) * 2 * (begin + c * (end - begin)) * u**2

@@ -42,7 +42,7 @@ def recursive(
     """The memory with the batch at `parameters` added if it was accepted, and the parameters to try next.
 
     They minimise sum_b w_b |f_b + J_b (theta - theta_b)|^2 / (B sum_b w_b) + damping (theta - anchor)^T D (theta -
-    anchor) + ridge . theta^2, D the diagonal of the remembered, equally weighted J^T J / B.
+    anchor) + ridge . theta^2, D the diagonal of the mean of J^T J / B with the same weights.
     """
     assert model.jacobian is not None
     wide, jacobian = memory.normal.dtype, model.jacobian
