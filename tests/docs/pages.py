@@ -22,10 +22,9 @@ PAGES = [README, *DOCS]
 # commands that hold the word; everything else runs as it is written.
 SHORTER = {
     "quickstart": [
-        "model.maps=[{kind: affine, couplings: 2, network: {kind: conv, hidden: [4]}}, {kind: rescale}]",
+        "model.maps=[{kind: continuous, features: {widths: [1.0], smeared: []}, kernel: {masses: [1.0]}, times: 1}]",
         "training.steps=8",
         "training.batch=16",
-        "training.optimiser.learning_rate={schedule: constant, peak: 1.0e-3}",
         "training.evaluate={every: 8, proposals: 4096}",
         "sampling.proposals=8000",
         "measure.stages.proposals=256",

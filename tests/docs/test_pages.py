@@ -1,5 +1,6 @@
 """What can be checked without running anything: links, names, options, figures that come from files."""
 
+import inspect
 import re
 
 import pytest
@@ -92,6 +93,8 @@ def test_every_kind_of_figures_is_on_a_page():
 def test_thresholds_are_those_of_the_library():
     from trivmap.observables import binning, correlator_fits, error_analysis
     from trivmap.runs import sampling
+    from trivmap.samplers import certificate
+    from trivmap.samplers.certificate import CANDIDATES, LIMIT
     from trivmap.training.evaluation import FEWEST_PROPOSALS
 
     text = " ".join((ROOT / "docs" / "conventions.md").read_text().split())
@@ -106,6 +109,9 @@ def test_thresholds_are_those_of_the_library():
         f"more than 1 in {1 / error_analysis._INVALID_SHARE:.0f} of the log-weights",
         f"about {binning._BINS} in all",
         f"at least {FEWEST_PROPOSALS} fresh proposals",
+        f"|mean| < {LIMIT} and spread < {LIMIT}",
+        f"The first n of {', '.join(map(str, CANDIDATES))} with",
+        f"on {inspect.signature(certificate).parameters['configurations'].default} fresh configurations",
     ):
         assert said in text, said
     assert sampling.LEAST_EFFECTIVE_SAMPLES == error_analysis._LEAST_EFFECTIVE_SAMPLES
