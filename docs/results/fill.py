@@ -177,12 +177,57 @@ def choices() -> str:
     return "\n".join(lines) + "\n"
 
 
+def cost(reached: Mapping[str, Any] | None) -> list[str]:
+    """Configurations and processor seconds to a target."""
+    if reached is None:
+        return ["not reached", ""]
+    return [count(reached["configurations"]), f"{reached['processor_seconds']:.1f}"]
+
+
+def what_pays() -> str:
+    """One thing of the recipe changed at a time."""
+    rows = (kept("what-pays") or {}).get("variants")
+    if rows is None:
+        return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
+    lines = [
+        "| variant | parameters | to 0.7 | s | to 0.9 | s | acceptance at the end | after |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        end = parenthesis(row["acceptance"], row["acceptance_error"])
+        cells = [row["variant"], str(row["parameters"]), *cost(row["reached"]["0.7"]), *cost(row["reached"]["0.9"])]
+        lines.append(f"| {' | '.join([*cells, end, count(row['configurations'])])} |")
+    return "\n".join(lines) + "\n"
+
+
+def scaling() -> str:
+    """Cost to 0.7 against L, from scratch and up the ladder."""
+    result = (kept("what-pays") or {}).get("scaling")
+    if result is None:
+        return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
+    lines = ["| L | start | configurations to 0.7, three seeds | processor seconds |", "|---|---|---|---|"]
+    groups: dict[tuple[int, str], list[Mapping[str, Any] | None]] = {}
+    for row in result["rows"]:
+        groups.setdefault((row["extent"], row["kind"]), []).append(row["reached"]["0.7"])
+    for (extent, kind), reached in groups.items():
+        costs = [cost(entry) for entry in reached]
+        lines.append(f"| {extent} | {kind} | {', '.join(c[0] for c in costs)} | {', '.join(c[1] for c in costs)} |")
+    lines += ["", "| cost ~ L^z | z |", "|---|---|"]
+    lines += [
+        f"| {name.replace('_', ' ')} | {parenthesis(z['value'], z['error'])} |"
+        for name, z in result["exponents"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "quickstart": quickstart,
     "presets-table": presets_table,
     "presets-text": presets_text,
     "broken-phase": broken_phase,
     "choices": choices,
+    "what-pays": what_pays,
+    "scaling": scaling,
 }
 
 

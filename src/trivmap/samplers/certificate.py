@@ -63,4 +63,4 @@ def certificate(
 
 @eqx.filter_jit
 def _log_weights(flow: Flow, action: AbstractAction, noise: Array) -> Float[Array, " batch"]:
-    return jax.lax.map(lambda z: -flow.residual(action, z), noise, batch_size=64)
+    return jax.lax.map(lambda z: -flow.residual(action, z), noise, batch_size=flow.micro_batch)

@@ -53,7 +53,11 @@ class Simulation:
             proposal = eqx.combine(arrays, static).propose(proposal_key(key, chain, index))
             return proposal, measure(proposal.field)
 
-        self._propose = jax.jit(jax.vmap(one, in_axes=(None, None, 0)))
+        def many(arrays, chain: Array, indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
+            size = kernel.flow.micro_batch or batch
+            return jax.lax.map(lambda index: one(arrays, chain, index), indices, batch_size=size)
+
+        self._propose = jax.jit(many)
         self._accept = jax.jit(accept)
 
     def part(

@@ -36,7 +36,7 @@ def draw_log_weights(
 
     def one(index: Array) -> Float[Array, " batch"]:
         keys = jax.random.split(jax.random.fold_in(key, index), batch)
-        return -jax.vmap(lambda k: flow.residual(action, flow.noise(k)))(keys)
+        return -jax.lax.map(lambda k: flow.residual(action, flow.noise(k)), keys, batch_size=flow.micro_batch or batch)
 
     return jax.lax.map(one, jnp.arange(batches))
 
