@@ -9,6 +9,7 @@ stay outside. `python docs/results/what_pays.py variants` or `scaling` measures 
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,17 +133,17 @@ def measured(whole: RunCard) -> dict[str, Any]:
     }
 
 
-def variants() -> list[dict[str, Any]]:
-    """Every variant at L=16, from scratch."""
+def variants() -> Iterator[list[dict[str, Any]]]:
+    """Every variant at L=16, from scratch; the table so far after each."""
     rows = []
     for name, overrides in VARIANTS.items():
         rows.append({"variant": name, **measured(card(16, overrides=overrides))})
         sys.stderr.write(f"{name}: {rows[-1]}\n")
         jax.clear_caches()
-    return rows
+        yield rows
 
 
-def scaling() -> dict[str, Any]:
+def scaling() -> Iterator[dict[str, Any]]:
     """Cost to 0.7 against L, three seeds each."""
     rows = []
     for extent, ladder in LADDERS.items():
@@ -161,7 +162,7 @@ def scaling() -> dict[str, Any]:
                 rows.append(row)
                 sys.stderr.write(f"{extent} {kind} {seed}: {row['configurations']} {row['acceptance']:.3f}\n")
                 jax.clear_caches()
-    return {"rows": rows, "exponents": exponents(rows)}
+    yield {"rows": rows, "exponents": exponents(rows)}
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -189,8 +190,9 @@ def main() -> None:
     content = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
     wanted = sys.argv[1:] or ["scaling", "variants"]
     for name in wanted:
-        content[name] = {"variants": variants, "scaling": scaling}[name]()
-        TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        for table in {"variants": variants, "scaling": scaling}[name]():
+            content[name] = table
+            TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
