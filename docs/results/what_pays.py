@@ -160,9 +160,9 @@ def scaling() -> Iterator[dict[str, Any]]:
                     changes += [f"training.ladder=[{', '.join(rungs)}]", "training.optimiser.damping=0.01"]
                 row = {"extent": extent, "kind": kind, "seed": seed, **measured(card(extent, seed, changes))}
                 rows.append(row)
+                yield {"rows": rows, "exponents": exponents(rows)}
                 sys.stderr.write(f"{extent} {kind} {seed}: {row['configurations']} {row['acceptance']:.3f}\n")
                 jax.clear_caches()
-    yield {"rows": rows, "exponents": exponents(rows)}
 
 
 def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -175,6 +175,8 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 for row in rows
                 if row["kind"] in (kind, "scratch" if row["extent"] == 8 else kind) and row["reached"]["0.7"]
             ]
+            if len(points) < 4:
+                continue
             x, y = np.array(points).T
             (z, _), covariance = np.polyfit(x, y, 1, cov=True)
             result[f"{kind} {cost}"] = {

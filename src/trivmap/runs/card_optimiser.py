@@ -133,12 +133,12 @@ def _checked_gauss_newton(data: dict[str, Any]) -> dict[str, Any]:
     settings = asdict(GaussNewton())
     for name, default in settings.items():
         given = data.get(name, default)
-        if name == "space" or given is None:
+        if name == "space" or (given is None and default is None):
             settings[name] = given
         else:
             settings[name] = at(name, real if isinstance(default, float) else whole, given)
     try:
         GaussNewton(**settings)
     except InputError as error:
-        raise refusal(str(error)) from error
+        raise refusal(str(error).removeprefix("optimiser.")) from error
     return {"kind": SECOND_ORDER, "learning_rate": None, **settings}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 from trivmap.errors import InputError
 from trivmap.runs import card_yaml
 from trivmap.runs.card_model import Action, Base, Map, Network
-from trivmap.runs.card_optimiser import Optimiser, Rate
+from trivmap.runs.card_optimiser import SECOND_ORDER, Optimiser, Rate
 
 _UNIONS: dict[str, Any] = {"action": Action, "base": Base, "maps": Map, "network": Network, "learning_rate": Rate}
 _TELLING = {"kind", "notation", "schedule"}
@@ -69,6 +69,8 @@ def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
     if name == "action":
         # A coupling of the same name in another notation is another number.
         return {"kind"} if key == "kind" else {"kind", "notation"}
+    if name == "optimiser" and section.get(key) == SECOND_ORDER:
+        return set(Optimiser.known_keys(section) or ()) - {"learning_rate"}
     if name == "optimiser":
         return set(Optimiser.known_keys(section) or ("kind", "learning_rate"))
     if name not in _UNIONS:

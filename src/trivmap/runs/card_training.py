@@ -16,7 +16,7 @@ from trivmap.runs.card_fields import (
     refusal,
     write_out,
 )
-from trivmap.runs.card_optimiser import Optimiser
+from trivmap.runs.card_optimiser import SECOND_ORDER, Optimiser
 
 Objective = Literal["path-gradient", "reverse-kl"]
 
@@ -66,7 +66,6 @@ class Rung(Section):
     batch: Count | None = None
     objective: Objective | None = None
     optimiser: Optimiser | None = None
-    stop: Stop = Stop()
 
 
 class Training(Section):
@@ -97,6 +96,12 @@ class Training(Section):
         if warmup >= self.steps:
             raise refusal(
                 f"must be less than training.steps = {self.steps}, got {warmup}", "optimiser.learning_rate.warmup"
+            )
+        if self.temperature.start != 1 and self.optimiser.kind == SECOND_ORDER:
+            raise refusal(
+                "must be 1 with gauss-newton, which judges each step by the one before; anneal with a first-order "
+                "optimiser such as adam",
+                "temperature.start",
             )
         if self.temperature.start != 1 and self.temperature.steps is None:
             half = max(1, self.steps // 2)

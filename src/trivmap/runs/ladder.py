@@ -13,9 +13,9 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     cards = []
     for rung in training.get("ladder") or []:
         changed = {key: rung[key] for key in ("steps", "batch", "objective", "optimiser") if rung.get(key) is not None}
-        own: dict[str, Any] = {**training, **changed, "ladder": [], "stop": rung.get("stop") or {}, "temperature": {}}
+        own: dict[str, Any] = {**training, **changed, "ladder": [], "stop": {}, "temperature": {}}
         judged = {**(training.get("evaluate") or {}), "every": own["steps"]}
-        own |= {"evaluate": judged, "checkpoint": {}, "chunk": None}
+        own |= {"evaluate": judged, "chunk": None}
         action = {**data["action"], **(rung.get("action") or {})}
         cards.append({**data, "lattice": rung["lattice"], "action": action, "training": own})
     return cards

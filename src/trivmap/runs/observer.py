@@ -43,7 +43,7 @@ class RunObserver:
         self.rungs: list[dict[str, Any]] = metadata.get("rungs") or []
         """What became of the rungs below."""
         self._final = True
-        self._seed: int | None = metadata.get("seed")
+        self._fixed = {name: metadata.get(name) for name in ("seed", "ladder")}
         self._last: dict[str, Any] = {name: metadata.get(name, 0) for name in ("steps", "configurations")}
 
     @property
@@ -114,7 +114,7 @@ class RunObserver:
     def metadata(self) -> dict[str, Any]:
         """What a checkpoint notes beside the state."""
         return {
-            "seed": self._seed,
+            **self._fixed,
             "seconds": self._clock.total,
             "compile_seconds": self.compile_seconds,
             "evaluation_seconds": self.evaluation_seconds,

@@ -27,6 +27,18 @@ from trivmap.runs.model import load_model, model_digest, save_model
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader
 
+OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int")
+"""What sampling itself may distrust, measuring aside."""
+
+
+def integration_complaint(certificate: dict[str, Any]) -> str:
+    """Why nothing drawn with a continuous map that failed its certificate is trusted."""
+    shown = {key: "unknown" if certificate[key] is None else f"{certificate[key]:.2g}" for key in ("mean", "spread")}
+    return (
+        f"the integration error of {certificate['steps']} steps is not negligible (mean {shown['mean']}, spread "
+        f"{shown['spread']}); raise sampling.integration_steps in a new run"
+    )
+
 
 def keys(card: RunCard) -> dict[str, Key]:
     """One independent key for each use of randomness, from the card's seed."""
@@ -42,7 +54,8 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     _require_right_force(card)
     flow = skeleton(card)
     if card.training is not None:
-        _require_trainable(card, flow)
+        for rung in card.rungs():
+            _require_trainable(rung)
         _require_ladder(card)
     summary = {
         "schema": 1,
@@ -76,10 +89,11 @@ def _require_ladder(card: RunCard) -> None:
             raise InputError(f"training.ladder.{position}: {error}") from error
 
 
-def _require_trainable(card: RunCard, flow: Flow) -> None:
+def _require_trainable(card: RunCard) -> None:
     """Raise `InputError` where the optimiser cannot take a step with this flow's parameters, seen by tracing one."""
     assert card.training is not None
-    plan, parameters = build_plan(card), eqx.filter(flow, eqx.is_inexact_array)
+    plan = build_plan(card)
+    parameters = eqx.filter_eval_shape(lambda: eqx.filter(skeleton(card), eqx.is_inexact_array))
     if isinstance(plan.optimiser, GaussNewton):
         jax.eval_shape(plan.initial_optimiser_state, parameters)
         return
@@ -159,8 +173,14 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
             progress.update(2)
         if card != run.card():
             run.write_card(card)
-        untrusted = {name: reason for name, reason in (run.summary().get("untrusted") or {}).items() if name == "log_z"}
-        return run.update_summary(observables=results.summary(), untrusted=untrusted | results.untrusted)
+        summary = run.summary()
+        untrusted = {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
+        observables, untrusted = results.summary(), untrusted | results.untrusted
+        certificate = (summary.get("sampling") or {}).get("certificate")
+        if certificate and not certificate["passed"]:
+            untrusted |= dict.fromkeys(observables, integration_complaint(certificate))
+            observables = {}
+        return run.update_summary(observables=observables, untrusted=untrusted)
 
 
 def skeleton(card: RunCard) -> Flow:

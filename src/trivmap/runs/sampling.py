@@ -15,7 +15,7 @@ from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import package_version
 from trivmap.runs.files import read_json, write_json
 from trivmap.runs.model import model_digest
-from trivmap.runs.pipeline import keys, load_flow
+from trivmap.runs.pipeline import OF_SAMPLES, integration_complaint, keys, load_flow
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader, SampleWriter
 from trivmap.samplers import (
@@ -45,9 +45,12 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
     section = card.sampling
     with run.locked(), Interruption.catching() as interruption:
         started = time.monotonic()
-        flow = _certified(run, flow, action, card)
+        flow, noted = _certified(run, flow, action, card)
         drawn_before = run.summary().get("sampling")
         writer = SampleWriter(run.root, _attributes(run, card, flow.integration_steps))
+        if noted is not None:
+            # Only now: samples of other steps have not been refused.
+            write_json(run.certificate_path, noted)
         if card != present:
             run.write_card(card)
         seconds = float(writer.state.get("seconds", 0.0))
@@ -71,17 +74,19 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         outcome = _summary(run, flow, action, card, seconds + time.monotonic() - started)
         if not drawn_before or drawn_before["proposals"] != outcome["sampling"]["proposals"]:
             # What was measured on fewer proposals does not describe these.
-            log_z_alone = {name: text for name, text in outcome["untrusted"].items() if name == "log_z"}
-            outcome |= {"observables": {}, "untrusted": log_z_alone}
+            of_samples = {name: text for name, text in outcome["untrusted"].items() if name in OF_SAMPLES}
+            outcome |= {"observables": {}, "untrusted": of_samples}
         summary = run.update_summary(**outcome)
         interruption.check(f"interrupted after the last proposal; go on with trivmap measure {run.root}")
         return summary
 
 
-def _certified(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCard) -> Flow:
-    """The flow with the integration steps that its certificate names, which is measured where it does not exist yet."""
+def _certified(
+    run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCard
+) -> tuple[Flow, dict[str, Any] | None]:
+    """The flow with the integration steps that its certificate names, and the certificate, measured if need be."""
     if flow.integration_steps is None:
-        return flow
+        return flow, None
     wanted, model = card.sampling.integration_steps, model_digest(run.model_path)
     noted: dict[str, Any] = {}
     if run.certificate_path.exists():
@@ -90,9 +95,8 @@ def _certified(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunC
         key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
         found = certificate(flow, action, key, steps=wanted)
         assert found is not None
-        noted = {**found._asdict(), "passed": found.passed, "asked": wanted, "model": model}
-        write_json(run.certificate_path, finite(noted))
-    return flow.with_integration_steps(noted["steps"])
+        noted = finite({**found._asdict(), "passed": found.passed, "asked": wanted, "model": model})
+    return flow.with_integration_steps(noted["steps"]), noted
 
 
 def _attributes(run: RunDirectory, card: RunCard, steps: int | None) -> dict[str, Any]:
@@ -161,14 +165,11 @@ def _summary(run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCar
     ess, estimate = effective_sample_size(log_weights), log_z(log_weights)
     rounding = rounding_of_log_weights(flow, action, jax.random.fold_in(keys(card)["sample"], 2**32 - 1))
     noted = read_json(run.certificate_path, "run trivmap sample again") if flow.integration_steps is not None else None
-    untrusted = {name: text for name, text in (run.summary().get("untrusted") or {}).items() if name != "log_z"}
+    untrusted = {name: text for name, text in (run.summary().get("untrusted") or {}).items() if name not in OF_SAMPLES}
     if math.isnan(rounding.mean):
         untrusted["log_z"] = "its rounding error is unknown without float64; set JAX's jax_enable_x64 before sampling"
     if noted and not noted["passed"]:
-        untrusted["log_z"] = (
-            f"the integration error of {noted['steps']} steps is not negligible (mean {noted['mean']:.2g}, spread "
-            f"{noted['spread']:.2g}); raise sampling.integration_steps"
-        )
+        untrusted |= dict.fromkeys(OF_SAMPLES, integration_complaint(noted))
     # Written so that a NaN is not trusted either.
     if not ess.value * log_weights.size >= LEAST_EFFECTIVE_SAMPLES:
         untrusted["log_z"] = (

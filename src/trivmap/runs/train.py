@@ -37,9 +37,17 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
         latest = store.latest()
         metadata: dict[str, Any] = latest.metadata if latest else {}
         clock = Clock(metadata.get("seconds", 0.0), elapsed)
-        compiled = [0.0]
+        trainers: list[Trainer] = []
+        path = [[rung.lattice, rung.to_data()["action"]] for rung in ladder]
+        _require_same_ladder(run, path, metadata)
         observer = RunObserver(
-            run, store, clock, progress, interruption, metadata | {"seed": card.seed}, compiling=lambda: sum(compiled)
+            run,
+            store,
+            clock,
+            progress,
+            interruption,
+            metadata | {"seed": card.seed, "ladder": path},
+            compiling=lambda: sum(trainer.compile_seconds for trainer in trainers),
         )
         first = observer.before["rung"]
         total = observer.before["steps"] + sum(build_plan(rung).steps for rung in ladder[first:])
@@ -54,7 +62,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                 if trainer is not None and outcome is not None:
                     flow = trainer.flow(outcome.state).resize(Lattice(rung.lattice), action)
                 trainer = Trainer(flow, action, build_plan(rung), _key(card, position, final), observer)
-                compiled.append(0.0)
+                trainers.append(trainer)
                 state = trainer.initial_state()
                 if position == first and latest is not None:
                     state, _ = store.restore(state)
@@ -73,7 +81,6 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                 if len(ladder) > 1:
                     progress.note(f"lattice {rung.lattice}: from step {begun} of at most {total}")
                 outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
-                compiled[-1] = trainer.compile_seconds
                 if outcome.status in ("failed", "interrupted"):
                     break
         assert trainer is not None and outcome is not None
@@ -130,6 +137,15 @@ def _concluded(
     return summary
 
 
+def _require_same_ladder(run: RunDirectory, path: list[Any], metadata: dict[str, Any]) -> None:
+    """Refuse a card whose rungs differ from those that a checkpoint was trained on."""
+    if metadata.get("ladder", path) != path:
+        raise InputError(
+            f"{run.config_path}: training.ladder differs from the one that the checkpoint was trained with; restore "
+            "it, or start a new run"
+        )
+
+
 def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, metadata: dict[str, Any]) -> None:
     """Refuse a card whose seed or batch sizes differ from those of the steps already taken."""
     if metadata.get("seed", card.seed) != card.seed:
@@ -147,8 +163,7 @@ def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, me
 def _save(run: RunDirectory, flow: Flow, card: RunCard) -> None:
     """Keep the trained flow, and make sure that what samples will be drawn with is the flow that was trained."""
     save_model(run.model_path, flow, card)
-    kept, _, _ = load_flow(run)
-    if kept.integration_steps is not None:
-        flow = flow.with_integration_steps(kept.integration_steps)
-    if not eqx.tree_equal(kept, flow):
+    # Steps of integration are static, and follow the certificate.
+    kept, saved = (jax.tree.leaves(eqx.filter(each, eqx.is_inexact_array)) for each in (load_flow(run)[0], flow))
+    if not eqx.tree_equal(kept, saved):
         raise RuntimeError(f"{run.model_path}: the model does not come back from disk as it was trained")

@@ -43,7 +43,8 @@ def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: i
         averaged = state.averaged
         if plan.moving_average is not None:
             decay = plan.moving_average
-            averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, parameters)
+            # Of what has been accepted: a trial has not been judged yet.
+            averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, {name: inner.anchor})
         failed = state.failed | (inner.refused >= MOST_REFUSALS)
         first_loss = jnp.where(state.step == 0, jnp.median(info.residuals).astype(jnp.float32), state.first_loss)
         taken = TrainingState(parameters, averaged, inner, state.step + 1, state.key, first_loss, failed)

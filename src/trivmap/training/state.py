@@ -76,6 +76,8 @@ class TrainingPlan:
         if not isinstance(self.optimiser, GaussNewton):
             return self.optimiser.init(parameters)
         vectors = pack(parameters)
+        if not vectors:
+            raise InputError("training.optimiser: gauss-newton has nothing to train, the model has no parameters")
         if len(vectors) != 1:
             raise InputError("training.optimiser: gauss-newton needs all parameters in one precision")
         (vector,) = vectors.values()

@@ -14,6 +14,8 @@ from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
+from trivmap.optimisers import GaussNewtonState
+from trivmap.optimisers.packing import unpack
 from trivmap.training.draws import METRICS
 from trivmap.training.evaluation import Evaluation, evaluate
 from trivmap.training.observer import Observer, Silent
@@ -22,6 +24,7 @@ from trivmap.training.state import TrainingPlan, TrainingState
 from trivmap.training.step import Chunk, make_chunk
 
 ADVICE = "lower the learning rate, clip the gradient (training.clip), or anneal the temperature"
+ADVICE_SECOND_ORDER = "raise optimiser.damping, enlarge the batch, or begin with a first-order optimiser"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ class Trainer:
     def flow(self, state: TrainingState) -> Flow:
         """The flow of a state: with averaged weights where the plan averages, else with the last ones."""
         parameters = state.parameters
+        if isinstance(state.optimiser, GaussNewtonState):
+            # After a refusal the parameters being tried are a guess.
+            anchor = unpack({state.optimiser.anchor.dtype.name: state.optimiser.anchor}, parameters)
+            refused = state.optimiser.refused > 0
+            parameters = jax.tree.map(lambda a, p: jnp.where(refused, a, p), anchor, parameters)
         if self.plan.moving_average is not None and int(state.step) > 0:
             correction = 1 - self.plan.moving_average ** int(state.step)
             parameters = jax.tree.map(lambda average: average / correction, state.averaged)
@@ -136,9 +144,10 @@ class Trainer:
     def _failed(self, kept: TrainingState, step: int, row: np.ndarray) -> Outcome:
         loss, norm = row[METRICS.index("loss")], row[METRICS.index("gradient_norm")]
         what = "became NaN or infinite" if not math.isfinite(loss + norm) else "diverged"
+        advice = ADVICE_SECOND_ORDER if isinstance(kept.optimiser, GaussNewtonState) else ADVICE
         message = (
             f"training {what} at step {step} (loss {loss:.4g}, gradient norm {norm:.4g}); "
-            f"the good state of step {int(kept.step)} is kept; {ADVICE}"
+            f"the good state of step {int(kept.step)} is kept; {advice}"
         )
         return Outcome("failed", kept, None, message)
 
