@@ -11,6 +11,7 @@ import scipy.stats
 
 from tests.maps import filled
 from trivmap import InputError, Lattice, fourier
+from trivmap.actions import Phi4
 from trivmap.bases import FreeField, Gaussian
 
 CASES = {
