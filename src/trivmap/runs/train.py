@@ -38,7 +38,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
         metadata: dict[str, Any] = latest.metadata if latest else {}
         clock = Clock(metadata.get("seconds", 0.0), elapsed)
         trainers: list[Trainer] = []
-        path = [[rung.lattice, rung.to_data()["action"]] for rung in ladder]
+        path = [[rung.lattice, rung.to_data()["action"]] for rung in ladder[:-1]]
         _require_same_ladder(run, path, metadata)
         observer = RunObserver(
             run,
