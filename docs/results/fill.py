@@ -181,7 +181,8 @@ def cost(reached: Mapping[str, Any] | None) -> list[str]:
     """Configurations and processor seconds to a target."""
     if reached is None:
         return ["not reached", ""]
-    return [count(reached["configurations"]), f"{reached['processor_seconds']:.1f}"]
+    seconds = reached["processor_seconds"]
+    return [count(reached["configurations"]), "not kept" if seconds is None else f"{seconds:.1f}"]
 
 
 def what_pays() -> str:
