@@ -17,7 +17,8 @@ from trivmap.runs.card_errors import sentence
 from trivmap.runs.card_fields import Count, Section, Whole, refusal
 from trivmap.runs.card_model import Action, FreeAction, Model, Phi4Action
 from trivmap.runs.card_overrides import apply_overrides
-from trivmap.runs.card_training import Measure, Sampling, Training
+from trivmap.runs.card_sampling import AnySampling, FlowSampling, mapless
+from trivmap.runs.card_training import Measure, Training
 from trivmap.runs.ladder import misfit, rung_data
 from trivmap.runs.presets import preset_text
 
@@ -43,7 +44,7 @@ class RunCard(Section):
     action: Action = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
     model: Model | None = None
     training: Training | None = None
-    sampling: Sampling = Sampling()
+    sampling: AnySampling = FlowSampling()
     measure: Measure = Measure()
     _notes: tuple[str, ...] = PrivateAttr(default=())
 
@@ -79,11 +80,22 @@ class RunCard(Section):
             case FreeAction(m_sq=m_sq):
                 FreeScalar(m_sq, lattice.dimension)
         self._require_ladder(lattice)
-        if self.model is None:
-            raise refusal("missing; sampling by a flow needs the section {base: ..., maps: [...]}", "model")
-        if self.model.needs_checkerboard:
+        self._require_model()
+        if self.model is not None and self.model.needs_checkerboard:
             lattice.require_checkerboard()
         return self
+
+    def _require_model(self) -> None:
+        if self.model is None and self.sampling.needs_model:
+            raise refusal(
+                f"missing; sampling by {self.sampling.kind} needs the section {{base: ..., maps: [...]}}", "model"
+            )
+        if self.model is None and self.training is not None:
+            raise refusal("given without a model; there is nothing to train", "training")
+        if self.model is not None and mapless(self.sampling.model_dump()):
+            raise refusal(
+                f"of no use: {self.sampling.kind} samples without a map; leave model and training out", "model"
+            )
 
     def _require_ladder(self, lattice: Lattice) -> None:
         for position, rung in enumerate(self.training.ladder if self.training else []):
@@ -145,21 +157,33 @@ def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
 
 
 def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCard:
-    """The card of data with overrides; a ladder that another lattice or action leaves without sense is dropped."""
+    """The card of data with overrides.
+
+    A ladder that another lattice or action leaves without sense is dropped, and so is the map where another kind of
+    sampling has no use for it.
+    """
     changed = apply_overrides(data, overrides)
+    keys = [override.split("=")[0].strip() for override in overrides]
+    sections = {key.split(".")[0] for key in keys}
+    notes: list[str] = []
+    if "sampling.kind" in keys and not sections & {"model", "training"} and changed.get("model"):
+        if mapless(changed["sampling"]):
+            changed = {**changed, "model": None, "training": None}
+            notes.append(f"the map is dropped, with its training: {changed['sampling']['kind']} samples without one")
     training = changed.get("training")
-    moved = any(override.split("=")[0].split(".")[0].strip() in ("lattice", "action") for override in overrides)
-    if not (moved and isinstance(training, dict) and training.get("ladder")):
-        return RunCard.from_data(changed, label)
-    try:
-        return RunCard.from_data(changed, label)
-    except InputError as error:
-        if "training.ladder" not in str(error):
-            raise
-        bare = RunCard.from_data(changed | {"training": training | {"ladder": []}}, label)
-        reason = str(error).removeprefix(f"{label}: ")
-        bare._notes = (f"the ladder is dropped, it does not fit the overrides: {reason}",)
-        return bare
+    if sections & {"lattice", "action"} and isinstance(training, dict) and training.get("ladder"):
+        bare = changed | {"training": training | {"ladder": []}}
+        RunCard.from_data(bare, label)
+        # What is refused now is refused for the ladder.
+        try:
+            RunCard.from_data(changed, label)
+        except InputError as error:
+            reason = str(error).removeprefix(f"{label}: ")
+            notes.append(f"the ladder is dropped, it does not fit the overrides: {reason}")
+            changed = bare
+    card = RunCard.from_data(changed, label)
+    card._notes = tuple(notes)
+    return card
 
 
 def _read(path: Path) -> str:

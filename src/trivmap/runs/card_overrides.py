@@ -8,8 +8,16 @@ from trivmap.errors import InputError
 from trivmap.runs import card_yaml
 from trivmap.runs.card_model import Action, Base, Map, Network
 from trivmap.runs.card_optimiser import SECOND_ORDER, Optimiser, Rate
+from trivmap.runs.card_sampling import Kind
 
-_UNIONS: dict[str, Any] = {"action": Action, "base": Base, "maps": Map, "network": Network, "learning_rate": Rate}
+_UNIONS: dict[str, Any] = {
+    "action": Action,
+    "base": Base,
+    "maps": Map,
+    "network": Network,
+    "learning_rate": Rate,
+    "sampling": Kind,
+}
 _TELLING = {"kind", "notation", "schedule"}
 
 

@@ -1,4 +1,4 @@
-"""The sections of the run card about work: `training`, `sampling` and `measure`."""
+"""The sections of the run card about work: `training` and `measure`."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,8 +7,6 @@ from pydantic import Field, model_validator
 from trivmap.runs.card_fields import (
     ByShape,
     Count,
-    Flag,
-    Index,
     Positive,
     Real,
     Section,
@@ -120,43 +118,6 @@ class Training(Section):
         if isinstance(self.batch, int):
             return [(self.steps, self.batch)]
         return [(phase.steps, phase.batch) for phase in self.batch]
-
-
-class Sampling(Section):
-    """Independence Metropolis-Hastings: `proposals` in all, shared among `chains`.
-
-    `integration_steps` are those of a continuous map's integration (null: the fewest whose measured error passes).
-    `warmup` proposals of each chain are not measured (null: a tenth of the chain, at most 1000); `thin` and
-    `save_fields` say which fields are kept; `part` is the number of proposals of a chain in one part file.
-    """
-
-    kind: Literal["flow"] = "flow"
-    chains: Count = 4
-    proposals: Count = 100_000
-    batch: Count | None = None
-    thin: Count = 1
-    warmup: Index | None = None
-    save_fields: Flag = False
-    integration_steps: Count | None = None
-    part: Count | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Sampling":
-        if self.proposals % self.chains:
-            nearest = max(1, round(self.proposals / self.chains)) * self.chains
-            raise refusal(
-                f"must be divisible by the number of chains, got {self.proposals} for {self.chains} chains; "
-                f"{nearest} would do",
-                "proposals",
-            )
-        each = self.proposals // self.chains
-        if self.warmup is None:
-            write_out(self, warmup=min(1000, each // 10))
-        elif self.warmup >= each:
-            raise refusal(f"leaves nothing to measure: {self.warmup} of {each} proposals in each chain", "warmup")
-        if self.thin > each:
-            raise refusal(f"must be at most the {each} proposals of a chain, got {self.thin}", "thin")
-        return self
 
 
 class Stages(Section):

@@ -27,7 +27,7 @@ from trivmap.runs.model import load_model, model_digest, save_model
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader
 
-OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int")
+OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains")
 """What sampling itself may distrust, measuring aside."""
 
 
@@ -52,7 +52,7 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     Raises `InputError`, nothing touched, if `out` exists or the card does not build.
     """
     _require_right_force(card)
-    flow = skeleton(card)
+    flow = None if card.model is None else skeleton(card)
     if card.training is not None:
         for rung in card.rungs():
             _require_trainable(rung)
@@ -63,14 +63,14 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
         "lattice": list(card.lattice),
         "seed": card.seed,
         "dtype": card.dtype,
-        "model": {"kind": "flow", "parameters": flow.parameters},
+        "model": None if flow is None else {"kind": "flow", "parameters": flow.parameters},
         "training": None,
         "sampling": None,
         "log_z": None,
         "observables": {},
     }
     run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads), summary)
-    if card.training is None:
+    if flow is not None and card.training is None:
         # The flow is what it starts as: a base that needs no training.
         save_model(run.model_path, flow, card)
     return run
@@ -156,8 +156,8 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
     progress = progress or Quiet()
     card = card or run.card()
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
-        flow, _, _ = load_flow(run)
-        if reader.attrs.get("model") not in (None, model_digest(run.model_path)):
+        flow = None if card.model is None else load_flow(run)[0]
+        if flow is not None and reader.attrs.get("model") not in (None, model_digest(run.model_path)):
             raise InputError(
                 f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "
                 f"{run.root / 'samples'} away and run trivmap sample {run.root}"
@@ -168,8 +168,9 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 results.to_json(run.observables_path)
             progress.update(1)
             interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
-            stages = along_the_map(flow, keys(card)["stages"], proposals=card.measure.stages.proposals)
-            write_json(run.stages_path, finite(stages.to_dict()))
+            if flow is not None:
+                stages = along_the_map(flow, keys(card)["stages"], proposals=card.measure.stages.proposals)
+                write_json(run.stages_path, finite(stages.to_dict()))
             progress.update(2)
         if card != run.card():
             run.write_card(card)
@@ -177,8 +178,11 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         untrusted = {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
         observables, untrusted = results.summary(), untrusted | results.untrusted
         certificate = (summary.get("sampling") or {}).get("certificate")
+        reason = untrusted.get("chains")
         if certificate and not certificate["passed"]:
-            untrusted |= dict.fromkeys(observables, integration_complaint(certificate))
+            reason = integration_complaint(certificate)
+        if reason:
+            untrusted |= dict.fromkeys(observables, reason)
             observables = {}
         return run.update_summary(observables=observables, untrusted=untrusted)
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
+from trivmap.lattice import Lattice
 
 
 class Proposal(NamedTuple):
@@ -49,6 +50,15 @@ class IndependenceMetropolis(eqx.Module):
 
     flow: Flow
     action: AbstractAction
+
+    @property
+    def lattice(self) -> Lattice:
+        return self.flow.lattice
+
+    @property
+    def micro_batch(self) -> int | None:
+        """Proposals to make at once within a larger batch, see `Flow.micro_batch`."""
+        return self.flow.micro_batch
 
     def propose(self, key: Key) -> Proposal:
         """One proposal from its own key (see `proposal_key`); batch with `jax.vmap`."""

@@ -47,14 +47,14 @@ class Simulation:
 
     def __init__(self, kernel: IndependenceMetropolis, key: Key, *, measure: Measure, batch: int):
         self._arrays, static = eqx.partition(kernel, eqx.is_array)
-        self.batch, self.lattice = batch, kernel.flow.lattice
+        self.batch, self.lattice = batch, kernel.lattice
 
         def one(arrays, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
             proposal = eqx.combine(arrays, static).propose(proposal_key(key, chain, index))
             return proposal, measure(proposal.field)
 
         def many(arrays, chain: Array, indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
-            size = kernel.flow.micro_batch or batch
+            size = kernel.micro_batch or batch
             return jax.lax.map(lambda index: one(arrays, chain, index), indices, batch_size=size)
 
         self._propose = jax.jit(many)

@@ -1,0 +1,77 @@
+"""Markov chains as a source of samples: hybrid Monte Carlo, trivialised or not, and clusters."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from trivmap.observables.autocorrelation import autocorrelation_time
+from trivmap.observables.convergence import disagreement
+from trivmap.runs.card_sampling import ChainSampling
+from trivmap.runs.proposals import Certified
+from trivmap.runs.samples import SampleReader
+from trivmap.runs.sources import AbstractSource, State
+from trivmap.simulation import AbstractChains
+
+
+class Chains(AbstractSource):
+    """The chains of one driver. Warm-up steps are not stored."""
+
+    history = "chain"
+
+    def __init__(
+        self,
+        section: ChainSampling,
+        driver: AbstractChains,
+        *,
+        attributes: dict[str, Any],
+        certified: Certified | None = None,
+    ):
+        self._section, self._driver, self._certified = section, driver, certified
+        # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
+        self.attributes = {"warmup": 0, "warmup_steps": section.warmup, **attributes}
+        self._state: State = {}
+
+    def prepare(self, restored: State | None) -> None:
+        self._state = dict(restored) if restored else self._driver.start()
+
+    def keep(self) -> None:
+        if self._certified is not None:
+            self._certified.keep()
+
+    def part(self, start: int, stop: int, done: Callable[[int], None]) -> dict[str, Any]:
+        section = self._section
+        part, self._state = self._driver.part(
+            self._state, start, stop, thin=section.thin, fields=section.save_fields
+        )
+        done((stop - start) * section.chains)
+        return {
+            "accepted": part.accepted,
+            "observables": part.observables,
+            "fields": part.fields,
+            "state": dict(self._state),
+        }
+
+    def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
+        def stored(name: str) -> np.ndarray:
+            return np.stack([reader.read(name, chain, 0, reader.n) for chain in range(reader.chains)])
+
+        magnetization = stored("magnetization")
+        tau_int = autocorrelation_time(np.abs(magnetization))
+        reason = disagreement(magnetization)
+        sampling = {
+            "acceptance": self._acceptance(stored("accepted")),
+            "ess": None,
+            "tau_int": tau_int._asdict(),
+            "certificate": self._certified.noted if self._certified is not None else None,
+            "diagnostics": self._driver.diagnostics(self._state),
+        }
+        return sampling, None, {} if reason is None else {"chains": reason}
+
+    def _acceptance(self, accepted: np.ndarray) -> dict[str, float]:
+        """Fraction of accepted steps with the error of its mean, correlations in time included."""
+        if accepted.all():
+            return {"value": 1.0, "error": 0.0}
+        tau_int = autocorrelation_time(accepted.astype(np.float64)).value
+        variance = float(np.var(accepted))
+        return {"value": float(accepted.mean()), "error": float(np.sqrt(2 * max(tau_int, 0.5) * variance / accepted.size))}
