@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from trivmap.observables.autocorrelation import autocorrelation_time
-from trivmap.observables.convergence import disagreement
+from trivmap.observables.convergence import disagreement, r_hat
 from trivmap.runs.card_sampling import ChainSampling
+from trivmap.runs.pipeline import integration_complaint
 from trivmap.runs.proposals import Certified
 from trivmap.runs.samples import SampleReader
 from trivmap.runs.sources import AbstractSource, State
@@ -58,15 +59,20 @@ class Chains(AbstractSource):
 
         magnetization = stored("magnetization")
         tau_int = autocorrelation_time(np.abs(magnetization))
-        reason = disagreement(magnetization)
+        reason = disagreement(reader)
+        noted = self._certified.noted if self._certified is not None else None
         sampling = {
             "acceptance": self._acceptance(stored("accepted")),
             "ess": None,
             "tau_int": tau_int._asdict(),
-            "certificate": self._certified.noted if self._certified is not None else None,
+            "certificate": noted,
+            "r_hat": r_hat(magnetization),
             "diagnostics": self._driver.diagnostics(self._state),
         }
-        return sampling, None, {} if reason is None else {"chains": reason}
+        reasons = {} if reason is None else {"chains": reason}
+        if noted and not noted["passed"]:
+            reasons |= dict.fromkeys(("acceptance", "tau_int"), integration_complaint(noted))
+        return sampling, None, reasons
 
     def _acceptance(self, accepted: np.ndarray) -> dict[str, float]:
         """Fraction of accepted steps with the error of its mean, correlations in time included."""

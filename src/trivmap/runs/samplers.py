@@ -1,19 +1,61 @@
 """From the section `sampling` of a run card to the source of its samples."""
 
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+
+from trivmap.lattice import Lattice
+from trivmap.runs.build import build_action
 from trivmap.runs.card import RunCard
-from trivmap.runs.card_sampling import FlowSampling
+from trivmap.runs.card_sampling import (
+    AnnealedSampling,
+    ClusterSampling,
+    FlowSampling,
+    HmcSampling,
+    TrivialisedSampling,
+)
+from trivmap.runs.chains import Chains
 from trivmap.runs.directory import RunDirectory
-from trivmap.runs.pipeline import load_flow
+from trivmap.runs.pipeline import keys, load_flow
 from trivmap.runs.proposals import Certified, Proposals
 from trivmap.runs.sources import AbstractSource
-from trivmap.samplers import IndependenceMetropolis
+from trivmap.samplers import (
+    HMC,
+    INTEGRATORS,
+    AbstractPotential,
+    ActionPotential,
+    FourierMass,
+    IndependenceMetropolis,
+    PulledBack,
+)
+from trivmap.simulation import MarkovChains
+
+_FIRST_STEP = 0.1
+"""Where the adaptation of the step size begins."""
 
 
 def build_source(run: RunDirectory, card: RunCard) -> AbstractSource:
-    """The sampler that a card asks for, on the run's trained map where it needs one."""
+    """The sampler that a card asks for, through the run's map where it has one."""
     match card.sampling:
         case FlowSampling() as section:
             return _flow(run, card, section)
+        case HmcSampling() as section:
+            lattice = Lattice(card.lattice)
+            potential = ActionPotential(build_action(card), lattice, card.dtype)
+            mass = section.fourier_mass
+            kinetic = None if mass is None else FourierMass(lattice, mass, card.dtype)
+            extra = {"fourier_mass": mass, "start": section.start}
+            return Chains(section, _hmc(card, section, potential, kinetic, section.start), attributes=extra)
+        case TrivialisedSampling() as section:
+            flow, action, _ = load_flow(run)
+            certified = Certified(run, flow, action, card, section.integration_steps)
+            driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot")
+            return Chains(section, driver, attributes=certified.attributes, certified=certified)
+        case ClusterSampling() as section:
+            return _cluster(card, section)
+        case AnnealedSampling() as section:
+            return _annealed(run, card, section)
     raise AssertionError(card.sampling.kind)
 
 
@@ -27,4 +69,27 @@ def _flow(run: RunDirectory, card: RunCard, section: FlowSampling) -> AbstractSo
         attributes=certified.attributes,
         flow=certified.flow,
         certified=certified,
+    )
+
+
+def _hmc(
+    card: RunCard, section: HmcSampling | TrivialisedSampling, potential: AbstractPotential, kinetic: Any, start: str
+) -> MarkovChains:
+    from trivmap.observables import measure
+
+    kernel = HMC(
+        potential,
+        step_size=section.step_size or _FIRST_STEP,
+        trajectory_length=section.trajectory_length,
+        integrator=INTEGRATORS[section.integrator],
+        kinetic=kinetic,
+    )
+    return MarkovChains(
+        kernel,
+        keys(card)["sample"],
+        chains=section.chains,
+        measure=partial(measure, build_action(card)),
+        start=start,
+        warmup=section.warmup or 0,
+        target=section.target_acceptance if section.step_size is None else None,
     )
