@@ -137,8 +137,12 @@ def results_table(rows: list[ResultRow], title: str | None = None) -> "Table":
     for name in names:
         header = "Δ [σ]" if name == DIFFERENCE else name
         table.add_column(header, justify="left" if name == "observable" else "right", overflow="fold")
+    told: set[str] = set()
     for row in rows:
         cells = row.cells()
+        if row.reason in told:
+            cells["value"] = "not trusted: as above"
+        told |= {row.reason} if row.reason else set()
         style = "yellow" if row.reason else ("bold red" if row.pull is not None and abs(row.pull) > 3 else "")
         table.add_row(*(Text(cells[name]) for name in names), style=style)
     return table

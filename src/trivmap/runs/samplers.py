@@ -44,7 +44,7 @@ def build_source(run: RunDirectory, card: RunCard) -> AbstractSource:
             lattice = Lattice(card.lattice)
             potential = ActionPotential(build_action(card), lattice, card.dtype)
             mass = section.fourier_mass
-            kinetic = None if mass is None else FourierMass(lattice, mass, card.dtype)
+            kinetic = None if mass is None else FourierMass(lattice, m_sq=mass, dtype=card.dtype)
             extra = {"fourier_mass": mass, "start": section.start}
             return Chains(section, _hmc(card, section, potential, kinetic, section.start), attributes=extra)
         case TrivialisedSampling() as section:
@@ -93,3 +93,11 @@ def _hmc(
         warmup=section.warmup or 0,
         target=section.target_acceptance if section.step_size is None else None,
     )
+
+
+def _cluster(card: RunCard, section: ClusterSampling) -> AbstractSource:
+    raise NotImplementedError
+
+
+def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling) -> AbstractSource:
+    raise NotImplementedError

@@ -64,8 +64,10 @@ class ActionPotential(AbstractPotential):
         sizes = np.linspace(0.0, 10.0, 401)
         size = 0.0
         if sign:
-            ones = jnp.ones(self.lattice.shape, self.dtype)
-            density = np.array(jax.vmap(lambda v: self.action(v * ones))(jnp.asarray(sizes, self.dtype)), np.float64)
+            with jax.ensure_compile_time_eval():
+                fields = jnp.asarray(sizes, self.dtype).reshape(-1, *[1] * self.lattice.dimension)
+                constant = jnp.broadcast_to(fields, (len(sizes), *self.lattice.shape))
+                density = np.array(jax.vmap(self.action)(constant), np.float64)
             density = np.where(np.isfinite(density), density, np.inf) / self.lattice.volume
             lowest = int(np.argmin(density))
             size = sizes[lowest or min(int(np.argmax(density > density[0] + 0.5)) or 40, 40)]
