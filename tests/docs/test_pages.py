@@ -92,7 +92,7 @@ def test_every_kind_of_figures_is_on_a_page():
 
 def test_thresholds_are_those_of_the_library():
     from trivmap.observables import binning, correlator_fits, error_analysis
-    from trivmap.runs import sampling
+    from trivmap.runs import proposals
     from trivmap.samplers import certificate
     from trivmap.samplers.certificate import CANDIDATES, LIMIT
     from trivmap.training.evaluation import FEWEST_PROPOSALS
@@ -114,7 +114,7 @@ def test_thresholds_are_those_of_the_library():
         f"on {inspect.signature(certificate).parameters['configurations'].default} fresh configurations",
     ):
         assert said in text, said
-    assert sampling.LEAST_EFFECTIVE_SAMPLES == error_analysis._LEAST_EFFECTIVE_SAMPLES
+    assert proposals.LEAST_EFFECTIVE_SAMPLES == error_analysis._LEAST_EFFECTIVE_SAMPLES
 
 
 def test_documented_observables_are_those_measured():

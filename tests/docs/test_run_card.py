@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from tests.docs.pages import ROOT, code, rows
 from trivmap.networks.activations import ACTIVATIONS
 from trivmap.optimisers import GaussNewton
-from trivmap.runs import card_continuous, card_model, card_optimiser, card_training
+from trivmap.runs import card_continuous, card_model, card_optimiser, card_sampling, card_training
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_fields import Section
 
@@ -48,7 +48,11 @@ SECTIONS = {
     "training.stop": card_training.Stop,
     "training.evaluate": card_training.Evaluate,
     "training.checkpoint": card_training.Checkpoint,
-    "sampling": card_training.Sampling,
+    "sampling, kind: flow": card_sampling.FlowSampling,
+    "sampling, kind: hmc": card_sampling.HmcSampling,
+    "sampling, kind: trivialised-hmc": card_sampling.TrivialisedSampling,
+    "sampling, kind: cluster": card_sampling.ClusterSampling,
+    "sampling, kind: annealed": card_sampling.AnnealedSampling,
     "measure": card_training.Measure,
     "measure.stages": card_training.Stages,
 }

@@ -192,8 +192,24 @@ def test_every_first_order_optimiser_of_optax():
             {"sampling": {"chains": 4, "proposals": 1000, "warmup": 250}},
             "sampling.warmup: leaves nothing to measure: 250 of 250 proposals in each chain",
         ),
-        ({"sampling": {"kind": "hmc"}}, "sampling.kind: must be 'flow', got 'hmc'"),
-        ({"model": None}, "model: missing; sampling by a flow needs the section {base: ..., maps: [...]}"),
+        ({"sampling": {"kind": "hmcc"}}, "sampling.kind: 'hmcc' is unknown; did you mean hmc?"),
+        (
+            {"sampling": {"kind": "hmc"}},
+            "model: of no use: hmc samples without a map; leave model and training out",
+        ),
+        (
+            {"sampling": {"kind": "trivialised-hmc"}, "model": None},
+            "model: missing; sampling by trivialised-hmc needs the section {base: ..., maps: [...]}",
+        ),
+        (
+            {
+                "sampling": {"kind": "cluster"},
+                "model": None,
+                "training": {"steps": 1, "batch": 1, "optimiser": {"kind": "adam", "learning_rate": 1e-3}},
+            },
+            "training: given without a model; there is nothing to train",
+        ),
+        ({"model": None}, "model: missing; sampling by flow needs the section {base: ..., maps: [...]}"),
         ({"dtype": "float16"}, "dtype: must be 'float32' or 'float64', got 'float16'"),
         ({"seed": -1}, "seed: must be at least 0, got -1"),
         ({"threads": 0}, "threads: must be at least 1, got 0"),

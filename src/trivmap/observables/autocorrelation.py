@@ -13,10 +13,11 @@ _LEAST_WINDOWS = 25
 def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Estimate:
     """tau_int = 1/2 + sum_{t=1}^W rho(t), in steps, of a series of shape (chains, n) or (n,).
 
-    Automatic window and error as in hep-lat/0306017: W is the first t with exp(-t/tau) < tau / sqrt(t N), where tau is
-    `window_factor` / log((2 tau_int + 1) / (2 tau_int - 1)); the error is tau_int sqrt(4 (W + 1/2 - tau_int) / N), N all
-    steps together. The mean is that of all chains, so that chains which disagree have long times; the bias of that mean
-    is taken out. A constant series has 1/2. NaN, value and error, where the chains are too short for their own window.
+    Automatic window and error as in hep-lat/0306017: W is the first t with exp(-t/tau) < tau / sqrt(t N), where tau
+    is `window_factor` / log((2 tau_int + 1) / (2 tau_int - 1)); the error is tau_int sqrt(4 (W + 1/2 - tau_int) / N),
+    N all steps together. The mean is that of all chains, so that chains which disagree have long times; the bias of
+    that mean is taken out. A constant series has 1/2. NaN, value and error, where the chains are too short for their
+    own window.
 
     Raises `InputError` unless there are at least 2 finite entries in each chain.
     """

@@ -166,10 +166,10 @@ def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCa
     keys = [override.split("=")[0].strip() for override in overrides]
     sections = {key.split(".")[0] for key in keys}
     notes: list[str] = []
-    if "sampling.kind" in keys and not sections & {"model", "training"} and changed.get("model"):
-        if mapless(changed["sampling"]):
-            changed = {**changed, "model": None, "training": None}
-            notes.append(f"the map is dropped, with its training: {changed['sampling']['kind']} samples without one")
+    other_kind = "sampling.kind" in keys and not sections & {"model", "training"}
+    if other_kind and changed.get("model") and mapless(changed["sampling"]):
+        changed = {**changed, "model": None, "training": None}
+        notes.append(f"the map is dropped, with its training: {changed['sampling']['kind']} samples without one")
     training = changed.get("training")
     if sections & {"lattice", "action"} and isinstance(training, dict) and training.get("ladder"):
         bare = changed | {"training": training | {"ladder": []}}

@@ -27,7 +27,7 @@ class Sampling(Section):
     `thin` and `save_fields` say which fields are kept; `part` is the number of steps of a chain in one part file.
     """
 
-    kind: str
+    kind: Any
     chains: Count = 4
     proposals: Count = 100_000
     thin: Count = 1
@@ -92,7 +92,7 @@ class FlowSampling(ProposalSampling):
 
 
 class AnnealedSampling(ProposalSampling):
-    """Independence Metropolis-Hastings with proposals annealed from the start to exp(-S) in `steps` intermediate targets.
+    """Independence Metropolis-Hastings with proposals annealed from the start to exp(-S) in `steps` targets.
 
     Without a model the start is the free field with the Hartree spectrum, or, with `moves: heat-bath`, uncoupled sites.
     `moves` between two targets are `updates` trajectories of hybrid Monte Carlo of `leapfrog_steps` steps each
@@ -122,9 +122,9 @@ class ChainSampling(Sampling):
 class HmcSampling(ChainSampling):
     """Hybrid Monte Carlo; `proposals` counts trajectories, whose mean length is `trajectory_length`.
 
-    `step_size` null: adapted in the warm-up until `target_acceptance` is met, then fixed. `fourier_mass` m^2: momenta of
-    covariance khat^2 + m^2 (Fourier acceleration); null: unit mass. `start` mixed puts half of the chains at +, half
-    at -, so that chains which do not tunnel disagree.
+    `step_size` null: adapted in the warm-up until `target_acceptance` is met, then fixed. `fourier_mass` m^2: momenta
+    of covariance khat^2 + m^2 (Fourier acceleration); null: unit mass. `start` mixed puts half of the chains at +,
+    half at -, so that chains which do not tunnel disagree.
     """
 
     kind: Literal["hmc"]

@@ -42,9 +42,7 @@ class Chains(AbstractSource):
 
     def part(self, start: int, stop: int, done: Callable[[int], None]) -> dict[str, Any]:
         section = self._section
-        part, self._state = self._driver.part(
-            self._state, start, stop, thin=section.thin, fields=section.save_fields
-        )
+        part, self._state = self._driver.part(self._state, start, stop, thin=section.thin, fields=section.save_fields)
         done((stop - start) * section.chains)
         return {
             "accepted": part.accepted,
@@ -80,4 +78,7 @@ class Chains(AbstractSource):
             return {"value": 1.0, "error": 0.0}
         tau_int = autocorrelation_time(accepted.astype(np.float64)).value
         variance = float(np.var(accepted))
-        return {"value": float(accepted.mean()), "error": float(np.sqrt(2 * max(tau_int, 0.5) * variance / accepted.size))}
+        return {
+            "value": float(accepted.mean()),
+            "error": float(np.sqrt(2 * max(tau_int, 0.5) * variance / accepted.size)),
+        }

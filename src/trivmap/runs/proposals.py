@@ -78,7 +78,9 @@ class Proposals(AbstractSource):
         return {
             "accepted": np.stack([part.accepted for part in parts]),
             "log_weight": np.stack([part.log_weight for part in parts]),
-            "observables": {name: np.stack([part.observables[name] for part in parts]) for name in parts[0].observables},
+            "observables": {
+                name: np.stack([part.observables[name] for part in parts]) for name in parts[0].observables
+            },
             "fields": np.stack(fields) if fields else None,
             "state": {"log_weight": np.array([state.log_weight for state in self._states])}
             | ({"fields": np.stack(present)} if len(present) == len(parts) else {}),

@@ -3,8 +3,6 @@
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
-
 from trivmap.lattice import Lattice
 from trivmap.runs.build import build_action
 from trivmap.runs.card import RunCard

@@ -10,8 +10,8 @@ from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import package_version
 from trivmap.runs.pipeline import OF_SAMPLES
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
-from trivmap.runs.samples import SampleReader, SampleWriter
 from trivmap.runs.samplers import build_source
+from trivmap.runs.samples import SampleReader, SampleWriter
 from trivmap.runs.sources import AbstractSource
 
 
