@@ -1,6 +1,9 @@
 """Simulation: drivers that run kernels through long chains."""
 
+from trivmap.simulation.chains import AbstractChains as AbstractChains
+from trivmap.simulation.chains import ChainPart as ChainPart
 from trivmap.simulation.draw import draw as draw
+from trivmap.simulation.host_chains import ClusterChains as ClusterChains
 from trivmap.simulation.proposals import START as START
 from trivmap.simulation.proposals import Chain as Chain
 from trivmap.simulation.proposals import Part as Part
