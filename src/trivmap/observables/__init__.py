@@ -7,6 +7,7 @@ from trivmap.observables.estimators import ESTIMATORS as ESTIMATORS
 from trivmap.observables.estimators import Estimator as Estimator
 from trivmap.observables.history import ArrayHistory as ArrayHistory
 from trivmap.observables.history import History as History
+from trivmap.observables.host import measure_on_host as measure_on_host
 from trivmap.observables.measurements import measure as measure
 from trivmap.observables.results import Estimates as Estimates
 from trivmap.observables.results import Results as Results

@@ -164,6 +164,14 @@ class ClusterSampling(ChainSampling):
     local_updates: Whole = Field(default=2, ge=1)
     wolff_updates: Count | None = None
 
+    @model_validator(mode="after")
+    def _long_enough(self) -> "ClusterSampling":
+        if (self.warmup or 0) < 20:
+            raise refusal(
+                f"must be at least 20, the width of the local updates is tuned in it, got {self.warmup}", "warmup"
+            )
+        return self
+
 
 def mapless(section: Mapping[str, Any]) -> bool:
     """Whether a section of these values has no use for a map."""

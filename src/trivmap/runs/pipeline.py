@@ -20,12 +20,14 @@ from trivmap.optimisers import GaussNewton
 from trivmap.runs.build import build_action, build_flow, build_plan
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_model import OwnAction
+from trivmap.runs.card_sampling import ClusterSampling
 from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import describe_environment
 from trivmap.runs.files import read_json, storing, write_json
 from trivmap.runs.model import load_model, model_digest, save_model
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samples import SampleReader
+from trivmap.samplers import ClusterCycle
 
 OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains")
 """What sampling itself may distrust, measuring aside."""
@@ -52,6 +54,8 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     Raises `InputError`, nothing touched, if `out` exists or the card does not build.
     """
     _require_right_force(card)
+    if isinstance(card.sampling, ClusterSampling):
+        ClusterCycle(build_action(card), Lattice(card.lattice))
     flow = None if card.model is None else skeleton(card)
     if card.training is not None:
         for rung in card.rungs():

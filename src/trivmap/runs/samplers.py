@@ -23,11 +23,14 @@ from trivmap.samplers import (
     INTEGRATORS,
     AbstractPotential,
     ActionPotential,
+    ClusterCycle,
     FourierMass,
     IndependenceMetropolis,
     PulledBack,
+    SwendsenWang,
+    Wolff,
 )
-from trivmap.simulation import MarkovChains
+from trivmap.simulation import ClusterChains, MarkovChains
 
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""
@@ -94,7 +97,15 @@ def _hmc(
 
 
 def _cluster(card: RunCard, section: ClusterSampling) -> AbstractSource:
-    raise NotImplementedError
+    update = SwendsenWang() if section.algorithm == "swendsen-wang" else Wolff(section.wolff_updates)
+    kernel = ClusterCycle(build_action(card), Lattice(card.lattice), update=update, sweeps=section.local_updates)
+    driver = ClusterChains(kernel, keys(card)["sample"], chains=section.chains, warmup=section.warmup or 0)
+    extra = {
+        "algorithm": section.algorithm,
+        "local_updates": section.local_updates,
+        "wolff_updates": section.wolff_updates,
+    }
+    return Chains(section, driver, attributes=extra)
 
 
 def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling) -> AbstractSource:

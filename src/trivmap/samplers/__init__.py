@@ -2,6 +2,11 @@
 
 from trivmap.samplers.certificate import Certificate as Certificate
 from trivmap.samplers.certificate import certificate as certificate
+from trivmap.samplers.cluster import ClusterCycle as ClusterCycle
+from trivmap.samplers.cluster import ClusterInfo as ClusterInfo
+from trivmap.samplers.cluster import ClusterState as ClusterState
+from trivmap.samplers.cluster import SwendsenWang as SwendsenWang
+from trivmap.samplers.cluster import Wolff as Wolff
 from trivmap.samplers.hmc import HMC as HMC
 from trivmap.samplers.hmc import HMCInfo as HMCInfo
 from trivmap.samplers.hmc import HMCState as HMCState

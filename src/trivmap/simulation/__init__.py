@@ -4,6 +4,7 @@ from trivmap.simulation.chains import AbstractChains as AbstractChains
 from trivmap.simulation.chains import ChainPart as ChainPart
 from trivmap.simulation.chains import State as State
 from trivmap.simulation.draw import draw as draw
+from trivmap.simulation.host_chains import ClusterChains as ClusterChains
 from trivmap.simulation.markov import MarkovChains as MarkovChains
 from trivmap.simulation.proposals import START as START
 from trivmap.simulation.proposals import Chain as Chain

@@ -1,0 +1,179 @@
+"""Chains of cluster updates: one thread per chain, adapted in the warm-up alone, measured as they go."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+
+from trivmap._types import Key
+from trivmap.errors import InputError
+from trivmap.observables.host import measure_on_host
+from trivmap.samplers.cluster import ClusterCycle, SwendsenWang, Wolff, seed_of
+from trivmap.simulation.chains import AbstractChains, ChainPart, Measure, State
+from trivmap.simulation.proposals import default_batch
+
+_WARMUP = 2**61
+"""Index of the first step of the warm-up: far from every step of a chain, so that none shares its random numbers."""
+_ADAPTATION = 10
+"""Steps between two adaptations."""
+_TARGET = 0.5
+"""Acceptance of the Metropolis proposals that the warm-up aims at."""
+
+Columns = dict[str, np.ndarray]
+
+
+class ClusterChains(AbstractChains):
+    """Chains of a `ClusterCycle`, each from its own hot start.
+
+    The first half of the `warmup` steps tunes the width of the Metropolis proposals to an acceptance of one half and,
+    for a `Wolff` update without a number of clusters, how many make V sites on average; the second half and everything
+    after run with both fixed. Observables are those of `trivmap.observables.measure`, from NumPy, or those of a
+    `measure` handed in (JAX, of one configuration), and with them
+
+    - `metropolis_acceptance`: accepted share of the Metropolis proposals of the step;
+    - `cluster_size`: see `ClusterInfo`.
+
+    `threads` (None: the processors at hand) chains run at a time, without the GIL. Results do not depend on it.
+
+    Raises `InputError` unless there is a chain, and the warm-up has at least 20 steps.
+    """
+
+    def __init__(
+        self,
+        kernel: ClusterCycle,
+        key: Key,
+        *,
+        chains: int = 4,
+        warmup: int = 200,
+        measure: Measure | None = None,
+        threads: int | None = None,
+    ):
+        if chains < 1:
+            raise InputError(f"chains: needs at least 1, got {chains}")
+        if warmup < 2 * _ADAPTATION:
+            raise InputError(f"warmup: cluster updates need at least {2 * _ADAPTATION} steps, got {warmup}")
+        self.kernel, self.chains, self.warmup = kernel, chains, warmup
+        self._key, self._seed = key, seed_of(key)
+        volume = kernel.lattice.volume
+        # NumPy's temporaries of a batch are to stay in the caches; a compiled program wants more work per call.
+        self.batch = default_batch(volume) if measure else int(np.clip(2**15 // volume, 4, 1024))
+        self.threads = min(chains, threads or _processors())
+        self._measure = self._on_host if measure is None else self._by(measure)
+
+    def start(self) -> State:
+        warmed = self._each(self._warm_up)
+        fields, widths, clusters = zip(*warmed, strict=True)
+        return {
+            "fields": np.stack(fields),
+            "width": np.array(widths),
+            "clusters": np.array(clusters),
+            "totals": np.zeros((self.chains, 4), np.int64),
+        }
+
+    def part(
+        self, state: State, start: int, stop: int, *, thin: int = 1, fields: bool = False
+    ) -> tuple[ChainPart, State]:
+        done = self._each(lambda chain: self._advance(state, chain, start, stop, thin if fields else 0))
+        columns, present, totals, kept = zip(*done, strict=True)
+        new = state | {"fields": np.stack(present), "totals": state["totals"] + np.stack(totals)}
+        part = ChainPart(
+            accepted=np.ones((self.chains, stop - start), bool),
+            observables={name: np.stack([each[name] for each in columns]) for name in columns[0]},
+            fields=np.stack(kept) if fields else None,
+        )
+        return part, new
+
+    def diagnostics(self, state: State) -> dict[str, Any]:
+        steps, *sums = state["totals"].sum(axis=0)
+        names = {SwendsenWang: "swendsen-wang", Wolff: "wolff", type(None): "none"}
+        facts = {
+            "update": names[type(self.kernel.update)],
+            "sweeps": self.kernel.sweeps,
+            "hits": self.kernel.hits,
+            "warmup": self.warmup,
+            "width": [float(width) for width in state["width"]],
+        }
+        if not steps:
+            return facts
+        rates = self.kernel.rates(np.array(sums), steps=int(steps))
+        return facts | {
+            "metropolis_acceptance": float(rates.acceptance),
+            "cluster_size": float(rates.cluster_size),
+            "clusters_per_step": float(sums[2] / steps),
+        }
+
+    def _each(self, work: Callable[[int], Any]) -> list[Any]:
+        if self.threads == 1:
+            return [work(chain) for chain in range(self.chains)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(work, range(self.chains)))
+
+    def _warm_up(self, chain: int) -> tuple[np.ndarray, float, int]:
+        """The field, the width and the number of clusters per step (0 where that is not the kernel's to choose)."""
+        kernel, update = self.kernel, self.kernel.update
+        tuned = isinstance(update, Wolff) and update.clusters is None
+        field, width, clusters = kernel.init(self._key, chain=chain).field, kernel.width, int(tuned)
+        half = self.warmup // 2
+        for start in range(0, half, _ADAPTATION):
+            stop = min(start + _ADAPTATION, half)
+            info = kernel.run(
+                field, self._seed, chain, _WARMUP + start, _WARMUP + stop, width=width, clusters=clusters or None
+            )
+            rates = kernel.rates(info)
+            width *= float(np.exp(np.mean(rates.acceptance) - _TARGET))
+            if tuned:
+                clusters = int(np.clip(round(1 / np.mean(rates.cluster_size)), 1, kernel.lattice.volume))
+        kernel.run(
+            field, self._seed, chain, _WARMUP + half, _WARMUP + self.warmup, width=width, clusters=clusters or None
+        )
+        return field, width, clusters
+
+    def _advance(
+        self, state: State, chain: int, start: int, stop: int, thin: int
+    ) -> tuple[Columns, np.ndarray, np.ndarray, np.ndarray | None]:
+        """One chain's columns, last field, sums over the steps, and every `thin`-th field unless that is 0."""
+        kernel, shape = self.kernel, self.kernel.lattice.shape
+        field = np.array(state["fields"][chain], np.float64)
+        width, clusters = float(state["width"][chain]), int(state["clusters"][chain]) or None
+        columns: Columns = {}
+        kept, totals = [], np.zeros(4, np.int64)
+        buffer = np.empty((min(self.batch, stop - start), kernel.lattice.volume))
+        for first in range(start, stop, self.batch):
+            last = min(first + self.batch, stop)
+            out = buffer[: last - first]
+            info = kernel.run(field, self._seed, chain, first, last, width=width, clusters=clusters, out=out)
+            fields = out.reshape(-1, *shape)
+            rates = kernel.rates(info)
+            measured = self._measure(fields) | {
+                "metropolis_acceptance": rates.acceptance,
+                "cluster_size": rates.cluster_size,
+            }
+            if not columns:
+                columns = {name: np.empty((stop - start, *v.shape[1:]), v.dtype) for name, v in measured.items()}
+            for name, values in measured.items():
+                columns[name][first - start : last - start] = values
+            if thin:
+                kept.append(fields[-first % thin :: thin].copy())
+            totals += [last - first, *info.sum(axis=0)]
+        return columns, field, totals, np.concatenate(kept) if thin else None
+
+    def _on_host(self, fields: np.ndarray) -> Columns:
+        return measure_on_host(self.kernel.coefficients, fields)
+
+    def _by(self, measure: Measure) -> Callable[[np.ndarray], Columns]:
+        many = jax.jit(jax.vmap(measure))
+
+        def measured(fields: np.ndarray) -> Columns:
+            # Filled up to the batch, so that one program serves all.
+            padded = np.resize(fields, (self.batch, *fields.shape[1:]))
+            return {name: np.asarray(values)[: len(fields)] for name, values in many(padded).items()}
+
+        return measured
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
