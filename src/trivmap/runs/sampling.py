@@ -41,15 +41,19 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         with shown(progress, "sample", section.proposals, writer.completed * section.chains):
             source.prepare(stored or None)
             for start in range(writer.completed, each, length):
+                stop = min(start + length, each)
+                stopped = (
+                    f"interrupted after {start} of {each} proposals per chain; go on with trivmap sample {run.root}"
+                )
+                interruption.check(stopped)
 
-                def done(steps: int, start: int = start) -> None:
+                def done(steps: int, start: int = start, stop: int = stop, stopped: str = stopped) -> None:
                     progress.update(start * section.chains + steps)
-                    interruption.check(
-                        f"interrupted after {start} of {each} proposals per chain; go on with trivmap sample {run.root}"
-                    )
+                    if steps < (stop - start) * section.chains:
+                        # A whole part is stored first.
+                        interruption.check(stopped)
 
-                done(0)
-                drawn = source.part(start, min(start + length, each), done)
+                drawn = source.part(start, stop, done)
                 drawn["state"] |= {"seconds": seconds + time.monotonic() - started}
                 writer.append(**drawn)
         outcome = _summary(run, card, source, seconds + time.monotonic() - started)

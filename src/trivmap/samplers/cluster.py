@@ -62,7 +62,7 @@ class ClusterCycle:
 
     For any S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] with c1 < 0 (`action.coefficients`), in any
     dimension. Given |phi|, the signs are an Ising model with the coupling |c1 phi_x phi_y| on each link: equal signs
-    are joined with probability 1 - exp(-2 |c1| phi_x phi_y), and clusters are flipped. The `sweeps` Metropolis sweeps, of
+    are joined with probability 1 - exp(-2 |c1| phi_x phi_y), and clusters flipped. The `sweeps` Metropolis sweeps, of
     `hits` proposals phi + width (u - 1/2) per site, u uniform in (0, 1), move |phi|. `update` None leaves the clusters
     out: Metropolis alone, which is what cluster updates are compared with.
 
