@@ -46,13 +46,12 @@ def build_source(run: RunDirectory, card: RunCard) -> AbstractSource:
             potential = ActionPotential(build_action(card), lattice, card.dtype)
             mass = section.fourier_mass
             kinetic = None if mass is None else FourierMass(lattice, m_sq=mass, dtype=card.dtype)
-            extra = {"fourier_mass": mass, "start": section.start}
-            return Chains(section, _hmc(card, section, potential, kinetic, section.start), attributes=extra)
+            return Chains(section, _hmc(card, section, potential, kinetic, section.start))
         case TrivialisedSampling() as section:
             flow, action, _ = load_flow(run)
             certified = Certified(run, flow, action, card, section.integration_steps)
             driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot")
-            return Chains(section, driver, attributes=certified.attributes, certified=certified)
+            return Chains(section, driver, certified=certified)
         case ClusterSampling() as section:
             return _cluster(card, section)
         case AnnealedSampling() as section:
@@ -100,12 +99,7 @@ def _cluster(card: RunCard, section: ClusterSampling) -> AbstractSource:
     update = SwendsenWang() if section.algorithm == "swendsen-wang" else Wolff(section.wolff_updates)
     kernel = ClusterCycle(build_action(card), Lattice(card.lattice), update=update, sweeps=section.local_updates)
     driver = ClusterChains(kernel, keys(card)["sample"], chains=section.chains, warmup=section.warmup or 0)
-    extra = {
-        "algorithm": section.algorithm,
-        "local_updates": section.local_updates,
-        "wolff_updates": section.wolff_updates,
-    }
-    return Chains(section, driver, attributes=extra)
+    return Chains(section, driver)
 
 
 def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling) -> AbstractSource:
