@@ -73,25 +73,22 @@ class MarkovChains(AbstractChains):
             return measured | added
 
         def run(
-            arrays: HMC, walk: _Walk, key: Key, begin: Array, count: Array, warming: Array, thin: int | None
+            arrays: HMC, walk: _Walk, key: Key, first: Array, count: Array, warming: Array, thin: int | None
         ) -> tuple[_Walk, dict[str, Array], Array | None]:
             def body(index: Array, carry: tuple[_Walk, dict[str, Array], Array | None]) -> Any:
                 walk, rows, kept = carry
-                states, info = _advance(at(arrays, walk.step_size), key, chains, walk.states, begin + index)
+                states, info = _advance(at(arrays, walk.step_size), key, chains, walk.states, first + index)
                 step_size, adaptation = walk.step_size, walk.adaptation
                 if target is not None:
                     acceptance = jnp.mean(jnp.minimum(1, exp_minus_delta_h(info.delta_h))).astype(step_size.dtype)
                     adaptation = adaptation.update(acceptance, target)
                     step_size = jnp.where(warming, adaptation.step_size, step_size)
 
-                def write(rows: dict[str, Array]) -> dict[str, Array]:
-                    return jax.tree.map(partial(_put, index), rows, record(states, info))
-
-                rows = jax.lax.cond(warming, lambda rows: rows, write, rows)
+                # Unconditionally, in the warm-up too: a conditional around a buffer copies it at every step.
+                rows = jax.tree.map(partial(_put, index), rows, record(states, info))
                 if thin is not None and kept is not None:
-                    slot = (begin + index) // thin - (begin + thin - 1) // thin
-                    chosen = (begin + index) % thin == 0
-                    kept = jax.lax.cond(chosen, lambda k: _put(slot, k, states.field), lambda k: k, kept)
+                    # A step that is not kept writes where the next kept one will.
+                    kept = _put((first + index + thin - 1) // thin - (first + thin - 1) // thin, kept, states.field)
                 return _Walk(states, step_size, adaptation), rows, kept
 
             # Written in place, so that one program serves every number of steps up to the chunk, and the warm-up.
@@ -102,7 +99,7 @@ class MarkovChains(AbstractChains):
             kept = None
             if thin is not None:
                 field = walk.states.field
-                kept = jnp.zeros((-(-self._chunk // thin), *field.shape), field.dtype)
+                kept = jnp.zeros((self._chunk // thin + 2, *field.shape), field.dtype)
             return jax.lax.fori_loop(0, count, body, (walk, rows, kept))
 
         def reverse(arrays: HMC, states: HMCState, step_size: Scalar) -> Array:
