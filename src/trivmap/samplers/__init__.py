@@ -2,6 +2,7 @@
 
 from trivmap.samplers.certificate import Certificate as Certificate
 from trivmap.samplers.certificate import certificate as certificate
+from trivmap.samplers.independence import AbstractIndependence as AbstractIndependence
 from trivmap.samplers.independence import IndependenceMetropolis as IndependenceMetropolis
 from trivmap.samplers.independence import Proposal as Proposal
 from trivmap.samplers.independence import accept as accept

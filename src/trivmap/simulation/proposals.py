@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Field, Key
-from trivmap.samplers import IndependenceMetropolis, Proposal, accept, proposal_key
+from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 
 Measure = Callable[[Field], Mapping[str, Array]]
 """Observables of one configuration, by name."""
@@ -45,16 +45,16 @@ class Simulation:
     Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter.
     """
 
-    def __init__(self, kernel: IndependenceMetropolis, key: Key, *, measure: Measure, batch: int):
+    def __init__(self, kernel: AbstractIndependence, key: Key, *, measure: Measure, batch: int):
         self._arrays, static = eqx.partition(kernel, eqx.is_array)
-        self.batch, self.lattice = batch, kernel.flow.lattice
+        self.batch, self.lattice = batch, kernel.lattice
 
         def one(arrays, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
             proposal = eqx.combine(arrays, static).propose(proposal_key(key, chain, index))
             return proposal, measure(proposal.field)
 
         def many(arrays, chain: Array, indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
-            size = kernel.flow.micro_batch or batch
+            size = kernel.micro_batch or batch
             return jax.lax.map(lambda index: one(arrays, chain, index), indices, batch_size=size)
 
         self._propose = jax.jit(many)
