@@ -1,0 +1,135 @@
+"""Hybrid (Hamiltonian) Monte Carlo."""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer
+
+from trivmap._types import Field, Key, Scalar
+from trivmap.errors import InputError
+from trivmap.samplers.integrators import LEAPFROG, Evaluation, Integrator, Point
+from trivmap.samplers.kinetic import AbstractKinetic, UnitMass
+from trivmap.samplers.potentials import AbstractPotential
+
+_MOST_STEPS = 4096
+
+
+class HMCState(NamedTuple):
+    """Where a chain stands, with everything the next trajectory needs of it: U, -dU/dz and the physical field."""
+
+    position: Field
+    field: Field
+    force: Field
+    energy: Scalar
+
+
+class HMCInfo(NamedTuple):
+    """What a trajectory did: H(end) - H(start), and whether its end was accepted."""
+
+    accepted: Bool[Array, ""]
+    delta_h: Scalar
+
+
+class HMC(eqx.Module):
+    """Transition kernel with exp(-U(z)) as its stationary distribution (Phys. Lett. B 195, 216 (1987)).
+
+    Momenta are drawn anew, Hamilton's equations integrated over a random length uniform in [1/2, 3/2] of
+    `trajectory_length` (rounded to whole steps: no mode can stay in phase with it), and the end accepted with
+    probability min(1, exp(-dH)), decided as log u < -dH; where dH is not a finite number the trajectory is rejected.
+    A trajectory of n steps costs n evaluations of the force per stage of the integrator, one U and one field.
+
+    Raises `InputError` unless step size and trajectory length are positive and finite.
+    """
+
+    potential: AbstractPotential
+    kinetic: AbstractKinetic
+    step_size: Float[Array, ""]
+    integrator: Integrator = eqx.field(static=True)
+    trajectory_length: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        potential: AbstractPotential,
+        *,
+        step_size: float,
+        trajectory_length: float = 1.0,
+        integrator: Integrator = LEAPFROG,
+        kinetic: AbstractKinetic | None = None,
+    ):
+        for name, value in (("step_size", step_size), ("trajectory_length", trajectory_length)):
+            if not 0 < value < math.inf:
+                raise InputError(f"sampling.{name}: must be positive and finite, got {value:g}")
+        self.potential, self.integrator = potential, integrator
+        self.kinetic = UnitMass(potential.lattice, potential.dtype) if kinetic is None else kinetic
+        self.step_size = jnp.asarray(step_size, potential.dtype)
+        self.trajectory_length = float(trajectory_length)
+
+    def init(self, key: Key) -> HMCState:
+        """A start from noise."""
+        return self.at(self.potential.noise(key))
+
+    def at(self, position: Field) -> HMCState:
+        """The state of a chain at a given position."""
+        evaluation = self.potential.evaluate(position)
+        energy, field = self.potential.finish(position, evaluation)
+        return HMCState(position, field, evaluation.force, energy)
+
+    def steps(self, key: Key) -> Integer[Array, ""]:
+        """A random number of integration steps, at least 1."""
+        mean = self.trajectory_length / self.step_size
+        steps = jnp.floor(mean * jax.random.uniform(key, dtype=mean.dtype, minval=0.5, maxval=1.5) + 0.5)
+        return jnp.clip(steps, 1, _MOST_STEPS).astype(jnp.int32)
+
+    def step(
+        self, key: Key, state: HMCState, steps: int | Integer[Array, ""] | None = None
+    ) -> tuple[HMCState, HMCInfo]:
+        """One trajectory.
+
+        Its number of steps is drawn from the key unless given. Batched by `jax.vmap`, give one number for all chains
+        (`in_axes=(0, 0, None)`): chains of different lengths would all take the time of the longest. It is independent
+        of the chains, which therefore stay uncorrelated.
+        """
+        momentum_key, accept_key, length_key = jax.random.split(key, 3)
+        steps = self.steps(length_key) if steps is None else steps
+        momentum = self.kinetic.momentum(momentum_key)
+        end = self._integrate(state, momentum, steps)
+        energy, field = self.potential.finish(end.position, end.evaluation)
+        # Potential and kinetic energies apart: their own differences are smaller than they are.
+        delta_h = (energy - state.energy) + (self.kinetic.energy(end.momentum) - self.kinetic.energy(momentum))
+        uniform = jax.random.uniform(accept_key, dtype=delta_h.dtype, minval=jnp.finfo(delta_h.dtype).tiny)
+        accepted = (jnp.log(uniform) < -delta_h) & jnp.isfinite(delta_h)
+        proposed = HMCState(end.position, field, end.evaluation.force, energy)
+        new = jax.tree.map(lambda there, here: jnp.where(accepted, there, here), proposed, state)
+        return new, HMCInfo(accepted, delta_h)
+
+    def irreversibility(self, key: Key, state: HMCState, steps: int | Integer[Array, ""] | None = None) -> Scalar:
+        """max_x |z' - z| / max_x |z(end) - z|, z' the end of a trajectory followed back with its momentum reversed.
+
+        Rounding alone in a reversible integrator: some 1e-6 in float32. It grows where the trajectories are unstable.
+        """
+        momentum_key, _, length_key = jax.random.split(key, 3)
+        steps = self.steps(length_key) if steps is None else steps
+        end = self._integrate(state, self.kinetic.momentum(momentum_key), steps)
+        energy, field = self.potential.finish(end.position, end.evaluation)
+        back = self._integrate(HMCState(end.position, field, end.evaluation.force, energy), -end.momentum, steps)
+        moved = jnp.max(jnp.abs(end.position - state.position))
+        return jnp.max(jnp.abs(back.position - state.position)) / moved
+
+    def _integrate(self, state: HMCState, momentum: Field, steps: int | Integer[Array, ""]) -> Point:
+        # The evaluation at the start must have the form of those on the way.
+        known = jax.eval_shape(self.potential.evaluate, state.position)
+        evaluation = Evaluation(
+            state.force,
+            None if known.energy is None else state.energy,
+            None if known.field is None else state.field,
+        )
+        start = Point(state.position, momentum, evaluation)
+        return self.integrator.integrate(self.potential.evaluate, self.kinetic.velocity, start, self.step_size, steps)
+
+
+def exp_minus_delta_h(delta_h: Float[Array, "..."]) -> Float[Array, "..."]:
+    """exp(-dH), 0 where dH is not a finite number: its mean over trajectories in equilibrium is 1."""
+    return jnp.where(jnp.isfinite(delta_h), jnp.exp(-delta_h), jnp.zeros_like(delta_h))

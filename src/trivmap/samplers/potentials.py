@@ -1,0 +1,129 @@
+"""Potentials: U of the density exp(-U) that a Hamiltonian sampler integrates, and the physical field it stands for."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import DTypeLike
+
+from trivmap._types import Field, Key, Scalar, site_sum
+from trivmap.actions import AbstractAction
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
+from trivmap.samplers.integrators import Evaluation
+
+
+class AbstractPotential(eqx.Module):
+    """U(z) of ONE position z of shape `lattice.shape`; batches come from `jax.vmap`.
+
+    To add one: write `evaluate`, which gives at least the force, and `finish`, which adds what `evaluate` leaves out.
+    A trajectory calls `evaluate` at every stage and `finish` once at its end.
+    """
+
+    lattice: eqx.AbstractVar[Lattice]
+    dtype: eqx.AbstractVar[str]
+
+    @abc.abstractmethod
+    def evaluate(self, position: Field) -> Evaluation:
+        """-dU/dz, and U and the physical field where they cost nothing more."""
+
+    @abc.abstractmethod
+    def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
+        """(U, physical field) at a position that has been evaluated."""
+
+    @abc.abstractmethod
+    def uniform(self, sign: int) -> Field:
+        """A constant start: 0, or of a typical size and the given sign, in the sector of that magnetization."""
+
+    def noise(self, key: Key) -> Field:
+        """A disordered start: unit normal at every site."""
+        return jax.random.normal(key, self.lattice.shape, jnp.dtype(self.dtype))
+
+
+class ActionPotential(AbstractPotential):
+    """U = S, z = phi."""
+
+    action: AbstractAction
+    lattice: Lattice = eqx.field(static=True)
+    dtype: str = eqx.field(static=True)
+
+    def __init__(self, action: AbstractAction, lattice: Lattice, dtype: DTypeLike):
+        self.action, self.lattice, self.dtype = action, lattice, jnp.dtype(dtype).name
+
+    def evaluate(self, position: Field) -> Evaluation:
+        return Evaluation(self.action.force(position))
+
+    def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
+        return self.action(position), position
+
+    def uniform(self, sign: int) -> Field:
+        """The constant field of lowest action; where that is 0, the one whose action is 1/2 per site above it."""
+        sizes = np.linspace(0.0, 10.0, 401)
+        size = 0.0
+        if sign:
+            ones = jnp.ones(self.lattice.shape, self.dtype)
+            density = np.array(jax.vmap(lambda v: self.action(v * ones))(jnp.asarray(sizes, self.dtype)), np.float64)
+            density = np.where(np.isfinite(density), density, np.inf) / self.lattice.volume
+            lowest = int(np.argmin(density))
+            size = sizes[lowest or min(int(np.argmax(density > density[0] + 0.5)) or 40, 40)]
+        return jnp.full(self.lattice.shape, sign * size, self.dtype)
+
+
+class PulledBack(AbstractPotential):
+    """U(z) = S(T(z)) + log q(T(z)) + |z|^2 / 2 = S(T(z)) - log |det dT/dz| up to a constant, phi = T(z).
+
+    T takes the base's unit normal noise z through base and bijection. If phi has the density exp(-S), z has exp(-U), so
+    a sampler of U followed by T samples exp(-S) whatever the flow: a trained one makes U nearly |z|^2 / 2, whose modes
+    all have the same frequency (trivialised HMC, arXiv:2302.08408; arXiv:0907.5491). A continuous flow is exact only as
+    far as its `samplers.certificate` says.
+    """
+
+    flow: Flow
+    action: AbstractAction
+    lattice: Lattice = eqx.field(static=True)
+    dtype: str = eqx.field(static=True)
+
+    def __init__(self, flow: Flow, action: AbstractAction):
+        self.flow, self.action = flow, action
+        self.lattice, self.dtype = flow.lattice, flow.base.dtype
+
+    def evaluate(self, position: Field) -> Evaluation:
+        def energy(z: Field) -> tuple[Scalar, Field]:
+            field, log_density = self.flow.push(z)
+            return self.action(field) + log_density + 0.5 * site_sum(z * z), field
+
+        (value, field), gradient = jax.value_and_grad(energy, has_aux=True)(position)
+        return Evaluation(-gradient, value, field)
+
+    def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
+        assert evaluation.energy is not None and evaluation.field is not None
+        return evaluation.energy, evaluation.field
+
+    def noise(self, key: Key) -> Field:
+        return self.flow.noise(key)
+
+    def uniform(self, sign: int) -> Field:
+        """z = 2 sign / sqrt(V): two standard deviations of the base's magnetization."""
+        return jnp.full(self.lattice.shape, 2 * sign / self.lattice.volume**0.5, self.dtype)
+
+
+def start_positions(potential: AbstractPotential, kind: str, keys: Key) -> Field:
+    """One start per key, shape (chains, *lattice).
+
+    - `hot`: noise, different for each;
+    - `cold`: zero;
+    - `mixed`: half of them uniform at a typical size, the others at minus that, so that chains which do not tunnel
+      between the sectors of a broken symmetry disagree (see `observables.disagreement`).
+
+    Raises `InputError` for another kind.
+    """
+    if kind == "hot":
+        return jax.vmap(potential.noise)(keys)
+    if kind == "cold":
+        return jnp.broadcast_to(potential.uniform(0), (len(keys), *potential.lattice.shape))
+    if kind == "mixed":
+        return jnp.stack([potential.uniform(1 if chain % 2 == 0 else -1) for chain in range(len(keys))])
+    raise InputError(f"sampling.start: {kind!r} is unknown; choose one of hot, cold, mixed")
