@@ -70,7 +70,9 @@ def test_stored_fields_are_those_measured(drawn):
     assert stored["fields"].shape == (4, 667, 4) and stored["accepted"].shape == (4, 2000)
     magnetization = stored["fields"].mean(axis=-1)
     np.testing.assert_allclose(magnetization, stored["magnetization"][:, ::3], atol=1e-6)
-    energy = np.array([[FreeScalar(0.5, 1)(jnp.asarray(field)) / 4 for field in chain[:20]] for chain in stored["fields"]])
+    energy = np.array(
+        [[FreeScalar(0.5, 1)(jnp.asarray(field)) / 4 for field in chain[:20]] for chain in stored["fields"]]
+    )
     np.testing.assert_allclose(energy, stored["action_density"][:, ::3][:, :20], rtol=1e-5, atol=1e-6)
 
 
