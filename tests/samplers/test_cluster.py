@@ -54,7 +54,7 @@ class TestRandomNumbers:
         counter, gamma = stream(1, 2, 3)
         draws = np.empty(2**18)
         compiled.fill(draws, len(draws), counter, gamma)
-        assert 0 < draws.min() and draws.max() < 1
+        assert draws.min() > 0 and draws.max() < 1
         counts = np.histogram(draws, 64, (0, 1))[0]
         assert np.sum((counts - 4096) ** 2 / 4096) < 63 + 4 * np.sqrt(2 * 63)
         lagged = np.mean((draws[1:] - 0.5) * (draws[:-1] - 0.5)) * 12 * np.sqrt(len(draws))
@@ -206,8 +206,8 @@ class TestChains:
         for index, field in enumerate(fields):
             kernel.run(field, np.uint64(5), index, 0, 1)
         covariance = np.einsum("nij,nkl->ijkl", fields, fields) / len(fields)
-        i, j, k, l = np.ix_(range(4), range(3), range(4), range(3))
-        exact = oracle.propagator[(k - i) % 4, (l - j) % 3]
+        i, j, k, m = np.ix_(range(4), range(3), range(4), range(3))
+        exact = oracle.propagator[(k - i) % 4, (m - j) % 3]
         variance = (oracle.propagator[0, 0] ** 2 + exact**2) / len(fields)
         assert np.max(np.abs(covariance - exact) / np.sqrt(variance)) < 4.5
 
