@@ -1,6 +1,6 @@
 """The benchmarks: `python -m benchmarks [NAME] [OPTIONS]`, in the environment that `make bench` sets up.
 
-Each prints a table and keeps its figures in results/NAME.json; `--quick` looks only whether it works, and keeps nothing.
+Each prints a table and keeps its figures in results/NAME.json; `--quick` only looks whether it works, and keeps none.
 """
 
 import importlib

@@ -25,6 +25,7 @@ from trivmap.samplers import accept, proposal_key
 STEPS = 12
 """Integration steps: certificates of the trained presets choose 8 to 16."""
 _KICK = 1e-2
+REPEATS = 20
 
 
 @dataclass(frozen=True)
@@ -126,21 +127,31 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
     weights, uniforms = jnp.resize(log_q, batch), jnp.full(batch, -0.3, log_q.dtype)
 
     def batched(function, *given, shared=()):
-        compiled = jax.jit(jax.vmap(function, in_axes=(None,) * len(shared) + (0,) * len(given)))
-        return partial(compiled, *shared, *given)
+        mapped = jax.vmap(function, in_axes=(None,) * len(shared) + (0,) * len(given))
 
+        def repeated(*arguments):
+            # In one program, as in the driver, so that none pays for fresh memory; the barrier keeps all of them.
+            def body(_, carry):
+                return jax.lax.optimization_barrier((carry[0], mapped(*carry[0])))
+
+            blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(mapped, *arguments))
+            return jax.lax.fori_loop(0, REPEATS, body, (arguments, blank))[1]
+
+        return partial(jax.jit(repeated), *shared, *given)
+
+    each = size * REPEATS
     fft = 2.5 * volume * math.log2(volume)
     parameters, rest = eqx.partition(ode, eqx.is_inexact_array)
     return {
-        "noise, keys": Part(batched(noise, indices), 1, size),
-        "base": Part(batched(lambda z: flow.base.push(z)[:2], z), 1, size),
+        "noise, keys": Part(batched(noise, indices), 1, each),
+        "base": Part(batched(lambda z: flow.base.push(z)[:2], z), 1, each),
         "smearing": Part(
-            batched(smear, x), calls, size, (1 + smeared) * fft + smeared * volume, 0, (12 + 12 * smeared) * volume
+            batched(smear, x), calls, each, (1 + smeared) * fft + smeared * volume, 0, (12 + 12 * smeared) * volume
         ),
         "features, divergence": Part(
             batched(nonlinear, arguments, shared=(central,)),
             calls,
-            size,
+            each,
             (4 * functions + 2 * number + 1) * volume,
             functions * volume,
             (4 * (1 + smeared) + 4 * number) * volume,
@@ -148,16 +159,16 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
         "kernel": Part(
             batched(kernel, values, shared=(ode.coefficients,)),
             calls,
-            size,
+            each,
             (number + 1) * fft + 2 * number * volume,
             0,
             12 * (number + 1) * volume,
         ),
         "velocity": Part(
-            batched(lambda p, f: eqx.combine(p, rest)._velocity(f, time), x, shared=(parameters,)), calls, size
+            batched(lambda p, f: eqx.combine(p, rest)._velocity(f, time), x, shared=(parameters,)), calls, each
         ),
-        "integration": Part(batched(bookkeeping, x), 1, size, 4 * calls * volume, 0, 20 * calls * volume),
-        "action, weight": Part(batched(lambda y, log_q: -action(y) - log_q, y, log_q), 1, size),
-        "measurement": Part(batched(partial(measure, action), y), 1, size),
+        "integration": Part(batched(bookkeeping, x), 1, each, 4 * calls * volume, 0, 20 * calls * volume),
+        "action, weight": Part(batched(lambda y, log_q: -action(y) - log_q, y, log_q), 1, each),
+        "measurement": Part(batched(partial(measure, action), y), 1, each),
         "accept scan": Part(partial(jax.jit(accept), jnp.asarray(-jnp.inf, log_q.dtype), weights, uniforms), 1, batch),
     }

@@ -1,4 +1,4 @@
-"""Training throughput of trivmap beside flowjax and bijx: run as `python -m benchmarks training [--quick]` (or `make bench`).
+"""Training throughput of trivmap beside flowjax and bijx: `python -m benchmarks training [--quick]`.
 
 Prints, for each network, size and batch, the median configurations per second of every contender and the ratio of
 trivmap's plain reverse-KL step to the fastest peer's, paired round by round; keeps it all in results/training.json.
@@ -10,8 +10,8 @@ import statistics
 
 from benchmarks import with_bijx, with_flowjax, with_trivmap
 from benchmarks.cases import Build, Case
-from benchmarks.timing import race, ratios
 from benchmarks.results import keep
+from benchmarks.timing import race, ratios
 
 PACKAGES = ("trivmap", "flowjax", "bijx", "jax", "jaxlib", "equinox", "flax", "optax")
 OURS, LIKE_THE_PEERS = "trivmap", "trivmap: reverse KL"
