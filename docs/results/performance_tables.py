@@ -14,7 +14,7 @@ def benchmark(name: str) -> dict[str, Any] | None:
 
 def not_measured(name: str) -> str:
     """In place of the table of a benchmark that has not been run."""
-    return f"Nothing is measured yet; `benchmarks/.venv/bin/python -m benchmarks {name}` does it.\n"
+    return f"Nothing is measured yet; `python -m benchmarks {name}` does it.\n"
 
 
 def throughput() -> str:
