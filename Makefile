@@ -37,8 +37,9 @@ format: .venv/ready-to-develop  ## mend what the linters can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: benchmarks/.venv/ready  ## measure training speed beside flowjax and bijx
-	benchmarks/.venv/bin/python -m benchmarks
+bench: benchmarks/.venv/ready  ## measure the speed of training, beside flowjax and bijx, and of sampling
+	benchmarks/.venv/bin/python -m benchmarks training
+	benchmarks/.venv/bin/python -m benchmarks sampling
 
 lock: .venv/ready  ## choose the locked versions anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9

@@ -8,6 +8,7 @@ A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; NAME is a 
 """
 
 import contextlib
+import importlib
 import io
 import json
 import re
@@ -27,6 +28,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+sys.path.append(str(HERE))  # for what lies beside this file, whether it is run or imported
+performance_tables = importlib.import_module("performance_tables")
 VERSIONS = ("python", "trivmap", "jax")
 
 
@@ -229,6 +232,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "choices": choices,
     "what-pays": what_pays,
     "scaling": scaling,
+    **performance_tables.BLOCKS,
 }
 
 
