@@ -64,7 +64,7 @@ class MarkovChains(AbstractChains):
             return eqx.tree_at(lambda k: k.step_size, eqx.combine(arrays, static), step_size)
 
         def begin(arrays: HMC) -> HMCState:
-            positions = start_positions(kernel.potential, start, jax.random.split(self._start_key, chains))
+            positions = start_positions(kernel.potential, start, self._start_key, chains)
             return jax.vmap(eqx.combine(arrays, static).at)(positions)
 
         def record(states: HMCState, info: HMCInfo) -> dict[str, Array]:
