@@ -1,1 +1,1 @@
-"""Studies: what takes many runs."""
+"""Studies: what takes many runs, comparisons and critical slowing down."""

@@ -112,7 +112,7 @@ def _observable(
     entry = summary["observables"].get(name)
     if reason is None and entry is None:
         reason = "not measured"
-    if reason is None:
+    if reason is None and entry is not None:
         stored, function = SERIES[name]
         series = function(chain_series(reader, stored))
         tau_int = autocorrelation_time(series) if np.all(np.isfinite(series)) else Estimate(math.nan, math.nan)
@@ -125,7 +125,7 @@ def _observable(
                 "independent_per_second": rate._asdict(),
                 "seconds_of_one": cost._asdict(),
             }
-        reason = "the chains are too short for their own autocorrelation time"
+        reason = "its chains are too short for their own autocorrelation time"
     return {"untrusted": reason}
 
 

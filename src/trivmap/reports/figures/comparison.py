@@ -24,15 +24,14 @@ def rates_figure(observables: Mapping[str, str], rates: Mapping[str, Mapping[str
     for number, (sampler, known) in enumerate(rates.items()):
         shown = [(row, known.get(name)) for row, name in enumerate(observables)]
         points = [(row, rate) for row, rate in shown if rate is not None]
-        style = {"color": SERIES[number % len(SERIES)], "marker": _MARKERS[number % len(_MARKERS)]}
         axes.errorbar(
             [rate.value for _, rate in points],
             [row + offsets[number] for row, _ in points],
             xerr=[rate.error for _, rate in points],
-            linestyle="",
+            fmt=_MARKERS[number % len(_MARKERS)],
+            color=SERIES[number % len(SERIES)],
             markersize=5.5,
             label=sampler + ("" if points else " (not trusted)"),
-            **style,
         )
     for row in range(1, len(observables)):
         axes.axhline(row - 0.5, color="#d0d0d0", linewidth=0.7)
