@@ -14,15 +14,17 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trivmap.cli.results import print_results
-from trivmap.reports import find_reference, result_rows
+from trivmap.reports import comparison, find_reference, result_rows
 from trivmap.reports.formats import count, duration, parenthesis
 from trivmap.runs.card import RunCard, load_card
 from trivmap.runs.directory import RunDirectory
-from trivmap.runs.presets import preset_names, presets
+from trivmap.runs.presets import RUNS, preset_names, presets
+from trivmap.studies.compare_card import PRESETS as COMPARISONS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -139,10 +141,10 @@ def presets_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def presets_text() -> str:
+def presets_text(package: str = RUNS) -> str:
     """What each card says of itself."""
     parts = []
-    for preset in presets():
+    for preset in presets(package):
         body = [f"### {preset.name}", preset.description[0].upper() + preset.description[1:] + "."]
         body += [f"Follows: {preset.follows}.", f"Deviates: {preset.deviates}."]
         parts.append("\n\n".join(body))
@@ -224,6 +226,56 @@ def scaling() -> str:
     return "\n".join(lines) + "\n"
 
 
+def markdown(content: tuple[list[str], list[list[str]]]) -> list[str]:
+    """The lines of a table, every | of its text escaped."""
+    header, rows = content
+    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in (header, *rows)]
+    return [lines[0], "|" + "---|" * len(header), *lines[1:]]
+
+
+def compared(preset: str) -> str:
+    """The tables of a comparison and its pictures."""
+    result = kept(preset)
+    if result is None:
+        return f"Not measured yet; `python docs/results/comparison.py {preset}` does it.\n"
+    parts = [
+        "Independent samples per second of every observable:",
+        *(f"{text}" for text in ("\n".join(markdown(comparison.rate_rows(result))), comparison.conditions(result))),
+        "Autocorrelation times in steps, and effective samples by reweighting:",
+        "\n".join(markdown(comparison.time_rows(result))),
+        "Costs, and the number of independent |m| from which training has paid:",
+        "\n".join(markdown(comparison.cost_rows(result))),
+        "Results, which must agree:",
+        "\n".join(markdown(comparison.value_rows(result))),
+        f"Largest differences: {comparison.worst_pulls(result)}.",
+    ]
+    if reasons := comparison.untrusted(result):
+        parts.append("Not trusted:\n\n" + "\n".join(f"- {reason}" for reason in reasons))
+    for picture, title in (("rates", "Independent samples per second"), ("break-even", "Seconds in all")):
+        if (HERE / f"{preset}-{picture}.png").exists():
+            parts.append(f"![{title}](results/{preset}-{picture}.png)")
+    return "\n\n".join(parts) + "\n"
+
+
+def slowing_down() -> str:
+    """Autocorrelation times along the line, and exponents."""
+    result = kept("slowing-down")
+    if result is None:
+        return "Not measured yet; `python docs/results/slowing_down.py` does it.\n"
+    extents = sorted({int(extent) for entries in result["entries"].values() for extent in entries})
+    lines = [f"| tau_int of \\|m\\| | {' | '.join(f'L={extent}' for extent in extents)} | z | chi^2/dof |"]
+    lines.append("|---|" + "---|" * (len(extents) + 2))
+    for sampler, entries in result["entries"].items():
+        found = [entries.get(str(extent)) for extent in extents]
+        cells = [parenthesis(*entry["abs_magnetization"].values()) if entry else "" for entry in found]
+        law = (result["fits"].get(sampler) or {}).get("abs_magnetization")
+        cells += (
+            [parenthesis(*law["exponent"].values()), f"{law['chi_squared']:.1f}/{law['degrees']}"] if law else ["", ""]
+        )
+        lines.append(f"| {sampler} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", "![tau_int against the correlation length](results/slowing-down.png)"]) + "\n"
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "quickstart": quickstart,
     "presets-table": presets_table,
@@ -233,6 +285,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "what-pays": what_pays,
     "scaling": scaling,
     **performance_tables.BLOCKS,
+    "comparison-presets": lambda: presets_text(COMPARISONS),
+    **{name: partial(compared, name) for name in preset_names(COMPARISONS)},
+    "slowing-down": slowing_down,
 }
 
 

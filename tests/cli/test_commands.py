@@ -20,8 +20,9 @@ from trivmap.lattice import Lattice
 from trivmap.runs.card import load_card
 from trivmap.runs.presets import preset_names
 from trivmap.runs.samples import SampleReader
+from trivmap.studies.compare_card import PRESETS
 
-COMMANDS = ["run", "train", "sample", "measure", "report", "show", "presets", "validate"]
+COMMANDS = ["run", "train", "sample", "measure", "report", "show", "compare", "presets", "validate"]
 
 
 def answer(*arguments, folder):
@@ -54,7 +55,9 @@ class TestHelp:
         code = "import sys; from trivmap.cli import main; sys.argv = ['trivmap', 'presets', '--json']; main()"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0 and done.stderr == ""
-        assert {preset["name"] for preset in json.loads(done.stdout)} == set(preset_names())
+        named = {preset["name"]: preset["command"] for preset in json.loads(done.stdout)}
+        assert {name for name, command in named.items() if command == "run"} == set(preset_names())
+        assert {name for name, command in named.items() if command == "compare"} == set(preset_names(PRESETS))
 
 
 class TestRun:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from trivmap.cli.process import allow_own_modules, one_sentence, prepare
+from trivmap.cli.process import allow_own_modules, fresh, one_sentence, prepare
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -146,30 +146,49 @@ def show(directory: Path, as_json: bool) -> None:
     print_results(RunDirectory.open(directory), as_json)
 
 
+@command("trivmap compare compare-L8 --out runs/compare-L8")
+@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
+@_out
+@_set
+@_resume
+@click.option("--again", is_flag=True, help="With --resume: measure the rates again, on a quieter machine, say.")
+@_json
+def compare(
+    card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, again: bool, as_json: bool
+) -> None:
+    """Run several samplers on one action and compare them: autocorrelation, independent samples per second, costs.
+
+    CARD_OR_PRESET is a compare card or the name of a preset of one (see trivmap presets). Every sampler is a run
+    directory inside the comparison's; --set samplers.NAME=null leaves one out.
+    """
+    from trivmap.cli.compare import run_comparison
+
+    run_comparison(card, out, overrides, resume, again, as_json)
+
+
 @command("trivmap presets")
 @click.argument("name", required=False)
 @_json
 def presets(name: str | None, as_json: bool) -> None:
-    """List and explain the run cards that are shipped; with NAME print that card."""
-    from trivmap.runs.presets import preset_text
+    """List and explain the run cards and compare cards that are shipped; with NAME print that card."""
+    from trivmap.runs.presets import RUNS, preset_text
     from trivmap.runs.presets import presets as all_presets
+    from trivmap.studies.compare_card import PRESETS, is_comparison
 
     if name is not None:
-        click.echo(preset_text(name), nl=False)
+        click.echo(preset_text(name, PRESETS if is_comparison(name) else RUNS), nl=False)
     elif as_json:
-        click.echo(json.dumps([preset._asdict() for preset in all_presets()], indent=2))
+        cards = {"run": all_presets(), "compare": all_presets(PRESETS)}
+        listed = [{**preset._asdict(), "command": use} for use, several in cards.items() for preset in several]
+        click.echo(json.dumps(listed, indent=2))
     else:
-        for preset in all_presets():
-            click.secho(preset.name, bold=True)
-            for label, text in (
-                ("", preset.description),
-                ("follows: ", preset.follows),
-                ("deviates: ", preset.deviates),
-            ):
-                wrapped = click.wrap_text(
-                    label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  "
-                )
-                click.echo(wrapped)
+        for heading, package in (
+            ("Run cards, for trivmap run:", RUNS),
+            ("Compare cards, for trivmap compare:", PRESETS),
+        ):
+            click.echo(heading)
+            for preset in all_presets(package):
+                _explain(preset)
 
 
 @command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
@@ -179,6 +198,8 @@ def presets(name: str | None, as_json: bool) -> None:
 def validate(card: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a run card and print it whole, every default written out."""
     import equinox as eqx
+
+    _require_run_card(card)
 
     from trivmap.runs.build import build_plan
     from trivmap.runs.card import load_card
@@ -218,15 +239,34 @@ def _open_or_create(
             raise InputError("--resume goes on with a run as its config.yaml says; --out and --set are for a new one")
         return _opened(resume), display
     assert card is not None
+    _require_run_card(card)
     loaded = load_card(card, overrides)
     if to_train and loaded.training is None:
         raise InputError(f"{card}: has no section training; trivmap run samples the flow as it is")
     prepare(loaded)
-    directory = pipeline.create(loaded, out if out is not None else _fresh(loaded.name or Path(card).stem))
+    directory = pipeline.create(loaded, out if out is not None else fresh(loaded.name or Path(card).stem))
     for note in loaded.notes:
         display.note(note)
     display.note(f"run directory: {directory.root}")
     return directory, display
+
+
+def _require_run_card(name: str) -> None:
+    """Refuse the name of a compare card."""
+    from trivmap.errors import InputError
+    from trivmap.studies.compare_card import is_comparison
+
+    if is_comparison(name):
+        raise InputError(f"{name}: compares several samplers; run it with trivmap compare {name}")
+
+
+def _explain(preset: Any) -> None:
+    """A preset and what is said of it."""
+    click.secho(preset.name, bold=True)
+    for label, text in (("", preset.description), ("follows: ", preset.follows), ("deviates: ", preset.deviates)):
+        click.echo(
+            click.wrap_text(label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  ")
+        )
 
 
 def _opened(path: Path) -> Any:
@@ -235,15 +275,6 @@ def _opened(path: Path) -> Any:
     directory = RunDirectory.open(path)
     prepare(directory.card())
     return directory
-
-
-def _fresh(name: str) -> Path:
-    """runs/NAME, or runs/NAME-2 and so on if that is taken."""
-    path, number = Path("runs") / name, 1
-    while path.exists():
-        number += 1
-        path = Path("runs") / f"{name}-{number}"
-    return path
 
 
 def _step(work: Callable[..., Any], path: Path, overrides: tuple[str, ...], as_json: bool, section: str) -> None:

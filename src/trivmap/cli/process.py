@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -58,3 +59,12 @@ def allow_own_modules() -> None:
     """Let `kind: my_module:MyAction` find modules of the working directory, as `python -m` does."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+
+
+def fresh(name: str) -> Path:
+    """runs/NAME, or runs/NAME-2 and so on if that is taken."""
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path

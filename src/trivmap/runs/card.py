@@ -20,7 +20,7 @@ from trivmap.runs.card_overrides import apply_overrides
 from trivmap.runs.card_sampling import AnnealedSampling, AnySampling, FlowSampling, mapless
 from trivmap.runs.card_training import Measure, Training
 from trivmap.runs.ladder import misfit, rung_data
-from trivmap.runs.presets import preset_text
+from trivmap.runs.presets import RUNS, preset_text
 
 SCHEMA = 1
 """The newest schema of run cards that this version reads."""
@@ -55,6 +55,8 @@ class RunCard(Section):
             raise InputError(
                 f"{source}: a run card is a list of keys and values, beginning for example with lattice: [8, 8]"
             )
+        if "samplers" in data:
+            raise InputError(f"{source}: compares several samplers; run it with trivmap compare")
         schema = data.get("schema", SCHEMA)
         if isinstance(schema, int) and schema > SCHEMA:
             raise InputError(
@@ -148,13 +150,37 @@ def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     Text that ends in .yaml or .yml or contains a slash names a file, any other a preset; a `Path` is a file. Raises
     `InputError`, one sentence with the dotted key, for whatever is wrong with it.
     """
-    label = os.fspath(source)
-    is_file = not isinstance(source, str) or label.endswith((".yaml", ".yml")) or "/" in label or os.sep in label
-    data = card_yaml.parse(_read(Path(label)) if is_file else preset_text(label), label)
+    label, data = os.fspath(source), read_data(source)
     overrides = list(overrides)
     if isinstance(data, dict) and overrides:
         return _overridden(data, overrides, label)
     return RunCard.from_data(data, label)
+
+
+def read_data(source: str | os.PathLike[str], package: str = RUNS) -> Any:
+    """What the YAML of a file, or of a preset of `package`, holds; which of the two, as in `load_card`."""
+    label = os.fspath(source)
+    is_file = not isinstance(source, str) or label.endswith((".yaml", ".yml")) or "/" in label or os.sep in label
+    return card_yaml.parse(_read(Path(label)) if is_file else preset_text(label, package), label)
+
+
+def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, Any], list[str]]:
+    """The card's data without a ladder that does not fit its lattice or action, and a note where one was dropped.
+
+    Raises `InputError` for what is wrong with the card itself.
+    """
+    training = data.get("training")
+    if not isinstance(training, dict) or not training.get("ladder"):
+        return data, []
+    bare = data | {"training": training | {"ladder": []}}
+    RunCard.from_data(bare, label)
+    # What is refused now is refused for the ladder.
+    try:
+        RunCard.from_data(data, label)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{label}: ")
+        return bare, [f"the ladder is dropped, it does not fit the overrides: {reason}"]
+    return data, []
 
 
 def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCard:
@@ -171,17 +197,9 @@ def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCa
     if other_kind and changed.get("model") and mapless(changed["sampling"]):
         changed = {**changed, "model": None, "training": None}
         notes.append(f"the map is dropped, with its training: {changed['sampling']['kind']} samples without one")
-    training = changed.get("training")
-    if sections & {"lattice", "action"} and isinstance(training, dict) and training.get("ladder"):
-        bare = changed | {"training": training | {"ladder": []}}
-        RunCard.from_data(bare, label)
-        # What is refused now is refused for the ladder.
-        try:
-            RunCard.from_data(changed, label)
-        except InputError as error:
-            reason = str(error).removeprefix(f"{label}: ")
-            notes.append(f"the ladder is dropped, it does not fit the overrides: {reason}")
-            changed = bare
+    if sections & {"lattice", "action"}:
+        changed, dropped = without_unfit_ladder(changed, label)
+        notes += dropped
     card = RunCard.from_data(changed, label)
     card._notes = tuple(notes)
     return card

@@ -28,6 +28,7 @@ class Chains(AbstractSource):
         certified: Certified | None = None,
     ):
         self._section, self._driver, self._certified = section, driver, certified
+        self.stride = driver.stride
         # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
         self.attributes = {"warmup": 0, "warmup_steps": section.warmup, **section.own_settings}
         if certified is not None:

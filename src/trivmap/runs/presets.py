@@ -18,28 +18,32 @@ class Preset(NamedTuple):
     deviates: str
 
 
-def _folder() -> Traversable:
-    return files("trivmap.runs").joinpath("presets")
+RUNS = "trivmap.runs"
+"""The package whose presets are run cards; other packages may have presets of their own."""
 
 
-def preset_names() -> list[str]:
+def _folder(package: str) -> Traversable:
+    return files(package).joinpath("presets")
+
+
+def preset_names(package: str = RUNS) -> list[str]:
     """Names of the presets, `quickstart` first."""
-    names = sorted(entry.name.removesuffix(".yaml") for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+    names = sorted(entry.name[:-5] for entry in _folder(package).iterdir() if entry.name.endswith(".yaml"))
     return sorted(names, key=lambda name: name != "quickstart")
 
 
-def preset_text(name: str) -> str:
+def preset_text(name: str, package: str = RUNS) -> str:
     """The YAML of a preset; raises `InputError` for an unknown name."""
-    names = preset_names()
+    names = preset_names(package)
     if name not in names:
         raise InputError(
             f"{name}: no preset of that name, {suggestion(name, names)} "
             "(a file's name must end in .yaml or contain a slash)"
         )
-    return _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return _folder(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def presets() -> list[Preset]:
+def presets(package: str = RUNS) -> list[Preset]:
     """Every preset with its documentation, `quickstart` first."""
-    cards = ((name, card_yaml.parse(preset_text(name), name)) for name in preset_names())
+    cards = ((name, card_yaml.parse(preset_text(name, package), name)) for name in preset_names(package))
     return [Preset(name, card["description"], card["follows"], card["deviates"]) for name, card in cards]

@@ -21,6 +21,7 @@ from trivmap.runs.sources import AbstractSource, State
 from trivmap.samplers import acceptance, certificate, effective_sample_size, log_z, tau_int_from_rejections
 from trivmap.samplers.rounding import rounding_of_log_weights
 from trivmap.simulation import START, Chain, Simulation, default_batch
+from trivmap.simulation.chains import Measure
 
 WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
 """What a certificate that failed leaves without trust."""
@@ -43,15 +44,17 @@ class Proposals(AbstractSource):
         flow: Flow | None = None,
         facts: dict[str, Any] | None = None,
         certified: "Certified | None" = None,
+        measure: Measure | None = None,
     ):
-        from trivmap.observables import measure
+        from trivmap.observables import measure as measure_all
 
         assert isinstance(card.sampling, ProposalSampling)
         self._card, self._section, self._action, self._flow = card, card.sampling, action, flow
         self._certified, self._facts = certified, facts or {}
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
-        batch = card.sampling.batch or default_batch(kernel.lattice.volume)
-        self._simulation = Simulation(kernel, keys(card)["sample"], measure=partial(measure, action), batch=batch)
+        self.stride = card.sampling.batch or default_batch(kernel.lattice.volume)
+        measure = measure or partial(measure_all, action)
+        self._simulation = Simulation(kernel, keys(card)["sample"], measure=measure, batch=self.stride)
         self._states: list[Chain] = []
 
     def prepare(self, restored: State | None) -> None:

@@ -45,35 +45,39 @@ from trivmap.samplers import (
     tune_step_size,
 )
 from trivmap.simulation import ClusterChains, MarkovChains
+from trivmap.simulation.chains import Measure
 
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""
 
 
-def build_source(run: RunDirectory, card: RunCard) -> AbstractSource:
-    """The sampler that a card asks for, through the run's map where it has one."""
+def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = None) -> AbstractSource:
+    """The sampler that a card asks for, through the run's map where it has one.
+
+    `measure`: other observables of one configuration than `trivmap.observables.measure`, which the pipeline needs.
+    """
     match card.sampling:
         case FlowSampling() as section:
-            return _flow(run, card, section)
+            return _flow(run, card, section, measure)
         case HmcSampling() as section:
             lattice = Lattice(card.lattice)
             potential = ActionPotential(build_action(card), lattice, card.dtype)
             mass = section.fourier_mass
             kinetic = None if mass is None else FourierMass(lattice, m_sq=mass, dtype=card.dtype)
-            return Chains(section, _hmc(card, section, potential, kinetic, section.start))
+            return Chains(section, _hmc(card, section, potential, kinetic, section.start, measure))
         case TrivialisedSampling() as section:
             flow, action, _ = load_flow(run)
             certified = Certified(run, flow, action, card, section.integration_steps)
-            driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot")
+            driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot", measure)
             return Chains(section, driver, certified=certified)
         case ClusterSampling() as section:
-            return _cluster(card, section)
+            return _cluster(card, section, measure)
         case AnnealedSampling() as section:
-            return _annealed(run, card, section)
+            return _annealed(run, card, section, measure)
     raise AssertionError(card.sampling.kind)
 
 
-def _flow(run: RunDirectory, card: RunCard, section: FlowSampling) -> AbstractSource:
+def _flow(run: RunDirectory, card: RunCard, section: FlowSampling, measure: Measure | None) -> AbstractSource:
     flow, action, _ = load_flow(run)
     certified = Certified(run, flow, action, card, section.integration_steps)
     return Proposals(
@@ -83,13 +87,19 @@ def _flow(run: RunDirectory, card: RunCard, section: FlowSampling) -> AbstractSo
         attributes=certified.attributes,
         flow=certified.flow,
         certified=certified,
+        measure=measure,
     )
 
 
 def _hmc(
-    card: RunCard, section: HmcSampling | TrivialisedSampling, potential: AbstractPotential, kinetic: Any, start: str
+    card: RunCard,
+    section: HmcSampling | TrivialisedSampling,
+    potential: AbstractPotential,
+    kinetic: Any,
+    start: str,
+    measure: Measure | None,
 ) -> MarkovChains:
-    from trivmap.observables import measure
+    from trivmap.observables import measure as measure_all
 
     kernel = HMC(
         potential,
@@ -102,21 +112,23 @@ def _hmc(
         kernel,
         keys(card)["sample"],
         chains=section.chains,
-        measure=partial(measure, build_action(card)),
+        measure=measure or partial(measure_all, build_action(card)),
         start=start,
         warmup=section.warmup or 0,
         target=section.target_acceptance if section.step_size is None else None,
     )
 
 
-def _cluster(card: RunCard, section: ClusterSampling) -> AbstractSource:
+def _cluster(card: RunCard, section: ClusterSampling, measure: Measure | None) -> AbstractSource:
     update = SwendsenWang() if section.algorithm == "swendsen-wang" else Wolff(section.wolff_updates)
     kernel = ClusterCycle(build_action(card), Lattice(card.lattice), update=update, sweeps=section.local_updates)
-    driver = ClusterChains(kernel, keys(card)["sample"], chains=section.chains, warmup=section.warmup or 0)
+    driver = ClusterChains(
+        kernel, keys(card)["sample"], chains=section.chains, warmup=section.warmup or 0, measure=measure
+    )
     return Chains(section, driver)
 
 
-def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling) -> AbstractSource:
+def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measure: Measure | None) -> AbstractSource:
     action, lattice, key = build_action(card), Lattice(card.lattice), keys(card)["sample"]
     certified: Certified | None = None
     move: AbstractMove
@@ -132,9 +144,8 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling) -> Ab
             certified = Certified(run, flow, action, card, section.integration_steps)
             flow = certified.flow
         path = FlowPath(flow, action)
-        move = Hamiltonian(
-            section.step_size or _FIRST_STEP, 1 if section.moves == "langevin" else section.leapfrog_steps
-        )
+        steps = 1 if section.moves == "langevin" else section.leapfrog_steps
+        move = Hamiltonian(section.step_size or _FIRST_STEP, steps)
         moves = [move] * section.updates
     levels = annealing_levels(section.steps, 2.0 if section.schedule == "quadratic" else 1.0)
     kernel = Annealed(path, levels, moves, particles=section.particles, threshold=section.resample)
@@ -143,5 +154,11 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling) -> Ab
     attributes = section.own_settings | (certified.attributes if certified is not None else {})
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
     return Proposals(
-        card, kernel, action, attributes=attributes, certified=certified, facts={"step_size": sizes[0]} if sizes else {}
+        card,
+        kernel,
+        action,
+        attributes=attributes,
+        certified=certified,
+        facts={"step_size": sizes[0]} if sizes else {},
+        measure=measure,
     )

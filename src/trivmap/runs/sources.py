@@ -17,6 +17,8 @@ class AbstractSource(abc.ABC):
 
     history: str
     """What entry i of a measurement is, "proposals" or "chain": see `trivmap.observables.History`."""
+    stride: int = 1
+    """Steps of a chain that are computed together: fewer cost as much."""
     attributes: dict[str, Any]
     """What identifies its samples beyond the card's common keys: a resumed run must agree in all of it."""
 

@@ -35,6 +35,8 @@ class AbstractChains(abc.ABC):
     """
 
     chains: int
+    stride: int = 1
+    """Steps of a chain that are computed together: fewer cost as much."""
 
     @abc.abstractmethod
     def start(self) -> State:

@@ -60,6 +60,7 @@ class ClusterChains(AbstractChains):
         volume = kernel.lattice.volume
         # NumPy's temporaries of a batch are to stay in the caches; a compiled program wants more work per call.
         self.batch = default_batch(volume) if measure else int(np.clip(2**15 // volume, 4, 1024))
+        self.stride = self.batch if measure else 1
         self.threads = min(chains, threads or _processors())
         self._measure = self._on_host if measure is None else self._by(measure)
 

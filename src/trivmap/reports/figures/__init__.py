@@ -2,6 +2,8 @@
 
 from trivmap.reports.figures.autocorrelation import autocorrelation_figure as autocorrelation_figure
 from trivmap.reports.figures.autocorrelation import rejection_runs_figure as rejection_runs_figure
+from trivmap.reports.figures.comparison import break_even_figure as break_even_figure
+from trivmap.reports.figures.comparison import rates_figure as rates_figure
 from trivmap.reports.figures.configurations import configurations_figure as configurations_figure
 from trivmap.reports.figures.consistency import consistency_figure as consistency_figure
 from trivmap.reports.figures.correlator import correlator_figure as correlator_figure

@@ -1,0 +1,61 @@
+"""Runs the presets of docs/comparison.md: `python docs/results/comparison.py [PRESET ...] [--in DIR] [--again]`.
+
+Every preset (or those named) is run by `trivmap compare` in DIR/PRESET, or gone on with if it is there; `--again`
+measures rates anew. Copies comparison.json and the figures beside this file and fills the pages. Other arguments
+after `--` go to `trivmap compare` of a new comparison, such as `--set samplers.annealed=null`.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from trivmap.runs.presets import preset_names
+from trivmap.studies.compare_card import PRESETS
+
+HERE = Path(__file__).resolve().parent
+COMMAND = [sys.executable, "-c", "from trivmap.cli import main; main()", "compare"]
+
+
+def run(preset: str, folder: Path, again: bool, more: list[str]) -> None:
+    """Run a preset, or go on with it, in a process of its own, and keep what it gave."""
+    out = folder / preset
+    if out.exists():
+        arguments = ["--resume", str(out), *(["--again"] if again else [])]
+    else:
+        arguments = [preset, "--out", str(out), *more]
+    subprocess.run([*COMMAND, *arguments], check=True)
+    keep(preset, out)
+
+
+def keep(preset: str, out: Path) -> None:
+    """Copy the outcome and its figures."""
+    result = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    for entry in result["samplers"].values():
+        # Of every chain: long, and not on the page.
+        (entry["diagnostics"] or {}).pop("width", None)
+    (HERE / f"{preset}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for picture in (out / "figures").glob("*.png"):
+        shutil.copyfile(picture, HERE / f"{preset}-{picture.stem.replace('_', '-')}.png")
+
+
+def main() -> None:
+    """Run what is named and fill the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", metavar="PRESET")
+    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR")
+    parser.add_argument("--again", action="store_true")
+    given = sys.argv[1:]
+    place = given.index("--") if "--" in given else len(given)
+    arguments, more = parser.parse_args(given[:place]), given[place + 1 :]
+    folder = arguments.folder or Path(tempfile.mkdtemp())
+    for preset in arguments.presets or preset_names(PRESETS):
+        run(preset, folder, arguments.again, more)
+    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The command that compares samplers."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trivmap.studies.comparison import ComparisonDirectory
+
+
+def run_comparison(
+    card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, again: bool, as_json: bool
+) -> None:
+    """What `trivmap compare` does."""
+    from trivmap.cli.display import Display
+    from trivmap.cli.process import fresh, prepare
+    from trivmap.errors import InputError
+    from trivmap.reports import write_report
+    from trivmap.reports.comparison import write_comparison
+    from trivmap.runs.progress import process_age
+    from trivmap.studies.compare_card import load_compare_card
+    from trivmap.studies.comparison import ComparisonDirectory, compare
+
+    if (card is None) == (resume is None):
+        raise InputError("give either a compare card (a file or a preset, see trivmap presets) or --resume DIR")
+    display, elapsed = Display(), process_age()
+    if resume is not None:
+        if out is not None or overrides:
+            raise InputError("--resume goes on as comparison.yaml says; --out and --set are for a new comparison")
+        directory = ComparisonDirectory.open(resume)
+        prepare(next(iter(directory.card().cards.values())))
+    else:
+        assert card is not None
+        loaded = load_compare_card(card, overrides)
+        prepare(next(iter(loaded.cards.values())))
+        directory = ComparisonDirectory.create(
+            out if out is not None else fresh(loaded.name or Path(card).stem), loaded
+        )
+        for note in loaded.notes:
+            display.note(note)
+    display.note(f"comparison: {directory.root}")
+    compare(directory, display, report=lambda run: write_report(run.root), elapsed=elapsed, again=again)
+    write_comparison(directory)
+    print_comparison(directory, as_json)
+
+
+def print_comparison(directory: "ComparisonDirectory", as_json: bool) -> None:
+    """The outcome of a comparison on stdout."""
+    from rich.console import Console
+
+    from trivmap.reports.comparison import conditions, terminal_tables, untrusted, worst_pulls
+
+    result = directory.result()
+    if as_json:
+        click.echo(json.dumps({"comparison": str(directory.root), **result}, indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
+    for table in terminal_tables(result):
+        console.print(table)
+    for line in untrusted(result):
+        console.print(f"not trusted: {line}", markup=False, soft_wrap=True, style="yellow")
+    for line in (worst_pulls(result), conditions(result), f"page: {directory.page_path}"):
+        console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,262 @@
+"""The outcome of a comparison for people: tables, figures, one page, and a CSV file for other programs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trivmap.estimate import Estimate
+from trivmap.reports.formats import count, duration, parenthesis
+from trivmap.reports.page import PageTable, Picture, Row, Section, render
+from trivmap.runs import card_yaml
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.environment import package_version
+from trivmap.runs.files import write_text
+from trivmap.studies.comparison import ComparisonDirectory
+from trivmap.studies.comparison_result import REFERENCE, SERIES
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHORT = {
+    "abs_magnetization": "|m|",
+    "magnetization": "m",
+    "phi2": "φ²",
+    "ising_energy": "energy",
+    "susceptibility": "χ",
+}
+_UNTRUSTED = "not trusted"
+
+
+def write_comparison(directory: ComparisonDirectory) -> None:
+    """Write `comparison.html`, `comparison.csv` and `figures/*.png` from `comparison.json`."""
+    result = directory.result()
+    pictures = draw(result)
+    for picture in pictures:
+        RunDirectory(directory.root).write_figure(picture.key, picture.data)
+    write_text(directory.table_path, table_text(result))
+    write_text(directory.page_path, page(directory, result, pictures))
+
+
+def rate_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Independent samples per second of every observable."""
+    rows = []
+    for name, entry in result["samplers"].items():
+        cells = [name, _scaled(entry["seconds_per_step"]), _estimate(entry["acceptance"])]
+        for observable in SERIES:
+            rate = entry["observables"][observable].get("independent_per_second")
+            cells.append(_number(rate["value"]) if rate else _UNTRUSTED)
+        rows.append(cells)
+    return ["sampler", "step [μs]", "accepted", *(f"{SHORT[name]} /s" for name in SERIES)], rows
+
+
+def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """tau_int of every observable, in steps."""
+    rows = []
+    for name, entry in result["samplers"].items():
+        cells = [name]
+        for observable in SERIES:
+            tau_int = entry["observables"][observable].get("tau_int")
+            cells.append(_estimate(tau_int) if tau_int else _UNTRUSTED)
+        ess, rate = entry["ess"], entry["effective_samples_per_second"]
+        cells += [_estimate(ess) if ess else "", _number(rate) if rate else ""]
+        rows.append(cells)
+    return ["sampler", *(f"τ {SHORT[name]}" for name in SERIES), "ESS", "ESS /s"], rows
+
+
+def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What comes before the first sample, and where a trained sampler breaks even with each of the others."""
+    trained = [name for name, entry in result["samplers"].items() if entry["training"]]
+    rows = []
+    for name, entry in result["samplers"].items():
+        training, one = entry["training"], entry["observables"][REFERENCE].get("seconds_of_one")
+        cells = [name, f"{duration(training['seconds'])}, {count(training['configurations'])}" if training else "none"]
+        cells += [duration(entry["warmup"]["seconds"]), _scaled(one, 1e3) if one else _UNTRUSTED]
+        cells += [_verdict(result, own, name) for own in trained]
+        rows.append(cells)
+    return ["sampler", "training", "warm-up", "one |m| [ms]", *(f"{own} pays from" for own in trained)], rows
+
+
+def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What the samplers say about the theory."""
+    names = ("susceptibility", "abs_magnetization", "phi2", "ising_energy")
+    rows = []
+    for name, entry in result["samplers"].items():
+        cells = [name]
+        for observable in names:
+            known = entry["observables"][observable]
+            cells.append(_estimate(known) if "value" in known else _UNTRUSTED)
+        rows.append([*cells, _estimate(entry["log_z"]) if entry["log_z"] else ""])
+    return ["sampler", *(SHORT[name] for name in names), "log Z"], rows
+
+
+def worst_pulls(result: Mapping[str, Any]) -> str:
+    """The largest difference between two samplers for each observable."""
+    worst: dict[str, Mapping[str, Any]] = {}
+    numbers: dict[str, int] = {}
+    for entry in result["consistency"]:
+        name = entry["observable"]
+        numbers[name] = numbers.get(name, 0) + 1
+        if name not in worst or abs(entry["pull"]) > abs(worst[name]["pull"]):
+            worst[name] = entry
+    parts = [
+        f"{name}: {entry['pull']:+.1f} σ ({entry['first']} − {entry['second']}, the largest of {numbers[name]})"
+        for name, entry in worst.items()
+    ]
+    return "; ".join(parts) or "no two samplers give the same observable"
+
+
+def untrusted(result: Mapping[str, Any]) -> list[str]:
+    """One line for every reason of every sampler, with the observables it concerns."""
+    lines = []
+    for name, entry in result["samplers"].items():
+        reasons: dict[str, list[str]] = {}
+        for observable, known in entry["observables"].items():
+            if "untrusted" in known:
+                reasons.setdefault(known["untrusted"], []).append(observable)
+        lines += [f"{name}, {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return lines
+
+
+def conditions(result: Mapping[str, Any]) -> str:
+    """Under which conditions rates were measured."""
+    timing, versions = result["timing"], result["environment"]["versions"]
+    return (
+        f"Medians of {timing['rounds']} rounds of about {timing['seconds']:g} s each, taken in turn in one process "
+        f"that may use {timing['processors']} processors (load {timing['load_before']:.1f} at its start), compilation "
+        f"excluded; {result['dtype']}, jax {versions['jax']}."
+    )
+
+
+def terminal_tables(result: Mapping[str, Any]) -> list["Table"]:
+    """The tables for a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    tables = []
+    for title, (header, rows) in (
+        ("Independent samples per second", rate_rows(result)),
+        ("τ_int in steps; effective samples by reweighting", time_rows(result)),
+        ("Costs, and the number of independent |m| from which training has paid", cost_rows(result)),
+        ("Results", value_rows(result)),
+    ):
+        table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for number, name in enumerate(header):
+            table.add_column(Text(name), justify="right" if number else "left", no_wrap=not number, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        tables.append(table)
+    return tables
+
+
+def table_text(result: Mapping[str, Any]) -> str:
+    """One line for every sampler and observable, as CSV."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    pairs = ("value", "tau_int", "independent_per_second")
+    header = [name for pair in pairs for name in (pair, f"{pair}_error")]
+    writer.writerow(["sampler", "kind", "observable", *header, "seconds_per_step", "training_seconds", "untrusted"])
+    for name, entry in result["samplers"].items():
+        for observable, known in entry["observables"].items():
+            cells: list[Any] = [name, entry["kind"], observable]
+            for pair in pairs:
+                found = known.get(pair) if pair != "value" else known if "value" in known else None
+                cells += [found["value"], found["error"]] if found else ["", ""]
+            training = entry["training"]["seconds"] if entry["training"] else 0
+            writer.writerow([*cells, entry["seconds_per_step"]["value"], training, known.get("untrusted", "")])
+    return buffer.getvalue()
+
+
+def draw(result: Mapping[str, Any]) -> list[Picture]:
+    """The two figures."""
+    from trivmap.reports.figures import break_even_figure, png, rates_figure
+
+    rates: dict[str, dict[str, Estimate | None]] = {}
+    costs: dict[str, tuple[float, Estimate]] = {}
+    for name, entry in result["samplers"].items():
+        found = {key: entry["observables"][key].get("independent_per_second") for key in SERIES}
+        rates[name] = {key: Estimate(**rate) if rate else None for key, rate in found.items()}
+        if one := entry["observables"][REFERENCE].get("seconds_of_one"):
+            costs[name] = entry["seconds_before_first_sample"], Estimate(**one)
+    crossings = []
+    for entry in result["break_even"]:
+        if entry["samples"]:
+            start, one = costs[entry["sampler"]]
+            crossings.append((entry["samples"]["value"], start + entry["samples"]["value"] * one.value))
+    labels = {name: rf"${text}$" for name, text in _SYMBOLS.items()}
+    return [
+        Picture(
+            "rates", "speed", "Independent samples per second",
+            "1 / (2 τ_int seconds per step), all processors, measuring |m| only.",
+            png(rates_figure(labels, rates)), True,
+        ),
+        Picture(
+            "break_even", "costs", "Seconds in all",
+            "Training and warm-up, then one independent |m| after another. Circles: a trained sampler breaks even.",
+            png(break_even_figure(costs, crossings)), True,
+        ),
+    ]  # fmt: skip
+
+
+_SYMBOLS = {
+    "abs_magnetization": "|m|",
+    "magnetization": "m",
+    "phi2": r"\phi^2",
+    "ising_energy": r"\phi(x)\phi(x+\mu)",
+    "susceptibility": r"\chi",
+}
+
+
+def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
+    """The HTML text."""
+    lattice = " × ".join(map(str, result["lattice"]))
+    couplings = ", ".join(f"{key} {value}" for key, value in result["action"].items())
+    blocks = [
+        {"title": "Compare card (comparison.yaml)", "text": directory.card_path.read_text(), "open": False},
+        {"title": "Environment", "text": card_yaml.dump(result["environment"]), "open": False},
+    ]
+    return render(
+        title=result["name"] or directory.root.resolve().name,
+        subtitle=f"{lattice}; {couplings}",
+        description=result["description"],
+        tiles=[],
+        warnings=untrusted(result),
+        sections=[
+            Section("speed", "Speed", table=_page_table(rate_rows(result), conditions(result))),
+            Section("times", "Autocorrelation", table=_page_table(time_rows(result), "τ_int in steps of one chain.")),
+            Section("costs", "Costs", table=_page_table(cost_rows(result), "Samples: independent values of |m|.")),
+            Section("results", "Results", table=_page_table(value_rows(result), worst_pulls(result))),
+            Section("comparison", "The comparison", blocks=blocks),
+        ],
+        pictures=pictures,
+        missing={},
+        version=package_version("trivmap") or "",
+    )
+
+
+def _page_table(content: tuple[list[str], list[list[str]]], note: str) -> PageTable:
+    header, rows = content
+    return PageTable("results", header, [Row(cells) for cells in rows], note)
+
+
+def _verdict(result: Mapping[str, Any], own: str, other: str) -> str:
+    """From how many independent samples on `own` has paid against `other`."""
+    for entry in result["break_even"]:
+        if (entry["sampler"], entry["against"]) == (own, other):
+            return f"{entry['samples']['value']:.2g}" if entry["samples"] else entry["verdict"]
+    return ""
+
+
+def _estimate(entry: Mapping[str, Any]) -> str:
+    if entry["value"] is None or entry["error"] is None:
+        return _UNTRUSTED
+    return parenthesis(entry["value"], entry["error"])
+
+
+def _scaled(entry: Mapping[str, Any], factor: float = 1e6) -> str:
+    return f"{entry['value'] * factor:.3g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else count(round(float(f"{value:.3g}")))

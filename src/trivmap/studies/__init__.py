@@ -1,0 +1,1 @@
+"""Studies: what takes many runs, comparisons and critical slowing down."""

@@ -1,0 +1,202 @@
+"""The compare card: one action, and the samplers that are compared on it."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from trivmap.errors import InputError
+from trivmap.runs import card_yaml
+from trivmap.runs.card import SCHEMA, RunCard, read_data, without_unfit_ladder
+from trivmap.runs.card_errors import sentence
+from trivmap.runs.card_fields import Count, Positive, Section, Whole, refusal, suggestion
+from trivmap.runs.card_overrides import apply_overrides
+from trivmap.runs.presets import preset_names, preset_text
+
+PRESETS = "trivmap.studies"
+"""The package whose presets are compare cards."""
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+_OWN = ("model", "training", "sampling", "measure")
+_COMMON = ("dtype", "device", "threads", "lattice", "action")
+
+
+class Entry(Section):
+    """One sampler: the sections of a run card beyond the common keys, each checked as part of one.
+
+    `use` takes model and training of a preset of run cards; `map_of` the trained map of another entry.
+    """
+
+    use: str | None = None
+    map_of: str | None = None
+    model: Any = None
+    training: Any = None
+    sampling: Any = Field(description="a section such as {kind: hmc, proposals: 100000}")
+    measure: Any = None
+
+
+class Timing(Section):
+    """Steps are timed in `rounds` that go through all samplers, each for about `seconds`."""
+
+    rounds: Annotated[Whole, Field(ge=3)] = 5
+    seconds: Positive = 0.5
+
+
+class CompareCard(Section):
+    """A comparison. `load_compare_card` and `CompareCard.from_data` make one."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_number: Count = Field(default=SCHEMA, alias="schema")
+    name: str | None = None
+    description: str | None = None
+    follows: str | None = None
+    deviates: str | None = None
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "gpu", "tpu"] | None = None
+    threads: Count | None = None
+    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
+    action: Any = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
+    samplers: dict[str, Entry] = Field(description="the samplers by name, such as {hmc: {sampling: {kind: hmc}}}")
+    timing: Timing = Timing()
+    _cards: dict[str, RunCard] = PrivateAttr(default_factory=dict)
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def from_data(cls, data: object, source: str = "compare card", *, overridden: bool = False) -> "CompareCard":
+        """The card of plain data; `source` begins the sentence of an `InputError`.
+
+        With `overridden` a ladder that does not fit the lattice or the action is dropped.
+        """
+        if not isinstance(data, Mapping):
+            raise InputError(f"{source}: a compare card is a list of keys and values, beginning with lattice: [8, 8]")
+        if "samplers" not in data and "sampling" in data:
+            raise InputError(f"{source}: is the card of one run, run it with trivmap run; a compare card has samplers")
+        schema = data.get("schema", SCHEMA)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise InputError(
+                f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
+            )
+        try:
+            card = cls.model_validate(_presets_used(data, source))
+        except ValidationError as error:
+            raise InputError(f"{source}: {sentence(error, data)}") from error
+        card._build(source, overridden)
+        return card
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_absent(cls, data: Any) -> Any:
+        """An entry that is null is left out: `--set samplers.wolff=null`."""
+        if isinstance(data, dict) and isinstance(data.get("samplers"), dict):
+            present = {str(name): entry for name, entry in data["samplers"].items() if entry is not None}
+            return data | {"samplers": present}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "CompareCard":
+        if len(self.samplers) < 2:
+            raise refusal(f"needs at least two samplers to compare, got {len(self.samplers)}", "samplers")
+        for name, entry in self.samplers.items():
+            if not _NAME.fullmatch(name) or name == "figures":
+                raise refusal("cannot be a directory of its own; use letters, digits, '.', '_' and '-'", name)
+            if entry.map_of is None:
+                continue
+            others = [other for other, found in self.samplers.items() if found.model is not None]
+            if entry.map_of not in others:
+                raise refusal(
+                    f"{entry.map_of!r} is no sampler here with a map; {suggestion(entry.map_of, others)}",
+                    f"samplers.{name}.map_of",
+                )
+            if entry.model is not None or entry.training is not None:
+                raise refusal(f"the map is that of {entry.map_of}; leave model and training out", f"samplers.{name}")
+        return self
+
+    def _build(self, source: str, overridden: bool) -> None:
+        """The run card of every entry."""
+        notes: list[str] = []
+        for position, (name, entry) in enumerate(self.samplers.items()):
+            # A seed of its own each: samplers that share their random numbers would agree too well.
+            data: dict[str, Any] = {"name": name, "seed": self.seed + position}
+            data |= {key: getattr(self, key) for key in _COMMON}
+            mapped = entry if entry.map_of is None else self.samplers[entry.map_of]
+            data |= {key: getattr(entry, key) for key in _OWN if getattr(entry, key) is not None}
+            # Trained once: a run that takes over a map has nothing to train.
+            data |= {"model": mapped.model, "training": entry.training}
+            try:
+                if overridden:
+                    data, dropped = without_unfit_ladder(data, name)
+                    notes += [f"{name}: {note}" for note in dropped]
+                self._cards[name] = RunCard.from_data(data, name)
+            except InputError as error:
+                complaint = str(error).removeprefix(f"{name}: ")
+                own = complaint.startswith(_OWN)
+                raise InputError(f"{source}: {f'samplers.{name}.' if own else ''}{complaint}") from error
+        self._notes = tuple(notes)
+
+    @property
+    def cards(self) -> Mapping[str, RunCard]:
+        """The run card of every sampler, in order."""
+        return self._cards
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed to make overrides fit."""
+        return self._notes
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data, every default written out and no preset referred to."""
+        data = self.model_dump(mode="json", exclude={"samplers"})
+        first = next(iter(self._cards.values())).to_data()
+        data |= {key: first[key] for key in _COMMON}
+        for name, entry in self.samplers.items():
+            own = self._cards[name].to_data()
+            kept = {key: own[key] for key in _OWN if own[key] is not None}
+            if entry.map_of is not None:
+                kept = {"map_of": entry.map_of} | {key: kept[key] for key in ("sampling", "measure")}
+            data.setdefault("samplers", {})[name] = kept
+        return data
+
+    def to_yaml(self) -> str:
+        """The whole card as YAML; reading it gives a card of the same runs."""
+        return card_yaml.dump(self.to_data())
+
+
+def load_compare_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> CompareCard:
+    """The compare card of a file or of a preset, with `overrides` such as `samplers.hmc.sampling.chains=8`.
+
+    Which of the two it is, is told as in `runs.card.load_card`; `samplers.NAME=null` leaves a sampler out. Raises
+    `InputError`, one sentence with the dotted key, for whatever is wrong with it.
+    """
+    label, overrides = os.fspath(source), list(overrides)
+    if label in preset_names():
+        raise InputError(f"{label}: is the card of one run, run it with trivmap run {label}")
+    data = read_data(source, PRESETS)
+    if isinstance(data, dict) and overrides:
+        data = apply_overrides(_presets_used(data, label), overrides)
+    return CompareCard.from_data(data, label, overridden=bool(overrides))
+
+
+def is_comparison(source: str) -> bool:
+    """Whether the text names a preset of compare cards."""
+    return source in preset_names(PRESETS)
+
+
+def _presets_used(data: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The data with `use` replaced by model and training of the preset it names."""
+    written = dict(data)
+    if not isinstance(data.get("samplers"), Mapping):
+        return written
+    written["samplers"] = {}
+    for name, entry in data["samplers"].items():
+        if isinstance(entry, Mapping) and entry.get("use") is not None:
+            try:
+                preset = card_yaml.parse(preset_text(str(entry["use"])), str(entry["use"]))
+            except InputError as error:
+                raise InputError(f"{source}: samplers.{name}.use: {error}") from error
+            taken = {key: preset[key] for key in ("model", "training") if key in preset}
+            entry = {**taken, **{key: value for key, value in entry.items() if key != "use"}}
+        written["samplers"][name] = entry
+    return written

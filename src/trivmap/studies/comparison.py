@@ -1,0 +1,221 @@
+"""Several samplers on one action: every run of a compare card, then their rates side by side, then what follows.
+
+Each sampler is an ordinary run directory; a comparison killed at any moment is taken up again.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trivmap.errors import InputError
+from trivmap.runs import pipeline
+from trivmap.runs.card import RunCard
+from trivmap.runs.directory import RunDirectory, finite
+from trivmap.runs.environment import describe_environment
+from trivmap.runs.files import read_json, storing, write_json, write_text
+from trivmap.runs.model import model_digest
+from trivmap.runs.progress import Interruption, Progress, Quiet
+from trivmap.runs.sampling import sample
+from trivmap.runs.train import train
+from trivmap.studies.compare_card import CompareCard, load_compare_card
+from trivmap.studies.comparison_result import comparison_result
+from trivmap.studies.rates import Timed, measure_rates
+
+
+class ComparisonDirectory:
+    """A directory of runs made by `create` and found again by `open`; `root` is its path."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.card_path = root / "comparison.yaml"
+        self.rates_path = root / "rates.json"
+        self.result_path = root / "comparison.json"
+        self.table_path = root / "comparison.csv"
+        self.page_path = root / "comparison.html"
+        self.figures_path = root / "figures"
+
+    @classmethod
+    def create(cls, out: str | os.PathLike[str], card: CompareCard) -> "ComparisonDirectory":
+        """Make the directory with the card and a new run for every sampler, all at once.
+
+        Raises `InputError`, nothing touched, if `out` exists or one of the runs does not build.
+        """
+        root = Path(out)
+        if os.path.lexists(root):
+            raise InputError(
+                f"{root}: exists already; give another --out, or go on with trivmap compare --resume {root}"
+            )
+        with storing(root):
+            try:
+                root.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise InputError(f"{root}: {root.parent} is no directory; give another --out") from error
+            partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+            try:
+                write_text(cls(partial).card_path, card.to_yaml())
+                for name, run_card in card.cards.items():
+                    try:
+                        pipeline.create(run_card, partial / name)
+                    except InputError as error:
+                        raise InputError(f"samplers.{name}: {error}") from error
+                partial.chmod(root.parent.stat().st_mode & 0o777)
+                partial.rename(root)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        return cls(root)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "ComparisonDirectory":
+        """An existing comparison; raises `InputError` where there is none."""
+        directory = cls(Path(path))
+        if not directory.card_path.is_file():
+            raise InputError(f"{path}: is no comparison, it has no comparison.yaml; trivmap compare makes one")
+        return directory
+
+    def card(self) -> CompareCard:
+        """The compare card in `comparison.yaml`."""
+        return load_compare_card(self.card_path)
+
+    def run(self, name: str) -> RunDirectory:
+        """The run of a sampler."""
+        return RunDirectory.open(self.root / name)
+
+    def result(self) -> dict[str, Any]:
+        """The content of `comparison.json`."""
+        return read_json(self.result_path, f"go on with trivmap compare --resume {self.root}")
+
+
+def compare(
+    directory: ComparisonDirectory,
+    progress: Progress | None = None,
+    *,
+    report: Callable[[RunDirectory], object] = lambda run: None,
+    elapsed: float = 0.0,
+    again: bool = False,
+) -> dict[str, Any]:
+    """Whatever of a comparison is not done yet; returns the content of its `comparison.json`.
+
+    `report` is called with each run once it is measured. `elapsed` are seconds spent before this call that count as
+    wall time of every training: imports, on the command line. Rates are measured once all runs are there, and once
+    only unless `again`. Raises `Interrupted` after a signal.
+    """
+    progress = progress or Quiet()
+    card, root = directory.card(), directory.root
+    # A comparison holds its lock as a run does.
+    with RunDirectory(root).locked():
+        # Maps come before what takes them over.
+        for name in sorted(card.cards, key=lambda name: card.samplers[name].map_of is not None):
+            _finish(directory, card, name, progress, report, elapsed)
+        rates = _rates(directory, card, progress, again)
+        result = finite(comparison_result(directory.root, card, rates))
+        write_json(directory.result_path, result)
+    return result
+
+
+def _finish(
+    directory: ComparisonDirectory,
+    card: CompareCard,
+    name: str,
+    progress: Progress,
+    report: Callable[[RunDirectory], object],
+    elapsed: float,
+) -> None:
+    """Train, sample, measure and report one sampler, leaving out what is done."""
+    run, wanted, source = directory.run(name), card.cards[name], card.samplers[name].map_of
+    progress.note(f"{name}:")
+    _require_same_card(run, wanted)
+    if source is not None:
+        _take_map(directory.run(source), run)
+    elif wanted.training is not None and not _trained(run):
+        train(run, progress, elapsed=elapsed)
+    drawn = (run.summary().get("sampling") or {}).get("proposals")
+    if drawn != wanted.sampling.proposals:
+        sample(run, progress, wanted)
+    summary = run.summary()
+    if "magnetization" not in {**summary["observables"], **(summary.get("untrusted") or {})}:
+        pipeline.measure(run, progress, wanted)
+    if not run.report_path.exists() or run.report_path.stat().st_mtime < run.summary_path.stat().st_mtime:
+        report(run)
+
+
+def _trained(run: RunDirectory) -> bool:
+    """Whether training has come to its end."""
+    training = run.summary().get("training") or {}
+    return run.model_path.exists() and training.get("status", "failed") not in ("failed", "interrupted")
+
+
+def _require_same_card(run: RunDirectory, wanted: RunCard) -> None:
+    """Refuse a comparison whose card was changed in more than what a run can follow: its sampling."""
+    stored, own = run.card().to_data(), wanted.to_data()
+    for key in own:
+        if key not in ("sampling", "measure", "description", "follows", "deviates") and stored[key] != own[key]:
+            raise InputError(
+                f"{run.config_path}: {key} is not what comparison.yaml says; restore it, or start a new comparison"
+            )
+
+
+def _take_map(source: RunDirectory, run: RunDirectory) -> None:
+    """The trained map of another run, with the record of its training."""
+    digest = model_digest(source.model_path)
+    if not run.model_path.exists() or model_digest(run.model_path) != digest:
+        partial = run.root / ".model.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        with storing(run.model_path):
+            shutil.copytree(source.model_path, partial)
+            shutil.rmtree(run.model_path, ignore_errors=True)
+            partial.rename(run.model_path)
+    known, present = source.summary(), run.summary()
+    if any(present[key] != known[key] for key in ("model", "training")):
+        run.update_summary(model=known["model"], training=known["training"])
+
+
+def _rates(directory: ComparisonDirectory, card: CompareCard, progress: Progress, again: bool) -> dict[str, Any]:
+    """What `rates.json` holds, measured if it is not there."""
+    drawn = {name: directory.run(name).summary()["sampling"]["proposals"] for name in card.cards}
+    if directory.rates_path.exists() and not again:
+        stored = read_json(directory.rates_path, "delete it to have the rates measured again")
+        if stored["proposals"] == drawn:
+            return stored
+    with Interruption.catching() as interruption:
+
+        def check() -> None:
+            interruption.check(
+                f"interrupted while rates were measured; go on with trivmap compare --resume {directory.root}"
+            )
+
+        timed = {}
+        for name, run_card in card.cards.items():
+            check()
+            timed[name] = Timed(directory.run(name), run_card)
+        load = os.getloadavg()[0]
+        found = measure_rates(
+            timed, rounds=card.timing.rounds, seconds=card.timing.seconds, progress=progress, check=check
+        )
+    rates = {
+        "proposals": drawn,
+        "samplers": {
+            name: {
+                "seconds_per_step": rate.seconds._asdict(),
+                "rounds": rate.rounds,
+                "steps_per_round": rate.steps,
+                "first_seconds": rate.first_seconds,
+            }
+            for name, rate in found.items()
+        },
+        "processors": processors(),
+        "load_before": load,
+        "environment": describe_environment(card.seed, card.threads),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    write_json(directory.rates_path, finite(rates))
+    return rates
+
+
+def processors() -> int:
+    """Processors that this process may use: no sampler is held to fewer."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

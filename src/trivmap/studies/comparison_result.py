@@ -1,0 +1,164 @@
+"""What a comparison says: autocorrelation times, rates, costs, and whether the samplers agree."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trivmap.estimate import Estimate
+from trivmap.observables.autocorrelation import autocorrelation_time
+from trivmap.runs.card import RunCard
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.samples import SampleReader
+from trivmap.studies.compare_card import CompareCard
+from trivmap.studies.costs import break_even, cost_of_one, independent_per_second
+
+SERIES = {
+    "abs_magnetization": ("magnetization", np.abs),
+    "magnetization": ("magnetization", np.asarray),
+    "phi2": ("phi2", np.asarray),
+    "ising_energy": ("ising_energy", np.asarray),
+    "susceptibility": ("magnetization", np.square),
+}
+"""The observables compared, by their names in a summary: what is stored, and which function of it is averaged."""
+CONSISTENCY = ("susceptibility", "abs_magnetization", "ising_energy", "log_z")
+"""What the samplers must agree on."""
+REFERENCE = "abs_magnetization"
+"""The observable that break-even points are about."""
+
+
+def comparison_result(root: Path, card: CompareCard, rates: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `comparison.json`, see docs/comparison.md."""
+    samplers = {
+        name: _sampler(RunDirectory.open(root / name), run_card, card.samplers[name].map_of, rates["samplers"][name])
+        for name, run_card in card.cards.items()
+    }
+    data = card.to_data()
+    action = next(iter(card.cards.values())).to_data()["action"]
+    return {
+        "schema": 1,
+        "name": card.name,
+        "description": card.description,
+        "action": {key: value for key, value in action.items() if value is not None},
+        "lattice": list(card.lattice),
+        "dtype": card.dtype,
+        "seed": card.seed,
+        "samplers": samplers,
+        "break_even": _break_evens(samplers),
+        "consistency": _pulls(samplers),
+        "timing": {key: rates[key] for key in ("processors", "load_before", "time")} | data["timing"],
+        "environment": rates["environment"],
+    }
+
+
+def chain_series(reader: SampleReader, name: str) -> np.ndarray:
+    """A measurement along the chains after their warm-up, shape (chains, n): of the last accepted proposal, if any.
+
+    NaN where a chain has accepted nothing yet.
+    """
+    proposals, series = reader.attrs["history"] == "proposals", []
+    for chain in range(reader.chains):
+        values = reader.read(name, chain, 0, reader.n)
+        if proposals:
+            accepted = reader.read("accepted", chain, 0, reader.n)
+            last = np.maximum.accumulate(np.where(accepted, np.arange(reader.n), -1))
+            values = np.where(last < 0, np.nan, values[np.maximum(last, 0)])
+        series.append(values[reader.warmup :])
+    return np.array(series, np.float64)
+
+
+def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping[str, Any]) -> dict[str, Any]:
+    summary = run.summary()
+    sampling, training = summary["sampling"], summary["training"]
+    seconds = Estimate(**rate["seconds_per_step"])
+    warmup = (card.sampling.warmup or 0) * card.sampling.chains
+    with SampleReader(run.root) as reader:
+        observables = {
+            name: _observable(reader, name, summary, seconds, sampling["acceptance"]["value"] is not None)
+            for name in SERIES
+        }
+    weighted = sampling["ess"] is not None
+    return {
+        "kind": card.sampling.kind,
+        "chains": card.sampling.chains,
+        "steps": sampling["proposals"],
+        "map_of": map_of,
+        "acceptance": sampling["acceptance"],
+        "ess": {"value": sampling["ess"], "error": sampling["ess_error"]} if weighted else None,
+        "effective_samples_per_second": sampling["ess"] / seconds.value if weighted else None,
+        "r_hat": sampling.get("r_hat"),
+        "diagnostics": sampling.get("diagnostics"),
+        "seconds_per_step": seconds._asdict(),
+        "rounds": rate["rounds"],
+        "first_seconds": rate["first_seconds"],
+        "training": training and {"seconds": training["wall_seconds"], "configurations": training["configurations"]},
+        "warmup": {"steps": warmup, "seconds": warmup * seconds.value},
+        "seconds_before_first_sample": (training["wall_seconds"] if training else 0.0) + warmup * seconds.value,
+        "observables": observables,
+        "log_z": summary["log_z"],
+        "untrusted": {key: text for key, text in (summary.get("untrusted") or {}).items() if "[" not in key},
+    }
+
+
+def _observable(
+    reader: SampleReader, name: str, summary: Mapping[str, Any], seconds: Estimate, known: bool
+) -> dict[str, Any]:
+    """Value, tau_int and rate of one observable, or why none of them is trusted."""
+    untrusted = summary.get("untrusted") or {}
+    reason = untrusted.get("chains") or untrusted.get(name) or (None if known else "its weights are not numbers")
+    entry = summary["observables"].get(name)
+    if reason is None and entry is None:
+        reason = "not measured"
+    if reason is None and entry is not None:
+        stored, function = SERIES[name]
+        series = function(chain_series(reader, stored))
+        tau_int = autocorrelation_time(series) if np.all(np.isfinite(series)) else Estimate(math.nan, math.nan)
+        if math.isfinite(tau_int.value):
+            rate, cost = independent_per_second(tau_int, seconds), cost_of_one(tau_int, seconds)
+            return {
+                "value": entry["value"],
+                "error": entry["error"],
+                "tau_int": tau_int._asdict(),
+                "independent_per_second": rate._asdict(),
+                "seconds_of_one": cost._asdict(),
+            }
+        reason = "its chains are too short for their own autocorrelation time"
+    return {"untrusted": reason}
+
+
+def _break_evens(samplers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every trained sampler against every one that is not."""
+    found = []
+    for (name, own), (other_name, other) in itertools.product(samplers.items(), samplers.items()):
+        if own["training"] is None or other["training"] is not None:
+            continue
+        costs = [one["observables"][REFERENCE].get("seconds_of_one") for one in (own, other)]
+        entry: dict[str, Any] = {"sampler": name, "against": other_name, "observable": REFERENCE}
+        if None in costs:
+            found.append(entry | {"verdict": "not trusted", "samples": None})
+            continue
+        starts = [one["seconds_before_first_sample"] for one in (own, other)]
+        outcome = break_even(starts[0], Estimate(**costs[0]), starts[1], Estimate(**costs[1]))
+        samples = None if outcome.samples is None else outcome.samples._asdict()
+        found.append(entry | {"verdict": outcome.verdict, "samples": samples})
+    return found
+
+
+def _pulls(samplers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """(first - second) / combined error of every two samplers, for each observable that both give."""
+    found = []
+    for name in CONSISTENCY:
+        known = {
+            sampler: entry["log_z"] if name == "log_z" else entry["observables"][name]
+            for sampler, entry in samplers.items()
+        }
+        known = {sampler: value for sampler, value in known.items() if value and value.get("value") is not None}
+        for (first, a), (second, b) in itertools.combinations(known.items(), 2):
+            error = math.hypot(a["error"], b["error"])
+            if error > 0:
+                pull = (a["value"] - b["value"]) / error
+                found.append({"observable": name, "first": first, "second": second, "pull": pull})
+    return found

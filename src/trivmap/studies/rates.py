@@ -1,0 +1,100 @@
+"""How long a step of each sampler takes, measured side by side in one process."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array
+
+from trivmap._types import Field, site_sum
+from trivmap.estimate import Estimate
+from trivmap.runs.card import RunCard
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.progress import Progress, shown
+from trivmap.runs.sample_parts import read_state
+from trivmap.runs.samplers import build_source
+from trivmap.runs.samples import SampleReader
+from trivmap.runs.sources import AbstractSource
+
+
+class Rate(NamedTuple):
+    """Seconds of one step of one chain: the median of the `rounds` with its error.
+
+    All chains run together, so that a step of `chains` chains takes `chains` times this. `first_seconds` is what the
+    first call took, which compiles.
+    """
+
+    seconds: Estimate
+    rounds: list[float]
+    steps: int
+    first_seconds: float
+
+
+class Timed:
+    """The stored chains of a run going on without being stored, measuring the magnetization alone."""
+
+    def __init__(self, run: RunDirectory, card: RunCard):
+        section = card.sampling.model_copy(update={"save_fields": False})
+        self.chains = section.chains
+        self._source: AbstractSource = build_source(run, card.model_copy(update={"sampling": section}), magnetization)
+        with SampleReader(run.root) as reader:
+            state, self._position = read_state(reader.parts[-1].path), reader.n
+        state.pop("seconds", None)
+        self._source.prepare(state)
+        self.stride = self._source.stride
+
+    def steps(self, count: int) -> None:
+        """`count` steps of every chain."""
+        self._source.part(self._position, self._position + count, lambda _: None)
+        self._position += count
+
+
+def magnetization(field: Field) -> Mapping[str, Array]:
+    """m = V^-1 sum_x phi(x) alone, of which |m| and m^2 follow."""
+    return {"magnetization": site_sum(field) / field.size}
+
+
+def measure_rates(
+    timed: Mapping[str, Any],
+    *,
+    rounds: int,
+    seconds: float,
+    progress: Progress,
+    check: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Rate]:
+    """The rate of every sampler (each like a `Timed`), from rounds that take one turn of each after another.
+
+    A turn is as many steps as take `seconds`, found before; so load that comes and goes meets all alike. `check` is
+    called between turns and may raise.
+    """
+
+    def turn(sampler: Any, count: int) -> float:
+        check()
+        begun = clock()
+        sampler.steps(count)
+        return clock() - begun
+
+    first, counts = {}, {}
+    found: dict[str, list[float]] = {name: [] for name in timed}
+    with shown(progress, "time", (rounds + 1) * len(timed)):
+        for number, (name, sampler) in enumerate(timed.items()):
+            first[name], count = turn(sampler, sampler.stride), sampler.stride
+            while (taken := turn(sampler, count)) < seconds / 3:
+                count *= 2
+            counts[name] = max(1, round(count * seconds / taken / sampler.stride)) * sampler.stride
+            progress.update(number + 1)
+        for number in range(rounds):
+            for place, (name, sampler) in enumerate(timed.items()):
+                found[name].append(turn(sampler, counts[name]) / (counts[name] * sampler.chains))
+                progress.update((number + 1) * len(timed) + place + 1)
+    return {name: Rate(_median(found[name]), found[name], counts[name], first[name]) for name in timed}
+
+
+def _median(values: list[float]) -> Estimate:
+    """The median, and its error from the median absolute deviation, as of normal numbers."""
+    middle = float(np.median(values))
+    deviation = 1.4826 * float(np.median(np.abs(np.array(values) - middle)))
+    return Estimate(middle, math.sqrt(math.pi / 2) * deviation / math.sqrt(len(values)))
