@@ -116,7 +116,13 @@ def table(extent: int, features: int, rounds: int) -> dict:
         np.testing.assert_allclose(call(), expected, atol=1e-5 * np.abs(expected).max(), err_msg=name)
     turns = in_turn(compiled, rounds=rounds, least=0.02)
     cost = {name: 1e9 * medians(turns[name]).processor / (batch * lattice.volume) for name in ways}
-    return {"extent": extent, "features": features, "batch": batch, "chosen": Modes(lattice).method, "nanoseconds": cost}
+    return {
+        "extent": extent,
+        "features": features,
+        "batch": batch,
+        "chosen": Modes(lattice).method,
+        "nanoseconds": cost,
+    }
 
 
 def main(arguments: list[str]) -> None:

@@ -94,7 +94,9 @@ def show(entry: dict, most: dict[str, float]) -> None:
             line += f"   {rate['gflops']:6.2f} GFLOP/s  {rate['gbs']:6.2f} GB/s  {rate['gtanh']:5.2f} Gtanh/s"
         print(line)
     rate = entry["rates"]["hot loop"]
-    print(f"  sum of the parts     {entry['sum']:9.2f} us {100 * entry['sum'] / total:6.1f} %  (without velocity, whole)")
+    print(
+        f"  sum of the parts     {entry['sum']:9.2f} us {100 * entry['sum'] / total:6.1f} %  (without velocity, whole)"
+    )
     print(
         f"  hot loop: {rate['gflops']:.2f} GFLOP/s ({100 * rate['gflops'] / most['matmul_gflops']:.0f} % of a matrix "
         f"product), {rate['gbs']:.2f} GB/s ({100 * rate['gbs'] / most['cache_gbs']:.0f} % of a triad in cache, "
