@@ -8,6 +8,7 @@ import sys
 
 COMMANDS = {
     "training": "benchmarks.training",
+    "hmc": "benchmarks.hmc",
     "sampling": "benchmarks.sampling",
     "kernels": "benchmarks.kernels",
     "solvers": "benchmarks.solvers",

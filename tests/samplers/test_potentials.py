@@ -69,7 +69,7 @@ def test_a_trivializing_map_leaves_unit_normals():
 @pytest.mark.parametrize(
     ("action", "size"),
     [
-        (Phi4.from_couplings("bosetti2015", 2, beta=0.75, lam=0.5), np.sqrt(2 * 0.75 / (4 * 0.5))),
+        (Phi4.from_couplings("bosetti2015", 2, beta=0.75, lam=0.5), np.sqrt(2 * 0.75 / (2 * 0.5))),
         (FreeScalar(0.5, 2), np.sqrt(2.0)),  # S = m^2 v^2 / 2 = 1/2 per site
     ],
 )

@@ -49,7 +49,7 @@ def assert_agrees(table, exact, relative=0.02):
     for name, value in exact.items():
         mean, error = table[name]
         assert abs(mean - value) < 3.5 * error, name
-        assert error < relative * abs(value), name
+        assert error < max(relative * abs(value), relative / 4), name
 
 
 def ring_values():
@@ -97,9 +97,9 @@ class TestInteractingRing:
 
     @pytest.mark.parametrize("flow", [untrained_affine, untrained_continuous])
     def test_through_an_untrained_flow(self, flow):
-        potential = PulledBack(filled(flow, 0.4), RING_ACTION)
-        table, part, _ = run(HMC(potential, step_size=0.2), RING_ACTION, target=0.8, warmup=60, steps=250)
-        assert_agrees(table, ring_values())
+        potential = PulledBack(filled(flow, 0.3), RING_ACTION)
+        table, part, _ = run(HMC(potential, step_size=0.2), RING_ACTION, chains=128, warmup=60, steps=150)
+        assert_agrees(table, ring_values(), relative=0.05)
         assert part.accepted.mean() == pytest.approx(0.8, abs=0.05)
 
 
@@ -171,16 +171,18 @@ class TestParts:
         KEY,
         chains=3,
         measure=partial(scalars, RING_ACTION),
-        warmup=10,
+        warmup=60,
     )
 
     @pytest.fixture(scope="class")
-    def start(self):
-        return self.DRIVER.start()
+    @classmethod
+    def start(cls):
+        return cls.DRIVER.start()
 
     @pytest.fixture(scope="class")
-    def whole(self, start):
-        return self.DRIVER.part(start, 0, 600, fields=True)
+    @classmethod
+    def whole(cls, start):
+        return cls.DRIVER.part(start, 0, 600, fields=True)
 
     def in_parts(self, start, edges, thin):
         state, parts = start, []
