@@ -109,9 +109,7 @@ class TestOneUpdate:
     def swendsen_wang(self, weights):
         """Transition probabilities by enumeration of all 2^8 bond configurations."""
         sites = np.array([[0, 1], [2, 3]])
-        pairs = [
-            (sites[x], sites[tuple(np.add(x, mu) % 2)]) for x in np.ndindex(2, 2) for mu in ([1, 0], [0, 1])
-        ]
+        pairs = [(sites[x], sites[tuple(np.add(x, mu) % 2)]) for x in np.ndindex(2, 2) for mu in ([1, 0], [0, 1])]
         signs = np.array(list(itertools.product([1, -1], repeat=4)))
         matrix = np.zeros((16, 16))
         for row, sign in enumerate(signs):

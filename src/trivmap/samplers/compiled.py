@@ -260,9 +260,7 @@ def run(field, back, ahead, neighbours, c1, c2, c4, clusters, sweeps, hits, widt
             weight += size
             grown += 1
         for _ in range(sweeps):
-            taken, counter = sweep(
-                field, back, ahead, c1, c2, c4, width, hits, rest, sums, x, draws, counter, gamma
-            )
+            taken, counter = sweep(field, back, ahead, c1, c2, c4, width, hits, rest, sums, x, draws, counter, gamma)
             accepted += taken
         info[k, 0], info[k, 1], info[k, 2] = accepted, weight, grown
         if out.shape[0] > 0:

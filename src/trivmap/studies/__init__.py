@@ -1,0 +1,4 @@
+"""Studies: what takes many simulations."""
+
+from trivmap.studies.tuning import Tuning as Tuning
+from trivmap.studies.tuning import tune as tune
