@@ -1,3 +1,4 @@
 """The command line."""
 
 from trivmap.cli.main import main as main
+from trivmap.cli.tune import tune as tune

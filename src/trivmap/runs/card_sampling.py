@@ -44,7 +44,9 @@ class Sampling(Section):
     def own_settings(self) -> dict[str, Any]:
         """The keys of this kind alone, which identify what it draws; what cannot change that is left out."""
         common = {*Sampling.model_fields, "batch"}
-        return {name: value for name, value in self.model_dump().items() if name not in common and value is not None}
+        own = {name: value for name, value in self.model_dump().items() if name not in common and value is not None}
+        # A part of samples.h5 has a "start" of its own.
+        return {"begin" if name == "start" else name: value for name, value in own.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Sampling":

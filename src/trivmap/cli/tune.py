@@ -1,0 +1,90 @@
+"""The command that finds a coupling."""
+
+import json
+import re
+import time
+
+import click
+
+from trivmap.cli.main import command
+
+
+@command("trivmap tune 16 --lam 0.5 --ratio 4")
+@click.argument("lattice", metavar="LATTICE")
+@click.option("--lam", type=float, required=True, help="Quartic coupling, in the notation bosetti2015.")
+@click.option("--ratio", type=float, default=4.0, show_default=True, help="Wanted L / xi.")
+@click.option("--accuracy", type=float, default=0.005, show_default=True, help="Wanted relative error of xi.")
+@click.option("--bracket", type=float, nargs=2, metavar="LOW HIGH", help="Where to start; need not hold the answer.")
+@click.option("--cycles", type=int, default=4_000_000, show_default=True, help="Cluster cycles to spend at most.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--threads", type=int, help="Threads (default: all processors).")
+@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+def tune(
+    lattice: str,
+    lam: float,
+    ratio: float,
+    accuracy: float,
+    bracket: tuple[float, float] | None,
+    cycles: int,
+    seed: int,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Find the coupling beta of phi^4 at which L / xi has a wanted value, by cluster simulation.
+
+    LATTICE is an extent L for L x L, or all extents: 8x8x16.
+    """
+    import jax
+
+    from trivmap.cli.display import Display
+    from trivmap.reports.formats import count, duration, parenthesis
+    from trivmap.studies import tune as find
+
+    begin = time.monotonic()
+    found = find(
+        _lattice(lattice),
+        jax.random.key(seed),
+        lam=lam,
+        ratio=ratio,
+        accuracy=accuracy,
+        bracket=bracket,
+        cycles=cycles,
+        threads=threads,
+        progress=Display(),
+    )
+    seconds, action = time.monotonic() - begin, {"kind": "phi4", "notation": "bosetti2015"}
+    if as_json:
+        content = {
+            "schema": 1,
+            "action": action | {"beta": found.beta.value, "lam": lam},
+            "lattice": list(found.lattice),
+            "seed": seed,
+            "ratio": ratio,
+            "beta": found.beta._asdict(),
+            "correlation_length": found.correlation_length._asdict(),
+            "simulations": [
+                each._asdict() | {"correlation_length": each.correlation_length._asdict()} for each in found.simulations
+            ],
+            "cycles": found.cycles,
+            "wall_seconds": seconds,
+        }
+        click.echo(json.dumps(content, indent=2))
+        return
+    digits = 6
+    click.echo(
+        f"beta = {parenthesis(*found.beta)} for L/xi = {ratio:g} on {'x'.join(map(str, found.lattice))} at "
+        f"lam = {lam:g}"
+    )
+    click.echo(f"correlation length there: {parenthesis(*found.correlation_length)}")
+    click.echo(f"{count(found.cycles)} cluster cycles in {len(found.simulations)} simulations, {duration(seconds)}")
+    click.echo(f"action: {{kind: phi4, notation: bosetti2015, beta: {found.beta.value:.{digits}f}, lam: {lam:g}}}")
+
+
+def _lattice(text: str):
+    from trivmap.errors import InputError
+    from trivmap.lattice import Lattice
+
+    if not re.fullmatch(r"\d+(x\d+)*", text):
+        raise InputError(f"lattice: {text!r} is neither an extent like 16 nor extents like 8x8x16")
+    extents = [int(extent) for extent in text.split("x")]
+    return Lattice(extents * 2 if len(extents) == 1 else extents)

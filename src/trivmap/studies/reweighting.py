@@ -1,0 +1,112 @@
+"""Reweighting between couplings: simulations at several beta of exp(beta E - S_0), joined into one estimate."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
+
+_BINS = 4096
+_TOLERANCE = 1e-8
+_ITERATIONS = 1000
+
+
+class Ensemble(NamedTuple):
+    """Samples at one coupling: `energy` E = -dS/dbeta, extensive, and `values` by name, shape (chains, n) each."""
+
+    beta: float
+    energy: np.ndarray
+    values: Mapping[str, np.ndarray]
+
+
+class MultiHistogram:
+    """Means at any coupling near those simulated (Ferrenberg and Swendsen, doi:10.1103/PhysRevLett.63.1195).
+
+    With N_k samples at beta_k, a sample of energy E stands for any beta with the weight
+
+        w(E; beta) = exp(beta E) / sum_k N_k exp(f_k + beta_k E),   exp(-f_k) = sum over samples of w(E; beta_k),
+
+    solved for f by iteration (MBAR, arXiv:0801.1426). Samples enter as a histogram of `energy`, (bins,), their mean
+    energy in each bin, with `samples` in each and the sums of each of the `values` over them.
+    """
+
+    def __init__(
+        self,
+        betas: np.ndarray,
+        counts: np.ndarray,
+        energy: np.ndarray,
+        samples: np.ndarray,
+        values: Mapping[str, np.ndarray],
+        start: np.ndarray | None = None,
+    ):
+        self._energy, self._samples, self._values = energy, samples, values
+        exponents = np.multiply.outer(energy, betas)
+        free = np.zeros(len(betas)) if start is None else start
+        for _ in range(_ITERATIONS):
+            self._mixture = logsumexp(exponents + (free + np.log(counts)), axis=1)
+            new = -logsumexp(exponents - self._mixture[:, None], axis=0, b=samples[:, None])
+            new -= new[0]
+            change, free = np.max(np.abs(new - free)), new
+            if change < _TOLERANCE:
+                break
+        self.free = free
+        """f_k - f_0."""
+
+    def means(self, beta: float) -> dict[str, float]:
+        """The mean of every value at `beta`."""
+        weights = self._weights(beta)
+        total = weights @ self._samples
+        return {name: float(weights @ sums / total) for name, sums in self._values.items()}
+
+    def effective_share(self, beta: float) -> float:
+        """(sum w)^2 / (N sum w^2): 1 at the coupling of a single simulation, towards 0 away from all of them."""
+        weights = self._weights(beta)
+        total, squares = weights @ self._samples, weights**2 @ self._samples
+        return float(total**2 / (self._samples.sum() * squares))
+
+    def _weights(self, beta: float) -> np.ndarray:
+        exponents = beta * self._energy - self._mixture
+        return np.exp(exponents - exponents[self._samples > 0].max())
+
+
+def joined(ensembles: Sequence[Ensemble], blocks: int) -> tuple[MultiHistogram, list[MultiHistogram]]:
+    """All samples, and all but one block, for each of the `blocks` of each chain, cut from every ensemble at once.
+
+    The jackknife over these chains * blocks estimates is sound while a block is long against the autocorrelation time.
+    Every ensemble needs the same number of chains. The bins (4096 over all energies) change a mean at a distance
+    delta beta by a relative (delta beta width)^2 / 24: below 1e-5 within three standard deviations of the energy.
+    """
+    betas = np.array([each.beta for each in ensembles])
+    groups = ensembles[0].energy.shape[0] * blocks
+    energy = np.concatenate([each.energy.ravel() for each in ensembles])
+    energy = energy - energy.mean()
+    scale = _BINS / max(float(np.ptp(energy)), np.finfo(float).tiny)
+    place = np.minimum(((energy - energy.min()) * scale).astype(np.int64), _BINS - 1)
+    block = np.concatenate([_blocks(each.energy.shape, blocks).ravel() for each in ensembles])
+
+    def histogram(values: np.ndarray | None) -> np.ndarray:
+        """Of each block, (groups, bins)."""
+        return np.bincount(block * _BINS + place, values, groups * _BINS).reshape(groups, _BINS)
+
+    samples = histogram(None)
+    filled = samples.sum(axis=0) > 0
+    mean_energy = histogram(energy).sum(axis=0)[filled] / samples.sum(axis=0)[filled]
+    samples = samples[:, filled].astype(np.float64)
+    names = list(ensembles[0].values)
+    sums = {
+        name: histogram(np.concatenate([each.values[name].ravel() for each in ensembles]))[:, filled] for name in names
+    }
+    counts = np.array([np.bincount(_blocks(each.energy.shape, blocks).ravel(), minlength=groups) for each in ensembles])
+
+    def estimate(kept: np.ndarray, start: np.ndarray | None) -> MultiHistogram:
+        totals = {name: kept @ each for name, each in sums.items()}
+        return MultiHistogram(betas, counts @ kept, mean_energy, kept @ samples, totals, start)
+
+    whole = estimate(np.ones(groups), None)
+    return whole, [estimate(1.0 - unit, whole.free) for unit in np.eye(groups)]
+
+
+def _blocks(shape: tuple[int, ...], blocks: int) -> np.ndarray:
+    """Which block each sample of (chains, n) belongs to; every chain has its own blocks."""
+    chains, count = shape
+    return np.arange(chains)[:, None] * blocks + (np.arange(count) * blocks) // count
