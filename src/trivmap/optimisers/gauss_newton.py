@@ -1,7 +1,8 @@
 """Gauss-Newton: least squares on the residual log q + S of every sample, and its natural gradient of the KL."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -30,6 +31,13 @@ Objective = Literal["variance", "kl"]
 PARAMETER_SPACE_UP_TO = 1024
 JACOBIAN_BYTES = 2**30
 """A larger Jacobian is never formed."""
+_LINEARISED: Mapping[tuple[bool, bool], Callable[..., Linearisation]] = {
+    (False, False): explicit,
+    (False, True): matrix_free,
+    (True, False): explicit_pair,
+    (True, True): matrix_free_pair,
+}
+"""By whether the KL is minimised, and whether the Jacobian does not fit."""
 
 
 class GaussNewtonState(eqx.Module):
@@ -173,9 +181,8 @@ class GaussNewton:
         """
         # A state made for another batch size has its memory, or has none.
         space = "parameters" if state.memory.target.size else self._without_memory(parameters.size, len(noise))
-        kl, explicitly = (objective or self.objective) == "kl", space != "matrix-free"
-        make: Any = (explicit_pair if explicitly else matrix_free_pair) if kl else explicit if explicitly else matrix_free
-        model: Linearisation = make(residual, parameters, noise, self.micro_batch)
+        kl = (objective or self.objective) == "kl"
+        model = _LINEARISED[kl, space == "matrix-free"](residual, parameters, noise, self.micro_batch)
         clipped, spread = robust(model.residuals, self.clip)
         # The median is not clipped, and `clipped` is about its own mean.
         level = (jnp.median(model.residuals) - jnp.median(clipped)).astype(spread.dtype)

@@ -98,8 +98,8 @@ def projected_gradient(
 ) -> Vector:
     """The step delta = before + s that `projected` would take if `gradient` were J^T f / B.
 
-    s minimises gradient . delta + |J delta|^2 / 2B + s^T damping D s / 2 + ridge . (theta + delta)^2 / 2: with M and D
-    as there, s = (1 - M^-1 J^T (J M^-1 J^T + B)^-1 J) M^-1 b, b = -gradient - J^T J before / B - ridge (theta + before).
+    s minimises gradient . delta + |J delta|^2 / 2B + s^T damping D s / 2 + ridge . (theta + delta)^2 / 2:
+    s = (1 - M^-1 J^T (J M^-1 J^T + B)^-1 J) M^-1 b, b = -gradient - J^T J before / B - ridge (theta + before).
     A gradient need not lie in the span of the rows of J; what lies outside is divided by M alone.
     """
     metric = _metric(model, damping, ridge, before)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
+from trivmap.objectives import residual_and_path
 from trivmap.optimisers import GaussNewton
 from trivmap.optimisers.gauss_newton import Objective
 from trivmap.optimisers.packing import Vectors, pack, unpack
@@ -41,11 +42,7 @@ def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: i
 
         def pair(parameters: Array, z: Array) -> tuple[Scalar, Scalar]:
             flow = eqx.combine(unpack({name: parameters}, form), static).perturbed(offset)
-            field, log_density, score = flow.push_with_score(z)
-            fixed = jax.lax.stop_gradient(field)
-            total = jax.lax.stop_gradient(score) - action.force(fixed) / temperature.astype(field.dtype)
-            energy = action(field) / temperature.astype(log_density.dtype)
-            return log_density + energy, jnp.sum(total * field).astype(log_density.dtype)
+            return residual_and_path(flow, action, z, temperature)
 
         ridge = pack(eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array))[name]
 
