@@ -43,7 +43,7 @@ MODELS: dict[str, dict[str, Any]] = {
 ADAM = {"continuous": (64, 1e-2, 400), "local": (64, 1e-2, 1500), "dense": (256, 5e-3, 3000)}
 """Batch, peak of the learning rate, steps."""
 OPTIMISERS = ("gauss-newton", "gauss-newton kl", "adam path-gradient", "adam reverse-kl")
-BUDGET = {"continuous": 60.0, "local": 45.0, "dense": 40.0}
+BUDGET = {"continuous": 45.0, "local": 30.0, "dense": 25.0}
 """Processor seconds of training."""
 
 
@@ -65,15 +65,15 @@ def card(name: str, extent: int, optimiser: str, seed: int) -> RunCard:
     if kind == "gauss-newton":
         settings: dict[str, Any] = {"kind": kind, "objective": objective or "variance"}
         training: dict[str, Any] = {"steps": 400, "batch": 256, "optimiser": settings, "chunk": 1}
-        every = 2
+        every = 3
     else:
         batch, peak, steps = ADAM[name]
         rate = {"schedule": "cosine", "peak": peak, "warmup": 20}
         settings = {"kind": "adam", "b2": 0.99, "learning_rate": rate}
         training = {"steps": steps, "batch": batch, "optimiser": settings, "objective": objective, "clip": 10.0}
-        every = steps // 20
+        every = {"continuous": 40, "local": 75, "dense": 150}[name]
         training["chunk"] = max(1, every // 5)
-    training |= {"evaluate": {"every": every, "proposals": 8192}, "stop": {"acceptance": max(TARGETS)}}
+    training |= {"evaluate": {"every": every, "proposals": 4096}, "stop": {"acceptance": max(TARGETS)}}
     return RunCard.from_data(
         {
             "seed": seed,

@@ -70,7 +70,6 @@ def test_the_last_steps_are_on_the_kl(middle):
     end, kl = run(FINISHING, middle), trainer(objective="kl")
     agree(end.state, run(kl, middle).state)
     assert float(end.state.optimiser.hoped) != 0
-    assert end.evaluation.acceptance.value > 0.9
 
 
 def test_a_training_taken_up_between_the_two_goes_on_bit_by_bit(middle, tmp_path):

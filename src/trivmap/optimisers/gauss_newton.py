@@ -86,8 +86,8 @@ class GaussNewton:
     is clipped. A step that the model expects to change the divergence by more than `radius` nats is shortened to that.
 
     Every batch is new and serves twice: it judges the step before (refused if the spread has grown by more than
-    `tolerance` + 3 / sqrt(B), or for the KL the mean of f by more than `tolerance` spreads and three errors: back to
-    the anchor, damping times `increase`; accepted otherwise, damping times `decrease` unless less than a quarter of
+    `tolerance` + 3 / sqrt(B), for the KL, if the mean of f has by more than `tolerance` spreads and three errors,
+    or the spread has doubled: back to the anchor, damping times `increase`; accepted otherwise, damping times `decrease` unless less than a quarter of
     the predicted gain came true), and it is linearised for the next. No configuration is spent on trials alone.
 
     Spaces: `parameters` (P x P) remembers the linear models of earlier batches, each weighted by 1 / variance and by
@@ -192,8 +192,10 @@ class GaussNewton:
         # Of a perfect map only rounding is left, which rises and falls.
         rounding = 16 * jnp.finfo(spread.dtype).eps * jnp.max(jnp.abs(model.residuals))
         if kl:
-            error = jnp.hypot(spread, state.spread) / len(noise) ** 0.5
+            # By the anchor's spread: that of a step gone wrong would excuse it.
+            error = (2 / len(noise)) ** 0.5 * state.spread
             good = level <= state.level + self.tolerance * state.spread + 3 * error + rounding
+            good &= spread <= 2 * state.spread + rounding
             gains = state.hoped, state.level - level, 2 * error
         else:
             good = spread <= (1 + self.tolerance + 3 / len(noise) ** 0.5) * state.spread + rounding

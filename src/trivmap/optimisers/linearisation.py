@@ -17,6 +17,7 @@ Pair = Callable[[Vector, Array], tuple[Scalar, Scalar]]
 
 # Sites of one micro-batch: measured on CPU, larger ones fall out of the caches, smaller ones cost more calls.
 _SITES = 2**16
+_EXACT = jax.lax.Precision.HIGHEST
 
 
 class Linearisation(NamedTuple):
@@ -35,44 +36,43 @@ class Linearisation(NamedTuple):
 
 def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
     """With the Jacobian formed, a micro-batch at a time."""
-    size = min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
+    size = _at_once(noise, micro_batch)
     derivative = jax.value_and_grad(residual)
     residuals, rows = jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=size)
-    jacobian = rows - jnp.mean(rows, axis=0, keepdims=True)
-    exact = jax.lax.Precision.HIGHEST
-
-    def push(v: Vector) -> Float[Array, " batch"]:
-        return jnp.matmul(jacobian, v.astype(jacobian.dtype), precision=exact).astype(residuals.dtype)
-
-    def pull(r: Float[Array, " batch"]) -> Vector:
-        return jnp.matmul(r.astype(jacobian.dtype), jacobian, precision=exact)
-
-    return Linearisation(residuals, push, pull, jacobian)
+    return _formed(residuals, rows)
 
 
 def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
     """`explicit` for a `Pair`: two Jacobians are formed."""
-    size = min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
-    exact = jax.lax.Precision.HIGHEST
 
     def derivatives(z: Array) -> tuple[Scalar, Vector, Vector]:
         (f, p), pull = jax.vjp(lambda theta: pair(theta, z), parameters)
         (path,), (score,) = pull((jnp.zeros_like(f), jnp.ones_like(p))), pull((jnp.ones_like(f), -jnp.ones_like(p)))
         return f, path, score
 
+    size = _at_once(noise, micro_batch)
     residuals, paths, scores = jax.lax.map(derivatives, noise, batch_size=size)
-    jacobian = scores - jnp.mean(scores, axis=0, keepdims=True)
-
-    def push(v: Vector) -> Float[Array, " batch"]:
-        return jnp.matmul(jacobian, v.astype(jacobian.dtype), precision=exact).astype(residuals.dtype)
-
-    def pull(r: Float[Array, " batch"]) -> Vector:
-        return jnp.matmul(r.astype(jacobian.dtype), jacobian, precision=exact)
 
     def path(w: Float[Array, " batch"]) -> Vector:
-        return jnp.matmul(w.astype(paths.dtype), paths, precision=exact)
+        return jnp.matmul(w.astype(paths.dtype), paths, precision=_EXACT)
 
-    return Linearisation(residuals, push, pull, jacobian, path)
+    return _formed(residuals, scores)._replace(path=path)
+
+
+def _at_once(noise: Array, micro_batch: int | None) -> int:
+    return min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
+
+
+def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch parameters"]) -> Linearisation:
+    jacobian = rows - jnp.mean(rows, axis=0, keepdims=True)
+
+    def push(v: Vector) -> Float[Array, " batch"]:
+        return jnp.matmul(jacobian, v.astype(jacobian.dtype), precision=_EXACT).astype(residuals.dtype)
+
+    def pull(r: Float[Array, " batch"]) -> Vector:
+        return jnp.matmul(r.astype(jacobian.dtype), jacobian, precision=_EXACT)
+
+    return Linearisation(residuals, push, pull, jacobian)
 
 
 def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
