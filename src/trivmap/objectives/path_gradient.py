@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from trivmap._types import Scalar
+from trivmap._types import Field, Scalar
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
@@ -25,3 +25,14 @@ class PathGradient(AbstractObjective):
         surrogate = jnp.sum(total * fields) / len(noise)
         energies = jax.vmap(action)(fixed) / temperature.astype(log_densities.dtype)
         return surrogate, jax.lax.stop_gradient(log_densities + energies)
+
+
+def residual_and_path(flow: Flow, action: AbstractAction, z: Field, temperature: Scalar) -> tuple[Scalar, Scalar]:
+    """(f, p) of one configuration: f = log q + S/T, and p whose derivative is the path gradient's part of that of f.
+
+    d(f - p)/dtheta is then the derivative of log q in theta at fixed phi, which has mean zero.
+    """
+    field, log_density, score = flow.push_with_score(z)
+    total = jax.lax.stop_gradient(score - action.force(field) / temperature.astype(field.dtype))
+    energy = action(field) / temperature.astype(log_density.dtype)
+    return log_density + energy, jnp.sum(total * field).astype(log_density.dtype)

@@ -81,24 +81,57 @@ def projected(
     s = s0 - M^-1 J^T (J M^-1 J^T + B)^-1 (f + J (before + s0)), s0 = -M^-1 ridge (theta + before). D is the diagonal
     of J^T J / B, or without a Jacobian (`iterations` of conjugate gradients) its mean, estimated with random signs.
     """
-    batch, wide = len(residuals), residuals.dtype
+    metric = _metric(model, damping, ridge, before)
+    start = before - ridge / metric * (parameters + before)
+    solved = _solved(model, metric, residuals + model.push(start), iterations)
+    return start - model.pull(solved) / metric
+
+
+def projected_gradient(
+    model: Linearisation,
+    gradient: Vector,
+    before: Vector,
+    parameters: Vector,
+    damping: Scalar,
+    ridge: Vector,
+    iterations: int | None,
+) -> Vector:
+    """The step delta = before + s that `projected` would take if `gradient` were J^T f / B.
+
+    s minimises gradient . delta + |J delta|^2 / 2B + s^T damping D s / 2 + ridge . (theta + delta)^2 / 2:
+    s = (1 - M^-1 J^T (J M^-1 J^T + B)^-1 J) M^-1 b, b = -gradient - J^T J before / B - ridge (theta + before).
+    A gradient need not lie in the span of the rows of J; what lies outside is divided by M alone.
+    """
+    metric = _metric(model, damping, ridge, before)
+    curved = model.pull(model.push(before)) / len(model.residuals)
+    start = -(gradient + curved + ridge * (parameters + before)) / metric
+    solved = _solved(model, metric, model.push(start), iterations)
+    return before + start - model.pull(solved) / metric
+
+
+def _metric(model: Linearisation, damping: Scalar, ridge: Vector, like: Vector) -> Vector:
+    """M = damping D + ridge."""
+    batch, wide = len(model.residuals), model.residuals.dtype
     if model.jacobian is not None:
         diagonal = jnp.mean(model.jacobian**2, axis=0)
     else:
         signs = jax.random.rademacher(jax.random.key(0), (batch,), wide)
-        diagonal = jnp.mean(model.pull(signs) ** 2) / batch * jnp.ones_like(before)
+        diagonal = jnp.mean(model.pull(signs) ** 2) / batch * jnp.ones_like(like)
     tiny = jnp.finfo(diagonal.dtype).tiny
-    metric = damping.astype(before.dtype) * (diagonal + 1e-6 * jnp.max(diagonal) + tiny) + ridge
-    start = before - ridge / metric * (parameters + before)
-    right = residuals + model.push(start)
+    return damping.astype(like.dtype) * (diagonal + 1e-6 * jnp.max(diagonal) + tiny) + ridge
+
+
+def _solved(
+    model: Linearisation, metric: Vector, right: Float[Array, " batch"], iterations: int | None
+) -> Float[Array, " batch"]:
+    """(J M^-1 J^T + B)^-1 right."""
+    batch, wide = len(right), right.dtype
     if model.jacobian is not None:
         scaled = model.jacobian / jnp.sqrt(metric)[None]
         kernel = jnp.matmul(scaled, scaled.T, precision=_EXACT).astype(wide) + batch * jnp.eye(batch, dtype=wide)
-        solved = jax.scipy.linalg.solve(kernel, right, assume_a="pos")
-    else:
+        return jax.scipy.linalg.solve(kernel, right, assume_a="pos")
 
-        def kernel_product(a: Float[Array, " batch"]) -> Float[Array, " batch"]:
-            return model.push(model.pull(a) / metric) + batch * a
+    def kernel_product(a: Float[Array, " batch"]) -> Float[Array, " batch"]:
+        return model.push(model.pull(a) / metric) + batch * a
 
-        solved, _ = jax.scipy.sparse.linalg.cg(kernel_product, right, maxiter=iterations, tol=1e-4)
-    return start - model.pull(solved) / metric
+    return jax.scipy.sparse.linalg.cg(kernel_product, right, maxiter=iterations, tol=1e-4)[0]

@@ -11,9 +11,13 @@ from trivmap._types import Scalar
 
 Vector = Float[Array, " parameters"]
 Residual = Callable[[Vector, Array], Scalar]
+"""(theta, z) -> f = log q + S at phi = T(z)."""
+Pair = Callable[[Vector, Array], tuple[Scalar, Scalar]]
+"""(theta, z) -> (f, p): the derivative of p in theta is that part of the derivative of f which goes through phi."""
 
 # Sites of one micro-batch: measured on CPU, larger ones fall out of the caches, smaller ones cost more calls.
 _SITES = 2**16
+_EXACT = jax.lax.Precision.HIGHEST
 
 
 class Linearisation(NamedTuple):
@@ -25,21 +29,48 @@ class Linearisation(NamedTuple):
     pull: Callable[[Float[Array, " batch"]], Vector]
     """r -> J^T r."""
     jacobian: Float[Array, "batch parameters"] | None
+    path: Callable[[Float[Array, " batch"]], Vector] | None = None
+    """w -> sum_i w_i dp_i, not centred; of a `Pair` only, and J is then that of f - p: the derivative of log q in
+    theta at fixed phi, of which J^T J / B is the Fisher matrix."""
 
 
 def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
     """With the Jacobian formed, a micro-batch at a time."""
-    size = min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
+    size = _at_once(noise, micro_batch)
     derivative = jax.value_and_grad(residual)
     residuals, rows = jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=size)
+    return _formed(residuals, rows)
+
+
+def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
+    """`explicit` for a `Pair`: two Jacobians are formed."""
+
+    def derivatives(z: Array) -> tuple[Scalar, Vector, Vector]:
+        (f, p), pull = jax.vjp(lambda theta: pair(theta, z), parameters)
+        (path,), (score,) = pull((jnp.zeros_like(f), jnp.ones_like(p))), pull((jnp.ones_like(f), -jnp.ones_like(p)))
+        return f, path, score
+
+    size = _at_once(noise, micro_batch)
+    residuals, paths, scores = jax.lax.map(derivatives, noise, batch_size=size)
+
+    def path(w: Float[Array, " batch"]) -> Vector:
+        return jnp.matmul(w.astype(paths.dtype), paths, precision=_EXACT)
+
+    return _formed(residuals, scores)._replace(path=path)
+
+
+def _at_once(noise: Array, micro_batch: int | None) -> int:
+    return min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
+
+
+def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch parameters"]) -> Linearisation:
     jacobian = rows - jnp.mean(rows, axis=0, keepdims=True)
-    exact = jax.lax.Precision.HIGHEST
 
     def push(v: Vector) -> Float[Array, " batch"]:
-        return jnp.matmul(jacobian, v.astype(jacobian.dtype), precision=exact).astype(residuals.dtype)
+        return jnp.matmul(jacobian, v.astype(jacobian.dtype), precision=_EXACT).astype(residuals.dtype)
 
     def pull(r: Float[Array, " batch"]) -> Vector:
-        return jnp.matmul(r.astype(jacobian.dtype), jacobian, precision=exact)
+        return jnp.matmul(r.astype(jacobian.dtype), jacobian, precision=_EXACT)
 
     return Linearisation(residuals, push, pull, jacobian)
 
@@ -61,6 +92,38 @@ def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batc
         return pull_raw((r - jnp.mean(r)).astype(residuals.dtype))[0]
 
     return Linearisation(residuals, push, pull, None)
+
+
+def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
+    """`matrix_free` for a `Pair`."""
+
+    def batched(theta: Vector) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+        return jax.vmap(lambda z: pair(theta, z))(noise)
+
+    (residuals, _), push_raw = jax.linearize(batched, parameters)
+    pull_raw = jax.linear_transpose(push_raw, parameters)
+
+    def push(v: Vector) -> Float[Array, " batch"]:
+        total, path = push_raw(v.astype(parameters.dtype))
+        change = total - path
+        return change - jnp.mean(change)
+
+    def pull(r: Float[Array, " batch"]) -> Vector:
+        centred = (r - jnp.mean(r)).astype(residuals.dtype)
+        return pull_raw((centred, -centred))[0]
+
+    def path(w: Float[Array, " batch"]) -> Vector:
+        w = w.astype(residuals.dtype)
+        return pull_raw((jnp.zeros_like(w), w))[0]
+
+    return Linearisation(residuals, push, pull, None, path)
+
+
+def shares(residuals: Float[Array, " batch"], clip: float) -> Float[Array, " batch"]:
+    """What `robust` leaves of every residual's distance from the median, in (0, 1]."""
+    distance = jnp.abs(residuals - jnp.median(residuals))
+    width = clip * 1.4826 * jnp.median(distance)
+    return jnp.where(distance > width, width / jnp.maximum(distance, jnp.finfo(distance.dtype).tiny), 1.0)
 
 
 def robust(residuals: Float[Array, " batch"], clip: float) -> tuple[Float[Array, " batch"], Scalar]:

@@ -133,7 +133,7 @@ def _checked_gauss_newton(data: dict[str, Any]) -> dict[str, Any]:
     settings = asdict(GaussNewton())
     for name, default in settings.items():
         given = data.get(name, default)
-        if name == "space" or (given is None and default is None):
+        if name in ("space", "objective") or (given is None and default is None):
             settings[name] = given
         else:
             settings[name] = at(name, real if isinstance(default, float) else whole, given)

@@ -8,7 +8,9 @@ from jaxtyping import Array, Float
 from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
+from trivmap.objectives import residual_and_path
 from trivmap.optimisers import GaussNewton
+from trivmap.optimisers.gauss_newton import Objective
 from trivmap.optimisers.packing import Vectors, pack, unpack
 from trivmap.training.draws import draw_noise, draw_offset, metrics
 from trivmap.training.state import TrainingPlan, TrainingState
@@ -25,6 +27,7 @@ def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: i
     """
     optimiser = plan.optimiser
     assert isinstance(optimiser, GaussNewton)
+    finish_begins = plan.steps - optimiser.finish
 
     def step(state: TrainingState, form: Flow) -> tuple[TrainingState, Float[Array, " metrics"]]:
         ((name, vector),) = state.parameters.items()
@@ -37,8 +40,22 @@ def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: i
             field, log_density = flow.push(z)
             return log_density + action(field) / temperature.astype(log_density.dtype)
 
+        def pair(parameters: Array, z: Array) -> tuple[Scalar, Scalar]:
+            flow = eqx.combine(unpack({name: parameters}, form), static).perturbed(offset)
+            return residual_and_path(flow, action, z, temperature)
+
         ridge = pack(eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array))[name]
-        moved, inner, info = optimiser.step(residual, vector, noise, state.optimiser, ridge)
+
+        def step_on(objective: Objective):
+            function = pair if objective == "kl" else residual
+            return optimiser.step(function, vector, noise, state.optimiser, ridge, objective)
+
+        if optimiser.finish:
+            moved, inner, info = jax.lax.cond(
+                state.step < finish_begins, lambda: step_on("variance"), lambda: step_on("kl")
+            )
+        else:
+            moved, inner, info = step_on(optimiser.objective)
         parameters: Vectors = {name: moved}
         averaged = state.averaged
         if plan.moving_average is not None:
