@@ -212,7 +212,11 @@ def one_colour() -> str:
     if result is None:
         return "Nothing is measured yet; `python docs/results/one_colour.py` does it.\n"
     recipe = [row for row in (kept("what-pays") or {}).get("variants", ()) if row["variant"] == "recipe"]
-    return costs_table([*recipe, *result["rows"]])
+    lines = ["", "| L=8 | one colour | known |", "|---|---|---|"]
+    for name, pair in result.get("check", {}).items():
+        known = parenthesis(*pair["known"]) if pair["known"] else ""
+        lines.append(f"| `{name}` | {parenthesis(*pair['one colour'])} | {known} |")
+    return costs_table([*recipe, *result["rows"]]) + ("\n".join(lines) + "\n" if "check" in result else "")
 
 
 def costs_table(rows: Sequence[Mapping[str, Any]]) -> str:

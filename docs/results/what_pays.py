@@ -1,11 +1,12 @@
 """Measures what docs/what-pays.md says: `python docs/results/what_pays.py` writes what-pays.json beside this file.
 
 Two tables. `variants`: one thing of the recipe changed at a time, at L=16 and for some L=20, from scratch, all with the
-same number of configurations; what is already measured stays. `scaling`: the recipe unchanged, from scratch and up a ladder, at L = 8 ... 32, until an evaluation
-shows 0.7; batches of 128. Costs are configurations, smaller lattices included, and processor seconds of the steps:
-compilation and evaluation stay outside. Because a machine's pace changes with what else runs on it, a few steps of the
-recipe are timed before and after every variant, and a variant's seconds are told in theirs.
-`python docs/results/what_pays.py variants` or `scaling` measures one table anew and keeps the other.
+same number of configurations; what is already measured stays. `scaling`: the recipe unchanged, from scratch and up a
+ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches of 128. Costs are configurations, smaller lattices
+included, and processor seconds of the steps: compilation and evaluation stay outside. Because a machine's pace changes
+with what else runs on it, a step of the recipe is timed before and after every variant, and a variant's seconds are
+told in those.
+`python docs/results/what_pays.py variants` or `scaling` measures one table and keeps the other.
 """
 
 import json
@@ -56,6 +57,9 @@ VARIANTS = {
     "rk3, 8 solver steps": ["model.maps.0.scheme=rk3", "model.maps.0.steps=8"],
     "no smeared features": ["model.maps.0.features.smeared=[]"],
     "smeared at one scale": ["model.maps.0.features.smeared=[{mass: 1.0, widths: [1.0, 2.0]}]"],
+    "smeared at masses 2 and 0.5": [
+        "model.maps.0.features.smeared=[{mass: 2.0, widths: [1.0, 2.0]}, {mass: 0.5, widths: [1.5, 3.0]}]"
+    ],
     "no tails, displacements up to 1": ["model.maps.0.kernel={radius: 1, masses: []}"],
     "no tails, displacements up to 4": ["model.maps.0.kernel={radius: 4, masses: []}"],
     "tails, displacements up to 3": ["model.maps.0.kernel.radius=3"],
@@ -158,6 +162,11 @@ def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost
             return cost, state
 
 
+def plain_trainer(whole: RunCard, clock: Clock) -> Trainer:
+    """That of a card without a ladder."""
+    return Trainer(skeleton(whole), build_action(whole), build_plan(whole), keys(whole)["train"], clock)
+
+
 def measured(whole: RunCard, *, stop: bool = False) -> Cost:
     """The cost on the last lattice of a card, those before included."""
     clock, trainer, cost, state = Clock(), None, None, None
@@ -182,8 +191,7 @@ class Pace:
         return cls(extent)
 
     def __init__(self, extent: int):
-        whole = card(extent)
-        self._trainer = Trainer(skeleton(whole), build_action(whole), build_plan(whole), keys(whole)["train"], Clock())
+        self._trainer = plain_trainer(card(extent), Clock())
         self._state = self._trainer.run(self._trainer.initial_state()).state
 
     def __call__(self) -> float:

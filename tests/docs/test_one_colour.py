@@ -59,13 +59,13 @@ def test_base_is_the_marginal_of_the_free_field(even_sites):
 
 @pytest.mark.parametrize("name", ["even sites", "even sites, features on odd sites too"])
 def test_map_has_the_density_it_says_and_the_symmetries_of_the_lattice(one_colour, even_sites, name):
-    flow = even_sites.EvenContinuous(8, even_sites.MAPS[name], steps=24)
+    flow = even_sites.EvenContinuous(8, even_sites.MAPS[name], steps=12)
     noise = 0.1 * jax.random.normal(jax.random.key(1), flow.coefficients.shape, jnp.float32)
     flow = eqx.tree_at(lambda f: f.coefficients, flow, noise)
     x = jax.random.normal(jax.random.key(2), (8, 4), jnp.float32)
     y, log_det = flow.forward(x)
     jacobian = np.asarray(jax.jacobian(lambda x: flow.forward(x)[0])(x), np.float64).reshape(32, 32)
-    assert abs(float(log_det)) > 0.1 and abs(float(log_det) - np.linalg.slogdet(jacobian)[1]) < 3e-4
+    assert abs(float(log_det)) > 0.1 and abs(float(log_det) - np.linalg.slogdet(jacobian)[1]) < 1e-3
     back, log_det_back = flow.inverse(y)
     np.testing.assert_allclose(back, x, atol=1e-4)
     assert abs(float(log_det + log_det_back)) < 1e-3
