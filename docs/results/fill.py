@@ -13,9 +13,10 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import mean, median, stdev
 from typing import Any
 
 from trivmap.cli.results import print_results
@@ -190,19 +191,63 @@ def cost(reached: Mapping[str, Any] | None) -> list[str]:
     return [count(reached["configurations"]), "not kept" if seconds is None else f"{seconds:.1f}"]
 
 
+def over_seeds(values: Sequence[float | None], digits: int | None = None) -> str:
+    """Mean and error of the mean over seeds; how many of them there are where some are missing."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return "not reached"
+    missing = f" ({len(there)} of {len(values)})" if len(there) < len(values) else ""
+    if len(there) == 1:
+        return f"{there[0]:.{digits or 0}f}{missing}"
+    error = stdev(there) / len(there) ** 0.5
+    return (parenthesis(mean(there), error) if error else f"{mean(there):.{digits or 0}f}") + missing
+
+
 def what_pays() -> str:
     """One thing of the recipe changed at a time."""
     rows = (kept("what-pays") or {}).get("variants")
     if rows is None:
         return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
+    return costs_table(rows)
+
+
+def one_colour() -> str:
+    """The library's flow beside one of half the sites."""
+    result = kept("one-colour")
+    if result is None:
+        return "Nothing is measured yet; `python docs/results/one_colour.py` does it.\n"
+    recipe = [row for row in (kept("what-pays") or {}).get("variants", ()) if row["variant"] == "recipe"]
+    lines = ["", "| L=8 | one colour | known |", "|---|---|---|"]
+    for name, pair in result.get("check", {}).items():
+        known = parenthesis(*pair["known"]) if pair["known"] else ""
+        lines.append(f"| `{name}` | {parenthesis(*pair['one colour'])} | {known} |")
+    return costs_table([*recipe, *result["rows"]]) + ("\n".join(lines) + "\n" if "check" in result else "")
+
+
+def costs_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Means over the seeds; seconds are processor seconds at the usual pace of the recipe on the machine."""
+    extents = sorted({row["extent"] for row in rows})
+    usual = {extent: median(row["pace"] for row in rows if row["extent"] == extent) for extent in extents}
+    heads = [f"L={extent}: {head}" for extent in extents for head in ("to 0.7", "s", "at the end")]
     lines = [
-        "| variant | parameters | to 0.7 | s | to 0.9 | s | acceptance at the end | after |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| variant | parameters | {' | '.join(heads)} | seconds per configuration, recipe = 1 |",
+        "|---|---|" + "---|" * (len(heads) + 1),
     ]
-    for row in rows:
-        end = parenthesis(row["acceptance"], row["acceptance_error"])
-        cells = [row["variant"], str(row["parameters"]), *cost(row["reached"]["0.7"]), *cost(row["reached"]["0.9"])]
-        lines.append(f"| {' | '.join([*cells, end, count(row['configurations'])])} |")
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == name]
+        sizes = dict.fromkeys(str(row["parameters"]) for row in own)
+        cells, paces = [], []
+        for extent in extents:
+            seeds = [row for row in own if row["extent"] == extent]
+            reached = [row["reached"] for row in seeds]
+            scales = [usual[extent] / row["pace"] for row in seeds]
+            seconds = [r and r["processor_seconds"] * scale for r, scale in zip(reached, scales, strict=True)]
+            cells += [over_seeds([r and r["configurations"] for r in reached]), over_seeds(seconds, 1)]
+            ends = [row["acceptance"] for row in seeds if row["status"] != "failed"]
+            failed = f" ({len(seeds) - len(ends)} failed)" if len(ends) < len(seeds) else ""
+            cells.append(f"{over_seeds(ends, 3)}{failed}" if ends else "failed")
+            paces += [row["processor_seconds"] / row["configurations"] / row["pace"] for row in seeds]
+        lines.append(f"| {name} | {', '.join(sizes)} | {' | '.join(cells)} | {median(paces):.2f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -214,7 +259,7 @@ def scaling() -> str:
     lines = ["| L | start | configurations to 0.7, three seeds | processor seconds |", "|---|---|---|---|"]
     groups: dict[tuple[int, str], list[Mapping[str, Any] | None]] = {}
     for row in result["rows"]:
-        groups.setdefault((row["extent"], row["kind"]), []).append(row["reached"]["0.7"])
+        groups.setdefault((row["extent"], row["kind"]), []).append(row["reached"])
     for (extent, kind), reached in groups.items():
         costs = [cost(entry) for entry in reached]
         lines.append(f"| {extent} | {kind} | {', '.join(c[0] for c in costs)} | {', '.join(c[1] for c in costs)} |")
@@ -318,6 +363,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "broken-phase": broken_phase,
     "choices": choices,
     "what-pays": what_pays,
+    "one-colour": one_colour,
     "scaling": scaling,
     **performance_tables.BLOCKS,
     "comparison-presets": lambda: presets_text(COMPARISONS),

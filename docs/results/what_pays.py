@@ -1,15 +1,21 @@
 """Measures what docs/what-pays.md says: `python docs/results/what_pays.py` writes what-pays.json beside this file.
 
-Two tables. `variants`: one thing of the recipe changed at a time, L=16 from scratch. `scaling`: the recipe unchanged,
-from scratch and up a ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches of 128, judged after every step.
-Costs are configurations, smaller lattices included, and processor seconds of the steps: compilation and evaluation
-stay outside. `python docs/results/what_pays.py variants` or `scaling` measures one table anew and keeps the other.
+Two tables. `variants`: one thing of the recipe changed at a time, at L=16 and for some L=20, from scratch, all with the
+same number of configurations; what is already measured stays. `scaling`: the recipe unchanged, from scratch and up a
+ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches of 128. Costs are configurations, smaller lattices
+included, and processor seconds of the steps: compilation and evaluation stay outside. Because a machine's pace changes
+with what else runs on it, a step of the recipe is timed before and after every variant, and a variant's seconds are
+told in those.
+`python docs/results/what_pays.py variants` or `scaling` measures one table and keeps the other.
 """
 
 import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from math import erfc, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +27,56 @@ from trivmap.runs.build import build_action, build_plan
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_overrides import apply_overrides
 from trivmap.runs.pipeline import keys, skeleton
-from trivmap.training import Evaluation, Trainer
+from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 
 TARGET = Path(__file__).with_name("what-pays.json")
 BETA = {8: 0.576, 12: 0.616, 16: 0.634, 20: 0.645, 32: 0.6614}
-TARGETS = (0.7, 0.9)
+GOAL = 0.7
+SEEDS = {"recipe": 3}
+"""Those of a variant are 0 and 1 unless it says otherwise here."""
 CONVOLUTION = "{kind: conv, hidden: [8], kernel: 3, activation: tanh}"
 COUPLINGS = (
-    f"model.maps=[{{kind: affine, couplings: 2, network: {CONVOLUTION}}}, "
+    f"model.maps=[{{kind: affine, couplings: 4, network: {CONVOLUTION}}}, "
     f"{{kind: spline, couplings: 2, network: {CONVOLUTION}}}, {{kind: rescale}}]"
 )
-ADAM = "training.optimiser={kind: adam, b2: 0.99, learning_rate: {schedule: cosine, peak: 1.0e-2, warmup: 20}}"
-LONG = ["training.steps=400", "training.batch=64", "training.evaluate.every=20", "training.clip=10"]
+ADAM = "training.optimiser={kind: adam, b2: 0.99, learning_rate: {schedule: cosine, peak: 1.0e-2, warmup: 10}}"
+SMALL = ["training.steps=160", "training.batch=32", "training.clip=10", "training.chunk=10"]
 VARIANTS = {
     "recipe": [],
+    "batch 128": ["training.batch=128", "training.steps=40"],
+    "batch 512": ["training.batch=512", "training.steps=10"],
+    "batch 64, 128, 256, 512": [
+        "training.batch=[{steps: 8, batch: 64}, {steps: 8, batch: 128}, {steps: 8, batch: 256}, "
+        "{steps: 3, batch: 512}]",
+        "training.steps=27",
+    ],
+    "4 solver steps": ["model.maps.0.steps=4"],
+    "3 solver steps": ["model.maps.0.steps=3"],
+    "rk3, 6 solver steps": ["model.maps.0.scheme=rk3"],
+    "rk3, 8 solver steps": ["model.maps.0.scheme=rk3", "model.maps.0.steps=8"],
     "no smeared features": ["model.maps.0.features.smeared=[]"],
     "smeared at one scale": ["model.maps.0.features.smeared=[{mass: 1.0, widths: [1.0, 2.0]}]"],
-    "algebraic features": ["model.maps.0.features.family=algebraic"],
-    "sine features": ["model.maps.0.features.family=sine"],
+    "smeared at masses 2 and 0.5": [
+        "model.maps.0.features.smeared=[{mass: 2.0, widths: [1.0, 2.0]}, {mass: 0.5, widths: [1.5, 3.0]}]"
+    ],
     "no tails, displacements up to 1": ["model.maps.0.kernel={radius: 1, masses: []}"],
     "no tails, displacements up to 4": ["model.maps.0.kernel={radius: 4, masses: []}"],
-    "no tails, whole lattice": ["model.maps.0.kernel={radius: null, masses: []}"],
+    "tails, displacements up to 3": ["model.maps.0.kernel.radius=3"],
     "one time function": ["model.maps.0.times=1"],
     "five time functions": ["model.maps.0.times=5"],
-    "no smoothness": ["model.maps.0.smoothness=0"],
-    "rk3": ["model.maps.0.scheme=rk3"],
-    "4 steps": ["model.maps.0.steps=4"],
+    "average of the weights, decay 0.7": ["training.ema=0.7"],
     "no memory": ["training.optimiser.memory=0"],
-    "no memory, batch 512": ["training.optimiser.memory=0", "training.batch=512", "training.steps=12"],
-    "batch 128": ["training.batch=128", "training.steps=48"],
+    "no smoothness": ["model.maps.0.smoothness=0"],
+    "couplings and splines, gauss-newton": [COUPLINGS, "training.optimiser.space=samples"],
+    "couplings and splines, Adam, path gradient": [COUPLINGS, ADAM, *SMALL],
+    "Adam, path gradient": [ADAM, *SMALL],
     "sample space": ["training.optimiser.space=samples"],
-    "Adam, path gradient": [ADAM, *LONG],
-    "Adam, reverse KL": [ADAM, *LONG, "training.objective=reverse-kl"],
-    "couplings, gauss-newton": [COUPLINGS, "training.optimiser.space=parameters", "training.steps=40"],
-    "couplings, Adam, path gradient": [COUPLINGS, ADAM, *LONG],
+    "algebraic features": ["model.maps.0.features.family=algebraic"],
+    "sine features": ["model.maps.0.features.family=sine"],
 }
+LARGER = ("recipe", "batch 128", "batch 64, 128, 256, 512", "4 solver steps", "no smeared features")
+"""Those measured at L=20 too."""
 LADDERS = {8: [], 12: [8], 16: [8], 20: [8], 32: [8, 16]}
 
 
@@ -68,79 +88,136 @@ def card(extent: int, seed: int = 0, overrides: list[str] | None = None) -> RunC
         "action": {"kind": "phi4", "notation": "bosetti2015", "beta": BETA[extent], "lam": 0.5},
         "model": {"base": {"kind": "free-field"}, "maps": [{"kind": "continuous"}]},
         "training": {
-            "steps": 24,
+            "steps": 20,
             "batch": 256,
             "optimiser": {"kind": "gauss-newton"},
-            "evaluate": {"every": 2, "proposals": 8192},
+            "evaluate": {"every": 10_000, "proposals": 4096},
             "chunk": 1,
         },
     }
     return RunCard.from_data(apply_overrides(RunCard.from_data(data).to_data(), overrides or []))
 
 
-class Judge(Silent):
-    """Processor time of the steps, and what every evaluation of the last lattice found."""
+class Clock(Silent):
+    """Interrupts the training after every chunk; processor seconds and configurations of all of them so far."""
 
     def __init__(self):
-        self.seconds, self.configurations, self.before = 0.0, 0, 0
-        self.trace: list[tuple[int, float, float, float]] = []
-        self._mark = 0.0
+        self.seconds, self.configurations, self.spread = 0.0, 0, float("inf")
+        self._before, self._mark, self._step = 0, 0.0, 0
 
-    def begin(self, seconds: float) -> None:
-        self.before, self._mark, self.trace = self.configurations, seconds, []
+    def begin(self) -> None:
+        """The steps of a new trainer follow."""
+        self._before, self._step = self.configurations, 0
+
+    def start(self) -> None:
+        self._mark = time.process_time()
 
     def logged(self, record: dict[str, Any]) -> None:
-        now = time.process_time()
-        self.seconds, self._mark = self.seconds + now - self._mark, now
-        self.configurations = self.before + record["configurations"]
-
-    def evaluated(self, step: int, evaluation: Evaluation, seconds: float) -> None:
-        self.trace.append((self.configurations, self.seconds, *evaluation.acceptance))
-        self._mark = time.process_time()
+        self.seconds += time.process_time() - self._mark
+        self.configurations = self._before + record["configurations"]
+        steps, self._step = record["step"] - self._step, record["step"]
+        self.spread = record["loss_error"] * sqrt(record["batch"] * steps)
 
     def interrupted(self) -> bool:
-        self._mark = time.process_time()
-        return False
+        return True
 
 
-def measured(whole: RunCard) -> dict[str, Any]:
-    """Cost to the targets on the last lattice, and the acceptance at the end."""
-    judge, trainer, outcome = Judge(), None, None
+@dataclass(frozen=True)
+class Cost:
+    """What a training took, to an acceptance of `GOAL` (None: not reached) and in all, and what came of it."""
+
+    reached: dict[str, Any] | None
+    configurations: int
+    processor_seconds: float
+    acceptance: float
+    acceptance_error: float
+    status: str
+    parameters: int
+
+
+def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost, Any]:
+    """Train to the end, or with `stop` to the goal; the cost so far, and the last state.
+
+    A map is judged on 4096 fresh proposals once the spread of its own batches says that it is near the goal.
+    """
+    clock.begin()
+    state, reached, acceptance = trainer.initial_state(), None, None
+    trainer.compile(state)
+    while True:
+        clock.start()
+        outcome = trainer.run(state)
+        state, acceptance = outcome.state, outcome.evaluation and outcome.evaluation.acceptance
+        over = outcome.status != "interrupted"
+        # A batch judges the parameters before the step that it leads to.
+        near = reached is None and erfc(clock.spread / 2) > GOAL - 0.05
+        if (over or near) and acceptance is None:
+            acceptance = trainer.evaluate(state).acceptance
+        if reached is None and acceptance is not None and acceptance.value - acceptance.error > GOAL:
+            reached = {"configurations": clock.configurations, "processor_seconds": clock.seconds}
+            over = over or stop
+        if over:
+            assert acceptance is not None
+            parameters = trainer.flow(state).parameters
+            cost = Cost(reached, clock.configurations, clock.seconds, *acceptance, outcome.status, parameters)
+            return cost, state
+
+
+def plain_trainer(whole: RunCard, clock: Clock) -> Trainer:
+    """That of a card without a ladder."""
+    return Trainer(skeleton(whole), build_action(whole), build_plan(whole), keys(whole)["train"], clock)
+
+
+def measured(whole: RunCard, *, stop: bool = False) -> Cost:
+    """The cost on the last lattice of a card, those before included."""
+    clock, trainer, cost, state = Clock(), None, None, None
     for rung in whole.rungs():
         action = build_action(rung)
         flow = skeleton(rung)
-        if trainer is not None and outcome is not None:
-            flow = trainer.flow(outcome.state).resize(Lattice(rung.lattice), action)
-        trainer = Trainer(flow, action, build_plan(rung), keys(rung)["train"], judge)
-        state = trainer.initial_state()
-        trainer.compile(state)
-        judge.begin(time.process_time())
-        outcome = trainer.run(state)
-    assert trainer is not None and outcome is not None
-    reached = {}
-    for target in TARGETS:
-        entry = next((row for row in judge.trace if row[2] - row[3] > target), None)
-        reached[str(target)] = entry and {"configurations": entry[0], "processor_seconds": entry[1]}
-    last = judge.trace[-1] if judge.trace else (judge.configurations, judge.seconds, float("nan"), float("nan"))
-    return {
-        "parameters": trainer.flow(outcome.state).parameters,
-        "status": outcome.status,
-        "configurations": judge.configurations,
-        "processor_seconds": judge.seconds,
-        "acceptance": last[2],
-        "acceptance_error": last[3],
-        "reached": reached,
-    }
+        if trainer is not None and state is not None:
+            flow = trainer.flow(state).resize(Lattice(rung.lattice), action)
+        trainer = Trainer(flow, action, build_plan(rung), keys(rung)["train"], clock)
+        cost, state = trained(trainer, clock, stop=stop and rung.lattice == whole.lattice)
+    assert cost is not None
+    return cost
+
+
+class Pace:
+    """Processor seconds that a configuration of the recipe takes at this moment, on a lattice."""
+
+    @classmethod
+    @cache
+    def on(cls, extent: int) -> "Pace":
+        """The same one whenever it is asked for."""
+        return cls(extent)
+
+    def __init__(self, extent: int):
+        self._trainer = plain_trainer(card(extent), Clock())
+        self._state = self._trainer.run(self._trainer.initial_state()).state
+
+    def __call__(self) -> float:
+        clock = self._trainer.observer = Clock()
+        clock.start()
+        self._trainer.run(self._state)
+        return clock.seconds / 256
 
 
 def variants() -> Iterator[list[dict[str, Any]]]:
-    """Every variant at L=16, from scratch; the table so far after each."""
-    rows = []
-    for name, overrides in VARIANTS.items():
-        rows.append({"variant": name, **measured(card(16, overrides=overrides))})
-        sys.stderr.write(f"{name}: {rows[-1]}\n")
-        jax.clear_caches()
-        yield rows
+    """Every variant, seed after seed; the table so far after each. What is already there is not measured again."""
+    kept = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
+    rows = kept.get("variants", [])
+    for name, extent in ((name, extent) for extent in (16, 20) for name in VARIANTS):
+        if extent == 20 and name not in LARGER:
+            continue
+        for seed in range(SEEDS.get(name, 2)):
+            row: dict[str, Any] = {"variant": name, "extent": extent, "seed": seed}
+            if any(row.items() <= other.items() for other in rows):
+                continue
+            pace = Pace.on(extent)
+            before = pace()
+            cost = measured(card(extent, seed, VARIANTS[name]))
+            rows.append(row | {"pace": (before + pace()) / 2} | asdict(cost))
+            sys.stderr.write(f"{rows[-1]}\n")
+            yield rows
 
 
 def scaling() -> Iterator[dict[str, Any]]:
@@ -149,8 +226,7 @@ def scaling() -> Iterator[dict[str, Any]]:
     for extent, ladder in LADDERS.items():
         for kind in ("scratch", "ladder") if ladder else ("scratch",):
             for seed in range(3):
-                changes = ["training.batch=128", "training.evaluate={every: 1, proposals: 4096}", "training.steps=60"]
-                changes += ["training.stop={acceptance: 0.7}"]
+                changes = ["training.batch=128", "training.steps=60"]
                 if kind == "ladder":
                     rungs = [
                         f"{{lattice: [{rung}, {rung}], action: {{beta: {BETA[rung]}}}, steps: {8 if rung == 8 else 4}, "
@@ -158,7 +234,12 @@ def scaling() -> Iterator[dict[str, Any]]:
                         for rung in ladder
                     ]
                     changes += [f"training.ladder=[{', '.join(rungs)}]", "training.optimiser.damping=0.01"]
-                row = {"extent": extent, "kind": kind, "seed": seed, **measured(card(extent, seed, changes))}
+                row = {
+                    "extent": extent,
+                    "kind": kind,
+                    "seed": seed,
+                    **asdict(measured(card(extent, seed, changes), stop=True)),
+                }
                 rows.append(row)
                 yield {"rows": rows, "exponents": exponents(rows)}
                 sys.stderr.write(f"{extent} {kind} {seed}: {row['configurations']} {row['acceptance']:.3f}\n")
@@ -171,9 +252,9 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
     for kind in ("scratch", "ladder"):
         for cost in ("configurations", "processor_seconds"):
             points = [
-                (np.log(row["extent"]), np.log(row["reached"]["0.7"][cost]))
+                (np.log(row["extent"]), np.log(row["reached"][cost]))
                 for row in rows
-                if row["kind"] in (kind, "scratch" if row["extent"] == 8 else kind) and row["reached"]["0.7"]
+                if row["kind"] in (kind, "scratch" if row["extent"] == 8 else kind) and row["reached"]
             ]
             if len(points) < 4:
                 continue
