@@ -47,15 +47,20 @@ def time_of_a_proposal() -> str:
     for name in sizes[0]["microseconds"]:
         if name in ("velocity", "whole"):
             continue
-        cells = [
-            f"{row['microseconds'][name]:.3g} ({100 * row['microseconds'][name] / row['microseconds']['whole']:.1f} %)"
-            for row in sizes
-        ]
+        cells = []
+        for row in sizes:
+            value, whole = row["microseconds"][name], row["microseconds"]["whole"]
+            cells.append(f"{short(value)} ({100 * value / whole:.1f} %)")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     sums, wholes = [row["sum"] for row in sizes], [row["microseconds"]["whole"] for row in sizes]
     for name, values in (("sum of these", sums), ("the whole, as it runs", wholes)):
-        lines.append(f"| {name} | {' | '.join(f'{value:.3g}' for value in values)} |")
+        lines.append(f"| {name} | {' | '.join(short(value) for value in values)} |")
     return "\n".join(lines) + "\n"
+
+
+def short(value: float) -> str:
+    """Three digits, and no powers of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def machine_limits() -> str:
