@@ -95,6 +95,11 @@ def apply_spectrum(lattice: Lattice, spectrum: Float[Array, " orbits"], field: F
     return modes.inverse(modes.scale(modes.forward(field), spectrum[modes.labels]))
 
 
+def yukawa(lattice: Lattice, mass: float) -> np.ndarray:
+    """m^2 / (khat^2 + m^2) on the momentum orbits: in space it falls off as exp(-m |x|), and it sums to 1."""
+    return mass**2 / (lattice.orbit_momenta + mass**2)
+
+
 def orbit_sum(lattice: Lattice, values: Float[Array, " orbits"]) -> Scalar:
     """Sum over all momenta of a quantity given per orbit: the log-determinant of a spectrum's logarithm."""
     return site_sum(values * lattice.orbit_sizes.astype(values.dtype))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from trivmap._types import Field
 from trivmap.errors import InputError
-from trivmap.fourier import Modes
+from trivmap.fourier import Modes, yukawa
 from trivmap.lattice import Lattice
 
 Pair = tuple[Array, Array]
@@ -80,7 +80,7 @@ class Features:
         one = np.ones(len(lattice.orbit_sizes))
         rows = [one] * int(self.linear)
         for mass, widths in self.scales:
-            smear = one if mass is None else mass**2 / (lattice.orbit_momenta + mass**2)
+            smear = one if mass is None else yukawa(lattice, mass)
             rows += [smear] * len(widths)
         return np.array(rows)
 
@@ -89,7 +89,7 @@ class Features:
         masses = [mass for mass, _ in self.scales if mass is not None]
         smeared: Iterator[Field] = iter(())
         if masses:
-            filters = np.array([m**2 / (modes.lattice.orbit_momenta + m**2) for m in masses])
+            filters = np.array([yukawa(modes.lattice, mass) for mass in masses])
             eigenvalues = jnp.asarray(modes.expand(filters), field.dtype)
             smeared = iter(modes.inverse(modes.scale(modes.forward(field)[None], eigenvalues)))
         values = [field] if self.linear else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivmap.errors import InputError
+from trivmap.fourier import yukawa
 from trivmap.lattice import Lattice
 
 
@@ -40,7 +41,7 @@ class Kernels:
 
     def spectra(self, lattice: Lattice) -> np.ndarray:
         """Eigenvalues of the basis on the momentum orbits, shape (basis, orbits): tails first, then displacements."""
-        tails = [mass**2 / (lattice.orbit_momenta + mass**2) for mass in self.masses]
+        tails = [yukawa(lattice, mass) for mass in self.masses]
         index = tuple(lattice.orbit_representatives.T)
         rows = []
         for orbit in self.orbits(lattice):

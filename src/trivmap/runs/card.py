@@ -17,7 +17,7 @@ from trivmap.runs.card_errors import sentence
 from trivmap.runs.card_fields import Count, Section, Whole, refusal
 from trivmap.runs.card_model import Action, FreeAction, Model, Phi4Action
 from trivmap.runs.card_overrides import apply_overrides
-from trivmap.runs.card_sampling import AnySampling, FlowSampling, mapless
+from trivmap.runs.card_sampling import AnnealedSampling, AnySampling, FlowSampling, mapless
 from trivmap.runs.card_training import Measure, Training
 from trivmap.runs.ladder import misfit, rung_data
 from trivmap.runs.presets import RUNS, preset_text
@@ -83,7 +83,8 @@ class RunCard(Section):
                 FreeScalar(m_sq, lattice.dimension)
         self._require_ladder(lattice)
         self._require_model()
-        if self.model is not None and self.model.needs_checkerboard:
+        local = isinstance(self.sampling, AnnealedSampling) and self.sampling.moves == "heat-bath"
+        if local or (self.model is not None and self.model.needs_checkerboard):
             lattice.require_checkerboard()
         return self
 

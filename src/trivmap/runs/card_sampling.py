@@ -40,6 +40,12 @@ class Sampling(Section):
         """Whether it samples through a map."""
         return False
 
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """The keys of this kind alone, which identify what it draws; what cannot change that is left out."""
+        common = {*Sampling.model_fields, "batch"}
+        return {name: value for name, value in self.model_dump().items() if name not in common and value is not None}
+
     @model_validator(mode="after")
     def _consistent(self) -> "Sampling":
         if self.proposals % self.chains:

@@ -25,13 +25,14 @@ class Chains(AbstractSource):
         section: ChainSampling,
         driver: AbstractChains,
         *,
-        attributes: dict[str, Any],
         certified: Certified | None = None,
     ):
         self._section, self._driver, self._certified = section, driver, certified
         self.stride = driver.stride
         # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
-        self.attributes = {"warmup": 0, "warmup_steps": section.warmup, **attributes}
+        self.attributes = {"warmup": 0, "warmup_steps": section.warmup, **section.own_settings}
+        if certified is not None:
+            self.attributes |= certified.attributes
         self._state: State = {}
 
     def prepare(self, restored: State | None) -> None:

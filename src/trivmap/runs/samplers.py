@@ -3,6 +3,11 @@
 from functools import partial
 from typing import Any
 
+import jax
+
+from trivmap.bases import FreeField
+from trivmap.bijections import Chain
+from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.runs.build import build_action
 from trivmap.runs.card import RunCard
@@ -21,14 +26,23 @@ from trivmap.runs.sources import AbstractSource
 from trivmap.samplers import (
     HMC,
     INTEGRATORS,
+    AbstractMove,
+    AbstractPath,
     AbstractPotential,
     ActionPotential,
+    Annealed,
     ClusterCycle,
+    FlowPath,
     FourierMass,
+    Hamiltonian,
+    HeatBath,
+    HoppingPath,
     IndependenceMetropolis,
     PulledBack,
     SwendsenWang,
     Wolff,
+    annealing_levels,
+    tune_step_size,
 )
 from trivmap.simulation import ClusterChains, MarkovChains
 from trivmap.simulation.chains import Measure
@@ -50,14 +64,13 @@ def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = Non
             potential = ActionPotential(build_action(card), lattice, card.dtype)
             mass = section.fourier_mass
             kinetic = None if mass is None else FourierMass(lattice, m_sq=mass, dtype=card.dtype)
-            extra = {"fourier_mass": mass, "start": section.start}
             driver = _hmc(card, section, potential, kinetic, section.start, measure)
-            return Chains(section, driver, attributes=extra)
+            return Chains(section, driver)
         case TrivialisedSampling() as section:
             flow, action, _ = load_flow(run)
             certified = Certified(run, flow, action, card, section.integration_steps)
             driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot", measure)
-            return Chains(section, driver, attributes=certified.attributes, certified=certified)
+            return Chains(section, driver, certified=certified)
         case ClusterSampling() as section:
             return _cluster(card, section, measure)
         case AnnealedSampling() as section:
@@ -113,13 +126,34 @@ def _cluster(card: RunCard, section: ClusterSampling, measure: Measure | None) -
     driver = ClusterChains(
         kernel, keys(card)["sample"], chains=section.chains, warmup=section.warmup or 0, measure=measure
     )
-    extra = {
-        "algorithm": section.algorithm,
-        "local_updates": section.local_updates,
-        "wolff_updates": section.wolff_updates,
-    }
-    return Chains(section, driver, attributes=extra)
+    return Chains(section, driver)
 
 
 def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measure: Measure | None) -> AbstractSource:
-    raise NotImplementedError
+    action, lattice, key = build_action(card), Lattice(card.lattice), keys(card)["sample"]
+    certified: Certified | None = None
+    move: AbstractMove
+    if section.moves == "heat-bath":
+        path: AbstractPath = HoppingPath(lattice, action, dtype=card.dtype)
+        move = HeatBath(section.updates)
+        moves = [move]
+    else:
+        if card.model is None:
+            flow = Flow(FreeField.hartree(lattice, action, learnable=False, dtype=card.dtype), Chain(lattice, []))
+        else:
+            flow, action, _ = load_flow(run)
+            certified = Certified(run, flow, action, card, section.integration_steps)
+            flow = certified.flow
+        path = FlowPath(flow, action)
+        move = Hamiltonian(
+            section.step_size or _FIRST_STEP, 1 if section.moves == "langevin" else section.leapfrog_steps
+        )
+        moves = [move] * section.updates
+    levels = annealing_levels(section.steps, 2.0 if section.schedule == "quadratic" else 1.0)
+    kernel = Annealed(path, levels, moves, particles=section.particles, threshold=section.resample)
+    if section.moves != "heat-bath" and section.step_size is None:
+        kernel = tune_step_size(kernel, jax.random.fold_in(key, 2**32 - 3))
+    attributes = section.own_settings | (certified.attributes if certified is not None else {})
+    sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
+    facts = {"step_size": sizes[0]} if sizes else {}
+    return Proposals(card, kernel, action, attributes=attributes, certified=certified, facts=facts, measure=measure)

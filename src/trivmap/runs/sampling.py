@@ -78,9 +78,14 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
         "save_fields": section.save_fields,
         "lattice": list(card.lattice),
         "seed": card.seed,
+        **({} if card.model is not None else {"dtype": card.dtype, "action": _text(card.to_data()["action"])}),
         **source.attributes,
         "trivmap": package_version("trivmap"),
     }
+
+
+def _text(section: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in section.items() if value is not None)
 
 
 def _part_length(card: RunCard) -> int:

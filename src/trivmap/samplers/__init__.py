@@ -1,5 +1,9 @@
 """Samplers: transition kernels and what log-weights say."""
 
+from trivmap.samplers.annealed import Annealed as Annealed
+from trivmap.samplers.annealed import Population as Population
+from trivmap.samplers.annealed import annealing_levels as annealing_levels
+from trivmap.samplers.annealed import tune_step_size as tune_step_size
 from trivmap.samplers.certificate import Certificate as Certificate
 from trivmap.samplers.certificate import certificate as certificate
 from trivmap.samplers.cluster import ClusterCycle as ClusterCycle
@@ -11,6 +15,7 @@ from trivmap.samplers.hmc import HMC as HMC
 from trivmap.samplers.hmc import HMCInfo as HMCInfo
 from trivmap.samplers.hmc import HMCState as HMCState
 from trivmap.samplers.hmc import exp_minus_delta_h as exp_minus_delta_h
+from trivmap.samplers.independence import AbstractIndependence as AbstractIndependence
 from trivmap.samplers.independence import IndependenceMetropolis as IndependenceMetropolis
 from trivmap.samplers.independence import Proposal as Proposal
 from trivmap.samplers.independence import accept as accept
@@ -22,10 +27,18 @@ from trivmap.samplers.integrators import Integrator as Integrator
 from trivmap.samplers.kinetic import AbstractKinetic as AbstractKinetic
 from trivmap.samplers.kinetic import FourierMass as FourierMass
 from trivmap.samplers.kinetic import UnitMass as UnitMass
+from trivmap.samplers.moves import AbstractMove as AbstractMove
+from trivmap.samplers.moves import Hamiltonian as Hamiltonian
+from trivmap.samplers.moves import HeatBath as HeatBath
+from trivmap.samplers.moves import SiteMetropolis as SiteMetropolis
+from trivmap.samplers.paths import AbstractPath as AbstractPath
+from trivmap.samplers.paths import FlowPath as FlowPath
+from trivmap.samplers.paths import HoppingPath as HoppingPath
 from trivmap.samplers.potentials import AbstractPotential as AbstractPotential
 from trivmap.samplers.potentials import ActionPotential as ActionPotential
 from trivmap.samplers.potentials import PulledBack as PulledBack
 from trivmap.samplers.potentials import start_positions as start_positions
+from trivmap.samplers.site_density import SiteDensity as SiteDensity
 from trivmap.samplers.weights import acceptance as acceptance
 from trivmap.samplers.weights import effective_sample_size as effective_sample_size
 from trivmap.samplers.weights import forward_effective_sample_size as forward_effective_sample_size

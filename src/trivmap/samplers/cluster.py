@@ -105,7 +105,7 @@ class ClusterCycle:
 
     def step(self, key: Key, state: ClusterState) -> tuple[ClusterState, ClusterInfo]:
         """One cycle; the same as step 0 of chain 0 of `run` with this key."""
-        field = state.field.astype(np.float64)
+        field = np.array(state.field, np.float64, order="C")
         info = self.run(field, seed_of(key), 0, 0, 1)
         return ClusterState(field), ClusterInfo(*(values[0] for values in self.rates(info)))
 
@@ -129,6 +129,11 @@ class ClusterCycle:
         """
         from trivmap.samplers import compiled
 
+        if field.dtype != np.float64 or field.shape != self.lattice.shape or not field.flags.c_contiguous:
+            raise InputError(
+                f"field: needs contiguous float64 of shape {self.lattice.shape}, to be changed in place, got "
+                f"{field.dtype} of shape {field.shape}"
+            )
         if isinstance(self.update, Wolff):
             number = clusters or self.update.clusters or 1
         else:

@@ -18,10 +18,10 @@ SWENDSEN_WANG = -1
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ALTERNATING = np.uint64(0xAAAAAAAAAAAAAAAA)
-_S1, _S11, _S27, _S30, _S31, _S63 = (np.uint64(shift) for shift in (1, 11, 27, 30, 31, 63))
+_S1, _S12, _S27, _S30, _S31, _S63 = (np.uint64(shift) for shift in (1, 12, 27, 30, 31, 63))
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
-_ULP = 2.0**-53
-# exp(-40) lies below the smallest uniform number, 2^-54: decisions are the same beyond.
+_STEP = 2.0**-52
+# exp(-40) lies below the smallest uniform number, 2^-53: decisions are the same beyond.
 _LARGEST_EXPONENT = 40.0
 
 
@@ -61,8 +61,8 @@ def stream(seed, chain, step):
 
 @_inner
 def uniform(bits):
-    """A number of (0, 1) on a grid symmetric about 1/2, from 64 random bits."""
-    return (np.float64(np.int64(bits >> _S11)) + 0.5) * _ULP
+    """A number of (0, 1) on a grid symmetric about 1/2, from 64 random bits: 52 of them, so that none rounds to 1."""
+    return (np.float64(np.int64(bits >> _S12)) + 0.5) * _STEP
 
 
 @_inner

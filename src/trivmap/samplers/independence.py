@@ -1,11 +1,12 @@
-"""Independence Metropolis-Hastings: proposals from a flow, made exact by an accept test on their log-weights."""
+"""Independence Metropolis-Hastings: independent proposals, made exact by an accept test on their log-weights."""
 
+import abc
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, DTypeLike, Float, Integer
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
@@ -14,7 +15,7 @@ from trivmap.lattice import Lattice
 
 
 class Proposal(NamedTuple):
-    """A field from the flow, its log-weight -S - log q, and the log of the uniform number that decides on it."""
+    """A field, the log of its weight exp(-S)/q, and the log of the uniform number that decides on it."""
 
     field: Field
     log_weight: Scalar
@@ -40,33 +41,30 @@ def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer
     return jax.random.fold_in(jax.random.fold_in(key, chain), index)
 
 
-class IndependenceMetropolis(eqx.Module):
-    """Transition kernel with exp(-S) as its stationary distribution (arXiv:1904.12072).
+class AbstractIndependence(eqx.Module):
+    """Transition kernel with exp(-S) as its stationary distribution, from proposals that do not depend on the state.
 
-    A proposal y is accepted with probability min(1, w(y)/w(x)), w = exp(-S)/q, decided as log u < log w(y) - log w(x):
-    no exponential can overflow, and a proposal whose weight is NaN is never accepted. Proposals do not depend on the
-    state, so they are made in batches by `propose`, and `accept` runs through their log-weights alone.
+    A proposal y is accepted with probability min(1, w(y)/w(x)), decided as log u < log w(y) - log w(x): no exponential
+    can overflow, and a proposal whose weight is NaN is never accepted. Proposals are made in batches by `propose`, and
+    `accept` runs through their log-weights alone.
+
+    To add one: write `propose` so that E[w f(field)] = integral of f exp(-S) d^V phi for every f, which is all that the
+    accept test, reweighting and log Z rely on. The weight may depend on more random numbers than the field shows: the
+    chain then lives on all of them, and its marginal in the field is exp(-S)/Z.
     """
 
-    flow: Flow
-    action: AbstractAction
-
     @property
-    def lattice(self) -> Lattice:
-        return self.flow.lattice
+    @abc.abstractmethod
+    def lattice(self) -> Lattice: ...
 
     @property
     def micro_batch(self) -> int | None:
-        """Proposals to make at once within a larger batch, see `Flow.micro_batch`."""
-        return self.flow.micro_batch
+        """Proposals to make at once within a larger batch, None for all of them."""
+        return None
 
+    @abc.abstractmethod
     def propose(self, key: Key) -> Proposal:
         """One proposal from its own key (see `proposal_key`); batch with `jax.vmap`."""
-        noise_key, accept_key = jax.random.split(key)
-        field, log_density = self.flow.sample(noise_key)
-        log_weight = -self.action(field) - log_density
-        uniform = jax.random.uniform(accept_key, dtype=log_weight.dtype, minval=jnp.finfo(log_weight.dtype).tiny)
-        return Proposal(field, log_weight, jnp.log(uniform))
 
     def init(self, key: Key) -> State:
         """The first proposal, taken without a test; one of no finite weight gives way to the first that has one."""
@@ -79,6 +77,32 @@ class IndependenceMetropolis(eqx.Module):
         accepted = _accepts(state.log_weight, log_weight, log_uniform)
         new = State(jnp.where(accepted, field, state.field), jnp.where(accepted, log_weight, state.log_weight))
         return new, Info(accepted, log_weight - state.log_weight)
+
+
+class IndependenceMetropolis(AbstractIndependence):
+    """Proposals from a flow, w = exp(-S)/q (arXiv:1904.12072)."""
+
+    flow: Flow
+    action: AbstractAction
+
+    @property
+    def lattice(self) -> Lattice:
+        return self.flow.lattice
+
+    @property
+    def micro_batch(self) -> int | None:
+        return self.flow.micro_batch
+
+    def propose(self, key: Key) -> Proposal:
+        noise_key, accept_key = jax.random.split(key)
+        field, log_density = self.flow.sample(noise_key)
+        log_weight = -self.action(field) - log_density
+        return Proposal(field, log_weight, draw_log_uniform(accept_key, log_weight.dtype))
+
+
+def draw_log_uniform(key: Key, dtype: DTypeLike) -> Scalar:
+    """The log of a uniform number in (0, 1)."""
+    return jnp.log(jax.random.uniform(key, dtype=dtype, minval=jnp.finfo(dtype).tiny))
 
 
 def accept(

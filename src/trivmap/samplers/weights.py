@@ -71,9 +71,9 @@ def log_z(log_weights: ArrayLike) -> Estimate:
 def tau_int_from_rejections(accepted: ArrayLike) -> Estimate:
     """tau_int = 1/2 + sum_t p_t, p_t the frequency of t rejections in a row (arXiv:1904.12072).
 
-    `accepted` has shape (chains, n). The upper bound over all observables of the chain's autocorrelation in
-    equilibrium; the error is the jackknife over about 64 stretches. NaN where a chain never accepts: it only bounds
-    the number from below.
+    `accepted` has shape (chains, n). The time of an observable that knows nothing of the weights; one that is large
+    where the weights are large has a longer time. The error is the jackknife over about 64 stretches. NaN where a
+    chain never accepts: that only bounds the number from below.
     """
     flags = np.atleast_2d(np.asarray(accepted, dtype=bool))
     if flags.size < 2 or not flags.any(axis=1).all():

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Field, Key
-from trivmap.samplers import IndependenceMetropolis, Proposal, accept, proposal_key
+from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 
 Measure = Callable[[Field], Mapping[str, Array]]
 """Observables of one configuration, by name."""
@@ -45,7 +45,7 @@ class Simulation:
     Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter.
     """
 
-    def __init__(self, kernel: IndependenceMetropolis, key: Key, *, measure: Measure, batch: int):
+    def __init__(self, kernel: AbstractIndependence, key: Key, *, measure: Measure, batch: int):
         self._arrays, static = eqx.partition(kernel, eqx.is_array)
         self.batch, self.lattice = batch, kernel.lattice
 

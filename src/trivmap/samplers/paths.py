@@ -1,0 +1,122 @@
+"""Paths of densities from one that is drawn exactly to exp(-S), along which annealing leads."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import DTypeLike
+
+from trivmap._types import Field, Key, Scalar, site_sum
+from trivmap.actions import AbstractAction
+from trivmap.actions.nearest_neighbour import all_neighbours
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
+from trivmap.samplers.site_density import SiteDensity
+
+
+class AbstractPath(eqx.Module):
+    """exp(-U_s(x)), U_s = U_0 + s D, 0 <= s <= 1, in a variable x of shape `lattice.shape` that stands for the field.
+
+    exp(-U_0) is normalised and drawn exactly by `start`; exp(-U_1) is exp(-S) in the variable x, so that its integral
+    is Z and E_0[exp(-D)] = Z. Methods act on one configuration.
+    """
+
+    @property
+    @abc.abstractmethod
+    def lattice(self) -> Lattice: ...
+
+    @property
+    def micro_batch(self) -> int:
+        """Configurations to evaluate at once within a larger batch: what fits the caches, as for a continuous flow."""
+        return max(16, 2**14 // self.lattice.volume)
+
+    @abc.abstractmethod
+    def start(self, key: Key) -> Field:
+        """An exact draw from exp(-U_0)."""
+
+    @abc.abstractmethod
+    def start_potential(self, x: Field) -> Scalar:
+        """U_0 up to a constant."""
+
+    @abc.abstractmethod
+    def residual(self, x: Field) -> Scalar:
+        """D = U_1 - U_0, every constant included."""
+
+    @abc.abstractmethod
+    def field(self, x: Field) -> Field:
+        """The field that x stands for."""
+
+
+class FlowPath(AbstractPath):
+    """From a flow to exp(-S) in the noise z of its base: U_s(z) = z^2/2 + s [log q(T(z)) + S(T(z))] (arXiv:2201.08862).
+
+    s = 0 is the flow itself; for a trivializing map the bracket is constant and every s the same. A flow of a Hartree
+    free field and an empty chain gives annealed importance sampling without any training.
+    """
+
+    flow: Flow
+    action: AbstractAction
+
+    @property
+    def lattice(self) -> Lattice:
+        return self.flow.lattice
+
+    def start(self, key: Key) -> Field:
+        return self.flow.noise(key)
+
+    def start_potential(self, x: Field) -> Scalar:
+        return 0.5 * site_sum(x * x)
+
+    def residual(self, x: Field) -> Scalar:
+        return self.flow.residual(self.action, x)
+
+    def field(self, x: Field) -> Field:
+        return self.flow.push(x)[0]
+
+
+class HoppingPath(AbstractPath):
+    """From independent sites to exp(-S) in the nearest-neighbour coupling: S_s = S with s c1 in place of c1.
+
+    S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] as `action.coefficients` has it. The start is drawn
+    site by site, and its log Z is V times that of one site, by quadrature.
+
+    Raises `InputError` for an action without `coefficients`, or one whose sites have no integral by themselves.
+    """
+
+    c1: float = eqx.field(static=True)
+    site: SiteDensity = eqx.field(static=True)
+    shape: Lattice = eqx.field(static=True)
+    dtype: str = eqx.field(static=True)
+    site_log_z: float = eqx.field(static=True)
+
+    def __init__(self, lattice: Lattice, action: AbstractAction, *, dtype: DTypeLike):
+        if action.coefficients is None:
+            raise InputError(
+                "annealing: the path in the hopping parameter needs an action with coefficients (c1, c2, c4); anneal "
+                "from a flow instead"
+            )
+        c1, c2, c4 = action.coefficients
+        self.c1, self.site = c1, SiteDensity(c2, c4)
+        self.shape, self.dtype, self.site_log_z = lattice, jnp.dtype(dtype).name, self.site.log_z
+
+    @property
+    def lattice(self) -> Lattice:
+        return self.shape
+
+    def start(self, key: Key) -> Field:
+        return self.site.sample(key, jnp.zeros(self.lattice.shape, self.dtype))
+
+    def start_potential(self, x: Field) -> Scalar:
+        square = x * x
+        return site_sum(square * (self.site.c2 + self.site.c4 * square))
+
+    def residual(self, x: Field) -> Scalar:
+        return site_sum((0.5 * self.c1) * (x * all_neighbours(x))) - self.lattice.volume * self.site_log_z
+
+    def field(self, x: Field) -> Field:
+        return x
+
+    def source(self, x: Field, s: Scalar) -> Field:
+        """h of exp(-c2 phi^2 - c4 phi^4 + h phi), the density of each site given its neighbours, at s."""
+        return -(s.astype(x.dtype) * self.c1) * all_neighbours(x)
