@@ -244,8 +244,11 @@ class TestPresets:
         done = trivmap("presets", folder=tmp_path)
         assert done.code == 0
         lines = done.out.splitlines()
-        assert [line for line in lines if line and not line.startswith(" ")] == preset_names()
-        assert done.out.count("follows: ") == done.out.count("deviates: ") == len(preset_names())
+        runs, comparisons = preset_names(), preset_names(PRESETS)
+        headings = "Run cards, for trivmap run:", "Compare cards, for trivmap compare:"
+        listed = [headings[0], *runs, headings[1], *comparisons]
+        assert [line for line in lines if line and not line.startswith(" ")] == listed
+        assert done.out.count("follows: ") == done.out.count("deviates: ") == len(runs) + len(comparisons)
         assert max(map(len, lines)) <= 100
 
     def test_one_of_them_is_a_card(self, tmp_path):

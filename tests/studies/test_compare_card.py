@@ -20,11 +20,13 @@ CARD = {
             "model": {"base": {"kind": "free-field", "start": "hartree"}, "maps": []},
             "training": {"steps": 4, "batch": 16, "optimiser": {"kind": "sgd", "learning_rate": 1e-3}},
             "sampling": {"kind": "flow", "chains": 2, "proposals": 4000, "batch": 500},
+            "measure": {"stages": {"proposals": 64}},
         },
         "cluster": {"sampling": {"kind": "cluster", "chains": 2, "proposals": 4000, "warmup": 20}},
         "through": {
             "map_of": "flow",
             "sampling": {"kind": "trivialised-hmc", "chains": 2, "proposals": 2000, "warmup": 40},
+            "measure": {"stages": {"proposals": 64}},
         },
     },
 }

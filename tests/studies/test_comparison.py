@@ -111,7 +111,7 @@ class TestResult:
 
 class TestFiles:
     def test_table_has_a_line_for_each(self, finished):
-        lines = list(csv.DictReader(finished.table_path.open()))
+        lines = list(csv.DictReader(finished.table_path.read_text().splitlines()))
         assert len(lines) == 3 * len(SERIES)
         result = finished.result()["samplers"]
         for line in lines:
