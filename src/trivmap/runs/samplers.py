@@ -64,12 +64,8 @@ def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = Non
             potential = ActionPotential(build_action(card), lattice, card.dtype)
             mass = section.fourier_mass
             kinetic = None if mass is None else FourierMass(lattice, m_sq=mass, dtype=card.dtype)
-<<<<<<< HEAD
-            return Chains(section, _hmc(card, section, potential, kinetic, section.start, measure))
-=======
             driver = _hmc(card, section, potential, kinetic, section.start, measure)
             return Chains(section, driver)
->>>>>>> compare
         case TrivialisedSampling() as section:
             flow, action, _ = load_flow(run)
             certified = Certified(run, flow, action, card, section.integration_steps)
@@ -158,17 +154,5 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measu
         kernel = tune_step_size(kernel, jax.random.fold_in(key, 2**32 - 3))
     attributes = section.own_settings | (certified.attributes if certified is not None else {})
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
-<<<<<<< HEAD
-    return Proposals(
-        card,
-        kernel,
-        action,
-        attributes=attributes,
-        certified=certified,
-        facts={"step_size": sizes[0]} if sizes else {},
-        measure=measure,
-    )
-=======
     facts = {"step_size": sizes[0]} if sizes else {}
     return Proposals(card, kernel, action, attributes=attributes, certified=certified, facts=facts, measure=measure)
->>>>>>> compare
