@@ -40,7 +40,11 @@ def ours(extent: int, beta: float, step_size: float, **options: Any) -> tuple[Ca
         states, info = jax.vmap(kernel.step, in_axes=(0, 0, None))(keys, states, steps)
         return states, info.accepted
 
-    return jax.vmap(kernel.init), lambda states, keys: jax.lax.scan(advance, states, keys)
+    def start(keys):
+        # From noise the larger steps would never leave.
+        return jax.vmap(lambda _: kernel.at(jnp.zeros((extent, extent), jnp.float32)))(keys)
+
+    return start, lambda states, keys: jax.lax.scan(advance, states, keys)
 
 
 def theirs(extent: int, beta: float, step_size: float) -> tuple[Callable, Run]:
@@ -54,7 +58,7 @@ def theirs(extent: int, beta: float, step_size: float) -> tuple[Callable, Run]:
     kernel = blackjax.hmc(log_density, step_size, jnp.ones(extent * extent, jnp.float32), STEPS)
 
     def start(keys):
-        return jax.vmap(lambda key: kernel.init(jax.random.normal(key, (extent, extent), jnp.float32)))(keys)
+        return jax.vmap(lambda _: kernel.init(jnp.zeros((extent, extent), jnp.float32)))(keys)
 
     def advance(states, keys):
         states, info = jax.vmap(kernel.step)(keys, states)

@@ -231,6 +231,19 @@ class TestParts:
         assert facts["mean_steps"] == round(1 / facts["step_size"])
 
 
+def test_the_warm_up_leads_out_of_where_the_step_is_unstable():
+    class Boiling(ActionPotential):
+        def noise(self, key):
+            return 6 * super().noise(key)
+
+    kernel = HMC(Boiling(RING_ACTION, RING, jnp.float32), step_size=0.3)
+    driver = MarkovChains(kernel, KEY, chains=128, measure=partial(scalars, RING_ACTION), target=None, warmup=60)
+    state = driver.start()
+    assert np.max(state["energy"]) < 20
+    part, _ = driver.part(state, 0, 20)
+    assert np.all(part.accepted.any(axis=1))
+
+
 class Undefined(AbstractAction):
     def __call__(self, field):
         return jnp.log(-jnp.sum(field**2))

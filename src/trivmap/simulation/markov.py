@@ -21,6 +21,7 @@ from trivmap.simulation.chains import AbstractChains, ChainPart, Measure, State
 
 _CHUNK_SITES = 2**21
 _LONGEST_CHUNK = 256
+_CAREFUL = 8
 
 
 class MarkovChains(AbstractChains):
@@ -77,11 +78,18 @@ class MarkovChains(AbstractChains):
         ) -> tuple[_Walk, dict[str, Array], Array | None]:
             def body(index: Array, carry: tuple[_Walk, dict[str, Array], Array | None]) -> Any:
                 walk, rows, kept = carry
-                states, info = _advance(at(arrays, walk.step_size), key, chains, walk.states, first + index)
+                # A start may lie where the step is unstable and nothing is ever accepted: every second trajectory of
+                # the warm-up is one of small steps, which leads out of there.
+                careful = warming & ((first + index) % 2 == 1)
                 step_size, adaptation = walk.step_size, walk.adaptation
+                moved = at(arrays, jnp.where(careful, step_size / _CAREFUL, step_size))
+                steps = at(arrays, step_size).steps(_common_key(key, first + index))
+                own = _keys(key, chains, first + index)
+                states, info = jax.vmap(moved.step, in_axes=(0, 0, None))(own, walk.states, steps)
                 if target is not None:
                     acceptance = jnp.mean(jnp.minimum(1, exp_minus_delta_h(info.delta_h))).astype(step_size.dtype)
-                    adaptation = adaptation.update(acceptance, target)
+                    updated = adaptation.update(acceptance, target)
+                    adaptation = jax.tree.map(partial(jnp.where, careful), adaptation, updated)
                     step_size = jnp.where(warming, adaptation.step_size, step_size)
 
                 # Unconditionally, in the warm-up too: a conditional around a buffer copies it at every step.
@@ -179,12 +187,14 @@ class _Walk(NamedTuple):
     adaptation: DualAveraging
 
 
-def _advance(kernel: HMC, key: Key, chains: int, states: HMCState, index: Array) -> tuple[HMCState, HMCInfo]:
-    """One trajectory of every chain: that of chain c has the key (key, c, index), the number of steps (key, index)."""
-    own = jax.vmap(lambda chain: proposal_key(key, chain, index))(jnp.arange(chains, dtype=jnp.uint32))
-    # No chain has this number.
-    common = proposal_key(key, jnp.uint32(2**32 - 1), index)
-    return jax.vmap(kernel.step, in_axes=(0, 0, None))(own, states, kernel.steps(common))
+def _keys(key: Key, chains: int, index: Array) -> Array:
+    """The key of trajectory `index` of every chain."""
+    return jax.vmap(lambda chain: proposal_key(key, chain, index))(jnp.arange(chains, dtype=jnp.uint32))
+
+
+def _common_key(key: Key, index: Array) -> Key:
+    """The key of what trajectory `index` has in common in all chains: no chain has this number."""
+    return proposal_key(key, jnp.uint32(2**32 - 1), index)
 
 
 def _put(index: Array, column: Array, row: Array) -> Array:
