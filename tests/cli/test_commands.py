@@ -21,7 +21,7 @@ from trivmap.runs.card import load_card
 from trivmap.runs.presets import preset_names
 from trivmap.runs.samples import SampleReader
 
-COMMANDS = ["run", "train", "sample", "measure", "report", "show", "presets", "validate"]
+COMMANDS = ["run", "train", "sample", "measure", "report", "show", "presets", "validate", "tune"]
 
 
 def answer(*arguments, folder):

@@ -1,6 +1,7 @@
 """The driver of cluster updates: contract, adaptation, results against references."""
 
 import functools
+import itertools
 import json
 from importlib import resources
 
@@ -22,9 +23,9 @@ def phi4(beta):
     return Phi4.from_couplings("bosetti2015", 2, beta=beta, lam=0.5)
 
 
-def chains(extent=4, beta=0.5, update=SwendsenWang(), **options):
+def chains(extent=4, beta=0.5, update=UPDATES[0], *, seed=1, **options):
     kernel = ClusterCycle(phi4(beta), Lattice((extent, extent)), update)
-    return ClusterChains(kernel, jax.random.key(options.pop("seed", 1)), **{"chains": 2, "warmup": 40} | options)
+    return ClusterChains(kernel, jax.random.key(seed), **{"chains": 2, "warmup": 40} | options)
 
 
 def results(driver, steps):
@@ -49,7 +50,7 @@ class TestContract:
         assert_same(state, cut.start())
         expected, last = whole.part(state, 0, 30, thin=4, fields=True)
         parts, edges = [], [0, 1, 9, 10, 30]
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             part, state = cut.part(state, start, stop, thin=4, fields=True)
             parts.append(part)
         assert_same(last, state)

@@ -1,7 +1,7 @@
 """The measurements of a nearest-neighbour scalar field on batches of NumPy arrays, for samplers that run on the host.
 
-Names, shapes and normalisations are those of `trivmap.observables.measure`. On one CPU core it takes half the time of the
-compiled JAX function, which would cost more than the cluster updates it measures.
+Names, shapes and normalisations are those of `trivmap.observables.measure`. On one CPU core it takes half the time of
+the compiled JAX function, which would cost more than the cluster updates it measures.
 """
 
 import functools
