@@ -22,7 +22,7 @@ from trivmap.runs.presets import preset_names
 from trivmap.runs.samples import SampleReader
 from trivmap.studies.compare_card import PRESETS
 
-COMMANDS = ["run", "train", "sample", "measure", "report", "show", "compare", "presets", "validate"]
+COMMANDS = ["run", "train", "sample", "measure", "report", "show", "compare", "presets", "validate", "tune"]
 
 
 def answer(*arguments, folder):

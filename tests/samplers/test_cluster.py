@@ -1,6 +1,5 @@
 """The cluster kernel: single updates against enumeration, chains against exact answers, refusals."""
 
-import inspect
 import itertools
 
 import jax
@@ -259,11 +258,24 @@ class TestKernel:
         def njit(*, cache=False, **options):
             if cache:
                 raise RuntimeError("cannot cache function: no locator available")
-            return lambda function: (function, options)
+            return lambda function: function
 
         monkeypatch.setattr(compiled.numba, "njit", njit)
-        function, options = compiled._entry(inspect.unwrap(compiled.stream.py_func))
-        assert callable(function) and options["nogil"]
+        assert compiled._entry(lambda x: x + 1)(1) == 2
+
+    def test_works_where_the_cache_cannot_be_written_after_all(self, monkeypatch):
+        from trivmap.samplers import compiled
+
+        calls = []
+
+        def kernel(x):
+            calls.append(x)
+            if len(calls) == 1:
+                raise OSError("No space left on device")
+            return x + 1
+
+        monkeypatch.setattr(compiled.numba, "njit", lambda **options: lambda function: kernel)
+        assert compiled._entry(kernel)(1) == 2 and calls == [1, 1]
 
 
 class Shifted(AbstractAction):

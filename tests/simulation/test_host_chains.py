@@ -23,9 +23,9 @@ def phi4(beta):
     return Phi4.from_couplings("bosetti2015", 2, beta=beta, lam=0.5)
 
 
-def chains(extent=4, beta=0.5, update=UPDATES[0], **options):
+def chains(extent=4, beta=0.5, update=UPDATES[0], *, seed=1, **options):
     kernel = ClusterCycle(phi4(beta), Lattice((extent, extent)), update)
-    return ClusterChains(kernel, jax.random.key(options.pop("seed", 1)), **{"chains": 2, "warmup": 40} | options)
+    return ClusterChains(kernel, jax.random.key(seed), **{"chains": 2, "warmup": 40} | options)
 
 
 def results(driver, steps):

@@ -25,7 +25,7 @@ class SwendsenWang:
 
 @dataclass(frozen=True)
 class Wolff:
-    """`clusters` clusters one after another, each grown from a random site, flipped (doi:10.1103/PhysRevLett.62.361).
+    """`clusters` clusters in turn, each grown from a random site and flipped (doi:10.1103/PhysRevLett.62.361).
 
     The number is fixed before the chain starts: a rule that looks at the sizes met on the way would spoil exactness.
     None leaves it to the driver's warm-up (the bare kernel then grows one). Raises `InputError` if it is below 1.
@@ -62,9 +62,9 @@ class ClusterCycle:
 
     For any S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] with c1 < 0 (`action.coefficients`), in any
     dimension. Given |phi|, the signs are an Ising model with the coupling |c1 phi_x phi_y| on each link: equal signs
-    are joined with probability 1 - exp(-2 |c1| phi_x phi_y), and clusters flipped. The `sweeps` Metropolis sweeps, of
-    `hits` proposals phi + width (u - 1/2) per site, u uniform in (0, 1), move |phi|. `update` None leaves the clusters
-    out: Metropolis alone, which is what cluster updates are compared with.
+    are joined with probability 1 - exp(-2 |c1| phi_x phi_y), and clusters are flipped. The `sweeps` Metropolis sweeps,
+    of `hits` proposals phi + width (u - 1/2) per site, u uniform in (0, 1), move |phi|. `update` None leaves the
+    clusters out: Metropolis alone, which is what cluster updates are compared with.
 
     Fields are float64 NumPy arrays of `lattice.shape`. Compiled by numba at the first step.
 

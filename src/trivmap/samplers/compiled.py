@@ -6,6 +6,7 @@ to a row along each of the other axes. Everything stays in one file, because num
 changes in another one. Only `trivmap.samplers.cluster` imports this module, when it is first needed.
 """
 
+import functools
 import inspect
 import math
 
@@ -33,9 +34,18 @@ def _entry(function):
     """A kernel called from Python: its machine code is kept on disk where there is a place that can be written."""
     plain = inspect.unwrap(function)
     try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(plain)
+        kernel = numba.njit(nogil=True, error_model="numpy", cache=True)(plain)
     except RuntimeError:  # numba found no such place
-        return numba.njit(nogil=True, error_model="numpy")(plain)
+        kernel = numba.njit(nogil=True, error_model="numpy")(plain)
+
+    @functools.wraps(plain)
+    def call(*arguments):
+        try:
+            return kernel(*arguments)
+        except OSError:  # the disk is full, say; what was compiled is there all the same, and has not run yet
+            return kernel(*arguments)
+
+    return call
 
 
 @_inner

@@ -1,0 +1,91 @@
+"""Couplings found by simulation, against closed forms and the line of constant physics."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from tests.oracles import ChainOracle
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+from trivmap.runs.progress import Quiet
+from trivmap.studies import tune
+
+
+class Listening(Quiet):
+    def __init__(self):
+        self.heard = []
+
+    def begin(self, task, total, done=0):
+        self.heard.append((task, total))
+
+    def update(self, done, **figures):
+        self.heard.append(done)
+
+
+def free_beta(xi, dimension):
+    """lam = 0: S has c1 = -beta, c2 = 1, so that xi^2 = beta / (2 - 2 d beta)."""
+    return 2 * xi**2 / (1 + 2 * dimension * xi**2)
+
+
+class TestTune:
+    @pytest.mark.parametrize(("shape", "ratio"), [((8,), 4.0), ((6, 6), 5.0), ((4, 6, 2), 6.0)], ids=str)
+    def test_free_field(self, shape, ratio):
+        found = tune(Lattice(shape), jax.random.key(1), lam=0.0, ratio=ratio, accuracy=0.02)
+        exact = free_beta(max(shape) / ratio, len(shape))
+        assert abs(found.beta.value - exact) < 3.5 * found.beta.error
+        xi = np.sqrt(found.beta.value / (2 - 2 * len(shape) * found.beta.value))
+        assert abs(xi / (max(shape) / ratio) - 1) < 3.5 * 0.02
+        # d log xi / d beta in closed form.
+        slope = 0.5 / (exact * (1 - len(shape) * exact))
+        assert found.slope == pytest.approx(slope, rel=0.1)
+        assert found.correlation_length.error == pytest.approx(found.slope * found.beta.error * max(shape) / ratio)
+
+    def test_ring_is_the_transfer_matrix(self):
+        def xi(beta):
+            two_point = ChainOracle(8, -beta, 0.0, 0.5, points=120).two_point
+            zero, lowest = two_point.sum(), two_point @ np.cos(2 * np.pi * np.arange(8) / 8)
+            return np.sqrt((zero / lowest - 1) / (4 * np.sin(np.pi / 8) ** 2))
+
+        exact = brentq(lambda beta: xi(beta) - 2, 0.2, 2.0, xtol=1e-5)
+        found = tune(Lattice((8,)), jax.random.key(2), lam=0.5, accuracy=0.01)
+        assert abs(found.beta.value - exact) < 3.5 * found.beta.error
+        assert found.slope * found.beta.error <= 0.01
+
+    @pytest.mark.parametrize("bracket", [(0.01, 0.02), (0.5, 0.6), (2.0, 5.0)], ids=str)
+    def test_line_of_constant_physics_from_any_bracket(self, bracket):
+        """L = 8: beta = 0.576 within the error and the band of 1% on xi within which the line was confirmed."""
+        found = tune(Lattice((8, 8)), jax.random.key(3), lam=0.5, accuracy=0.01, bracket=bracket)
+        assert abs(found.beta.value - 0.576) < 3 * found.beta.error + 0.01 / found.slope
+
+    def test_tells_its_progress_and_repeats_itself(self):
+        listening = Listening()
+        first = tune(Lattice((4, 4)), jax.random.key(4), lam=0.5, accuracy=0.03, progress=listening)
+        second = tune(Lattice((4, 4)), jax.random.key(4), lam=0.5, accuracy=0.03, threads=1)
+        assert first == second
+        assert first.cycles == sum(each.cycles for each in first.simulations)
+        assert ("tune", 400) in listening.heard and 400 in listening.heard
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"ratio": 0.0}, "ratio, accuracy, lam: need"),
+            ({"accuracy": 1.0}, "ratio, accuracy, lam: need"),
+            ({"lam": -0.5}, "ratio, accuracy, lam: need"),
+            ({"bracket": (0.6, 0.5)}, "bracket: needs 0 < low < high, got 0.6 and 0.5"),
+            ({"ratio": 1e-3, "lam": 0.0}, "ratio: no beta between .* is still shorter than the wanted 4000; choose"),
+            (
+                {"accuracy": 0.001, "cycles": 20_000},
+                "cycles: 2.... cluster cycles leave an error of .*, not the wanted",
+            ),
+        ],
+    )
+    def test_one_sentence(self, options, message):
+        with pytest.raises(InputError, match=message):
+            tune(Lattice((4, 4)), jax.random.key(0), **{"lam": 0.5} | options)
+
+    def test_too_short_a_correlation_length(self):
+        with pytest.raises(InputError, match=r"is still longer than the wanted 0\.004; choose another ratio"):
+            tune(Lattice((4, 4)), jax.random.key(0), lam=0.5, ratio=1000.0)
