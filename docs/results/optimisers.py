@@ -43,7 +43,7 @@ MODELS: dict[str, dict[str, Any]] = {
 ADAM = {"continuous": (64, 1e-2, 400), "local": (64, 1e-2, 1500), "dense": (256, 5e-3, 3000)}
 """Batch, peak of the learning rate, steps."""
 OPTIMISERS = ("gauss-newton", "gauss-newton kl", "adam path-gradient", "adam reverse-kl")
-BUDGET = {"continuous": 45.0, "local": 30.0, "dense": 25.0}
+BUDGET = {"continuous": 45.0, "local": 15.0, "dense": 12.0}
 """Processor seconds of training."""
 
 

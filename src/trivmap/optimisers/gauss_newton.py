@@ -85,11 +85,11 @@ class GaussNewton:
     the right-hand side is minus the path gradient (arXiv:2206.09016), a configuration's share in it cut as its residual
     is clipped. A step that the model expects to change the divergence by more than `radius` nats is shortened to that.
 
-    Every batch is new and serves twice: it judges the step before (refused if the spread has grown by more than
-    `tolerance` + 3 / sqrt(B), for the KL if the mean of f has by more than `tolerance` spreads and three errors, or the
-    spread has doubled: back to the anchor, damping times `increase`; accepted otherwise, damping times `decrease`
-    unless less than a quarter of
-    the predicted gain came true), and it is linearised for the next. No configuration is spent on trials alone.
+    Every batch is new and serves twice: it judges the step before, and it is linearised for the next. The step is
+    refused if the spread has grown by more than `tolerance` + 3 / sqrt(B); for the KL, if the mean of f has by more
+    than `tolerance` spreads and three errors, or the spread has doubled. Then it is back to the anchor, damping times
+    `increase`; otherwise damping times `decrease`, unless less than a quarter of the predicted gain came true. No
+    configuration is spent on trials alone.
 
     Spaces: `parameters` (P x P) remembers the linear models of earlier batches, each weighted by 1 / variance and by
     `memory` per step: recursive least squares, which lets batches be smaller than the number of parameters; memory
