@@ -18,7 +18,7 @@ from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import describe_environment
 from trivmap.runs.files import read_json, storing, write_json, write_text
 from trivmap.runs.model import model_digest
-from trivmap.runs.progress import Interruption, Progress, Quiet
+from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.studies.compare_card import CompareCard, load_compare_card
@@ -109,9 +109,14 @@ def compare(
     # A comparison holds its lock as a run does.
     with RunDirectory(root).locked():
         # Maps come before what takes them over.
-        for name in sorted(card.cards, key=lambda name: card.samplers[name].map_of is not None):
-            _finish(directory, card, name, progress, report, elapsed)
-        rates = _rates(directory, card, progress, again)
+        try:
+            for name in sorted(card.cards, key=lambda name: card.samplers[name].map_of is not None):
+                _finish(directory, card, name, progress, report, elapsed)
+            rates = _rates(directory, card, progress, again)
+        except Interrupted as stop:
+            # What a run would say of itself alone is not the whole way on.
+            message = f"interrupted; go on with trivmap compare --resume {root}"
+            raise Interrupted(stop.signal_number, message) from stop
         result = finite(comparison_result(directory.root, card, rates))
         write_json(directory.result_path, result)
     return result
@@ -184,9 +189,7 @@ def _rates(directory: ComparisonDirectory, card: CompareCard, progress: Progress
     with Interruption.catching() as interruption:
 
         def check() -> None:
-            interruption.check(
-                f"interrupted while rates were measured; go on with trivmap compare --resume {directory.root}"
-            )
+            interruption.check("interrupted while rates were measured")
 
         timed = {}
         for name, run_card in card.cards.items():
