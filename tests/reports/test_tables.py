@@ -125,3 +125,17 @@ def test_untrusted_tile_shows_no_number():
     summary = {"log_z": {"value": 17.2, "error": 0.01}, "untrusted": {"log_z": "few effective samples"}}
     (tile,) = tiles(summary, result_rows(summary))
     assert (tile.value, tile.note, tile.state) == ("not trusted", "few effective samples", "bad")
+
+
+def test_tiles_of_markov_chains():
+    summary = {
+        "observables": {"exp_minus_delta_h": {"value": 0.99, "error": 0.002, "tau_int": 0.5}},
+        "sampling": {"r_hat": 1.003, "proposals": 100},
+    }
+    found = {tile.name: tile for tile in tiles(summary, result_rows(summary))}
+    assert found["⟨exp(−ΔH)⟩"].state == "bad"
+    assert (found["R-hat of the magnetisation"].value, found["R-hat of the magnetisation"].state) == ("1.003", "good")
+    stuck = summary | {"sampling": {"r_hat": 5.2}, "untrusted": {"chains": "the chains disagree"}}
+    found = {tile.name: tile for tile in tiles(stuck, result_rows(stuck))}
+    tile = found["R-hat of the magnetisation"]
+    assert (tile.value, tile.note, tile.state) == ("5.200", "the chains disagree", "bad")

@@ -26,6 +26,8 @@ def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
     """Schwinger-Dyson, the two comparisons, and the figures of merit; whatever the run has of them."""
     found = [
         _schwinger_dyson(rows),
+        _creutz(rows),
+        _agreement(summary),
         _worst("chain − reweighted, worst", {row.name: row.difference_pull for row in rows}),
         _worst("chain − reference, worst", {row.name: row.pull for row in rows}),
         _integration(summary),
@@ -36,8 +38,16 @@ def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
 
 
 def _schwinger_dyson(rows: Sequence[ResultRow]) -> Tile | None:
-    name = "Schwinger–Dyson, ⟨φ ∂S/∂φ⟩"
-    row = next((row for row in rows if row.name == "schwinger_dyson"), None)
+    return _must_be_one("Schwinger–Dyson, ⟨φ ∂S/∂φ⟩", "schwinger_dyson", rows)
+
+
+def _creutz(rows: Sequence[ResultRow]) -> Tile | None:
+    """Of Hamiltonian samplers in equilibrium."""
+    return _must_be_one("⟨exp(−ΔH)⟩", "exp_minus_delta_h", rows)
+
+
+def _must_be_one(name: str, observable: str, rows: Sequence[ResultRow]) -> Tile | None:
+    row = next((row for row in rows if row.name == observable), None)
     if row is None:
         return None
     if row.estimate is None:
@@ -49,8 +59,18 @@ def _schwinger_dyson(rows: Sequence[ResultRow]) -> Tile | None:
     return Tile(name, parenthesis(*row.estimate), f"{abs(pull):.1f} σ from 1: {verdict}", state)
 
 
+def _agreement(summary: Mapping[str, Any]) -> Tile | None:
+    """Whether Markov chains agree with each other."""
+    sampling = summary.get("sampling") or {}
+    if "r_hat" not in sampling:
+        return None
+    value = "unknown" if sampling["r_hat"] is None else f"{sampling['r_hat']:.3f}"
+    reason = (summary.get("untrusted") or {}).get("chains")
+    return Tile("R-hat of the magnetisation", value, reason or "the chains agree", "bad" if reason else "good")
+
+
 def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:
-    known = {key: pull for key, pull in pulls.items() if pull is not None and key != "schwinger_dyson"}
+    known = {key: pull for key, pull in pulls.items() if pull is not None and key not in ("schwinger_dyson", "exp_minus_delta_h")}
     if not known:
         return None
     worst = max(known, key=lambda key: abs(known[key]))

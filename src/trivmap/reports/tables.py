@@ -29,6 +29,9 @@ SYMBOLS: Mapping[str, str] = {
     "correlation_length_cosh_fit": "ξ, cosh fit",
     "schwinger_dyson": "⟨φ ∂S/∂φ⟩ = 1",
     "magnetization": "⟨m⟩",
+    "exp_minus_delta_h": "⟨exp(−ΔH)⟩ = 1",
+    "cluster_size": "cluster size / V",
+    "metropolis_acceptance": "accepted local updates",
     "log_z": "log Z",
 }
 
