@@ -98,9 +98,11 @@ class TestInteractingRing:
     @pytest.mark.parametrize("flow", [untrained_affine, untrained_continuous])
     def test_through_an_untrained_flow(self, flow):
         potential = PulledBack(filled(flow, 0.3), RING_ACTION)
-        table, part, _ = run(HMC(potential, step_size=0.2), RING_ACTION, chains=128, warmup=60, steps=150)
+        # At larger steps exp(-dH) has a tail so long that its mean over so few trajectories lies below 1.
+        kernel = HMC(potential, step_size=0.2)
+        table, part, _ = run(kernel, RING_ACTION, chains=128, warmup=80, steps=200, target=0.95)
         assert_agrees(table, ring_values(), relative=0.05)
-        assert part.accepted.mean() == pytest.approx(0.8, abs=0.05)
+        assert part.accepted.mean() == pytest.approx(0.95, abs=0.03)
 
 
 def test_free_field_at_every_momentum():
