@@ -33,7 +33,7 @@ def trainer(**options):
         optimiser=GaussNewton(**options),
         learning_rate=constant_rate(1.0),
         temperature=constant_rate(1.0),
-        phases=[Phase(6, 32)],
+        phases=[Phase(6, 128)],
         chunk=2,
         evaluate_every=100,
         checkpoint_every=100,

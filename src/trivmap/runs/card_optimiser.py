@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
 from trivmap.errors import InputError
 from trivmap.optimisers import GaussNewton
+from trivmap.optimisers.gauss_newton import Objective, Space
 from trivmap.runs.card_fields import (
     REFERENCE,
     ByKey,
@@ -85,6 +86,8 @@ def optax_optimisers() -> list[str]:
 
 
 SECOND_ORDER = "gauss-newton"
+CHOICES = {"objective": get_args(Objective), "space": get_args(Space)}
+"""Settings of Gauss-Newton that are words."""
 
 
 class Optimiser(Section):
@@ -133,7 +136,11 @@ def _checked_gauss_newton(data: dict[str, Any]) -> dict[str, Any]:
     settings = asdict(GaussNewton())
     for name, default in settings.items():
         given = data.get(name, default)
-        if name in ("space", "objective") or (given is None and default is None):
+        if given is None and default is None:
+            settings[name] = given
+        elif name in CHOICES:
+            if given not in CHOICES[name]:
+                raise refusal(f"{given!r} is unknown; {suggestion(str(given), CHOICES[name])}", name)
             settings[name] = given
         else:
             settings[name] = at(name, real if isinstance(default, float) else whole, given)
