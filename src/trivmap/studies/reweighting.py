@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 _BINS = 4096
 _TOLERANCE = 1e-8
@@ -26,8 +25,9 @@ class MultiHistogram:
 
         w(E; beta) = exp(beta E) / sum_k N_k exp(f_k + beta_k E),   exp(-f_k) = sum over samples of w(E; beta_k),
 
-    solved for f by iteration (MBAR, arXiv:0801.1426). Samples enter as a histogram of `energy`, (bins,), their mean
-    energy in each bin, with `samples` in each and the sums of each of the `values` over them.
+    solved for f by iteration (MBAR, arXiv:0801.1426): energies at neighbouring couplings have to overlap. Samples enter
+    as a histogram of `energy`, (bins,), the mean energy in each bin, with `samples` in each and the sums of each of the
+    `values` over them.
     """
 
     def __init__(
@@ -41,14 +41,18 @@ class MultiHistogram:
     ):
         self._energy, self._samples, self._values = energy, samples, values
         exponents = np.multiply.outer(energy, betas)
+        # A factor common to a bin drops out of w: the largest exponent of each is taken to be 0.
+        shift = exponents.max(axis=1)
+        boltzmann = np.exp(exponents - shift[:, None])
         free = np.zeros(len(betas)) if start is None else start
         for _ in range(_ITERATIONS):
-            self._mixture = logsumexp(exponents + (free + np.log(counts)), axis=1)
-            new = -logsumexp(exponents - self._mixture[:, None], axis=0, b=samples[:, None])
+            mixture = boltzmann @ (counts * np.exp(free))
+            new = -np.log((samples / mixture) @ boltzmann)
             new -= new[0]
             change, free = np.max(np.abs(new - free)), new
             if change < _TOLERANCE:
                 break
+        self._log_mixture = np.log(boltzmann @ (counts * np.exp(free))) + shift
         self.free = free
         """f_k - f_0."""
 
@@ -65,7 +69,7 @@ class MultiHistogram:
         return float(total**2 / (self._samples.sum() * squares))
 
     def _weights(self, beta: float) -> np.ndarray:
-        exponents = beta * self._energy - self._mixture
+        exponents = beta * self._energy - self._log_mixture
         return np.exp(exponents - exponents[self._samples > 0].max())
 
 
@@ -73,8 +77,8 @@ def joined(ensembles: Sequence[Ensemble], blocks: int) -> tuple[MultiHistogram, 
     """All samples, and all but one block, for each of the `blocks` of each chain, cut from every ensemble at once.
 
     The jackknife over these chains * blocks estimates is sound while a block is long against the autocorrelation time.
-    Every ensemble needs the same number of chains. The bins (4096 over all energies) change a mean at a distance
-    delta beta by a relative (delta beta width)^2 / 24: below 1e-5 within three standard deviations of the energy.
+    Every ensemble needs the same number of chains. The 4096 bins over all energies change a mean by less than 1e-5 of
+    the standard deviation of single samples while beta stays in the range of the ensembles.
     """
     betas = np.array([each.beta for each in ensembles])
     groups = ensembles[0].energy.shape[0] * blocks
