@@ -107,7 +107,7 @@ class Annealed(AbstractIndependence):
         keys = jax.random.split(key, (len(self.levels), self.particles + 1))
 
         def level(
-            carry: tuple[Point, Array], step: tuple[Key, Array]
+            carry: tuple[Point, Array], step: tuple[Array, Array]
         ) -> tuple[tuple[Point, Array], tuple[Array, Array]]:
             (points, log_weights), (here, t) = carry, step
             work = (self.levels[t + 1] - self.levels[t]) * points.residual.astype(log_weights.dtype)

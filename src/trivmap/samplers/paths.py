@@ -52,7 +52,8 @@ class FlowPath(AbstractPath):
     """From a flow to exp(-S) in the noise z of its base: U_s(z) = z^2/2 + s [log q(T(z)) + S(T(z))] (arXiv:2201.08862).
 
     s = 0 is the flow itself; for a trivializing map the bracket is constant and every s the same. A flow of a Hartree
-    free field and an empty chain gives annealed importance sampling without any training.
+    free field and an empty chain gives annealed importance sampling without any training. A continuous flow is exact
+    only as far as its `samplers.certificate` says.
     """
 
     flow: Flow
