@@ -1,4 +1,4 @@
-"""Annealing against exact answers: Z, observables, the work forward and backward, and the accept test on its weights."""
+"""Annealing against exact answers: Z, observables, work forward and backward, the accept test on its weights."""
 
 import equinox as eqx
 import jax
