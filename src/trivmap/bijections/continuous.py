@@ -1,5 +1,6 @@
 """A continuous, equivariant flow: the field moves along an ordinary differential equation."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Scalar
+from trivmap._types import Field, Scalar, site_sum
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.features import Features
 from trivmap.bijections.integrators import SCHEMES, Velocity, integrate
@@ -151,17 +152,21 @@ class Continuous(AbstractBijection):
         weights = self.lattice.orbit_sizes / self.lattice.volume
         at_zero = np.einsum("fo,jo,o->fj", self.features.filters(self.lattice), basis, weights)
         central = jnp.sum(at_time * jnp.asarray(at_zero, dtype), axis=1)
-        sums = _feature_sums(slopes)
-        return moved, jnp.sum(central.astype(sums.dtype) * sums)
+        weighted = functools.reduce(jnp.add, [weight * slope for weight, slope in zip(central, slopes, strict=True)])
+        return moved, _rows_sum(weighted)
 
 
 def _zero() -> Scalar:
     return jnp.zeros((), jax.dtypes.canonicalize_dtype(jnp.float64))
 
 
-def _feature_sums(slopes: Float[Array, "f *lattice"]) -> Float[Array, " f"]:
-    """Sum over sites per feature: rows of the lattice as they come, the sum of rows in float64 where enabled."""
-    wide = jax.dtypes.canonicalize_dtype(jnp.float64)
-    if slopes.ndim == 2:
-        return jnp.sum(slopes, axis=1, dtype=wide)
-    return jnp.sum(jnp.sum(slopes, axis=-1).reshape(len(slopes), -1), axis=1, dtype=wide)
+def _rows_sum(values: Field) -> Scalar:
+    """Sum over sites: each row of the lattice as it comes, the sum of rows in float64 where enabled.
+
+    Rows are summed as a product with ones, which is several times as fast on CPU as a reduction.
+    """
+    if values.ndim == 1:
+        return site_sum(values)
+    ones = jnp.ones(values.shape[-1], values.dtype)
+    rows = jnp.matmul(values, ones, precision=jax.lax.Precision.HIGHEST)
+    return site_sum(rows)

@@ -84,8 +84,11 @@ class Features:
             rows += [smear] * len(widths)
         return np.array(rows)
 
-    def __call__(self, modes: Modes, field: Field) -> tuple[Float[Array, "f *lattice"], Float[Array, "f *lattice"]]:
-        """(h_f, h_f'), each of shape (number, *lattice); the slopes are those with respect to A_f phi."""
+    def __call__(self, modes: Modes, field: Field) -> tuple[Float[Array, "f *lattice"], list[Field]]:
+        """(h_f, h_f'): values of shape (number, *lattice), and slopes with respect to A_f phi, each on its own.
+
+        Only sums of slopes are ever needed: stacked, they would be written to memory and read again.
+        """
         masses = [mass for mass, _ in self.scales if mass is not None]
         smeared: Iterator[Field] = iter(())
         if masses:
@@ -100,4 +103,4 @@ class Features:
                 value, slope = FAMILIES[self.family](width * argument)
                 values.append(value / width)
                 slopes.append(slope)
-        return jnp.stack(values), jnp.stack(slopes)
+        return jnp.stack(values), slopes

@@ -5,8 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import DTypeLike
+from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.actions import AbstractAction
@@ -61,15 +60,14 @@ class ActionPotential(AbstractPotential):
 
     def uniform(self, sign: int) -> Field:
         """The constant field of lowest action; where that is 0, the one whose action is 1/2 per site above it."""
-        sizes = np.linspace(0.0, 10.0, 401)
-        size = 0.0
-        if sign:
-            ones = jnp.ones(self.lattice.shape, self.dtype)
-            density = np.array(jax.vmap(lambda v: self.action(v * ones))(jnp.asarray(sizes, self.dtype)), np.float64)
-            density = np.where(np.isfinite(density), density, np.inf) / self.lattice.volume
-            lowest = int(np.argmin(density))
-            size = sizes[lowest or min(int(np.argmax(density > density[0] + 0.5)) or 40, 40)]
-        return jnp.full(self.lattice.shape, sign * size, self.dtype)
+        ones = jnp.ones(self.lattice.shape, self.dtype)
+        if not sign:
+            return jnp.zeros_like(ones)
+        sizes = jnp.linspace(0, 10, 401, dtype=self.dtype)
+        density = jax.vmap(lambda size: self.action(size * ones))(sizes) / self.lattice.volume
+        density = jnp.where(jnp.isfinite(density), density, jnp.inf)
+        lowest, above = jnp.argmin(density), jnp.argmax(density > density[0] + 0.5)
+        return sign * sizes[jnp.where(lowest > 0, lowest, above)] * ones
 
 
 class PulledBack(AbstractPotential):
@@ -110,8 +108,8 @@ class PulledBack(AbstractPotential):
         return jnp.full(self.lattice.shape, 2 * sign / self.lattice.volume**0.5, self.dtype)
 
 
-def start_positions(potential: AbstractPotential, kind: str, keys: Key) -> Field:
-    """One start per key, shape (chains, *lattice).
+def start_positions(potential: AbstractPotential, kind: str, key: Key, chains: int) -> Float[Array, "chains *lattice"]:
+    """Starts of that many chains.
 
     - `hot`: noise, different for each;
     - `cold`: zero;
@@ -121,9 +119,9 @@ def start_positions(potential: AbstractPotential, kind: str, keys: Key) -> Field
     Raises `InputError` for another kind.
     """
     if kind == "hot":
-        return jax.vmap(potential.noise)(keys)
+        return jax.vmap(potential.noise)(jax.random.split(key, chains))
     if kind == "cold":
-        return jnp.broadcast_to(potential.uniform(0), (len(keys), *potential.lattice.shape))
+        return jnp.broadcast_to(potential.uniform(0), (chains, *potential.lattice.shape))
     if kind == "mixed":
-        return jnp.stack([potential.uniform(1 if chain % 2 == 0 else -1) for chain in range(len(keys))])
+        return jnp.stack([potential.uniform(1 if chain % 2 == 0 else -1) for chain in range(chains)])
     raise InputError(f"sampling.start: {kind!r} is unknown; choose one of hot, cold, mixed")

@@ -1,7 +1,8 @@
 """Many Hamiltonian chains side by side, traced: warm-up with adaptation, then parts that are measured on the way."""
 
 import math
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array
 from trivmap._types import Key, Scalar
 from trivmap.errors import InputError
 from trivmap.samplers.hmc import HMC, HMCInfo, HMCState, exp_minus_delta_h
+from trivmap.samplers.independence import proposal_key
 from trivmap.samplers.integrators import INTEGRATORS
 from trivmap.samplers.potentials import start_positions
 from trivmap.simulation.adaptation import DualAveraging
@@ -19,6 +21,7 @@ from trivmap.simulation.chains import AbstractChains, ChainPart, Measure, State
 
 _CHUNK_SITES = 2**21
 _LONGEST_CHUNK = 256
+_CAREFUL = 8
 
 
 class MarkovChains(AbstractChains):
@@ -61,58 +64,51 @@ class MarkovChains(AbstractChains):
         def at(arrays: HMC, step_size: Scalar) -> HMC:
             return eqx.tree_at(lambda k: k.step_size, eqx.combine(arrays, static), step_size)
 
-        def warm(arrays: HMC) -> tuple[HMCState, Array, Scalar]:
-            positions = start_positions(kernel.potential, start, jax.random.split(self._start_key, chains))
-            states = jax.vmap(eqx.combine(arrays, static).at)(positions)
-            finite = jnp.isfinite(states.energy)
+        def begin(arrays: HMC) -> HMCState:
+            positions = start_positions(kernel.potential, start, self._start_key, chains)
+            return jax.vmap(eqx.combine(arrays, static).at)(positions)
 
-            def body(index: Array, carry: tuple[HMCState, DualAveraging]) -> tuple[HMCState, DualAveraging]:
-                states, adaptation = carry
-                step_size = arrays.step_size if target is None else adaptation.step_size
-                states, info = _advance(at(arrays, step_size), self._warmup_key, chains, states, index)
-                if target is None:
-                    return states, adaptation
-                acceptance = jnp.mean(jnp.minimum(1, exp_minus_delta_h(info.delta_h)))
-                return states, adaptation.update(acceptance.astype(step_size.dtype), target)
-
-            states, adaptation = jax.lax.fori_loop(0, warmup, body, (states, DualAveraging.begin(arrays.step_size)))
-            return states, finite, arrays.step_size if target is None or warmup == 0 else adaptation.final
+        def record(states: HMCState, info: HMCInfo) -> dict[str, Array]:
+            measured = jax.vmap(lambda field: dict(measure(field)))(states.field)
+            added = {"accepted": info.accepted, "exp_minus_delta_h": exp_minus_delta_h(info.delta_h)}
+            return measured | added
 
         def run(
-            arrays: HMC, states: HMCState, step_size: Scalar, start: Array, count: Array, thin: int | None
-        ) -> tuple[HMCState, dict[str, Array], Array | None]:
-            moved = at(arrays, step_size)
+            arrays: HMC, walk: _Walk, key: Key, first: Array, count: Array, warming: Array, thin: int | None
+        ) -> tuple[_Walk, dict[str, Array], Array | None]:
+            def body(index: Array, carry: tuple[_Walk, dict[str, Array], Array | None]) -> Any:
+                walk, rows, kept = carry
+                # A start may lie where the step is unstable and nothing is ever accepted: every second trajectory of
+                # the warm-up is one of small steps, which leads out of there.
+                careful = warming & ((first + index) % 2 == 1)
+                step_size, adaptation = walk.step_size, walk.adaptation
+                moved = at(arrays, jnp.where(careful, step_size / _CAREFUL, step_size))
+                steps = at(arrays, step_size).steps(_common_key(key, first + index))
+                own = _keys(key, chains, first + index)
+                states, info = jax.vmap(moved.step, in_axes=(0, 0, None))(own, walk.states, steps)
+                if target is not None:
+                    acceptance = jnp.mean(jnp.minimum(1, exp_minus_delta_h(info.delta_h))).astype(step_size.dtype)
+                    updated = adaptation.update(acceptance, target)
+                    adaptation = jax.tree.map(partial(jnp.where, careful), adaptation, updated)
+                    step_size = jnp.where(warming, adaptation.step_size, step_size)
 
-            def record(states: HMCState, info: HMCInfo) -> dict[str, Array]:
-                measured = jax.vmap(lambda field: dict(measure(field)))(states.field)
-                added = {"accepted": info.accepted, "exp_minus_delta_h": exp_minus_delta_h(info.delta_h)}
-                return measured | added
-
-            def body(index: Array, carry: tuple[HMCState, dict[str, Array], Array | None]) -> Any:
-                states, rows, kept = carry
-                states, info = _advance(moved, self._key, chains, states, start + index)
-                rows = jax.tree.map(
-                    lambda column, row: jax.lax.dynamic_update_index_in_dim(column, row, index, 0),
-                    rows,
-                    record(states, info),
-                )
+                # Unconditionally, in the warm-up too: a conditional around a buffer copies it at every step.
+                rows = jax.tree.map(partial(_put, index), rows, record(states, info))
                 if thin is not None and kept is not None:
-                    slot = (start + index) // thin - (start + thin - 1) // thin
-                    kept = jax.lax.cond(
-                        (start + index) % thin == 0,
-                        lambda kept: jax.lax.dynamic_update_index_in_dim(kept, states.field, slot, 0),
-                        lambda kept: kept,
-                        kept,
-                    )
-                return states, rows, kept
+                    # A step that is not kept writes where the next kept one will.
+                    kept = _put((first + index + thin - 1) // thin - (first + thin - 1) // thin, kept, states.field)
+                return _Walk(states, step_size, adaptation), rows, kept
 
-            # Written in place, so that one program serves every number of steps up to the chunk.
-            shapes = jax.eval_shape(record, states, HMCInfo(jnp.zeros(chains, bool), jnp.zeros_like(states.energy)))
+            # Written in place, so that one program serves every number of steps up to the chunk, and the warm-up.
+            shapes = jax.eval_shape(
+                record, walk.states, HMCInfo(jnp.zeros(chains, bool), jnp.zeros_like(walk.states.energy))
+            )
             rows = jax.tree.map(lambda leaf: jnp.zeros((self._chunk, *leaf.shape), leaf.dtype), shapes)
             kept = None
             if thin is not None:
-                kept = jnp.zeros((-(-self._chunk // thin), *states.field.shape), states.field.dtype)
-            return jax.lax.fori_loop(0, count, body, (states, rows, kept))
+                field = walk.states.field
+                kept = jnp.zeros((self._chunk // thin + 2, *field.shape), field.dtype)
+            return jax.lax.fori_loop(0, count, body, (walk, rows, kept))
 
         def reverse(arrays: HMC, states: HMCState, step_size: Scalar) -> Array:
             moved = at(arrays, step_size)
@@ -120,34 +116,37 @@ class MarkovChains(AbstractChains):
             keys = jax.random.split(self._test_key, chains)
             return jax.vmap(moved.irreversibility, in_axes=(0, 0, None))(keys, states, steps)
 
-        self._warm = jax.jit(warm)
+        self._states = jax.jit(begin)
         self._run = jax.jit(run, static_argnames="thin")
         self._reverse = jax.jit(reverse)
 
     def start(self) -> State:
         """Raises `InputError` where the action is not finite at the start."""
-        states, finite, step_size = self._warm(self._arrays)
-        if not np.all(finite):
+        states = self._states(self._arrays)
+        bad = int(np.sum(~np.isfinite(states.energy)))
+        if bad:
             raise InputError(
-                f"sampling.start: the action of {int(np.sum(~np.asarray(finite)))} of {self.chains} chains is not a "
-                f"finite number at their {self._begin} start; choose another start"
+                f"sampling.start: the action of {bad} of {self.chains} chains is not a finite number at their "
+                f"{self._begin} start; choose another start"
             )
-        return {name: np.asarray(leaf) for name, leaf in states._asdict().items()} | {
-            "step_size": np.asarray(step_size)
-        }
+        size = self._arrays.step_size
+        walk = _Walk(states, size, DualAveraging.begin(size))
+        for first in range(0, self._warmup, self._chunk):
+            count = min(self._chunk, self._warmup - first)
+            walk, _, _ = self._move(walk, self._warmup_key, first, count, warming=True)
+        adapted = self._target is not None and self._warmup
+        return _pack(walk.states, walk.adaptation.final if adapted else size)
 
     def part(
         self, state: State, start: int, stop: int, *, thin: int = 1, fields: bool = False
     ) -> tuple[ChainPart, State]:
         states, step_size = _unpack(state)
+        walk = _Walk(states, step_size, DualAveraging.begin(step_size))
         columns: dict[str, list[np.ndarray]] = {}
         pictures: list[np.ndarray] = []
         for first in range(start, stop, self._chunk):
             count = min(self._chunk, stop - first)
-            begin, length = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32)
-            states, rows, kept = self._run(
-                self._arrays, states, step_size, begin, length, thin=thin if fields else None
-            )
+            walk, rows, kept = self._move(walk, self._key, first, count, thin=thin if fields else None)
             for name, column in rows.items():
                 columns.setdefault(name, []).append(np.asarray(column)[:count])
             if kept is not None:
@@ -156,8 +155,7 @@ class MarkovChains(AbstractChains):
         joined = {name: np.moveaxis(np.concatenate(pieces), 0, 1) for name, pieces in columns.items()}
         accepted = joined.pop("accepted")
         saved = np.moveaxis(np.concatenate(pictures), 0, 1) if fields else None
-        new = {name: np.asarray(leaf) for name, leaf in states._asdict().items()}
-        return ChainPart(accepted, joined, saved), new | {"step_size": state["step_size"]}
+        return ChainPart(accepted, joined, saved), _pack(walk.states, step_size)
 
     def diagnostics(self, state: State) -> dict[str, Any]:
         """Step size, mean steps of a trajectory, integrator, and the worst reversibility over the chains."""
@@ -176,15 +174,35 @@ class MarkovChains(AbstractChains):
             "irreversibility": float(np.max(deviation)),
         }
 
+    def _move(
+        self, walk: "_Walk", key: Key, first: int, count: int, *, warming: bool = False, thin: int | None = None
+    ) -> tuple["_Walk", dict[str, Array], Array | None]:
+        numbers = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32), jnp.asarray(warming)
+        return self._run(self._arrays, walk, key, *numbers, thin=thin)
 
-def _advance(kernel: HMC, key: Key, chains: int, states: HMCState, index: Array) -> tuple[HMCState, HMCInfo]:
-    """One trajectory of every chain: that of chain c has the key (key, c, index), the number of steps (key, index)."""
-    own = jax.vmap(lambda chain: jax.random.fold_in(jax.random.fold_in(key, chain), index))(
-        jnp.arange(chains, dtype=jnp.uint32)
-    )
-    # No chain has this number.
-    common = jax.random.fold_in(jax.random.fold_in(key, jnp.uint32(2**32 - 1)), index)
-    return jax.vmap(kernel.step, in_axes=(0, 0, None))(own, states, kernel.steps(common))
+
+class _Walk(NamedTuple):
+    states: HMCState
+    step_size: Scalar
+    adaptation: DualAveraging
+
+
+def _keys(key: Key, chains: int, index: Array) -> Array:
+    """The key of trajectory `index` of every chain."""
+    return jax.vmap(lambda chain: proposal_key(key, chain, index))(jnp.arange(chains, dtype=jnp.uint32))
+
+
+def _common_key(key: Key, index: Array) -> Key:
+    """The key of what trajectory `index` has in common in all chains: no chain has this number."""
+    return proposal_key(key, jnp.uint32(2**32 - 1), index)
+
+
+def _put(index: Array, column: Array, row: Array) -> Array:
+    return jax.lax.dynamic_update_index_in_dim(column, row, index, 0)
+
+
+def _pack(states: HMCState, step_size: Scalar) -> State:
+    return {name: np.asarray(leaf) for name, leaf in (states._asdict() | {"step_size": step_size}).items()}
 
 
 def _unpack(state: State) -> tuple[HMCState, Array]:

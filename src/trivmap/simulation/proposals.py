@@ -1,6 +1,6 @@
 """Chains of independence Metropolis, run through in parts so that memory stays bounded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import equinox as eqx
@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from trivmap._types import Field, Key
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
+from trivmap.simulation.ahead import default_threads, in_order
 
 Measure = Callable[[Field], Mapping[str, Array]]
 """Observables of one configuration, by name."""
@@ -42,12 +43,17 @@ class Part(NamedTuple):
 class Simulation:
     """Proposals of one kernel, generated in compiled batches, tested in order, measured on the way.
 
-    Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter.
+    Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter. A compiled batch keeps
+    about one core busy, so `threads` of them are made at a time (by default one per core the process may use, on an
+    accelerator one): the same program on the same numbers, so that results do not depend on it in any bit.
     """
 
-    def __init__(self, kernel: AbstractIndependence, key: Key, *, measure: Measure, batch: int):
+    def __init__(
+        self, kernel: AbstractIndependence, key: Key, *, measure: Measure, batch: int, threads: int | None = None
+    ):
         self._arrays, static = eqx.partition(kernel, eqx.is_array)
         self.batch, self.lattice = batch, kernel.lattice
+        self.threads = threads or default_threads()
 
         def one(arrays, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
             proposal = eqx.combine(arrays, static).propose(proposal_key(key, chain, index))
@@ -59,6 +65,7 @@ class Simulation:
 
         self._propose = jax.jit(many)
         self._accept = jax.jit(accept)
+        self._compiled: jax.stages.Compiled | None = None
 
     def part(
         self, chain: int, start: int, stop: int, state: Chain, *, thin: int = 1, fields: bool = False
@@ -68,11 +75,9 @@ class Simulation:
         kept: list[np.ndarray] = []
         columns: dict[str, np.ndarray] = {}
         log_weight, accepted = np.empty(count), np.empty(count, bool)
-        for offset in range(0, count, self.batch):
-            # The last batch is made whole and cut, so that one program serves all.
+        # The last batch is made whole and cut, so that one program serves all.
+        for offset, index, (proposal, measured) in self._batches(chain, start, stop):
             size = min(self.batch, count - offset)
-            index = jnp.arange(start + offset, start + offset + self.batch, dtype=jnp.uint32)
-            proposal, measured = self._propose(self._arrays, jnp.uint32(chain), index)
             where = slice(offset, offset + size)
             if not columns:
                 columns = {name: np.empty((count, *v.shape[1:]), v.dtype) for name, v in measured.items()}
@@ -96,6 +101,24 @@ class Simulation:
             state = Chain(float(last), present)
         stored = np.concatenate(kept) if fields else None
         return Part(log_weight, accepted, columns, stored), state
+
+    def _batches(
+        self, chain: int, start: int, stop: int
+    ) -> Iterator[tuple[int, Array, tuple[Proposal, Mapping[str, Array]]]]:
+        """(first - start, indices, proposals and what is measured on them) of each batch, in order."""
+        offsets = range(0, stop - start, self.batch)
+        number = jnp.uint32(chain)
+        indices = [jnp.arange(start + o, start + o + self.batch, dtype=jnp.uint32) for o in offsets]
+        if self._compiled is None and indices:
+            # Traced here: a thread of its own would not see the precision that is set for this one only.
+            self._compiled = self._propose.lower(self._arrays, number, indices[0]).compile()
+        compiled = self._compiled
+
+        def made(index: Array) -> tuple[Proposal, Mapping[str, Array]]:
+            assert compiled is not None
+            return jax.block_until_ready(compiled(self._arrays, number, index))
+
+        return zip(offsets, indices, in_order(made, indices, min(self.threads, len(indices))), strict=True)
 
 
 def _last_accepted(accepted: np.ndarray) -> np.ndarray:

@@ -1,0 +1,42 @@
+"""Work done ahead of its use, by several threads, handed over in order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import jax
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
+    """`map(function, arguments)` with `threads` calls at a time, no more than one result waiting to be taken.
+
+    `function` must release Python's lock while it works, as compiled programs do. The first exception is raised where
+    its result would have come, and what has not begun by then is not begun.
+    """
+    if threads <= 1:
+        yield from map(function, arguments)
+        return
+    pending: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for argument in arguments:
+                pending.append(pool.submit(function, argument))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def default_threads() -> int:
+    """One per core that the process may use; one on an accelerator, which runs one program after the other."""
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,68 @@
+import os
+import threading
+import time
+
+import pytest
+
+from trivmap.simulation.ahead import default_threads, in_order
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 5])
+def test_results_come_in_order(threads):
+    def slow_at_first(n):
+        time.sleep(0.02 / (n + 1))
+        return n * n
+
+    assert list(in_order(slow_at_first, range(12), threads)) == [n * n for n in range(12)]
+    assert list(in_order(slow_at_first, [], threads)) == []
+
+
+def test_so_many_calls_run_at_a_time():
+    """Each call waits until three are under way: with fewer threads the barrier breaks."""
+    barrier = threading.Barrier(3, timeout=20)
+    assert len(list(in_order(lambda _: barrier.wait(), range(9), 3))) == 9
+
+
+def test_one_thread_is_the_callers_own_and_works_when_asked():
+    begun = []
+    results = in_order(lambda n: (begun.append(n), threading.get_ident())[1], range(3), 1)
+    assert begun == [] and next(results) == threading.get_ident() and begun == [0]
+
+
+def test_no_more_than_one_result_waits():
+    begun = []
+    results = in_order(begun.append, range(50), 2)
+    for taken in range(5):
+        next(results)
+        time.sleep(0.02)
+        assert len(begun) <= taken + 3
+    results.close()
+    assert len(begun) < 10
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_exception_comes_where_its_result_would(threads):
+    begun = []
+
+    def fails(n):
+        begun.append(n)
+        if n == 2:
+            raise ValueError("two")
+        return n
+
+    results = in_order(fails, range(100), threads)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="two"):
+        next(results)
+    assert len(begun) < 10
+
+
+def test_the_default_is_what_the_process_may_use():
+    assert 1 <= default_threads() <= (os.cpu_count() or 1)
+    if hasattr(os, "sched_setaffinity"):
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(allowed)})
+        try:
+            assert default_threads() == 1
+        finally:
+            os.sched_setaffinity(0, allowed)
