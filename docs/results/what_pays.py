@@ -142,8 +142,9 @@ def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost
     """
     clock.begin()
     state, reached, acceptance = trainer.initial_state(), None, None
-    trainer.compile(state)
     while True:
+        # Every size of batch has its own program.
+        trainer.compile(state)
         clock.start()
         outcome = trainer.run(state)
         state, acceptance = outcome.state, outcome.evaluation and outcome.evaluation.acceptance
