@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 from typing import Any
 
 from trivmap.cli.results import print_results
@@ -191,16 +191,9 @@ def cost(reached: Mapping[str, Any] | None) -> list[str]:
     return [count(reached["configurations"]), "not kept" if seconds is None else f"{seconds:.1f}"]
 
 
-def over_seeds(values: Sequence[float | None], digits: int | None = None) -> str:
-    """Mean and error of the mean over seeds; how many of them there are where some are missing."""
-    there = [value for value in values if value is not None]
-    if not there:
-        return "not reached"
-    missing = f" ({len(there)} of {len(values)})" if len(there) < len(values) else ""
-    if len(there) == 1:
-        return f"{there[0]:.{digits or 0}f}{missing}"
-    error = stdev(there) / len(there) ** 0.5
-    return (parenthesis(mean(there), error) if error else f"{mean(there):.{digits or 0}f}") + missing
+def over_seeds(values: Sequence[float | None], form: str) -> str:
+    """The value of every seed: two or three of them give no error worth printing."""
+    return ", ".join("not reached" if value is None else format(value, form) for value in values) or "not measured"
 
 
 def what_pays() -> str:
@@ -225,29 +218,27 @@ def one_colour() -> str:
 
 
 def costs_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Means over the seeds; seconds are processor seconds at the usual pace of the recipe on the machine."""
+    """A value for every seed; seconds are processor seconds at the usual pace of the recipe on the machine."""
     extents = sorted({row["extent"] for row in rows})
     usual = {extent: median(row["pace"] for row in rows if row["extent"] == extent) for extent in extents}
     heads = [f"L={extent}: {head}" for extent in extents for head in ("to 0.7", "s", "at the end")]
-    lines = [
-        f"| variant | parameters | {' | '.join(heads)} | seconds per configuration, recipe = 1 |",
-        "|---|---|" + "---|" * (len(heads) + 1),
-    ]
+    last = ["seconds per configuration, recipe = 1", "integration: mean, spread"]
+    lines = [f"| variant | parameters | {' | '.join(heads + last)} |", "|---|---|" + "---|" * len(heads + last)]
     for name in dict.fromkeys(row["variant"] for row in rows):
         own = [row for row in rows if row["variant"] == name]
-        sizes = dict.fromkeys(str(row["parameters"]) for row in own)
-        cells, paces = [], []
+        cells = [name, ", ".join(dict.fromkeys(str(row["parameters"]) for row in own))]
         for extent in extents:
             seeds = [row for row in own if row["extent"] == extent]
             reached = [row["reached"] for row in seeds]
             scales = [usual[extent] / row["pace"] for row in seeds]
             seconds = [r and r["processor_seconds"] * scale for r, scale in zip(reached, scales, strict=True)]
-            cells += [over_seeds([r and r["configurations"] for r in reached]), over_seeds(seconds, 1)]
-            ends = [row["acceptance"] for row in seeds if row["status"] != "failed"]
-            failed = f" ({len(seeds) - len(ends)} failed)" if len(ends) < len(seeds) else ""
-            cells.append(f"{over_seeds(ends, 3)}{failed}" if ends else "failed")
-            paces += [row["processor_seconds"] / row["configurations"] / row["pace"] for row in seeds]
-        lines.append(f"| {name} | {', '.join(sizes)} | {' | '.join(cells)} | {median(paces):.2f} |")
+            ends = [float("nan") if row["status"] == "failed" else row["acceptance"] for row in seeds]
+            cells += [over_seeds([r and r["configurations"] for r in reached], "d")]
+            cells += [over_seeds(seconds, ".1f"), over_seeds(ends, ".3f")]
+        cells.append(f"{median(row['processor_seconds'] / row['configurations'] / row['pace'] for row in own):.2f}")
+        errors = [row["integration"] for row in own if row.get("integration")]
+        cells.append("; ".join(f"{e['mean']:+.3f}, {e['spread']:.3f}" for e in errors) or "not measured")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -27,6 +27,7 @@ from trivmap.runs.build import build_action, build_plan
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_overrides import apply_overrides
 from trivmap.runs.pipeline import keys, skeleton
+from trivmap.samplers import certificate
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 
@@ -44,6 +45,7 @@ ADAM = "training.optimiser={kind: adam, b2: 0.99, learning_rate: {schedule: cosi
 SMALL = ["training.steps=160", "training.batch=32", "training.clip=10", "training.chunk=10"]
 VARIANTS = {
     "recipe": [],
+    "batch 64": ["training.batch=64", "training.steps=80"],
     "batch 128": ["training.batch=128", "training.steps=40"],
     "batch 512": ["training.batch=512", "training.steps=10"],
     "batch 64, 128, 256, 512": [
@@ -133,6 +135,8 @@ class Cost:
     acceptance_error: float
     status: str
     parameters: int
+    integration: dict[str, float] | None
+    """Mean and spread of the log-weights' error, integrated as in training; None for a map that is exact."""
 
 
 def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost, Any]:
@@ -142,8 +146,9 @@ def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost
     """
     clock.begin()
     state, reached, acceptance = trainer.initial_state(), None, None
-    trainer.compile(state)
     while True:
+        # Every size of batch has its own program.
+        trainer.compile(state)
         clock.start()
         outcome = trainer.run(state)
         state, acceptance = outcome.state, outcome.evaluation and outcome.evaluation.acceptance
@@ -157,9 +162,11 @@ def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost
             over = over or stop
         if over:
             assert acceptance is not None
-            parameters = trainer.flow(state).parameters
-            cost = Cost(reached, clock.configurations, clock.seconds, *acceptance, outcome.status, parameters)
-            return cost, state
+            flow = trainer.flow(state)
+            found = certificate(flow, trainer.action, jax.random.key(0), steps=flow.integration_steps)
+            error = found and {"mean": found.mean, "spread": found.spread}
+            done = (clock.configurations, clock.seconds, *acceptance, outcome.status, flow.parameters)
+            return Cost(reached, *done, error), state
 
 
 def plain_trainer(whole: RunCard, clock: Clock) -> Trainer:
