@@ -279,11 +279,12 @@ def compared(preset: str) -> str:
         *(f"{text}" for text in ("\n".join(markdown(comparison.rate_rows(result))), comparison.conditions(result))),
         "Autocorrelation times in steps, and effective samples by reweighting:",
         "\n".join(markdown(comparison.time_rows(result))),
-        "Costs, and the number of independent |m| from which training has paid:",
+        "Costs, and the number of independent |m| from which the training of the samplers on the right has paid:",
         "\n".join(markdown(comparison.cost_rows(result))),
         "Results, which must agree:",
         "\n".join(markdown(comparison.value_rows(result))),
         f"Largest differences: {comparison.worst_pulls(result)}.",
+        "Steps stored: " + ", ".join(f"{name} {count(one['steps'])}" for name, one in result["samplers"].items()) + ".",
     ]
     if reasons := comparison.untrusted(result):
         parts.append("Not trusted:\n\n" + "\n".join(f"- {reason}" for reason in reasons))

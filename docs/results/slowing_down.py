@@ -43,14 +43,19 @@ TARGET = Path(__file__).with_name("slowing-down.json")
 PICTURE = TARGET.with_suffix(".png")
 SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialised-hmc")
 CHAINS = {"hmc": 16, "hmc-fourier": 16, "cluster": 2, "trivialised-hmc": 8}
-# Steps of each chain: some 1000 tau_int in all, for errors of a tenth at most.
+# Steps of each chain: some 1000 tau_int in all, for errors of about a tenth.
 STEPS = {
-    "hmc": {8: 2000, 16: 3000, 32: 6000, 64: 12000},
-    "hmc-fourier": {8: 1000, 16: 1000, 32: 1000, 64: 1000},
+    "hmc": {8: 3000, 16: 6000, 32: 16000, 64: 40000},
+    "hmc-fourier": {8: 1000, 16: 2000, 32: 4000, 64: 8000},
     "cluster": {8: 20000, 16: 20000, 32: 10000, 64: 5000},
     "trivialised-hmc": {8: 500, 16: 300, 32: 150, 64: 150},
 }
-WARMUP = {"hmc": {8: 300, 16: 300, 32: 600, 64: 1500}, "hmc-fourier": 300, "cluster": 300, "trivialised-hmc": 60}
+WARMUP = {
+    "hmc": {8: 300, 16: 300, 32: 1500, 64: 5000},
+    "hmc-fourier": {8: 300, 16: 300, 32: 500, 64: 1500},
+    "cluster": 300,
+    "trivialised-hmc": 60,
+}
 
 
 def theory(extent: int) -> tuple[Lattice, Phi4]:

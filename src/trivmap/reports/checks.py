@@ -70,7 +70,11 @@ def _agreement(summary: Mapping[str, Any]) -> Tile | None:
 
 
 def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:
-    known = {key: pull for key, pull in pulls.items() if pull is not None and key not in ("schwinger_dyson", "exp_minus_delta_h")}
+    known = {
+        key: pull
+        for key, pull in pulls.items()
+        if pull is not None and key not in ("schwinger_dyson", "exp_minus_delta_h")
+    }
     if not known:
         return None
     worst = max(known, key=lambda key: abs(known[key]))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,9 @@ SHORT = {
     "ising_energy": "energy",
     "susceptibility": "χ",
 }
-_UNTRUSTED = "not trusted"
+_COSTS = "Costs, and the number of independent |m| from which the training of the samplers on the right has paid"
+_NONE = "–"
+"""Stands for what is not trusted; the reasons stand below the tables."""
 
 
 def write_comparison(directory: ComparisonDirectory) -> None:
@@ -42,10 +45,10 @@ def rate_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Independent samples per second of every observable."""
     rows = []
     for name, entry in result["samplers"].items():
-        cells = [name, _scaled(entry["seconds_per_step"]), _estimate(entry["acceptance"])]
+        cells = [name, _scaled(entry["seconds_per_step"]), _short(entry["acceptance"])]
         for observable in SERIES:
             rate = entry["observables"][observable].get("independent_per_second")
-            cells.append(_number(rate["value"]) if rate else _UNTRUSTED)
+            cells.append(_number(rate["value"]) if rate else _NONE)
         rows.append(cells)
     return ["sampler", "step [μs]", "accepted", *(f"{SHORT[name]} /s" for name in SERIES)], rows
 
@@ -57,9 +60,9 @@ def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [name]
         for observable in SERIES:
             tau_int = entry["observables"][observable].get("tau_int")
-            cells.append(_estimate(tau_int) if tau_int else _UNTRUSTED)
+            cells.append(_short(tau_int) if tau_int else _NONE)
         ess, rate = entry["ess"], entry["effective_samples_per_second"]
-        cells += [_estimate(ess) if ess else "", _number(rate) if rate else ""]
+        cells += [f"{ess['value']:.3g}" if ess else "", _number(rate) if rate else ""]
         rows.append(cells)
     return ["sampler", *(f"τ {SHORT[name]}" for name in SERIES), "ESS", "ESS /s"], rows
 
@@ -70,11 +73,11 @@ def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, entry in result["samplers"].items():
         training, one = entry["training"], entry["observables"][REFERENCE].get("seconds_of_one")
-        cells = [name, f"{duration(training['seconds'])}, {count(training['configurations'])}" if training else "none"]
-        cells += [duration(entry["warmup"]["seconds"]), _scaled(one, 1e3) if one else _UNTRUSTED]
+        cells = [name, duration(training["seconds"]) if training else ""]
+        cells += [duration(entry["warmup"]["seconds"]), _scaled(one, 1e3) if one else _NONE]
         cells += [_verdict(result, own, name) for own in trained]
         rows.append(cells)
-    return ["sampler", "training", "warm-up", "one |m| [ms]", *(f"{own} pays from" for own in trained)], rows
+    return ["sampler", "training", "warm-up", "ms a |m|", *trained], rows
 
 
 def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -85,7 +88,7 @@ def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [name]
         for observable in names:
             known = entry["observables"][observable]
-            cells.append(_estimate(known) if "value" in known else _UNTRUSTED)
+            cells.append(_estimate(known) if "value" in known else _NONE)
         rows.append([*cells, _estimate(entry["log_z"]) if entry["log_z"] else ""])
     return ["sampler", *(SHORT[name] for name in names), "log Z"], rows
 
@@ -138,12 +141,14 @@ def terminal_tables(result: Mapping[str, Any]) -> list["Table"]:
     for title, (header, rows) in (
         ("Independent samples per second", rate_rows(result)),
         ("τ_int in steps; effective samples by reweighting", time_rows(result)),
-        ("Costs, and the number of independent |m| from which training has paid", cost_rows(result)),
+        (_COSTS, cost_rows(result)),
         ("Results", value_rows(result)),
     ):
-        table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        style = {"title_justify": "left", "header_style": "bold", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
+        table = Table(title=title, pad_edge=False, **style)
         for number, name in enumerate(header):
-            table.add_column(Text(name), justify="right" if number else "left", no_wrap=not number, overflow="fold")
+            width = max((len(row[number]) for row in rows), default=0)
+            table.add_column(Text(name), justify="right" if number else "left", min_width=width, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         tables.append(table)
@@ -173,16 +178,17 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
     from trivmap.reports.figures import break_even_figure, png, rates_figure
 
     rates: dict[str, dict[str, Estimate | None]] = {}
-    costs: dict[str, tuple[float, Estimate]] = {}
+    costs: dict[str, tuple[float, Estimate] | None] = {}
     for name, entry in result["samplers"].items():
         found = {key: entry["observables"][key].get("independent_per_second") for key in SERIES}
         rates[name] = {key: Estimate(**rate) if rate else None for key, rate in found.items()}
-        if one := entry["observables"][REFERENCE].get("seconds_of_one"):
-            costs[name] = entry["seconds_before_first_sample"], Estimate(**one)
+        one = entry["observables"][REFERENCE].get("seconds_of_one")
+        costs[name] = (entry["seconds_before_first_sample"], Estimate(**one)) if one else None
     crossings = []
     for entry in result["break_even"]:
-        if entry["samples"]:
-            start, one = costs[entry["sampler"]]
+        cost = costs[entry["sampler"]]
+        if entry["samples"] and cost:
+            start, one = cost
             crossings.append((entry["samples"]["value"], start + entry["samples"]["value"] * one.value))
     labels = {name: rf"${text}$" for name, text in _SYMBOLS.items()}
     return [
@@ -244,18 +250,31 @@ def _verdict(result: Mapping[str, Any], own: str, other: str) -> str:
     """From how many independent samples on `own` has paid against `other`."""
     for entry in result["break_even"]:
         if (entry["sampler"], entry["against"]) == (own, other):
-            return f"{entry['samples']['value']:.2g}" if entry["samples"] else entry["verdict"]
+            verdict = _NONE if entry["verdict"] == "not trusted" else entry["verdict"]
+            return _number(float(f"{entry['samples']['value']:.2g}")) if entry["samples"] else verdict
     return ""
 
 
 def _estimate(entry: Mapping[str, Any]) -> str:
     if entry["value"] is None or entry["error"] is None:
-        return _UNTRUSTED
+        return _NONE
     return parenthesis(entry["value"], entry["error"])
 
 
+def _short(entry: Mapping[str, Any]) -> str:
+    """As `parenthesis`, the error to one digit."""
+    value, error = entry["value"], entry["error"]
+    if value is None or error is None:
+        return _NONE
+    if error == 0:
+        return f"{value:.6g}"
+    error = float(f"{error:.0e}")
+    decimals = max(0, -math.floor(math.log10(error)))
+    return f"{value:.{decimals}f}({round(error * 10**decimals)})"
+
+
 def _scaled(entry: Mapping[str, Any], factor: float = 1e6) -> str:
-    return f"{entry['value'] * factor:.3g}"
+    return _number(entry["value"] * factor)
 
 
 def _number(value: float) -> str:

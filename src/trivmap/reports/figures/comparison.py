@@ -44,10 +44,12 @@ def rates_figure(observables: Mapping[str, str], rates: Mapping[str, Mapping[str
 
 
 @styled
-def break_even_figure(costs: Mapping[str, tuple[float, Estimate]], crossings: Sequence[tuple[float, float]]) -> Figure:
+def break_even_figure(
+    costs: Mapping[str, tuple[float, Estimate] | None], crossings: Sequence[tuple[float, float]]
+) -> Figure:
     """Seconds in all against the number of independent samples.
 
-    `costs`: seconds before the first sample and seconds of one, by sampler. `crossings`: points (samples, seconds) at
+    `costs`: seconds before the first sample and seconds of one, by sampler; None (not trusted) is left out. `crossings`: points (samples, seconds) at
     which a trained sampler breaks even.
     """
     figure = new_figure(6.8, 4.4)
@@ -56,8 +58,10 @@ def break_even_figure(costs: Mapping[str, tuple[float, Estimate]], crossings: Se
     axes.set_yscale("log")
     last = max([1e6, *(10 * samples for samples, _ in crossings)])
     samples = np.geomspace(10, min(last, 1e12), 200)
-    for number, (sampler, (start, one)) in enumerate(costs.items()):
-        colour = SERIES[number % len(SERIES)]
+    for number, (sampler, cost) in enumerate(costs.items()):
+        if cost is None:
+            continue
+        (start, one), colour = cost, SERIES[number % len(SERIES)]
         axes.plot(samples, start + samples * one.value, color=colour, label=sampler)
         low, high = (start + samples * max(one.value + sign * one.error, 0) for sign in (-1, 1))
         axes.fill_between(samples, low, high, color=colour, alpha=0.2, linewidth=0)
