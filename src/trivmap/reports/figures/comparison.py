@@ -49,8 +49,8 @@ def break_even_figure(
 ) -> Figure:
     """Seconds in all against the number of independent samples.
 
-    `costs`: seconds before the first sample and seconds of one, by sampler; None (not trusted) is left out. `crossings`: points (samples, seconds) at
-    which a trained sampler breaks even.
+    `costs`: seconds before the first sample and seconds of one, by sampler; None (not trusted) is left out.
+    `crossings`: points (samples, seconds) at which a trained sampler breaks even.
     """
     figure = new_figure(6.8, 4.4)
     axes = figure.subplots()
