@@ -225,7 +225,7 @@ def costs_table(rows: Sequence[Mapping[str, Any]]) -> str:
     last = ["seconds per configuration, recipe = 1", "integration: mean, spread"]
     lines = [f"| variant | parameters | {' | '.join(heads + last)} |", "|---|---|" + "---|" * len(heads + last)]
     for name in dict.fromkeys(row["variant"] for row in rows):
-        own = [row for row in rows if row["variant"] == name]
+        own = sorted((row for row in rows if row["variant"] == name), key=lambda row: (row["extent"], row["seed"]))
         cells = [name, ", ".join(dict.fromkeys(str(row["parameters"]) for row in own))]
         for extent in extents:
             seeds = [row for row in own if row["extent"] == extent]

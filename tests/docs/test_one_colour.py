@@ -77,12 +77,16 @@ def test_map_has_the_density_it_says_and_the_symmetries_of_the_lattice(one_colou
         np.testing.assert_allclose(again, moved(mapped)[u, (u + 2 * j) % 8], atol=1e-4)
 
 
-def test_orbits_hold_equal_momenta_and_all_modes_count_once(even_sites):
+def test_orbits_hold_equal_momenta_and_all_modes_count_once(one_colour, even_sites):
     sites = even_sites.EvenSites(8)
     assert abs(sites.weights.sum() - 1) < 1e-15
     propagator = sites.modes(even_sites.kernel(8, 0.5), 0)
     for orbit in range(sites.orbits.max() + 1):
         assert np.ptp(propagator[sites.orbits == orbit]) < 1e-12
+    factors = np.random.default_rng(0).normal(size=sites.orbits.max() + 1)
+    kernel = one_colour.assembled(np.fft.irfft2(factors[sites.orbits], (8, 4)), np.zeros((8, 4)))
+    np.testing.assert_allclose(kernel, kernel.T, atol=1e-12)
+    np.testing.assert_allclose(kernel, np.roll(kernel[::-1], 1, axis=0), atol=1e-12)
 
 
 def test_odd_sites_have_the_moments_of_their_density(one_colour, even_sites):
