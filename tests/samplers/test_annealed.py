@@ -152,7 +152,7 @@ class TestFromAFlow:
         """By Langevin steps, in float32."""
         lattice, action = Lattice((4, 4)), FreeScalar(0.5, 2)
         kernel = Annealed(
-            free(lattice, action, mass=1.0, dtype=jnp.float32), annealing_levels(8), [Hamiltonian(0.7, 1)]
+            free(lattice, action, mass=1.0, dtype=jnp.float32), annealing_levels(8), [Hamiltonian(1.1, 1)]
         )
         field, logs, _ = propose(kernel, keys(6000))
         assert field.dtype == jnp.float32 and logs.dtype == jnp.float64
