@@ -322,10 +322,10 @@ def optimisers() -> str:
         "| map | L | optimiser | seed | to 0.7 | s | to 0.9 | s | acceptance at the end | after | s |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    maps, kinds = ("continuous", "local", "dense"), [row["optimiser"] for row in rows]
+    maps = ("continuous", "local", "dense")
 
-    def place(row: Mapping[str, Any]) -> tuple[int, ...]:
-        return maps.index(row["map"]), row["extent"], kinds.index(row["optimiser"]), row["seed"]
+    def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return maps.index(row["map"]), row["extent"], row["optimiser"], row["seed"]
 
     for row in sorted(rows, key=place):
         end = "-" if row["acceptance"] is None else parenthesis(row["acceptance"], row["acceptance_error"])
@@ -333,18 +333,6 @@ def optimisers() -> str:
         cells += [*cost(row["reached"]["0.7"]), *cost(row["reached"]["0.9"])]
         cells += [end, count(row["configurations"]), f"{row['processor_seconds']:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def kl_finish() -> str:
-    """The same flow after more steps on the variance, and after as many on the KL."""
-    rows = (kept("kl-finish") or {}).get("rows")
-    if not rows:
-        return "Nothing is measured yet; `python docs/results/kl_finish.py` does it.\n"
-    lines = ["| L | seed | steps | acceptance | ESS | mean of log q + S |", "|---|---|---|---|---|---|"]
-    for row in rows:
-        values = [parenthesis(*row[key]) for key in ("acceptance", "ess", "loss")]
-        lines.append(f"| {row['extent']} | {row['seed']} | {row['steps']} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -362,7 +350,6 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     **{name: partial(compared, name) for name in preset_names(COMPARISONS)},
     "slowing-down": slowing_down,
     "optimisers": optimisers,
-    "kl-finish": kl_finish,
 }
 
 
