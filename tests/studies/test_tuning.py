@@ -74,6 +74,7 @@ class TestRefusals:
             ({"ratio": 0.0}, "ratio, accuracy, lam: need"),
             ({"accuracy": 1.0}, "ratio, accuracy, lam: need"),
             ({"lam": -0.5}, "ratio, accuracy, lam: need"),
+            ({"ratio": 1000.0}, "ratio: 1000 asks for a correlation length of 0.004 sites, .*; choose at most 40"),
             ({"bracket": (0.6, 0.5)}, "bracket: needs 0 < low < high, got 0.6 and 0.5"),
             ({"ratio": 1e-3, "lam": 0.0}, "ratio: no beta between .* is still shorter than the wanted 4000; choose"),
             (
@@ -85,7 +86,3 @@ class TestRefusals:
     def test_one_sentence(self, options, message):
         with pytest.raises(InputError, match=message):
             tune(Lattice((4, 4)), jax.random.key(0), **{"lam": 0.5} | options)
-
-    def test_too_short_a_correlation_length(self):
-        with pytest.raises(InputError, match=r"is still longer than the wanted 0\.004; choose another ratio"):
-            tune(Lattice((4, 4)), jax.random.key(0), lam=0.5, ratio=1000.0)

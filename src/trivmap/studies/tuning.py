@@ -22,6 +22,8 @@ from trivmap.studies.reweighting import Ensemble, MultiHistogram, joined
 _CHAINS, _BLOCKS = 4, 10
 _PILOT = 400
 """Cycles per chain of a simulation that only looks for the place."""
+_SHORTEST = 0.1
+"""Correlation length, in sites, below which the estimator holds nothing but noise."""
 _CLOSE = 0.25
 """|log(xi / wanted)| of a pilot from which the tuning proper starts."""
 _OVERLAP = 3.0
@@ -83,6 +85,12 @@ def tune(
     if not (0 < ratio < math.inf and 0 < accuracy < 0.5 and 0 <= lam < math.inf):
         raise InputError(
             f"ratio, accuracy, lam: need ratio > 0, 0 < accuracy < 0.5 and lam >= 0, got {ratio}, {accuracy} and {lam}"
+        )
+    wanted = max(lattice.shape) / ratio
+    if wanted < _SHORTEST:
+        raise InputError(
+            f"ratio: {ratio:g} asks for a correlation length of {wanted:.2g} sites, which cannot be told from none; "
+            f"choose at most {max(lattice.shape) / _SHORTEST:g}"
         )
     if bracket is not None and not 0 < bracket[0] < bracket[1] < math.inf:
         raise InputError(f"bracket: needs 0 < low < high, got {bracket[0]} and {bracket[1]}")
