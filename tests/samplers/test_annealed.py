@@ -26,6 +26,7 @@ from trivmap.samplers import (
     tune_step_size,
 )
 from trivmap.samplers.annealed import systematic
+from trivmap.samplers.moves import point
 from trivmap.simulation import START, Simulation
 
 RING, RING_ACTION = Lattice((6,)), Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
@@ -111,6 +112,25 @@ class TestRing:
             assert abs(terms.mean() - flags.mean()) < 3.5 * error
         # The two distributions themselves lie apart.
         assert backward.mean() - forward.mean() > 0.1
+
+    def test_a_sweep_backward_is_the_sweep_reversed(self):
+        """In equilibrium (x, K x) and (K_backward y, y) have one distribution: <even site before, odd site after>."""
+        fields = jnp.asarray(RING_EXACT.sample(np.random.default_rng(8), 4000))
+
+        @eqx.filter_jit
+        def swept(backward):
+            def one(key, x):
+                moved, _ = HeatBath()(key, HOPPING, jnp.ones(()), point(HOPPING, x, False), backward=backward)
+                return moved.x
+
+            return jax.vmap(one)(keys(4000), fields)
+
+        after, before = swept(False), swept(True)
+        forward, backward = np.asarray(fields[:, 0] * after[:, 1]), np.asarray(before[:, 0] * fields[:, 1])
+        error = np.hypot(forward.std(), backward.std()) / np.sqrt(4000)
+        assert abs(forward.mean() - backward.mean()) < 3.5 * error
+        # The same order both times would put a single link between the two sites.
+        assert np.mean(after[:, 0] * fields[:, 1]) > forward.mean() + 5 * error
 
     def test_more_steps_give_more_effective_samples_by_the_same_program(self):
         traced = []
@@ -200,7 +220,7 @@ def test_accept_test_on_the_weights_gives_the_exact_square():
     """2x2 by quadrature: particles, resampling, the driver of every independence kernel."""
     lattice, action = Lattice((2, 2)), Phi4.from_couplings("bosetti2015", 2, beta=0.5, lam=0.5)
     path = HoppingPath(lattice, action, dtype=jnp.float64)
-    kernel = Annealed(path, annealing_levels(2), [HeatBath()], particles=2, threshold=0.95)
+    kernel = Annealed(path, annealing_levels(2), [SiteMetropolis()], particles=3, threshold=0.6)
     exact = square_lattice(*action.coefficients)
 
     def measure(field):
