@@ -121,16 +121,21 @@ def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: 
 
 def shares(residuals: Float[Array, " batch"], clip: float) -> Float[Array, " batch"]:
     """What `robust` leaves of every residual's distance from the median, in (0, 1]."""
-    distance = jnp.abs(residuals - jnp.median(residuals))
-    width = clip * 1.4826 * jnp.median(distance)
+    median, width = _bounds(residuals, clip)
+    distance = jnp.abs(residuals - median)
     return jnp.where(distance > width, width / jnp.maximum(distance, jnp.finfo(distance.dtype).tiny), 1.0)
 
 
 def robust(residuals: Float[Array, " batch"], clip: float) -> tuple[Float[Array, " batch"], Scalar]:
     """Residuals about their mean, clipped at `clip` robust deviations (1.4826 MAD) from the median; their spread."""
-    median = jnp.median(residuals)
-    width = clip * 1.4826 * jnp.median(jnp.abs(residuals - median))
+    median, width = _bounds(residuals, clip)
     # All residuals equal, as for a perfect map, is no reason to divide by zero later.
     clipped = jnp.clip(residuals, median - width, median + width)
     clipped = clipped - jnp.mean(clipped)
     return clipped, jnp.std(clipped)
+
+
+def _bounds(residuals: Float[Array, " batch"], clip: float) -> tuple[Scalar, Scalar]:
+    """The median, and `clip` robust deviations from it."""
+    median = jnp.median(residuals)
+    return median, clip * 1.4826 * jnp.median(jnp.abs(residuals - median))

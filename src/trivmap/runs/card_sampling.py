@@ -127,33 +127,36 @@ class ChainSampling(Sampling):
         return min(2000, max(200, each // 10))
 
 
-class HmcSampling(ChainSampling):
+class HamiltonianSampling(ChainSampling):
     """Hybrid Monte Carlo; `proposals` counts trajectories, whose mean length is `trajectory_length`.
 
-    `step_size` null: adapted in the warm-up until `target_acceptance` is met, then fixed. `fourier_mass` m^2: momenta
-    of covariance khat^2 + m^2 (Fourier acceleration); null: unit mass. `start` mixed puts half of the chains at +,
-    half at -, so that chains which do not tunnel disagree.
+    `step_size` null: adapted in the warm-up until `target_acceptance` is met, then fixed.
     """
 
-    kind: Literal["hmc"]
     chains: Count = 16
     integrator: Annotated[str, one_of(("leapfrog", "omelyan"))] = "omelyan"
     step_size: Positive | None = None
     trajectory_length: Positive = 1.0
     target_acceptance: Annotated[Real, Field(gt=0, lt=1)] = 0.8
+
+
+class HmcSampling(HamiltonianSampling):
+    """Hybrid Monte Carlo of the field itself.
+
+    `fourier_mass` m^2: momenta of covariance khat^2 + m^2 (Fourier acceleration); null: unit mass. `start` mixed puts
+    half of the chains at +, half at -, so that chains which do not tunnel disagree.
+    """
+
+    kind: Literal["hmc"]
     fourier_mass: Positive | None = None
     start: Annotated[str, one_of(("mixed", "hot"))] = "mixed"
 
 
-class TrivialisedSampling(ChainSampling):
-    """Hybrid Monte Carlo in the noise of the map (arXiv:2302.08408); keys as for `hmc`."""
+class TrivialisedSampling(HamiltonianSampling):
+    """Hybrid Monte Carlo in the noise of the map (arXiv:2302.08408)."""
 
     kind: Literal["trivialised-hmc"]
-    chains: Count = 16
-    integrator: Annotated[str, one_of(("leapfrog", "omelyan"))] = "omelyan"
-    step_size: Positive | None = None
     trajectory_length: Positive = 1.5
-    target_acceptance: Annotated[Real, Field(gt=0, lt=1)] = 0.8
     integration_steps: Count | None = None
 
     @property

@@ -28,7 +28,8 @@ def _folder(package: str) -> Traversable:
 
 def preset_names(package: str = RUNS) -> list[str]:
     """Names of the presets, `quickstart` first."""
-    names = sorted(entry.name[:-5] for entry in _folder(package).iterdir() if entry.name.endswith(".yaml"))
+    files_there = [entry.name for entry in _folder(package).iterdir()]
+    names = sorted(name.removesuffix(".yaml") for name in files_there if name.endswith(".yaml"))
     return sorted(names, key=lambda name: name != "quickstart")
 
 

@@ -15,6 +15,7 @@ from trivmap.runs.card_sampling import (
     AnnealedSampling,
     ClusterSampling,
     FlowSampling,
+    HamiltonianSampling,
     HmcSampling,
     TrivialisedSampling,
 )
@@ -94,7 +95,7 @@ def _flow(run: RunDirectory, card: RunCard, section: FlowSampling, measure: Meas
 
 def _hmc(
     card: RunCard,
-    section: HmcSampling | TrivialisedSampling,
+    section: HamiltonianSampling,
     potential: AbstractPotential,
     kinetic: Any,
     start: str,

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.errors import InputError
+from trivmap.samplers.independence import draw_log_uniform
 from trivmap.samplers.integrators import LEAPFROG, Evaluation, Integrator, Point
 from trivmap.samplers.kinetic import AbstractKinetic, UnitMass
 from trivmap.samplers.potentials import AbstractPotential
@@ -99,8 +100,7 @@ class HMC(eqx.Module):
         energy, field = self.potential.finish(end.position, end.evaluation)
         # Potential and kinetic energies apart: their own differences are smaller than they are.
         delta_h = (energy - state.energy) + (self.kinetic.energy(end.momentum) - self.kinetic.energy(momentum))
-        uniform = jax.random.uniform(accept_key, dtype=delta_h.dtype, minval=jnp.finfo(delta_h.dtype).tiny)
-        accepted = (jnp.log(uniform) < -delta_h) & jnp.isfinite(delta_h)
+        accepted = (draw_log_uniform(accept_key, delta_h.dtype) < -delta_h) & jnp.isfinite(delta_h)
         proposed = HMCState(end.position, field, end.evaluation.force, energy)
         new = jax.tree.map(lambda there, here: jnp.where(accepted, there, here), proposed, state)
         return new, HMCInfo(accepted, delta_h)

@@ -10,7 +10,7 @@ from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.actions.nearest_neighbour import all_neighbours
 from trivmap.errors import InputError
-from trivmap.flows import Flow
+from trivmap.flows import Flow, fitting_the_caches
 from trivmap.lattice import Lattice
 from trivmap.samplers.site_density import SiteDensity
 
@@ -29,7 +29,7 @@ class AbstractPath(eqx.Module):
     @property
     def micro_batch(self) -> int:
         """Configurations to evaluate at once within a larger batch: what fits the caches, as for a continuous flow."""
-        return max(16, 2**14 // self.lattice.volume)
+        return fitting_the_caches(self.lattice)
 
     @abc.abstractmethod
     def start(self, key: Key) -> Field:

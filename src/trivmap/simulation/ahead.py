@@ -37,6 +37,9 @@ def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -
 
 def default_threads() -> int:
     """One per core that the process may use; one on an accelerator, which runs one program after the other."""
-    if jax.default_backend() != "cpu":
-        return 1
+    return processors() if jax.default_backend() == "cpu" else 1
+
+
+def processors() -> int:
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

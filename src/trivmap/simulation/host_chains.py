@@ -1,6 +1,5 @@
 """Chains of cluster updates: one thread per chain, adapted in the warm-up alone, measured as they go."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +11,7 @@ from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.observables.host import measure_on_host
 from trivmap.samplers.cluster import ClusterCycle, SwendsenWang, Wolff, seed_of
+from trivmap.simulation.ahead import processors
 from trivmap.simulation.chains import AbstractChains, ChainPart, Measure, State
 from trivmap.simulation.proposals import default_batch
 
@@ -64,7 +64,7 @@ class ClusterChains(AbstractChains):
         # NumPy's temporaries of a batch are to stay in the caches; a compiled program wants more work per call.
         self.batch = default_batch(volume) if measure else int(np.clip(2**15 // volume, 4, 1024))
         self.stride = self.batch if measure else 1
-        self.threads = min(chains, threads or _processors())
+        self.threads = min(chains, threads or processors())
         self._two_point = two_point
         self._measure = self._on_host if measure is None else self._by(measure)
 
@@ -177,8 +177,3 @@ class ClusterChains(AbstractChains):
             return {name: np.asarray(values)[: len(fields)] for name, values in many(padded).items()}
 
         return measured
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

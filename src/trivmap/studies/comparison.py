@@ -21,6 +21,7 @@ from trivmap.runs.model import model_digest
 from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
+from trivmap.simulation.ahead import processors
 from trivmap.studies.compare_card import CompareCard, load_compare_card
 from trivmap.studies.comparison_result import comparison_result
 from trivmap.studies.rates import Timed, measure_rates
@@ -210,6 +211,7 @@ def _rates(directory: ComparisonDirectory, card: CompareCard, progress: Progress
             }
             for name, rate in found.items()
         },
+        # No sampler is held to fewer.
         "processors": processors(),
         "load_before": load,
         "environment": describe_environment(card.seed, card.threads),
@@ -217,8 +219,3 @@ def _rates(directory: ComparisonDirectory, card: CompareCard, progress: Progress
     }
     write_json(directory.rates_path, finite(rates))
     return rates
-
-
-def processors() -> int:
-    """Processors that this process may use: no sampler is held to fewer."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

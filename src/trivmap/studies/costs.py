@@ -22,14 +22,14 @@ class BreakEven(NamedTuple):
 
 def independent_per_second(tau_int: Estimate, seconds_per_step: Estimate) -> Estimate:
     """1 / (2 tau_int seconds_per_step): samples per second worth an independent one, all chains together."""
-    value = 1 / (2 * tau_int.value * seconds_per_step.value)
-    return Estimate(value, value * math.hypot(tau_int.error / tau_int.value, _relative(seconds_per_step)))
+    cost = cost_of_one(tau_int, seconds_per_step)
+    return Estimate(1 / cost.value, cost.error / cost.value**2)
 
 
 def cost_of_one(tau_int: Estimate, seconds_per_step: Estimate) -> Estimate:
     """Seconds for a sample worth an independent one, 2 tau_int seconds_per_step."""
     value = 2 * tau_int.value * seconds_per_step.value
-    return Estimate(value, value * math.hypot(tau_int.error / tau_int.value, _relative(seconds_per_step)))
+    return Estimate(value, value * math.hypot(_relative(tau_int), _relative(seconds_per_step)))
 
 
 def break_even(own_start: float, own_cost: Estimate, other_start: float, other_cost: Estimate) -> BreakEven:

@@ -35,14 +35,15 @@ def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: i
         offset = draw_offset(state)
         temperature = jnp.asarray(plan.temperature(state.step), jnp.float32)
 
+        def flow_at(parameters: Array) -> Flow:
+            return eqx.combine(unpack({name: parameters}, form), static).perturbed(offset)
+
         def residual(parameters: Array, z: Array) -> Scalar:
-            flow = eqx.combine(unpack({name: parameters}, form), static).perturbed(offset)
-            field, log_density = flow.push(z)
+            field, log_density = flow_at(parameters).push(z)
             return log_density + action(field) / temperature.astype(log_density.dtype)
 
         def pair(parameters: Array, z: Array) -> tuple[Scalar, Scalar]:
-            flow = eqx.combine(unpack({name: parameters}, form), static).perturbed(offset)
-            return residual_and_path(flow, action, z, temperature)
+            return residual_and_path(flow_at(parameters), action, z, temperature)
 
         ridge = pack(eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array))[name]
 
