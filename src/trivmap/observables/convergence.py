@@ -33,17 +33,26 @@ def r_hat(samples: ArrayLike) -> float:
     return max(_ratio(split), _ratio(scores))
 
 
+def r_hat_of(history: History, name: str = "magnetization") -> float:
+    """`r_hat` of one measurement after the warm-up, of every k-th step where there are more than a million."""
+    stride = -(-history.chains * (history.n - history.warmup) // _MOST_VALUES)
+    chains = [
+        history.read(name, chain, history.warmup, history.n)[:: max(1, stride)] for chain in range(history.chains)
+    ]
+    return r_hat(np.stack(chains))
+
+
 def disagreement(history: History, name: str = "magnetization", limit: float = LIMIT) -> str | None:
     """A reason not to trust what the chains say, if their R-hat of one measurement exceeds `limit`; else None.
 
     On the magnetization of chains started in both sectors of a broken symmetry (`mixed`) it sees that they do not
     tunnel. The `limit` is exceeded where half a chain is worth fewer than about five independent samples.
     """
-    stride = -(-history.chains * (history.n - history.warmup) // _MOST_VALUES)
-    chains = [
-        history.read(name, chain, history.warmup, history.n)[:: max(1, stride)] for chain in range(history.chains)
-    ]
-    value = r_hat(np.stack(chains))
+    return complaint(r_hat_of(history, name), name, limit)
+
+
+def complaint(value: float, name: str = "magnetization", limit: float = LIMIT) -> str | None:
+    """`disagreement` where R-hat is known."""
     if value <= limit:
         return None
     if np.isnan(value):

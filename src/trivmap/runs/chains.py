@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from trivmap.observables.autocorrelation import autocorrelation_time
-from trivmap.observables.convergence import disagreement, r_hat
+from trivmap.observables.convergence import complaint, r_hat_of
 from trivmap.runs.card_sampling import ChainSampling
+from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint
-from trivmap.runs.proposals import Certified
 from trivmap.runs.samples import SampleReader
 from trivmap.runs.sources import AbstractSource, State
 from trivmap.simulation import AbstractChains
@@ -27,7 +27,7 @@ class Chains(AbstractSource):
         *,
         certified: Certified | None = None,
     ):
-        self._section, self._driver, self._certified = section, driver, certified
+        self._section, self._driver, self.certified = section, driver, certified
         self.stride = driver.stride
         # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
         self.attributes = {"warmup": 0, "warmup_steps": section.warmup, **section.own_settings}
@@ -37,10 +37,6 @@ class Chains(AbstractSource):
 
     def prepare(self, restored: State | None) -> None:
         self._state = dict(restored) if restored else self._driver.start()
-
-    def keep(self) -> None:
-        if self._certified is not None:
-            self._certified.keep()
 
     def part(self, start: int, stop: int, done: Callable[[int], None]) -> dict[str, Any]:
         section = self._section
@@ -54,19 +50,14 @@ class Chains(AbstractSource):
         }
 
     def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
-        def stored(name: str) -> np.ndarray:
-            return np.stack([reader.read(name, chain, 0, reader.n) for chain in range(reader.chains)])
-
-        magnetization = stored("magnetization")
-        tau_int = autocorrelation_time(np.abs(magnetization))
-        reason = disagreement(reader)
-        noted = self._certified.noted if self._certified is not None else None
+        tau_int, agreement = autocorrelation_time(np.abs(reader["magnetization"])), r_hat_of(reader)
+        reason, noted = complaint(agreement), self.noted
         sampling = {
-            "acceptance": self._acceptance(stored("accepted")),
+            "acceptance": self._acceptance(reader["accepted"]),
             "ess": None,
             "tau_int": tau_int._asdict(),
             "certificate": noted,
-            "r_hat": r_hat(magnetization),
+            "r_hat": agreement,
             "diagnostics": self._driver.diagnostics(self._state),
         }
         reasons = {} if reason is None else {"chains": reason}

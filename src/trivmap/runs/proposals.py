@@ -12,13 +12,11 @@ from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_sampling import ProposalSampling
-from trivmap.runs.directory import RunDirectory, finite
-from trivmap.runs.files import read_json, write_json
-from trivmap.runs.model import model_digest
+from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint, keys
 from trivmap.runs.samples import SampleReader
 from trivmap.runs.sources import AbstractSource, State
-from trivmap.samplers import acceptance, certificate, effective_sample_size, log_z, tau_int_from_rejections
+from trivmap.samplers import acceptance, effective_sample_size, log_z, tau_int_from_rejections
 from trivmap.samplers.rounding import rounding_of_log_weights
 from trivmap.simulation import START, Chain, Simulation, default_batch
 from trivmap.simulation.chains import Measure
@@ -43,14 +41,14 @@ class Proposals(AbstractSource):
         attributes: dict[str, Any],
         flow: Flow | None = None,
         facts: dict[str, Any] | None = None,
-        certified: "Certified | None" = None,
+        certified: Certified | None = None,
         measure: Measure | None = None,
     ):
         from trivmap.observables import measure as measure_all
 
         assert isinstance(card.sampling, ProposalSampling)
         self._card, self._section, self._action, self._flow = card, card.sampling, action, flow
-        self._certified, self._facts = certified, facts or {}
+        self.certified, self._facts = certified, facts or {}
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
         self.stride = card.sampling.batch or default_batch(kernel.lattice.volume)
         measure = measure or partial(measure_all, action)
@@ -63,10 +61,6 @@ class Proposals(AbstractSource):
         if restored:
             fields = restored.get("fields", [None] * chains)
             self._states = [Chain(float(w), field) for w, field in zip(restored["log_weight"], fields, strict=True)]
-
-    def keep(self) -> None:
-        if self._certified is not None:
-            self._certified.keep()
 
     def part(self, start: int, stop: int, done: Callable[[int], None]) -> dict[str, Any]:
         parts, section = [], self._section
@@ -90,12 +84,7 @@ class Proposals(AbstractSource):
         }
 
     def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
-        stored = {
-            name: np.stack([reader.read(name, chain, 0, reader.n) for chain in range(reader.chains)])
-            for name in ("log_weight", "accepted")
-        }
-        measured = stored["accepted"][:, reader.warmup :]
-        log_weights = stored["log_weight"]
+        log_weights, measured = reader["log_weight"], reader["accepted"][:, reader.warmup :]
         ess, estimate = effective_sample_size(log_weights), log_z(log_weights)
         reasons: dict[str, str] = {}
         shifts = [estimate.error]
@@ -109,7 +98,7 @@ class Proposals(AbstractSource):
                 reasons["log_z"] = (
                     "its rounding error is unknown without float64; set JAX's jax_enable_x64 before sampling"
                 )
-        noted = self._certified.noted if self._certified is not None else None
+        noted = self.noted
         if noted:
             shifts.append(noted["mean"])
             if not noted["passed"]:
@@ -131,33 +120,3 @@ class Proposals(AbstractSource):
             **self._facts,
         }
         return sampling, {"value": estimate.value, "error": float(np.linalg.norm(shifts))}, reasons
-
-
-class Certified:
-    """A flow with the integration steps that its certificate names, and the certificate, measured if need be."""
-
-    def __init__(self, run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCard, wanted: int | None):
-        self._run, self.flow = run, flow
-        self.noted: dict[str, Any] | None = None
-        if flow.integration_steps is None:
-            return
-        model = model_digest(run.model_path)
-        noted: dict[str, Any] = {}
-        if run.certificate_path.exists():
-            noted = read_json(run.certificate_path, "delete it to have it measured again")
-        if noted.get("model") != model or noted.get("asked") != wanted:
-            key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
-            found = certificate(flow, action, key, steps=wanted)
-            assert found is not None
-            noted = finite({**found._asdict(), "passed": found.passed, "asked": wanted, "model": model})
-        self.noted, self.flow = noted, flow.with_integration_steps(noted["steps"])
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        steps = self.flow.integration_steps
-        return {"model": model_digest(self._run.model_path), **({} if steps is None else {"integration_steps": steps})}
-
-    def keep(self) -> None:
-        """Write the certificate, once the samples of other steps have not been refused."""
-        if self.noted is not None:
-            write_json(self._run.certificate_path, self.noted)

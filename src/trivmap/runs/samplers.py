@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from trivmap.actions import AbstractAction
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
 from trivmap.flows import Flow
@@ -19,10 +20,11 @@ from trivmap.runs.card_sampling import (
     HmcSampling,
     TrivialisedSampling,
 )
+from trivmap.runs.certified import Certified
 from trivmap.runs.chains import Chains
 from trivmap.runs.directory import RunDirectory
 from trivmap.runs.pipeline import keys, load_flow
-from trivmap.runs.proposals import Certified, Proposals
+from trivmap.runs.proposals import Proposals
 from trivmap.runs.sources import AbstractSource
 from trivmap.samplers import (
     HMC,
@@ -68,8 +70,7 @@ def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = Non
             driver = _hmc(card, section, potential, kinetic, section.start, measure)
             return Chains(section, driver)
         case TrivialisedSampling() as section:
-            flow, action, _ = load_flow(run)
-            certified = Certified(run, flow, action, card, section.integration_steps)
+            certified, action = _certified(run, card, section.integration_steps)
             driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot", measure)
             return Chains(section, driver, certified=certified)
         case ClusterSampling() as section:
@@ -79,9 +80,14 @@ def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = Non
     raise AssertionError(card.sampling.kind)
 
 
-def _flow(run: RunDirectory, card: RunCard, section: FlowSampling, measure: Measure | None) -> AbstractSource:
+def _certified(run: RunDirectory, card: RunCard, wanted: int | None) -> tuple[Certified, AbstractAction]:
+    """The run's trained flow and its action."""
     flow, action, _ = load_flow(run)
-    certified = Certified(run, flow, action, card, section.integration_steps)
+    return Certified(run, flow, action, card, wanted), action
+
+
+def _flow(run: RunDirectory, card: RunCard, section: FlowSampling, measure: Measure | None) -> AbstractSource:
+    certified, action = _certified(run, card, section.integration_steps)
     return Proposals(
         card,
         IndependenceMetropolis(certified.flow, action),
@@ -142,8 +148,7 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measu
         if card.model is None:
             flow = Flow(FreeField.hartree(lattice, action, learnable=False, dtype=card.dtype), Chain(lattice, []))
         else:
-            flow, action, _ = load_flow(run)
-            certified = Certified(run, flow, action, card, section.integration_steps)
+            certified, action = _certified(run, card, section.integration_steps)
             flow = certified.flow
         path = FlowPath(flow, action)
         steps = 1 if section.moves == "langevin" else section.leapfrog_steps

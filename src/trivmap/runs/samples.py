@@ -155,6 +155,10 @@ class SampleReader:
         shape, dtype = self.parts[0].datasets[dataset]
         return np.concatenate([np.zeros((0, *shape[2:]), dtype), *pieces])
 
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Everything stored under a name, shape (chains, entries, ...)."""
+        return np.stack([self.read(name, chain, 0, self.length(name)) for chain in range(self.chains)])
+
     def close(self) -> None:
         if self._open is not None:
             self._open[1].close()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from trivmap.runs.certified import Certified
 from trivmap.runs.samples import SampleReader
 
 State = dict[str, np.ndarray]
@@ -19,6 +20,8 @@ class AbstractSource(abc.ABC):
     """What entry i of a measurement is, "proposals" or "chain": see `trivmap.observables.History`."""
     stride: int = 1
     """Steps of a chain that are computed together: fewer cost as much."""
+    certified: Certified | None = None
+    """The flow that it samples through, if any."""
     attributes: dict[str, Any]
     """What identifies its samples beyond the card's common keys: a resumed run must agree in all of it."""
 
@@ -26,9 +29,15 @@ class AbstractSource(abc.ABC):
     def prepare(self, restored: State | None) -> None:
         """Called once before anything is drawn: warm-up, where nothing is stored yet."""
 
-    @abc.abstractmethod
     def keep(self) -> None:
         """Write down what was measured before sampling; called once the stored samples are found to agree."""
+        if self.certified is not None:
+            self.certified.keep()
+
+    @property
+    def noted(self) -> dict[str, Any] | None:
+        """The certificate of the flow, where there is one and it needs one."""
+        return None if self.certified is None else self.certified.noted
 
     @abc.abstractmethod
     def part(self, start: int, stop: int, done: Callable[[int], None]) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""The trained flow of a run as samplers may use it: integrated in as many steps as its error allows."""
+
+from typing import Any
+
+import jax
+
+from trivmap.actions import AbstractAction
+from trivmap.flows import Flow
+from trivmap.runs.card import RunCard
+from trivmap.runs.directory import RunDirectory, finite
+from trivmap.runs.files import read_json, write_json
+from trivmap.runs.model import model_digest
+from trivmap.runs.pipeline import keys
+from trivmap.samplers import certificate
+
+
+class Certified:
+    """A flow with the integration steps that its certificate names, and the certificate, measured if need be."""
+
+    def __init__(self, run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCard, wanted: int | None):
+        self._run, self.flow = run, flow
+        self.noted: dict[str, Any] | None = None
+        if flow.integration_steps is None:
+            return
+        model = model_digest(run.model_path)
+        noted: dict[str, Any] = {}
+        if run.certificate_path.exists():
+            noted = read_json(run.certificate_path, "delete it to have it measured again")
+        if noted.get("model") != model or noted.get("asked") != wanted:
+            key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
+            found = certificate(flow, action, key, steps=wanted)
+            assert found is not None
+            noted = finite({**found._asdict(), "passed": found.passed, "asked": wanted, "model": model})
+        self.noted, self.flow = noted, flow.with_integration_steps(noted["steps"])
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        steps = self.flow.integration_steps
+        return {"model": model_digest(self._run.model_path), **({} if steps is None else {"integration_steps": steps})}
+
+    def keep(self) -> None:
+        """Write the certificate, once the samples of other steps have not been refused."""
+        if self.noted is not None:
+            write_json(self._run.certificate_path, self.noted)
