@@ -82,7 +82,7 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
     flow, action, ode, lattice = model.flow, model.action, model.continuous, model.flow.lattice
     size, volume, calls = model.micro_batch, model.flow.lattice.volume, model.evaluations
     features, modes = ode.features, Modes(lattice)
-    masses = [scale.mass for scale in features.scales if scale.mass is not None]
+    masses = [scale.filter for scale in features.scales if scale.filter is not None]
     number, smeared, functions = features.number, len(masses), features.number - features.linear
     indices = jnp.arange(size, dtype=jnp.uint32)
     time = jnp.asarray(0.3, jax.dtypes.canonicalize_dtype(jnp.float64))

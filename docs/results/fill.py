@@ -197,28 +197,13 @@ def over_seeds(values: Sequence[float | None], form: str) -> str:
 
 
 def what_pays() -> str:
-    """One thing of the recipe changed at a time."""
+    """One thing of the recipe changed at a time, a value for every seed.
+
+    Seconds are processor seconds at the usual pace of the recipe on the machine.
+    """
     rows = (kept("what-pays") or {}).get("variants")
     if rows is None:
         return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
-    return costs_table(rows)
-
-
-def one_colour() -> str:
-    """The library's flow beside one of half the sites."""
-    result = kept("one-colour")
-    if result is None:
-        return "Nothing is measured yet; `python docs/results/one_colour.py` does it.\n"
-    recipe = [row for row in (kept("what-pays") or {}).get("variants", ()) if row["variant"] == "recipe"]
-    lines = ["", "| L=8 | one colour | known |", "|---|---|---|"]
-    for name, pair in result.get("check", {}).items():
-        known = parenthesis(*pair["known"]) if pair["known"] else ""
-        lines.append(f"| `{name}` | {parenthesis(*pair['one colour'])} | {known} |")
-    return costs_table([*recipe, *result["rows"]]) + ("\n".join(lines) + "\n" if "check" in result else "")
-
-
-def costs_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A value for every seed; seconds are processor seconds at the usual pace of the recipe on the machine."""
     extents = sorted({row["extent"] for row in rows})
     usual = {extent: median(row["pace"] for row in rows if row["extent"] == extent) for extent in extents}
     heads = [f"L={extent}: {head}" for extent in extents for head in ("to 0.7", "s", "at the end")]
@@ -343,7 +328,6 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "broken-phase": broken_phase,
     "choices": choices,
     "what-pays": what_pays,
-    "one-colour": one_colour,
     "scaling": scaling,
     **performance_tables.BLOCKS,
     "comparison-presets": lambda: presets_text(COMPARISONS),

@@ -6,7 +6,8 @@ ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches of 128. Costs ar
 included, and processor seconds of the steps: compilation and evaluation stay outside. Because a machine's pace changes
 with what else runs on it, a step of the recipe is timed before and after every variant, and a variant's seconds are
 told in those.
-`python docs/results/what_pays.py variants` or `scaling` measures one table and keeps the other.
+`python docs/results/what_pays.py variants` or `scaling` measures one table and keeps the other; `variants NAME ...`
+only those variants.
 """
 
 import json
@@ -23,7 +24,7 @@ import jax
 import numpy as np
 
 from trivmap.lattice import Lattice
-from trivmap.runs.build import build_action, build_plan
+from trivmap.runs.build import build_plan, build_target
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_overrides import apply_overrides
 from trivmap.runs.pipeline import keys, skeleton
@@ -42,9 +43,18 @@ COUPLINGS = (
     f"{{kind: spline, couplings: 2, network: {CONVOLUTION}}}, {{kind: rescale}}]"
 )
 ADAM = "training.optimiser={kind: adam, b2: 0.99, learning_rate: {schedule: cosine, peak: 1.0e-2, warmup: 10}}"
+WIDE = "model.maps.0.features.smeared=[{mass: 0.5, widths: [1.5, 3.0]}]"
+EVEN = ["model.sites=even", "model.maps.0.kernel.radius=2", "model.maps.0.features.neighbours=[1.0, 2.0]"]
 SMALL = ["training.steps=160", "training.batch=32", "training.clip=10", "training.chunk=10"]
 VARIANTS = {
     "recipe": [],
+    "mean of the neighbours": ["model.maps.0.features.neighbours=[1.0, 2.0]", WIDE],
+    "even sites": ["model.sites=even", "model.maps.0.kernel.radius=2"],
+    "even sites, mean of the neighbours": [*EVEN, WIDE],
+    "even sites, mean of the neighbours, more features": [
+        *EVEN,
+        "model.maps.0.features.neighbours=[1.0, 2.0, 4.0]",
+    ],
     "batch 64": ["training.batch=64", "training.steps=80"],
     "batch 128": ["training.batch=128", "training.steps=40"],
     "batch 512": ["training.batch=512", "training.steps=10"],
@@ -77,7 +87,15 @@ VARIANTS = {
     "algebraic features": ["model.maps.0.features.family=algebraic"],
     "sine features": ["model.maps.0.features.family=sine"],
 }
-LARGER = ("recipe", "batch 128", "batch 64, 128, 256, 512", "4 solver steps", "no smeared features")
+LARGER = (
+    "recipe",
+    "mean of the neighbours",
+    "even sites, mean of the neighbours",
+    "batch 128",
+    "batch 64, 128, 256, 512",
+    "4 solver steps",
+    "no smeared features",
+)
 """Those measured at L=20 too."""
 LADDERS = {8: [], 12: [8], 16: [8], 20: [8], 32: [8, 16]}
 
@@ -171,14 +189,14 @@ def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost
 
 def plain_trainer(whole: RunCard, clock: Clock) -> Trainer:
     """That of a card without a ladder."""
-    return Trainer(skeleton(whole), build_action(whole), build_plan(whole), keys(whole)["train"], clock)
+    return Trainer(skeleton(whole), build_target(whole), build_plan(whole), keys(whole)["train"], clock)
 
 
 def measured(whole: RunCard, *, stop: bool = False) -> Cost:
     """The cost on the last lattice of a card, those before included."""
     clock, trainer, cost, state = Clock(), None, None, None
     for rung in whole.rungs():
-        action = build_action(rung)
+        action = build_target(rung)
         flow = skeleton(rung)
         if trainer is not None and state is not None:
             flow = trainer.flow(state).resize(Lattice(rung.lattice), action)
@@ -208,11 +226,11 @@ class Pace:
         return clock.seconds / 256
 
 
-def variants() -> Iterator[list[dict[str, Any]]]:
-    """Every variant, seed after seed; the table so far after each. What is already there is not measured again."""
+def variants(names: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """The variants of these names, or all, seed after seed; what has a row is not measured again."""
     kept = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
     rows = kept.get("variants", [])
-    for name, extent in ((name, extent) for extent in (16, 20) for name in VARIANTS):
+    for name, extent in ((name, extent) for extent in (16, 20) for name in names or VARIANTS):
         if extent == 20 and name not in LARGER:
             continue
         for seed in range(SEEDS.get(name, 2)):
@@ -278,9 +296,8 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Measure what is asked for."""
     content = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-    wanted = sys.argv[1:] or ["scaling", "variants"]
-    for name in wanted:
-        for table in {"variants": variants, "scaling": scaling}[name]():
+    for name in sys.argv[1:2] or ["scaling", "variants"]:
+        for table in scaling() if name == "scaling" else variants(sys.argv[2:]):
             content[name] = table
             TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

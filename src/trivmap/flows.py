@@ -39,11 +39,21 @@ class Flow(eqx.Module):
                 f"flow: the base lives on lattice {list(base.lattice.shape)}, the bijection on "
                 f"{list(bijection.lattice.shape)}; they must be the same"
             )
+        if bijection.decimated not in (None, base.decimated):
+            raise InputError(
+                "flow: base and bijection must both be those of the even sites, or both of all; of the maps only "
+                "continuous can be of the even sites"
+            )
         self.base, self.bijection = base, bijection
 
     @property
     def lattice(self) -> Lattice:
         return self.base.lattice
+
+    @property
+    def decimated(self) -> bool:
+        """Whether it is a flow of the even sites, to be held against a `Decimated` action."""
+        return self.base.decimated
 
     @property
     def parameters(self) -> int:

@@ -94,6 +94,16 @@ class Lattice:
         index = tuple(self.orbit_representatives.T)
         return self.momentum_squared[index]
 
+    @cached_property
+    def shifted_orbits(self) -> np.ndarray:
+        """The orbit of k + pi = (k_1 + pi, ..., k_d + pi) for one k of each orbit, shape (orbits,).
+
+        K(x) (-1)^(x_1 + ... + x_d) has the eigenvalue at k that K has at k + pi. Raises `InputError` for an odd extent.
+        """
+        self.require_checkerboard()
+        shift = self.orbit_representatives + np.array(self.shape) // 2
+        return self.orbits[tuple((shift % self.shape).T)]
+
     def _canonical(self, folded: tuple[int, ...]) -> tuple[int, ...]:
         result = list(folded)
         for extent in set(self.shape):

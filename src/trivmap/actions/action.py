@@ -26,6 +26,15 @@ class AbstractAction(eqx.Module):
         """-dS/dphi at every site."""
         return -jax.grad(self.__call__)(field).astype(field.dtype)
 
+    def complete(self, key: Key, field: Field) -> Field:
+        """The field with what S has integrated out drawn from its density given the rest: here nothing has been."""
+        return field
+
+    @property
+    def whole(self) -> "AbstractAction":
+        """The action of the whole field, which `complete` gives: what observables are measured with."""
+        return self
+
     @property
     @abc.abstractmethod
     def symmetries(self) -> frozenset[str]:

@@ -27,6 +27,11 @@ class AbstractBase(eqx.Module):
         """Unit normal noise z at every site."""
         return jax.random.normal(key, self.lattice.shape, jnp.dtype(self.dtype))
 
+    @property
+    def decimated(self) -> bool:
+        """Whether it is a density of the even sites only, fields being zero at the odd ones."""
+        return False
+
     @abc.abstractmethod
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         """(x, log q(x), d log q / dx) at x = x(z)."""

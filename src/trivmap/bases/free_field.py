@@ -77,13 +77,13 @@ class FreeField(AbstractBase):
         return cls(lattice, mass=mass, stiffness=-c1, learnable=learnable, from_action=True, dtype=dtype)
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
-        log_width = self._log_width()
+        log_width = self.log_width()
         x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
         score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
         return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
 
     def log_density(self, x: Field) -> Scalar:
-        log_width = self._log_width()
+        log_width = self.log_width()
         return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), x), log_width)
 
     def astype(self, dtype: DTypeLike) -> "FreeField":
@@ -118,7 +118,7 @@ class FreeField(AbstractBase):
         carried = interpolate_spectrum(self.lattice, lattice, self.log_factor)
         return eqx.tree_at(lambda base: base.log_factor, blank, carried)
 
-    def _log_width(self) -> Float[Array, " orbits"]:
+    def log_width(self) -> Float[Array, " orbits"]:
         """1/2 log v_k."""
         start = -0.5 * np.log(self.stiffness * self.lattice.orbit_momenta + self.mass)
         start = jnp.asarray(start, self.dtype)

@@ -23,6 +23,11 @@ class AbstractBijection(eqx.Module):
 
     lattice: eqx.AbstractVar[Lattice]
 
+    @property
+    def decimated(self) -> bool | None:
+        """Whether it maps the even sites only, fields being zero at the odd ones; None where either will do."""
+        return False
+
     @abc.abstractmethod
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         """(y, log |det dy/dx|)."""

@@ -25,7 +25,13 @@ class Chain(AbstractBijection):
                     f"chain: map {position} lives on lattice {list(part.lattice.shape)}, the chain on "
                     f"{list(lattice.shape)}; they must be the same"
                 )
+        if len({part.decimated for part in maps} - {None}) > 1:
+            raise InputError("chain: some of its maps act on the even sites alone, others on all; they must agree")
         self.maps, self.lattice = tuple(maps), lattice
+
+    @property
+    def decimated(self) -> bool | None:
+        return next((part.decimated for part in self.maps if part.decimated is not None), None)
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         log_det = site_sum(jnp.zeros_like(x))

@@ -30,7 +30,12 @@ class Continuous(AbstractBijection):
     `perturbed(u)` shifts the time grid at random, so that training cannot learn to exploit that error. The inverse
     integrates back. Starts at the identity, c = 0. `smoothness` is explained at `ridge`.
 
-    Raises `InputError` for fewer than one time function or step, and for an unknown scheme.
+    With `even` it is a map of the even sites of the checkerboard: x is those of phi, y all sites, phi being zero at the
+    odd ones, where smeared fields are not. The sum over x in the divergence is then of the products of W_f and A_f at
+    even displacements for even sites, at odd ones for the others.
+
+    Raises `InputError` for fewer than one time function or step, for an unknown scheme, and with `even` for an odd
+    extent.
     """
 
     coefficients: Float[Array, "times features basis"]
@@ -41,6 +46,7 @@ class Continuous(AbstractBijection):
     steps: int = eqx.field(static=True)
     scheme: str = eqx.field(static=True)
     smoothness: float = eqx.field(static=True)
+    even: bool = eqx.field(static=True)
     lattice: Lattice = eqx.field(static=True)
 
     def __init__(
@@ -53,13 +59,16 @@ class Continuous(AbstractBijection):
         steps: int = 6,
         scheme: str = "rk4",
         smoothness: float = 1e-3,
+        even: bool = False,
         dtype: DTypeLike,
     ):
         if times < 1 or steps < 1:
             raise InputError(f"continuous: times and steps must be at least 1, got {times} and {steps}")
         if scheme not in SCHEMES:
             raise InputError(f"continuous.scheme: {scheme!r} is unknown; choose one of {', '.join(SCHEMES)}")
-        self.lattice, self.features, self.kernels = lattice, features, kernels
+        if even:
+            lattice.require_checkerboard()
+        self.lattice, self.features, self.kernels, self.even = lattice, features, kernels, even
         self.steps, self.scheme, self.smoothness, self.offset = steps, scheme, smoothness, None
         self.coefficients = jnp.zeros((times, features.number, len(kernels.spectra(lattice))), dtype)
 
@@ -105,6 +114,7 @@ class Continuous(AbstractBijection):
             steps=self.steps,
             scheme=self.scheme,
             smoothness=self.smoothness,
+            even=self.even,
             dtype=self.coefficients.dtype,
         )
         carried = jnp.matmul(self.coefficients, carry, precision=jax.lax.Precision.HIGHEST)
@@ -120,6 +130,10 @@ class Continuous(AbstractBijection):
         return eqx.tree_at(lambda flow: flow.offset, self, u, is_leaf=lambda leaf: leaf is None)
 
     @property
+    def decimated(self) -> bool:
+        return self.even
+
+    @property
     def integration_steps(self) -> int:
         return self.steps
 
@@ -127,7 +141,7 @@ class Continuous(AbstractBijection):
         if steps < 1:
             raise InputError(f"continuous.steps: must be at least 1, got {steps}")
         changed = Continuous.__new__(Continuous)
-        for name in ("coefficients", "offset", "features", "kernels", "scheme", "smoothness", "lattice"):
+        for name in ("coefficients", "offset", "features", "kernels", "scheme", "smoothness", "even", "lattice"):
             object.__setattr__(changed, name, getattr(self, name))
         object.__setattr__(changed, "steps", steps)
         return changed
@@ -144,16 +158,33 @@ class Continuous(AbstractBijection):
         modes, basis = Modes(self.lattice), self.kernels.spectra(self.lattice)
         frequencies = jnp.asarray(np.pi * np.arange(len(self.coefficients)), time.dtype)
         at_time = jnp.einsum("n,nfj->fj", jnp.cos(frequencies * time).astype(dtype), self.coefficients, precision=exact)
-        values, slopes = self.features(modes, field)
+        values, slopes = self.features(modes, self._held(field))
         expanded = jnp.asarray(modes.expand(basis), dtype)
         eigenvalues = jnp.einsum("fj,j...->f...", at_time, expanded, precision=exact)
-        moved = modes.inverse(jnp.sum(modes.scale(modes.forward(values), eigenvalues), axis=0))
-        # (K_j A_f)(0) is the mean over all momenta of the product of their eigenvalues.
-        weights = self.lattice.orbit_sizes / self.lattice.volume
-        at_zero = np.einsum("fo,jo,o->fj", self.features.filters(self.lattice), basis, weights)
-        central = jnp.sum(at_time * jnp.asarray(at_zero, dtype), axis=1)
+        moved = self._held(modes.inverse(jnp.sum(modes.scale(modes.forward(values), eigenvalues), axis=0)))
+        central = [jnp.sum(at_time * jnp.asarray(table, dtype), axis=1) for table in self._at_zero(basis)]
+        if self.even:
+            colours = self.lattice.parity == 0
+            central = [jnp.where(colours, even, odd) for even, odd in zip(*central, strict=True)]
+        else:
+            (central,) = central
         weighted = functools.reduce(jnp.add, [weight * slope for weight, slope in zip(central, slopes, strict=True)])
         return moved, _rows_sum(weighted)
+
+    def _held(self, field: Field) -> Field:
+        """The field where the map acts, zero elsewhere."""
+        return jnp.where(self.lattice.parity == 0, field, 0) if self.even else field
+
+    def _at_zero(self, basis: np.ndarray) -> list[np.ndarray]:
+        """(K_j A_f)(0), shape (features, basis); with `even` its parts from even and from odd displacements."""
+        filters = self.features.filters(self.lattice)
+        # The mean over all momenta of the product of their eigenvalues.
+        weights = self.lattice.orbit_sizes / self.lattice.volume
+        whole = np.einsum("fo,jo,o->fj", filters, basis, weights)
+        if not self.even:
+            return [whole]
+        signed = np.einsum("fo,jo,o->fj", filters, basis[:, self.lattice.shifted_orbits], weights)
+        return [(whole + signed) / 2, (whole - signed) / 2]
 
 
 def _zero() -> Scalar:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,15 @@ FAMILIES: dict[str, Callable[[Array], Pair]] = {"tanh": _tanh, "algebraic": _alg
 """h(u) and h'(u) by name; `algebraic` is u / sqrt(1 + u^2). All odd, with h(u) = u + O(u^3)."""
 
 
-class Scale(NamedTuple):
-    """Features of the field smeared over about 1 / `mass` sites (None: of the field itself), one per width."""
+Neighbours = Literal["neighbours"]
+Filter = float | Neighbours | None
+"""Of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbours, or nothing."""
 
-    mass: float | None
+
+class Scale(NamedTuple):
+    """Features of one filter's field, one per width; a mass smears over about 1 / mass sites."""
+
+    filter: Filter
     widths: tuple[float, ...]
 
 
@@ -47,9 +52,9 @@ class Scale(NamedTuple):
 class Features:
     """The features h_f(phi) = h(w_f A_f phi) / w_f of one configuration, and phi itself where `linear`.
 
-    A_f is the identity, or for a smeared scale the filter m^2 / (khat^2 + m^2): what is nonlinear at long distances is
-    the smeared field, not the field at a site. The divergence of sum_y W_f(x - y) h_f(y) stays exact and cheap, see
-    `slopes`. Static: nothing here is learned.
+    A_f is the identity, the mean over the neighbours, or for a smeared scale the filter m^2 / (khat^2 + m^2): what is
+    nonlinear at long distances is the smeared field, not the field at a site. The divergence of sum_y W_f(x - y) h_f(y)
+    stays exact and cheap, see `slopes`. Static: nothing here is learned.
 
     Raises `InputError` for an unknown family, and for widths or masses that are not positive and finite.
     """
@@ -58,15 +63,15 @@ class Features:
     scales: tuple[Scale, ...]
     linear: bool
 
-    def __init__(self, family: str, scales: Sequence[tuple[float | None, Sequence[float]]], linear: bool = True):
+    def __init__(self, family: str, scales: Sequence[tuple[Filter, Sequence[float]]], linear: bool = True):
         if family not in FAMILIES:
             raise InputError(f"features.family: {family!r} is unknown; choose one of {', '.join(FAMILIES)}")
-        for mass, widths in scales:
-            for name, values in (("mass", [] if mass is None else [mass]), ("widths", widths)):
+        for kind, widths in scales:
+            for name, values in (("mass", [kind] if isinstance(kind, float | int) else []), ("widths", widths)):
                 if not all(0 < value < math.inf for value in values):
                     raise InputError(f"features.{name}: must be positive and finite, got {list(values)}")
         object.__setattr__(self, "family", family)
-        object.__setattr__(self, "scales", tuple(Scale(mass, tuple(widths)) for mass, widths in scales))
+        object.__setattr__(self, "scales", tuple(Scale(kind, tuple(widths)) for kind, widths in scales))
         object.__setattr__(self, "linear", linear)
         if self.number == 0:
             raise InputError("features: at least one feature is needed; give widths, or linear: true")
@@ -79,9 +84,8 @@ class Features:
         """The eigenvalues of A_f on the momentum orbits, shape (number, orbits)."""
         one = np.ones(len(lattice.orbit_sizes))
         rows = [one] * int(self.linear)
-        for mass, widths in self.scales:
-            smear = one if mass is None else yukawa(lattice, mass)
-            rows += [smear] * len(widths)
+        for kind, widths in self.scales:
+            rows += [one if kind is None else _spectrum(lattice, kind)] * len(widths)
         return np.array(rows)
 
     def __call__(self, modes: Modes, field: Field) -> tuple[Float[Array, "f *lattice"], list[Field]]:
@@ -89,18 +93,25 @@ class Features:
 
         Only sums of slopes are ever needed: stacked, they would be written to memory and read again.
         """
-        masses = [mass for mass, _ in self.scales if mass is not None]
+        kinds: list[float | Neighbours] = [kind for kind, _ in self.scales if kind is not None]
         smeared: Iterator[Field] = iter(())
-        if masses:
-            filters = np.array([yukawa(modes.lattice, mass) for mass in masses])
+        if kinds:
+            filters = np.array([_spectrum(modes.lattice, kind) for kind in kinds])
             eigenvalues = jnp.asarray(modes.expand(filters), field.dtype)
             smeared = iter(modes.inverse(modes.scale(modes.forward(field)[None], eigenvalues)))
         values = [field] if self.linear else []
         slopes = [jnp.ones_like(field)] if self.linear else []
-        for mass, widths in self.scales:
-            argument = field if mass is None else next(smeared)
+        for kind, widths in self.scales:
+            argument = field if kind is None else next(smeared)
             for width in widths:
                 value, slope = FAMILIES[self.family](width * argument)
                 values.append(value / width)
                 slopes.append(slope)
         return jnp.stack(values), slopes
+
+
+def _spectrum(lattice: Lattice, kind: float | Neighbours) -> np.ndarray:
+    """Eigenvalues of a filter on the momentum orbits."""
+    if kind == "neighbours":
+        return 1 - lattice.orbit_momenta / (2 * lattice.dimension)
+    return yukawa(lattice, kind)

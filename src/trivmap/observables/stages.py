@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from trivmap._types import Key
+from trivmap._types import Field, Key
+from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
@@ -75,13 +76,19 @@ class AlongTheMap:
 
 
 def along_the_map(
-    flow: Flow, key: Key, *, proposals: int = 8192, batch: int | None = None, histogram_bins: int = 60
+    flow: Flow,
+    key: Key,
+    *,
+    action: AbstractAction | None = None,
+    proposals: int = 8192,
+    batch: int | None = None,
+    histogram_bins: int = 60,
 ) -> AlongTheMap:
     """Push `proposals` noise fields through the flow and summarise every stage; errors come from the batches.
 
-    Histograms reach from -a to a, a just above the largest modulus in the first batch, for each stage by itself.
-    Only whole batches are used; `batch` is by default a sixteenth of the proposals. Raises `InputError` for fewer
-    than 8 batches.
+    A flow of the even sites needs its `action`, which draws the odd ones after every stage. Histograms reach from -a to
+    a, a just above the largest modulus in the first batch, for each stage by itself. Only whole batches are used;
+    `batch` is by default a sixteenth of the proposals. Raises `InputError` for fewer than 8 batches.
     """
     batch = max(1, proposals // 16) if batch is None else batch
     batches = proposals // batch
@@ -93,8 +100,8 @@ def along_the_map(
     keys = jax.random.split(key, (batches, batch))
     names = [stage.name for stage in eqx.filter_eval_shape(lambda f, k: f.stages(f.noise(k)), flow, keys[0, 0])]
     # As arrays: to a compiled function a Python number is a constant, and another number another compilation.
-    reach = [(1.05 * a, 1.05 * b) for a, b in _largest(flow, keys[0])]
-    measured = [jax.device_get(_measure(flow, part, reach, histogram_bins)) for part in keys]
+    reach = [(1.05 * a, 1.05 * b) for a, b in _largest(flow, action, keys[0])]
+    measured = [jax.device_get(_measure(flow, action, part, reach, histogram_bins)) for part in keys]
     ranges = [(float(a), float(b)) for a, b in reach]
     return AlongTheMap(
         list(flow.lattice.shape),
@@ -106,8 +113,14 @@ def along_the_map(
     )
 
 
-def _fields(flow: Flow, keys: Array) -> list[Float[Array, "batch *lattice"]]:
-    return jax.vmap(lambda key: [stage.field for stage in flow.stages(flow.noise(key))])(keys)
+def _fields(flow: Flow, action: AbstractAction | None, keys: Array) -> list[Float[Array, "batch *lattice"]]:
+    def stages(key: Key) -> list[Field]:
+        fields = [stage.field for stage in flow.stages(flow.noise(key))]
+        if action is None:
+            return fields
+        return [action.complete(jax.random.fold_in(key, number), field) for number, field in enumerate(fields)]
+
+    return jax.vmap(stages)(keys)
 
 
 def _magnetizations(fields: Float[Array, "batch *lattice"]) -> Float[Array, " batch"]:
@@ -115,13 +128,17 @@ def _magnetizations(fields: Float[Array, "batch *lattice"]) -> Float[Array, " ba
 
 
 @eqx.filter_jit
-def _largest(flow: Flow, keys: Array) -> list[tuple[Array, Array]]:
+def _largest(flow: Flow, action: AbstractAction | None, keys: Array) -> list[tuple[Array, Array]]:
     """Largest |phi(x)| and |m| of each stage."""
-    return [(jnp.max(jnp.abs(fields)), jnp.max(jnp.abs(_magnetizations(fields)))) for fields in _fields(flow, keys)]
+    return [
+        (jnp.max(jnp.abs(fields)), jnp.max(jnp.abs(_magnetizations(fields)))) for fields in _fields(flow, action, keys)
+    ]
 
 
 @eqx.filter_jit
-def _measure(flow: Flow, keys: Array, reach: Sequence[tuple[Array, Array]], bins: int) -> list[dict[str, Array]]:
+def _measure(
+    flow: Flow, action: AbstractAction | None, keys: Array, reach: Sequence[tuple[Array, Array]], bins: int
+) -> list[dict[str, Array]]:
     """Batch means of each stage."""
     return [
         {
@@ -130,7 +147,7 @@ def _measure(flow: Flow, keys: Array, reach: Sequence[tuple[Array, Array]], bins
             "field": _counts(fields, a, bins),
             "magnetization": _counts(_magnetizations(fields), b, bins),
         }
-        for fields, (a, b) in zip(_fields(flow, keys), reach, strict=True)
+        for fields, (a, b) in zip(_fields(flow, action, keys), reach, strict=True)
     ]
 
 

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from trivmap._types import Field, Key
+from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
@@ -142,12 +144,16 @@ def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:
-    flow, _, card = load_flow(run)
-    base, output = _draw(flow, jax.random.split(jax.random.key(card.seed), _CONFIGURATIONS))
+    flow, action, card = load_flow(run)
+    base, output = _draw(flow, action, jax.random.split(jax.random.key(card.seed), _CONFIGURATIONS))
     data.configurations = np.asarray(base), np.asarray(output)
 
 
 @eqx.filter_jit
-def _draw(flow: Flow, keys: Array) -> tuple[Array, Array]:
-    noise = jax.vmap(flow.noise)(keys)
-    return jax.vmap(lambda z: flow.base.push(z)[0])(noise), jax.vmap(lambda z: flow.push(z)[0])(noise)
+def _draw(flow: Flow, action: AbstractAction, keys: Array) -> tuple[Array, Array]:
+    def one(key: Key) -> tuple[Field, Field]:
+        noise = flow.noise(key)
+        base, output = flow.base.push(noise)[0], flow.push(noise)[0]
+        return action.complete(jax.random.fold_in(key, 0), base), action.complete(jax.random.fold_in(key, 1), output)
+
+    return jax.vmap(one)(keys)

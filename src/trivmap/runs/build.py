@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from trivmap._types import Key
-from trivmap.actions import AbstractAction, FreeScalar, Phi4
-from trivmap.bases import AbstractBase, FreeField, Gaussian
+from trivmap.actions import AbstractAction, Decimated, FreeScalar, Phi4
+from trivmap.bases import AbstractBase, DecimatedFreeField, FreeField, Gaussian
 from trivmap.bijections import (
     AbstractBijection,
     Additive,
@@ -72,6 +72,12 @@ def build_action(card: RunCard) -> AbstractAction:
             return _own(section, AbstractAction, "action", dimension=dimension, lattice=Lattice(card.lattice))
 
 
+def build_target(card: RunCard) -> AbstractAction:
+    """What the flow of a card is held against: its action, or that with the odd sites integrated out."""
+    action = build_action(card)
+    return Decimated(action, Lattice(card.lattice)) if card.model is not None and card.model.sites == "even" else action
+
+
 def build_flow(card: RunCard, key: Key) -> Flow:
     """The untrained flow of a card; `key` initialises its networks."""
     if card.model is None:
@@ -85,7 +91,7 @@ def build_flow(card: RunCard, key: Key) -> Flow:
             case CouplingMap() | SplineMap():
                 maps += _couplings(section, lattice, dtype, map_key)
             case ContinuousMap():
-                maps.append(_continuous(section, lattice, dtype))
+                maps.append(_continuous(section, lattice, dtype, card.model.sites == "even"))
             case RescaleMap():
                 maps.append(Rescale(lattice, dtype=dtype))
             case FourierMap():
@@ -95,7 +101,12 @@ def build_flow(card: RunCard, key: Key) -> Flow:
                 maps.append(ZeroMode(lattice, bins=section.bins, interval=section.interval, z2=section.z2, dtype=dtype))
             case _:
                 maps.append(_own(section, AbstractBijection, where, lattice=lattice, dtype=dtype, key=map_key))
-    return Flow(_base(card, lattice, action, dtype), Chain(lattice, maps))
+    base = _base(card, lattice, action, dtype)
+    if card.model.sites == "even":
+        if not isinstance(base, FreeField):
+            raise InputError(f"model.base: {card.model.base.kind} knows no even sites; sites: even needs free-field")
+        base = DecimatedFreeField(base)
+    return Flow(base, Chain(lattice, maps))
 
 
 def build_plan(card: RunCard) -> TrainingPlan:
@@ -153,7 +164,7 @@ def _couplings(
     )
 
 
-def _continuous(section: ContinuousMap, lattice: Lattice, dtype: jnp.dtype) -> Continuous:
+def _continuous(section: ContinuousMap, lattice: Lattice, dtype: jnp.dtype, even: bool) -> Continuous:
     features, kernel = section.features, section.kernel
     return Continuous(
         lattice,
@@ -163,6 +174,7 @@ def _continuous(section: ContinuousMap, lattice: Lattice, dtype: jnp.dtype) -> C
         steps=section.steps,
         scheme=section.scheme,
         smoothness=section.smoothness,
+        even=even,
         dtype=dtype,
     )
 

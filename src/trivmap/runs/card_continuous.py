@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trivmap.bijections.features import FAMILIES
+from trivmap.bijections.features import FAMILIES, Filter
 from trivmap.bijections.integrators import SCHEMES
 from trivmap.runs.card_fields import Count, Flag, Index, Positive, Real, Section, one_of
 
@@ -17,19 +17,24 @@ class SmearedScale(Section):
 
 
 class FeatureList(Section):
-    """Odd functions h(w phi) / w: of the field, of smeared fields, and with `linear` the field itself."""
+    """Odd functions h(w phi) / w: of the field, of the mean over its neighbours, of smeared fields.
+
+    With `linear` the field itself is one more.
+    """
 
     family: Annotated[str, one_of(FAMILIES)] = "tanh"
     widths: list[Positive] = Field(default=[1.0, 2.0, 4.0])
+    neighbours: list[Positive] = Field(default=[])
     smeared: list[SmearedScale] = Field(
         default=[SmearedScale(mass=1.0, widths=[1.0, 2.0]), SmearedScale(mass=0.5, widths=[1.5, 3.0])]
     )
     linear: Flag = True
 
     @property
-    def scales(self) -> list[tuple[float | None, list[float]]]:
+    def scales(self) -> list[tuple[Filter, list[float]]]:
         """As `bijections.Features` takes them."""
-        return [(None, self.widths), *((scale.mass, scale.widths) for scale in self.smeared)]
+        mean: list[tuple[Filter, list[float]]] = [("neighbours", self.neighbours)] if self.neighbours else []
+        return [(None, self.widths), *mean, *((scale.mass, scale.widths) for scale in self.smeared)]
 
 
 class KernelBasis(Section):

@@ -216,11 +216,17 @@ Map = Annotated[CouplingMap | SplineMap | ContinuousMap | RescaleMap | FourierMa
 
 
 class Model(Section):
-    """The flow: a base and the maps in the order the field passes through them."""
+    """The flow: a base and the maps in the order the field passes through them.
+
+    `sites: even` makes it a flow of the even sites of the checkerboard; the odd ones are integrated out exactly in the
+    action, and drawn exactly given the even ones. It needs the free-field base and continuous maps.
+    """
+
+    sites: Literal["all", "even"] = "all"
 
     base: Base = Field(description="a section such as {kind: free-field}")
     maps: list[Map] = Field(description="the list of maps, for example [{kind: rescale}]")
 
     @property
     def needs_checkerboard(self) -> bool:
-        return any(isinstance(part, (CouplingMap, SplineMap)) for part in self.maps)
+        return self.sites == "even" or any(isinstance(part, (CouplingMap, SplineMap)) for part in self.maps)

@@ -17,7 +17,7 @@ from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.optimisers import GaussNewton
-from trivmap.runs.build import build_action, build_flow, build_plan
+from trivmap.runs.build import build_action, build_flow, build_plan, build_target
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_model import OwnAction
 from trivmap.runs.card_sampling import ClusterSampling
@@ -84,7 +84,7 @@ def _require_ladder(card: RunCard) -> None:
     """Raise `InputError` where a part of the flow cannot be carried from one rung of the ladder to the next."""
 
     def carried(below: RunCard, above: RunCard) -> Flow:
-        return skeleton(below).resize(Lattice(above.lattice), build_action(above))
+        return skeleton(below).resize(Lattice(above.lattice), build_target(above))
 
     for position, (below, above) in enumerate(itertools.pairwise(card.rungs())):
         try:
@@ -129,7 +129,7 @@ def _require_right_force(card: RunCard) -> None:
 
 
 def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
-    """The trained flow of a run, its action, and the card it was trained by.
+    """The trained flow of a run, the action it is held against, and the card it was trained by.
 
     A continuous map is integrated in as many steps as its certificate names, once there is one.
     """
@@ -147,7 +147,7 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
         noted = read_json(run.certificate_path, f"run trivmap sample {run.root}")
         if noted["model"] == model_digest(run.model_path):
             flow = flow.with_integration_steps(noted["steps"])
-    return flow, build_action(card), card
+    return flow, build_target(card), card
 
 
 def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
     progress = progress or Quiet()
     card = card or run.card()
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
-        flow = None if card.model is None else load_flow(run)[0]
+        flow, action, _ = (None, None, None) if card.model is None else load_flow(run)
         if flow is not None and reader.attrs.get("model") not in (None, model_digest(run.model_path)):
             raise InputError(
                 f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "
@@ -173,7 +173,9 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
             progress.update(1)
             interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
             if flow is not None:
-                stages = along_the_map(flow, keys(card)["stages"], proposals=card.measure.stages.proposals)
+                stages = along_the_map(
+                    flow, keys(card)["stages"], action=action, proposals=card.measure.stages.proposals
+                )
                 write_json(run.stages_path, finite(stages.to_dict()))
             progress.update(2)
         if card != run.card():

@@ -10,7 +10,7 @@ from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
-from trivmap.runs.build import build_action, build_plan
+from trivmap.runs.build import build_plan, build_target
 from trivmap.runs.card import RunCard
 from trivmap.runs.checkpoints import CheckpointStore
 from trivmap.runs.directory import RunDirectory
@@ -57,7 +57,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
         with contextlib.ExitStack() as display:
             for position in range(first, len(ladder)):
                 rung, final = ladder[position], position == len(ladder) - 1
-                action = build_action(rung)
+                action = build_target(rung)
                 observer.climb(position, final)
                 if trainer is not None and outcome is not None:
                     flow = trainer.flow(outcome.state).resize(Lattice(rung.lattice), action)

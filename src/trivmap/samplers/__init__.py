@@ -38,7 +38,6 @@ from trivmap.samplers.potentials import AbstractPotential as AbstractPotential
 from trivmap.samplers.potentials import ActionPotential as ActionPotential
 from trivmap.samplers.potentials import PulledBack as PulledBack
 from trivmap.samplers.potentials import start_positions as start_positions
-from trivmap.samplers.site_density import SiteDensity as SiteDensity
 from trivmap.samplers.weights import acceptance as acceptance
 from trivmap.samplers.weights import effective_sample_size as effective_sample_size
 from trivmap.samplers.weights import forward_effective_sample_size as forward_effective_sample_size

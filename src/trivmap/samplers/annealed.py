@@ -127,7 +127,8 @@ class Annealed(AbstractIndependence):
         steps = (keys[1:], jnp.arange(len(self.levels) - 1))
         begun = (starts, jnp.zeros(self.particles, self.levels.dtype))
         (points, log_weights), (acceptance, ess) = jax.lax.scan(level, begun, steps)
-        return Population(jax.vmap(self.path.field)(points.x), log_weights, acceptance, ess)
+        fields = jax.vmap(self.path.field)(jax.random.split(keys[0, -1], self.particles), points.x)
+        return Population(fields, log_weights, acceptance, ess)
 
     def backward(self, key: Key, x: Field) -> Scalar:
         """log w of a history run backward from x, in the path's variable, drawn from exp(-U_1): E[1/w] = 1/Z.

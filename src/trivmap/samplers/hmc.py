@@ -103,6 +103,7 @@ class HMC(eqx.Module):
         accepted = (draw_log_uniform(accept_key, delta_h.dtype) < -delta_h) & jnp.isfinite(delta_h)
         proposed = HMCState(end.position, field, end.evaluation.force, energy)
         new = jax.tree.map(lambda there, here: jnp.where(accepted, there, here), proposed, state)
+        new = new._replace(field=self.potential.complete(jax.random.fold_in(key, 3), new.field))
         return new, HMCInfo(accepted, delta_h)
 
     def irreversibility(self, key: Key, state: HMCState, steps: int | Integer[Array, ""] | None = None) -> Scalar:

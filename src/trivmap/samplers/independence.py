@@ -97,6 +97,7 @@ class IndependenceMetropolis(AbstractIndependence):
         noise_key, accept_key = jax.random.split(key)
         field, log_density = self.flow.sample(noise_key)
         log_weight = -self.action(field) - log_density
+        field = self.action.complete(jax.random.fold_in(key, 2), field)
         return Proposal(field, log_weight, draw_log_uniform(accept_key, log_weight.dtype))
 
 

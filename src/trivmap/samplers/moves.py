@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from trivmap._types import Field, Key, Scalar, site_sum
+from trivmap.actions.site_density import SiteDensity
 from trivmap.bijections.checkerboard import merge, split
 from trivmap.errors import InputError
 from trivmap.samplers.independence import draw_log_uniform
 from trivmap.samplers.integrators import LEAPFROG, Evaluation, Integrator
 from trivmap.samplers.integrators import Point as PhasePoint
 from trivmap.samplers.paths import AbstractPath, HoppingPath
-from trivmap.samplers.site_density import SiteDensity
 
 
 class Point(NamedTuple):

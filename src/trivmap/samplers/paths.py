@@ -9,10 +9,10 @@ from jaxtyping import DTypeLike
 from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.actions.nearest_neighbour import all_neighbours
+from trivmap.actions.site_density import SiteDensity
 from trivmap.errors import InputError
 from trivmap.flows import Flow, fitting_the_caches
 from trivmap.lattice import Lattice
-from trivmap.samplers.site_density import SiteDensity
 
 
 class AbstractPath(eqx.Module):
@@ -44,8 +44,8 @@ class AbstractPath(eqx.Module):
         """D = U_1 - U_0, every constant included."""
 
     @abc.abstractmethod
-    def field(self, x: Field) -> Field:
-        """The field that x stands for."""
+    def field(self, key: Key, x: Field) -> Field:
+        """The field that x stands for; what x does not tell of it is drawn."""
 
 
 class FlowPath(AbstractPath):
@@ -72,8 +72,8 @@ class FlowPath(AbstractPath):
     def residual(self, x: Field) -> Scalar:
         return self.flow.residual(self.action, x)
 
-    def field(self, x: Field) -> Field:
-        return self.flow.push(x)[0]
+    def field(self, key: Key, x: Field) -> Field:
+        return self.action.complete(key, self.flow.push(x)[0])
 
 
 class HoppingPath(AbstractPath):
@@ -115,7 +115,7 @@ class HoppingPath(AbstractPath):
     def residual(self, x: Field) -> Scalar:
         return site_sum((0.5 * self.c1) * (x * all_neighbours(x))) - self.lattice.volume * self.site_log_z
 
-    def field(self, x: Field) -> Field:
+    def field(self, key: Key, x: Field) -> Field:
         return x
 
     def source(self, x: Field, s: Scalar) -> Field:

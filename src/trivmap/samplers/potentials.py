@@ -33,6 +33,10 @@ class AbstractPotential(eqx.Module):
     def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
         """(U, physical field) at a position that has been evaluated."""
 
+    def complete(self, key: Key, field: Field) -> Field:
+        """The physical field with what the position does not tell of it drawn: by itself nothing."""
+        return field
+
     @abc.abstractmethod
     def uniform(self, sign: int) -> Field:
         """A constant start: 0, or of a typical size and the given sign, in the sector of that magnetization."""
@@ -99,6 +103,9 @@ class PulledBack(AbstractPotential):
     def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
         assert evaluation.energy is not None and evaluation.field is not None
         return evaluation.energy, evaluation.field
+
+    def complete(self, key: Key, field: Field) -> Field:
+        return self.action.complete(key, field)
 
     def noise(self, key: Key) -> Field:
         return self.flow.noise(key)

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import kstest
 
 from trivmap import InputError
-from trivmap.samplers import SiteDensity
+from trivmap.actions import SiteDensity
 
 SITES = [(0.0, 0.5), (1.3, 0.0), (-3.0, 2.0), (-0.5, 1e-2)]
 SOURCES = np.array([0.0, 0.7, -2.5])
@@ -100,3 +100,26 @@ def test_float32_stays_float32():
 def test_without_an_integral_it_is_refused(c2, c4):
     with pytest.raises(InputError, match="site density: exp"):
         SiteDensity(c2, c4)
+
+
+@pytest.mark.parametrize(("c2", "c4"), [*SITES, (-2.0, 0.5), (1e4, 1e-3), (0.0, 1e-6), (2.0, 0.022)])
+def test_log_partition_and_its_derivative(c2, c4):
+    """Small and huge sources, against adaptive quadrature; the derivative is the mean."""
+    site = SiteDensity(c2, c4)
+    scale = 1 / np.sqrt(2 * c2) if c2 > 1 else 1 / (c4 or 1) ** 0.25
+    for h in np.array([0.0, 0.3, -1.7, 8.0, 300.0]) / scale:
+        where = np.linspace(-1, 1, 200001) * (20 * scale + 3 * (abs(h) / (4 * c4)) ** (1 / 3) if c4 else 2 * abs(h))
+        where = where if c4 else where + np.linspace(-1, 1, 200001) * 20 * scale
+        exponent = -potential(site, h, where)
+        top = exponent.max()
+        weight = np.exp(exponent - top)
+        exact = np.log(weight.sum() * (where[1] - where[0])) + top
+        value, slope = jax.value_and_grad(lambda x: site.log_partition(x))(jnp.asarray(h))
+        assert float(value) == pytest.approx(exact, abs=2e-10, rel=1e-12)
+        assert float(slope) == pytest.approx(weight @ where / weight.sum(), abs=2e-9, rel=1e-9)
+    assert float(site.log_partition(jnp.asarray(0.0))) == pytest.approx(site.log_z, abs=2e-10)
+
+
+def test_wells_that_are_too_narrow_for_the_quadrature_are_refused():
+    with pytest.raises(InputError, match="too narrow"):
+        SiteDensity(-50.0, 1.0).log_partition(jnp.asarray(0.0))

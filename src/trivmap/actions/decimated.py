@@ -1,0 +1,59 @@
+"""An action whose odd sites are integrated out exactly."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from trivmap._types import Field, Key, Scalar, site_sum
+from trivmap.actions.action import AbstractAction
+from trivmap.actions.nearest_neighbour import all_neighbours, require_dimension
+from trivmap.actions.site_density import SiteDensity
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+
+class Decimated(AbstractAction):
+    """S_eff = sum_even [c2 phi^2 + c4 phi^4] - sum_odd log Z1(h), h(x) = -c1 sum of the neighbours of x.
+
+    exp(-S_eff) is the integral of exp(-S) over the field at the odd sites of the checkerboard (x_1 + ... + x_d odd),
+    S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4]: given the even sites they are independent, each with
+    the density of `SiteDensity`. So the integral of exp(-S_eff) over the V/2 even sites is Z, and `complete` draws the
+    odd ones. Fields keep the shape of the lattice; what they hold at odd sites is ignored.
+
+    Raises `InputError` for an odd extent, for an action without `coefficients`, or one whose sites have no integral by
+    themselves.
+    """
+
+    action: AbstractAction
+    c1: float
+    site: SiteDensity = eqx.field(static=True)
+    lattice: Lattice = eqx.field(static=True)
+
+    def __init__(self, action: AbstractAction, lattice: Lattice):
+        lattice.require_checkerboard()
+        if action.coefficients is None:
+            raise InputError("model.sites: even needs an action with coefficients (c1, c2, c4); use all")
+        c1, c2, c4 = action.coefficients
+        self.action, self.c1, self.site, self.lattice = action, c1, SiteDensity(c2, c4), lattice
+
+    def __call__(self, field: Field) -> Scalar:
+        require_dimension(field, self.lattice.dimension)
+        even = jnp.where(self.lattice.parity == 0, field, 0)
+        square = even * even
+        odd = jnp.where(self.lattice.parity == 1, self.site.log_partition(self._source(even)), 0)
+        return site_sum(square * (self.site.c2 + self.site.c4 * square)) - site_sum(odd)
+
+    def complete(self, key: Key, field: Field) -> Field:
+        drawn = self.site.sample(key, self._source(jnp.where(self.lattice.parity == 0, field, 0)))
+        return jnp.where(self.lattice.parity == 0, field, drawn)
+
+    @property
+    def whole(self) -> AbstractAction:
+        return self.action
+
+    def _source(self, even: Field) -> Field:
+        return -self.c1 * all_neighbours(even)
+
+    @property
+    def symmetries(self) -> frozenset[str]:
+        """Of translations, only those by an even displacement are left."""
+        return self.action.symmetries - {"translations"}

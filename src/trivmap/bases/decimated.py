@@ -1,0 +1,68 @@
+"""What a free field leaves on the even sites of the checkerboard when its odd sites are integrated out."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions import AbstractAction
+from trivmap.bases.base import AbstractBase
+from trivmap.bases.free_field import FreeField
+from trivmap.fourier import apply_spectrum, orbit_sum
+from trivmap.lattice import Lattice
+
+
+class DecimatedFreeField(AbstractBase):
+    """The marginal of a `FreeField` of variances v_k on the even sites; fields are zero at the odd ones.
+
+    Noise is drawn at all sites, what it is at the odd ones does not matter.
+
+    Its covariance is that of the whole field between even sites, whose eigenvalues (v_k + v_{k + pi}) / 2 belong to k
+    and to k + pi = (k_1 + pi, ..., k_d + pi): one mode of the even sites. Learnable are the factors of the whole field.
+
+    Raises `InputError` for an odd extent.
+    """
+
+    whole: FreeField
+    lattice: Lattice = eqx.field(static=True)
+    dtype: str = eqx.field(static=True)
+
+    def __init__(self, whole: FreeField):
+        whole.lattice.require_checkerboard()
+        self.whole, self.lattice, self.dtype = whole, whole.lattice, whole.dtype
+
+    @property
+    def decimated(self) -> bool:
+        return True
+
+    def push(self, z: Field) -> tuple[Field, Scalar, Field]:
+        log_width = self._log_width()
+        z = jnp.where(self.lattice.parity == 0, z, 0)
+        x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
+        score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
+        return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
+
+    def log_density(self, x: Field) -> Scalar:
+        log_width = self._log_width()
+        even = jnp.where(self.lattice.parity == 0, x, 0)
+        return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), even), log_width)
+
+    def astype(self, dtype: DTypeLike) -> "DecimatedFreeField":
+        return DecimatedFreeField(self.whole.astype(dtype))
+
+    def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "DecimatedFreeField":
+        """As `FreeField.resize` of the whole field."""
+        return DecimatedFreeField(self.whole.resize(lattice, action and action.whole))
+
+    def _log_width(self) -> Float[Array, " orbits"]:
+        """1/2 log((v_k + v_{k + pi}) / 2)."""
+        twice = 2 * self.whole.log_width()
+        return 0.5 * (jnp.logaddexp(twice, twice[self.lattice.shifted_orbits]) - math.log(2))
+
+    def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
+        # Every mode of the even sites is counted twice among the orbits.
+        normalisation = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
+        return -0.5 * site_sum(z * z) - 0.5 * normalisation

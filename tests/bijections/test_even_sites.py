@@ -1,0 +1,89 @@
+"""The continuous flow of the even sites: everything against the Jacobian between them, in float64."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.maps import filled
+from tests.symmetries import point_group, transformed
+from trivmap import Flow, InputError, Lattice
+from trivmap.bases import DecimatedFreeField, FreeField
+from trivmap.bijections import AbstractBijection, Chain, Continuous, Features, Kernels, Rescale
+
+FEATURES = Features("tanh", [(None, [1.5]), ("neighbours", [0.9]), (0.8, [0.7])])
+KEY = jax.random.key(7)
+
+
+def flow(shape, steps=300):
+    lattice = Lattice(shape)
+    options = {"features": FEATURES, "kernels": Kernels(2, [0.6]), "times": 2, "steps": steps, "even": True}
+    return filled(lambda: Continuous(lattice, dtype=jnp.float64, **options), scale=0.15)
+
+
+def noise(lattice, seed=0):
+    """Something at every site: what is held at odd ones must not matter."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=lattice.shape))
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 4), (4, 2), (2, 4, 2)])
+def test_jacobian_inverse_and_score(shape):
+    part, x = flow(shape), noise(Lattice(shape))
+    even = part.lattice.parity == 0
+    masked = jnp.where(even, x, 0)
+    y, log_det = part.forward(masked)
+    assert np.all(np.asarray(y)[~even] == 0)
+    jacobian = np.asarray(jax.jit(jax.jacobian(lambda x: part.forward(x)[0]))(masked))
+    jacobian = jacobian.reshape(even.size, even.size)[np.ix_(even.ravel(), even.ravel())]
+    sign, exact = np.linalg.slogdet(jacobian)
+    assert sign == 1
+    assert abs(exact) > 0.05
+    assert float(log_det) == pytest.approx(exact, abs=1e-8)
+    back, inverse_log_det = part.inverse(y)
+    np.testing.assert_allclose(back, masked, atol=1e-9)
+    assert float(inverse_log_det) == pytest.approx(-float(log_det), abs=1e-9)
+    found = part.forward_with_score(masked, -masked)
+    expected = AbstractBijection.forward_with_score(part, masked, -masked)
+    np.testing.assert_allclose(np.asarray(found[2]), np.where(even, expected[2], 0), atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (6, 4)])
+def test_equivariance(shape):
+    part = flow(shape, steps=6)
+    even = part.lattice.parity == 0
+    x = np.where(even, noise(part.lattice), 0)
+    forward = jax.jit(lambda x: part.forward(x))
+    y, log_det = forward(x)
+    assert np.max(np.abs(y - x)) > 0.1
+
+    def agrees(moved, expected):
+        found, other = forward(moved)
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        assert float(other) == pytest.approx(float(log_det), abs=1e-11)
+
+    agrees(-x, -np.asarray(y))
+    for shift in itertools.product(*(range(extent) for extent in shape)):
+        if sum(shift) % 2 == 0:
+            agrees(np.roll(x, shift, (0, 1)), np.roll(y, shift, (0, 1)))
+    for element in point_group(shape):
+        agrees(transformed(element, x), transformed(element, np.asarray(y)))
+
+
+def test_only_maps_of_the_even_sites_go_with_each_other():
+    lattice = Lattice((4, 4))
+    part, whole = flow((4, 4), steps=4), FreeField(lattice, mass=0.7, dtype="float64")
+    assert Flow(DecimatedFreeField(whole), Chain(lattice, [part])).decimated
+    assert Flow(DecimatedFreeField(whole), Chain(lattice, [])).decimated
+    with pytest.raises(InputError, match="both be those of the even sites"):
+        Flow(whole, part)
+    with pytest.raises(InputError, match="both be those of the even sites"):
+        Flow(DecimatedFreeField(whole), Rescale(lattice, dtype="float64"))
+    with pytest.raises(InputError, match="they must agree"):
+        Chain(lattice, [part, Rescale(lattice, dtype="float64")])
+    with pytest.raises(InputError, match="even"):
+        flow((4, 5))
+    smaller = part.resize(Lattice((6, 6)))
+    assert smaller.decimated
+    assert smaller.with_integration_steps(8).decimated

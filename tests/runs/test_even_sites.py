@@ -1,0 +1,124 @@
+"""Runs whose odd sites are integrated out: exact answers, the ladder, and what goes with them."""
+
+import numpy as np
+import pytest
+
+from tests.oracles import ChainOracle, FreeFieldOracle
+from trivmap.errors import InputError
+from trivmap.runs import pipeline, sampling
+from trivmap.runs.build import build_action, build_target
+from trivmap.runs.card import RunCard
+from trivmap.runs.pipeline import load_flow, measure
+from trivmap.runs.train import train
+
+BETA, LAM = 0.9, 0.5
+MAP = {"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}, "features": {"neighbours": [1.0]}}
+CARD = {
+    "seed": 3,
+    "lattice": [8],
+    "action": {"kind": "phi4", "notation": "bosetti2015", "beta": BETA, "lam": LAM},
+    "model": {"sites": "even", "base": {"kind": "free-field"}, "maps": [MAP]},
+    "training": {
+        "steps": 6,
+        "batch": 128,
+        "optimiser": {"kind": "gauss-newton"},
+        "evaluate": {"every": 3},
+        "chunk": 1,
+        "ladder": [{"lattice": [4], "action": {"beta": 0.7}, "steps": 5, "batch": 64}],
+    },
+    "sampling": {"chains": 2, "proposals": 40_000, "save_fields": True, "thin": 200},
+    "measure": {"stages": {"proposals": 256}},
+}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    run = pipeline.create(RunCard.from_data(CARD), tmp_path_factory.mktemp("even") / "run")
+    train(run)
+    sampling.sample(run)
+    return run, measure(run)
+
+
+def near(summary, name, exact):
+    found = summary["observables"][name]
+    assert found["error"] < 0.05 * abs(exact)
+    assert abs(found["value"] - exact) < 3 * found["error"]
+
+
+def test_chain_against_the_transfer_matrix(measured):
+    run, summary = measured
+    oracle = ChainOracle(8, *build_action(run.card()).coefficients)
+    assert summary["sampling"]["acceptance"]["value"] > 0.94
+    assert summary["log_z"]["error"] < 0.01
+    assert abs(summary["log_z"]["value"] - oracle.log_z) < 3 * summary["log_z"]["error"]
+    near(summary, "phi2", oracle.phi2)
+    near(summary, "susceptibility", 8 * oracle.magnetization_squared)
+    near(summary, "schwinger_dyson", 1.0)
+
+
+def test_stages_and_stored_fields_have_all_sites(measured):
+    run, summary = measured
+    from trivmap.runs.loading import Run
+
+    stages = Run(run).stages.stages
+    at_zero = [stage.two_point[0] for stage in stages]
+    assert at_zero[-1] == pytest.approx(summary["observables"]["phi2"]["value"], rel=0.1)
+    flow, target, card = load_flow(run)
+    assert flow.decimated
+    assert target == build_target(card) != build_action(card)
+    with Run(run).samples as samples:
+        fields = samples["fields"]
+    spread = fields.std(axis=(0, 1))
+    assert np.all(np.abs(spread / spread.mean() - 1) < 0.25)
+
+
+def test_free_field_needs_no_training(tmp_path):
+    data = {key: CARD[key] for key in ("seed", "sampling", "measure")}
+    data |= {"lattice": [4, 4], "action": {"kind": "free", "m_sq": 0.25}, "dtype": "float64"}
+    data["model"] = {"sites": "even", "base": {"kind": "free-field"}, "maps": []}
+    run = pipeline.create(RunCard.from_data(data), tmp_path / "free")
+    sampling.sample(run)
+    summary = measure(run)
+    oracle = FreeFieldOracle((4, 4), -1.0, 2.125)
+    assert summary["sampling"]["acceptance"]["value"] > 0.9999
+    assert summary["log_z"]["value"] == pytest.approx(oracle.log_z, abs=1e-8)
+    near(summary, "phi2", float(oracle.propagator.flat[0]))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"kind": "trivialised-hmc", "chains": 8, "proposals": 8000, "warmup": 100},
+        {"kind": "annealed", "steps": 4, "updates": 1, "chains": 2, "proposals": 40_000},
+    ],
+)
+def test_other_samplers_through_the_flow(section, tmp_path):
+    """They too draw the odd sites, of a flow that is far from the target: its base alone."""
+    data = {key: value for key, value in CARD.items() if key != "training"} | {"sampling": section}
+    data["model"] = CARD["model"] | {"maps": []}
+    run = pipeline.create(RunCard.from_data(data), tmp_path / "run")
+    sampling.sample(run)
+    summary = measure(run)
+    oracle = ChainOracle(8, *build_action(run.card()).coefficients)
+    near(summary, "phi2", oracle.phi2)
+    near(summary, "susceptibility", 8 * oracle.magnetization_squared)
+    near(summary, "schwinger_dyson", 1.0)
+    if section["kind"] == "annealed":
+        assert abs(summary["log_z"]["value"] - oracle.log_z) < 3 * summary["log_z"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"base": {"kind": "gaussian"}}}, r"model\.base: gaussian knows no even sites"),
+        ({"model": {"maps": [MAP, {"kind": "rescale"}]}}, "chain: some of its maps act on the even sites alone"),
+        ({"model": {"maps": [{"kind": "rescale"}]}}, "both be those of the even sites"),
+        ({"lattice": [7], "training": {"ladder": []}}, "even"),
+    ],
+)
+def test_what_does_not_go_with_it_is_refused(changes, message, tmp_path):
+    data = {key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in CARD.items()}
+    data["lattice"] = changes.get("lattice", CARD["lattice"])
+    with pytest.raises(InputError, match=message):
+        pipeline.create(RunCard.from_data(data), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
