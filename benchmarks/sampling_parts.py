@@ -9,7 +9,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from trivmap import Flow
 from trivmap.actions import AbstractAction
@@ -18,7 +17,7 @@ from trivmap.bijections.features import FAMILIES
 from trivmap.bijections.integrators import SCHEMES, integrate
 from trivmap.fourier import Modes
 from trivmap.observables import measure
-from trivmap.runs.build import build_action, build_flow
+from trivmap.runs.build import build_flow, build_target
 from trivmap.runs.card import load_card
 from trivmap.samplers import accept, proposal_key
 
@@ -59,7 +58,7 @@ def preset_model(extent: int) -> Model:
     leaves, tree = jax.tree.flatten(parameters)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [p + _KICK * jax.random.normal(key, p.shape, p.dtype) for p, key in zip(leaves, keys, strict=True)]
-    return Model(extent, eqx.combine(jax.tree.unflatten(tree, moved), rest), build_action(card))
+    return Model(extent, eqx.combine(jax.tree.unflatten(tree, moved), rest), build_target(card))
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,8 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
     flow, action, ode, lattice = model.flow, model.action, model.continuous, model.flow.lattice
     size, volume, calls = model.micro_batch, model.flow.lattice.volume, model.evaluations
     features, modes = ode.features, Modes(lattice)
-    masses = [scale.filter for scale in features.scales if scale.filter is not None]
-    number, smeared, functions = features.number, len(masses), features.number - features.linear
+    spectra = features.spectra(lattice)
+    number, smeared, functions = features.number, len(spectra), features.number - features.linear
     indices = jnp.arange(size, dtype=jnp.uint32)
     time = jnp.asarray(0.3, jax.dtypes.canonicalize_dtype(jnp.float64))
 
@@ -91,14 +90,17 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
         noise_key, accept_key = jax.random.split(proposal_key(jax.random.key(2), 0, index))
         return flow.noise(noise_key), jnp.log(jax.random.uniform(accept_key, dtype=jnp.float64))
 
-    filters = jnp.asarray(modes.expand(np.array([m**2 / (lattice.orbit_momenta + m**2) for m in masses])), jnp.float32)
+    filters = jnp.asarray(modes.expand(spectra), jnp.float32)
 
     def smear(field):
         return modes.inverse(modes.scale(modes.forward(field)[None], filters))
 
     def nonlinear(central, arguments):
         values, slopes = [arguments[0]], [jnp.ones_like(arguments[0])]
-        for (_, widths), argument in zip(features.scales, arguments, strict=True):
+        # The field itself comes first, then what is smeared, in the order of the scales.
+        smears = iter(arguments[1:])
+        for kind, widths in features.scales:
+            argument = arguments[0] if kind is None else next(smears)
             for width in widths:
                 value, slope = FAMILIES[features.family](width * argument)
                 values.append(value / width)
@@ -112,6 +114,9 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
         at_time = jnp.einsum("n,nfj->fj", jnp.ones(len(coefficients), jnp.float32), coefficients)
         eigenvalues = jnp.einsum("fj,j...->f...", at_time, basis, precision=jax.lax.Precision.HIGHEST)
         return modes.inverse(jnp.sum(modes.scale(modes.forward(values), eigenvalues), axis=0))
+
+    def completed(y, index):
+        return action.complete(proposal_key(jax.random.key(3), 0, index), y)
 
     def bookkeeping(field):
         # A velocity that costs next to nothing: what is left are stages, sums and the loop.
@@ -169,6 +174,7 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
         ),
         "integration": Part(batched(bookkeeping, x), 1, each, 4 * calls * volume, 0, 20 * calls * volume),
         "action, weight": Part(batched(lambda y, log_q: -action(y) - log_q, y, log_q), 1, each),
-        "measurement": Part(batched(partial(measure, action), y), 1, each),
+        "odd sites": Part(batched(completed, y, indices), 1, each),
+        "measurement": Part(batched(partial(measure, action.whole), y), 1, each),
         "accept scan": Part(partial(jax.jit(accept), jnp.asarray(-jnp.inf, log_q.dtype), weights, uniforms), 1, batch),
     }

@@ -1,8 +1,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from trivmap._types import site_sum
+from trivmap._types import draw_normal, draw_uniform, site_sum
 
 
 def test_site_sum_accumulates_single_precision_in_double():
@@ -18,3 +19,14 @@ def test_site_sum_stays_single_where_double_is_disabled():
         total = site_sum(jnp.ones((4, 4), jnp.float32))
     assert total.dtype == jnp.float32
     assert total == 16.0
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 4)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_draws_are_those_of_jax(shape, dtype):
+    keys = jax.random.split(jax.random.key(1), 2)
+    for ours, theirs in ((draw_normal, jax.random.normal), (draw_uniform, jax.random.uniform)):
+        expected = jax.vmap(lambda key, draw=theirs: draw(key, shape, dtype))(keys)
+        found = jax.vmap(lambda key, draw=ours: draw(key, shape, dtype))(keys)
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)

@@ -1,8 +1,11 @@
-"""The named array types, and the one rule about precision that every sum over sites obeys."""
+"""The named array types, and what every sum and every draw over sites has in common."""
+
+import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 Key = PRNGKeyArray
 Scalar = Float[Array, ""]
@@ -16,3 +19,13 @@ def site_sum(values: Float[Array, "..."]) -> Scalar:
     Log-weights are differences of extensive sums; at 64^2 sites a float32 accumulation would cost them digits.
     """
     return jnp.sum(values, dtype=jax.dtypes.canonicalize_dtype(jnp.float64))
+
+
+def draw_normal(key: Key, shape: Sequence[int], dtype: DTypeLike) -> Float[Array, "..."]:
+    """The numbers of `jax.random.normal`, drawn along one axis: XLA compiles shapes of several for seconds on CPU."""
+    return jax.random.normal(key, (math.prod(shape),), jnp.dtype(dtype)).reshape(shape)
+
+
+def draw_uniform(key: Key, shape: Sequence[int], dtype: DTypeLike) -> Float[Array, "..."]:
+    """The numbers of `jax.random.uniform`, drawn along one axis as in `draw_normal`."""
+    return jax.random.uniform(key, (math.prod(shape),), jnp.dtype(dtype)).reshape(shape)

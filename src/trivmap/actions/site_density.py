@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from trivmap._types import Key
+from trivmap._types import Key, draw_normal, draw_uniform
 from trivmap.errors import InputError
 
 _NEWTON_STEPS = 6
@@ -166,5 +166,5 @@ def _draw(key: Key, envelope: Envelope) -> tuple[Array, Array]:
     """A draw from every envelope, and a uniform number to decide on it."""
     normal_key, uniform_key = jax.random.split(key)
     shape, dtype = envelope.mean.shape, envelope.mean.dtype
-    phi = envelope.mean + envelope.width * jax.random.normal(normal_key, shape, dtype)
-    return phi, jax.random.uniform(uniform_key, shape, dtype)
+    phi = envelope.mean + envelope.width * draw_normal(normal_key, shape, dtype)
+    return phi, draw_uniform(uniform_key, shape, dtype)

@@ -3,11 +3,9 @@
 import abc
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
-from trivmap._types import Field, Key, Scalar
+from trivmap._types import Field, Key, Scalar, draw_normal
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
@@ -25,7 +23,7 @@ class AbstractBase(eqx.Module):
 
     def noise(self, key: Key) -> Field:
         """Unit normal noise z at every site."""
-        return jax.random.normal(key, self.lattice.shape, jnp.dtype(self.dtype))
+        return draw_normal(key, self.lattice.shape, self.dtype)
 
     @property
     def decimated(self) -> bool:

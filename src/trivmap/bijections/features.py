@@ -80,6 +80,11 @@ class Features:
     def number(self) -> int:
         return int(self.linear) + sum(len(scale.widths) for scale in self.scales)
 
+    def spectra(self, lattice: Lattice) -> np.ndarray:
+        """The eigenvalues of the filters of all scales but the field's own, shape (scales, orbits)."""
+        rows = [_spectrum(lattice, kind) for kind, _ in self.scales if kind is not None]
+        return np.array(rows).reshape(-1, len(lattice.orbit_sizes))
+
     def filters(self, lattice: Lattice) -> np.ndarray:
         """The eigenvalues of A_f on the momentum orbits, shape (number, orbits)."""
         one = np.ones(len(lattice.orbit_sizes))
@@ -93,11 +98,10 @@ class Features:
 
         Only sums of slopes are ever needed: stacked, they would be written to memory and read again.
         """
-        kinds: list[float | Neighbours] = [kind for kind, _ in self.scales if kind is not None]
+        spectra = self.spectra(modes.lattice)
         smeared: Iterator[Field] = iter(())
-        if kinds:
-            filters = np.array([_spectrum(modes.lattice, kind) for kind in kinds])
-            eigenvalues = jnp.asarray(modes.expand(filters), field.dtype)
+        if len(spectra):
+            eigenvalues = jnp.asarray(modes.expand(spectra), field.dtype)
             smeared = iter(modes.inverse(modes.scale(modes.forward(field)[None], eigenvalues)))
         values = [field] if self.linear else []
         slopes = [jnp.ones_like(field)] if self.linear else []

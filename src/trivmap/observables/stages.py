@@ -118,7 +118,8 @@ def _fields(flow: Flow, action: AbstractAction | None, keys: Array) -> list[Floa
         fields = [stage.field for stage in flow.stages(flow.noise(key))]
         if action is None:
             return fields
-        return [action.complete(jax.random.fold_in(key, number), field) for number, field in enumerate(fields)]
+        # All at once: the draws of each by itself would be a loop to compile and to wait for.
+        return list(jax.vmap(action.complete)(jax.random.split(key, len(fields)), jnp.stack(fields)))
 
     return jax.vmap(stages)(keys)
 

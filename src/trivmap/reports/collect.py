@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -153,7 +154,8 @@ def _add_configurations(data: RunData, run: RunDirectory) -> None:
 def _draw(flow: Flow, action: AbstractAction, keys: Array) -> tuple[Array, Array]:
     def one(key: Key) -> tuple[Field, Field]:
         noise = flow.noise(key)
-        base, output = flow.base.push(noise)[0], flow.push(noise)[0]
-        return action.complete(jax.random.fold_in(key, 0), base), action.complete(jax.random.fold_in(key, 1), output)
+        fields = jnp.stack([flow.base.push(noise)[0], flow.push(noise)[0]])
+        base, output = jax.vmap(action.complete)(jax.random.split(key), fields)
+        return base, output
 
     return jax.vmap(one)(keys)

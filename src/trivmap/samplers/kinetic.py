@@ -4,12 +4,11 @@ import abc
 import math
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike
 
-from trivmap._types import Field, Key, Scalar, site_sum
+from trivmap._types import Field, Key, Scalar, draw_normal, site_sum
 from trivmap.errors import InputError
 from trivmap.fourier import apply_spectrum
 from trivmap.lattice import Lattice
@@ -23,7 +22,7 @@ class AbstractKinetic(eqx.Module):
 
     def momentum(self, key: Key) -> Field:
         """A draw from exp(-K)."""
-        return jax.random.normal(key, self.lattice.shape, jnp.dtype(self.dtype))
+        return draw_normal(key, self.lattice.shape, self.dtype)
 
     @abc.abstractmethod
     def velocity(self, momentum: Field) -> Field:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from trivmap._types import Field, Key, Scalar, site_sum
+from trivmap._types import Field, Key, Scalar, draw_normal, site_sum
 from trivmap.actions.site_density import SiteDensity
 from trivmap.bijections.checkerboard import merge, split
 from trivmap.errors import InputError
@@ -95,7 +95,7 @@ class Hamiltonian(AbstractMove):
             # What the next move needs of the end rides along: D as the energy, its gradient as the field.
             return Evaluation(-(of_start + strength * of_residual), here.residual, of_residual)
 
-        momentum = jax.random.normal(momentum_key, at.x.shape, dtype)
+        momentum = draw_normal(momentum_key, at.x.shape, dtype)
         begin = PhasePoint(at.x, momentum, force(at))
         end = self.integrator.integrate(
             lambda x: force(point(path, x, True)), lambda p: p, begin, step_size, self.steps

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Key, Scalar, site_sum
+from trivmap._types import Field, Key, Scalar, draw_normal, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.flows import Flow
@@ -43,7 +43,7 @@ class AbstractPotential(eqx.Module):
 
     def noise(self, key: Key) -> Field:
         """A disordered start: unit normal at every site."""
-        return jax.random.normal(key, self.lattice.shape, jnp.dtype(self.dtype))
+        return draw_normal(key, self.lattice.shape, self.dtype)
 
 
 class ActionPotential(AbstractPotential):
