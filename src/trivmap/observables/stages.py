@@ -100,8 +100,8 @@ def along_the_map(
     keys = jax.random.split(key, (batches, batch))
     names = [stage.name for stage in eqx.filter_eval_shape(lambda f, k: f.stages(f.noise(k)), flow, keys[0, 0])]
     # As arrays: to a compiled function a Python number is a constant, and another number another compilation.
-    reach = [(1.05 * a, 1.05 * b) for a, b in _largest(flow, action, keys[0])]
-    measured = [jax.device_get(_measure(flow, action, part, reach, histogram_bins)) for part in keys]
+    reach = [(1.05 * a, 1.05 * b) for a, b in _largest(_fields(flow, action, keys[0]))]
+    measured = [jax.device_get(_measure(_fields(flow, action, part), reach, histogram_bins)) for part in keys]
     ranges = [(float(a), float(b)) for a, b in reach]
     return AlongTheMap(
         list(flow.lattice.shape),
@@ -113,6 +113,7 @@ def along_the_map(
     )
 
 
+@eqx.filter_jit
 def _fields(flow: Flow, action: AbstractAction | None, keys: Array) -> list[Float[Array, "batch *lattice"]]:
     def stages(key: Key) -> list[Field]:
         fields = [stage.field for stage in flow.stages(flow.noise(key))]
@@ -129,26 +130,24 @@ def _magnetizations(fields: Float[Array, "batch *lattice"]) -> Float[Array, " ba
 
 
 @eqx.filter_jit
-def _largest(flow: Flow, action: AbstractAction | None, keys: Array) -> list[tuple[Array, Array]]:
+def _largest(fields: list[Float[Array, "batch *lattice"]]) -> list[tuple[Array, Array]]:
     """Largest |phi(x)| and |m| of each stage."""
-    return [
-        (jnp.max(jnp.abs(fields)), jnp.max(jnp.abs(_magnetizations(fields)))) for fields in _fields(flow, action, keys)
-    ]
+    return [(jnp.max(jnp.abs(stage)), jnp.max(jnp.abs(_magnetizations(stage)))) for stage in fields]
 
 
 @eqx.filter_jit
 def _measure(
-    flow: Flow, action: AbstractAction | None, keys: Array, reach: Sequence[tuple[Array, Array]], bins: int
+    fields: list[Float[Array, "batch *lattice"]], reach: Sequence[tuple[Array, Array]], bins: int
 ) -> list[dict[str, Array]]:
     """Batch means of each stage."""
     return [
         {
-            "two_point": jnp.mean(jax.vmap(two_point)(fields), axis=0),
-            "momentum_two_point": jnp.mean(jax.vmap(momentum_two_point)(fields), axis=0),
-            "field": _counts(fields, a, bins),
-            "magnetization": _counts(_magnetizations(fields), b, bins),
+            "two_point": jnp.mean(jax.vmap(two_point)(stage), axis=0),
+            "momentum_two_point": jnp.mean(jax.vmap(momentum_two_point)(stage), axis=0),
+            "field": _counts(stage, a, bins),
+            "magnetization": _counts(_magnetizations(stage), b, bins),
         }
-        for fields, (a, b) in zip(_fields(flow, action, keys), reach, strict=True)
+        for stage, (a, b) in zip(fields, reach, strict=True)
     ]
 
 
