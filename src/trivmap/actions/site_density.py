@@ -135,7 +135,7 @@ class SiteDensity:
             return sums[0] + weight, sums[1] + weight * phi
 
         start = (jnp.zeros_like(h), jnp.zeros_like(h))
-        total, first = jax.lax.fori_loop(0, len(self._nodes), add, start, unroll=8)
+        total, first = jax.lax.fori_loop(0, len(self._nodes), add, start)
         # The height of the envelope above exp(-c2 phi^2 - c4 phi^4 + h phi) is here in units of its maximum.
         top = 0.5 * h * mean + self.c4 * square * square + jnp.log(width * float(self._nodes[1] - self._nodes[0]))
         return top + jnp.log(total), first / total
