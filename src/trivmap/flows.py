@@ -55,6 +55,12 @@ class Flow(eqx.Module):
         """Whether it is a flow of the even sites, to be held against a `Decimated` action."""
         return self.base.decimated
 
+    def require_match(self, action: AbstractAction) -> None:
+        """Raise `InputError` where one of flow and action is of the even sites, the other of all."""
+        if self.decimated != action.decimated:
+            whose, wanted = ("the even sites", "actions.Decimated") if self.decimated else ("all sites", "one of all")
+            raise InputError(f"flow: is one of {whose}, {type(action).__name__} is not such an action; give {wanted}")
+
     @property
     def parameters(self) -> int:
         """Number of learnable parameters."""

@@ -10,8 +10,11 @@ import pytest
 from tests.maps import filled
 from tests.symmetries import point_group, transformed
 from trivmap import Flow, InputError, Lattice
+from trivmap.actions import Decimated, Phi4
 from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.bijections import AbstractBijection, Chain, Continuous, Features, Kernels, Rescale
+from trivmap.observables import along_the_map, measure
+from trivmap.samplers import FlowPath, IndependenceMetropolis, PulledBack
 
 FEATURES = Features("tanh", [(None, [1.5]), ("neighbours", [0.9]), (0.8, [0.7])])
 KEY = jax.random.key(7)
@@ -87,3 +90,20 @@ def test_only_maps_of_the_even_sites_go_with_each_other():
     smaller = part.resize(Lattice((6, 6)))
     assert smaller.decimated
     assert smaller.with_integration_steps(8).decimated
+
+
+def test_a_flow_and_an_action_of_other_sites_are_refused():
+    lattice, action = Lattice((4, 4)), Phi4(-0.6, 0.0, 0.5, 2)
+    whole, plain = FreeField(lattice, mass=0.7, dtype="float64"), Chain(lattice, [])
+    even, decimated = Flow(DecimatedFreeField(whole), plain), Decimated(action, lattice)
+    for make in (IndependenceMetropolis, PulledBack, FlowPath):
+        make(even, decimated)
+        make(Flow(whole, plain), action)
+        with pytest.raises(InputError, match=r"one of the even sites, Phi4 is not such"):
+            make(even, action)
+        with pytest.raises(InputError, match=r"one of all sites, Decimated is not such"):
+            make(Flow(whole, plain), decimated)
+    with pytest.raises(InputError, match="give its action"):
+        along_the_map(even, KEY, proposals=64)
+    field = noise(lattice)
+    assert measure(decimated, field)["action_density"] == action(field) / 16

@@ -113,11 +113,14 @@ def test_other_samplers_through_the_flow(section, tmp_path):
         ({"model": {"base": {"kind": "gaussian"}}}, r"model\.base: gaussian knows no even sites"),
         ({"model": {"maps": [MAP, {"kind": "rescale"}]}}, "chain: some of its maps act on the even sites alone"),
         ({"model": {"maps": [{"kind": "rescale"}]}}, "both be those of the even sites"),
+        ({"action": {"kind": "phi4", "notation": "standard", "m_sq": -300.0, "g": 1.0}}, "too narrow"),
         ({"lattice": [7], "training": {"ladder": []}}, "even"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(changes, message, tmp_path):
     data = {key: value | changes.get(key, {}) if isinstance(value, dict) else value for key, value in CARD.items()}
+    if "action" in changes:
+        data |= {"action": changes["action"], "training": CARD["training"] | {"ladder": []}}
     data["lattice"] = changes.get("lattice", CARD["lattice"])
     with pytest.raises(InputError, match=message):
         pipeline.create(RunCard.from_data(data), tmp_path / "run")

@@ -31,6 +31,11 @@ class AbstractAction(eqx.Module):
         return field
 
     @property
+    def decimated(self) -> bool:
+        """Whether it is an action of the even sites only, as a flow of them needs it."""
+        return False
+
+    @property
     def whole(self) -> "AbstractAction":
         """The action of the whole field, which `complete` gives: what observables are measured with."""
         return self

@@ -47,6 +47,10 @@ class Decimated(AbstractAction):
         return jnp.where(self.lattice.parity == 0, field, drawn)
 
     @property
+    def decimated(self) -> bool:
+        return True
+
+    @property
     def whole(self) -> AbstractAction:
         return self.action
 

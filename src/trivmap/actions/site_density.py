@@ -87,7 +87,7 @@ class SiteDensity:
         root = math.sqrt(c4)
         a = (max(c2, 0.0) + 4 / 3 * root) + math.sqrt(2 * root) / 3 * jnp.abs(h)
         if c2 < 0:
-            a = jnp.minimum(a, c4 / -c2 + jnp.sqrt(quadratic / -c2))
+            a = jnp.minimum(a, c4 / -c2 + math.sqrt(c4 / (-2 * c2)) * jnp.abs(h))
         for _ in range(_NEWTON_STEPS):
             a = a - (a * (a * (a - c2) - c4) - quadratic) / (a * (3 * a - 2 * c2) - c4)
         return Envelope(h / (2 * a), jax.lax.rsqrt(2 * a), (a - c2) / (2 * c4))

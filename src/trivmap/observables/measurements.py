@@ -26,7 +26,7 @@ def measure(action: AbstractAction, field: Field) -> dict[str, Float[Array, "...
     Arrays: `momentum_two_point` (2,), `correlator` (L // 2 + 1,) and `two_point` (orbits,), see the functions of
     those names.
     """
-    volume = field.size
+    volume, action = field.size, action.whole
     return {
         "magnetization": site_sum(field) / volume,
         "phi2": site_sum(field**2) / volume,

@@ -88,8 +88,13 @@ def along_the_map(
 
     A flow of the even sites needs its `action`, which draws the odd ones after every stage. Histograms reach from -a to
     a, a just above the largest modulus in the first batch, for each stage by itself. Only whole batches are used;
-    `batch` is by default a sixteenth of the proposals. Raises `InputError` for fewer than 8 batches.
+    `batch` is by default a sixteenth of the proposals. Raises `InputError` for fewer than 8 batches, and for an
+    action that does not fit the flow.
     """
+    if action is not None:
+        flow.require_match(action)
+    elif flow.decimated:
+        raise InputError("flow: is one of the even sites; give its action, which draws the odd ones")
     batch = max(1, proposals // 16) if batch is None else batch
     batches = proposals // batch
     if batches < _LEAST_BATCHES:

@@ -50,6 +50,7 @@ class Run:
 
     @property
     def action(self) -> AbstractAction:
+        """What the flow is held against; its `complete` draws the odd sites of a flow of the even ones."""
         return self._model[1]
 
     @property

@@ -85,6 +85,9 @@ class IndependenceMetropolis(AbstractIndependence):
     flow: Flow
     action: AbstractAction
 
+    def __check_init__(self):
+        self.flow.require_match(self.action)
+
     @property
     def lattice(self) -> Lattice:
         return self.flow.lattice
