@@ -26,7 +26,7 @@ HOT = ("smearing", "features, divergence", "kernel")
 def drivers(model: Model, batch: int, batches: int) -> dict[str, partial]:
     """The driver itself through so many batches, with one thread and with one per core."""
     kernel = IndependenceMetropolis(model.flow, model.action)
-    options = {"measure": partial(measure, model.action.whole), "batch": batch}
+    options = {"measure": partial(measure, model.action), "batch": batch}
     cores = len(os.sched_getaffinity(0))
     return {
         name: partial(Simulation(kernel, jax.random.key(3), threads=n, **options).part, 0, 0, batches * batch, START)

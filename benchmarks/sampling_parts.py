@@ -175,6 +175,6 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
         "integration": Part(batched(bookkeeping, x), 1, each, 4 * calls * volume, 0, 20 * calls * volume),
         "action, weight": Part(batched(lambda y, log_q: -action(y) - log_q, y, log_q), 1, each),
         "odd sites": Part(batched(completed, y, indices), 1, each),
-        "measurement": Part(batched(partial(measure, action.whole), y), 1, each),
+        "measurement": Part(batched(partial(measure, action), y), 1, each),
         "accept scan": Part(partial(jax.jit(accept), jnp.asarray(-jnp.inf, log_q.dtype), weights, uniforms), 1, batch),
     }

@@ -25,6 +25,20 @@ CARD = {
     "sampling": {"chains": 2, "proposals": 4000},
 }
 
+RING = {
+    "seed": 3,
+    "lattice": [8],
+    "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.9, "lam": 0.5},
+    "training": {
+        "steps": 6,
+        "batch": 128,
+        "optimiser": {"kind": "gauss-newton"},
+        "evaluate": {"every": 3},
+        "chunk": 1,
+    },
+}
+"""phi^4 on a ring, whose numbers the transfer matrix gives; what tests add is the model, and the ladder."""
+
 
 def contents(folder: Path) -> dict[str, str]:
     """Name and hash of every file below a folder, to see that nothing was changed or lost."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import ChainOracle, FreeFieldOracle
+from tests.runs.support import RING
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
 from trivmap.runs.build import build_action, build_target
@@ -11,21 +12,11 @@ from trivmap.runs.card import RunCard
 from trivmap.runs.pipeline import load_flow, measure
 from trivmap.runs.train import train
 
-BETA, LAM = 0.9, 0.5
 MAP = {"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}, "features": {"neighbours": [1.0]}}
-CARD = {
-    "seed": 3,
-    "lattice": [8],
-    "action": {"kind": "phi4", "notation": "bosetti2015", "beta": BETA, "lam": LAM},
+LADDER = [{"lattice": [4], "action": {"beta": 0.7}, "steps": 5, "batch": 64}]
+CARD = RING | {
     "model": {"sites": "even", "base": {"kind": "free-field"}, "maps": [MAP]},
-    "training": {
-        "steps": 6,
-        "batch": 128,
-        "optimiser": {"kind": "gauss-newton"},
-        "evaluate": {"every": 3},
-        "chunk": 1,
-        "ladder": [{"lattice": [4], "action": {"beta": 0.7}, "steps": 5, "batch": 64}],
-    },
+    "training": RING["training"] | {"ladder": LADDER},
     "sampling": {"chains": 2, "proposals": 40_000, "save_fields": True, "thin": 200},
     "measure": {"stages": {"proposals": 256}},
 }

@@ -6,30 +6,21 @@ import pytest
 
 from tests.oracles import ChainOracle
 from tests.runs.small_run import Signalling, copied
-from tests.runs.support import contents
+from tests.runs.support import RING, contents
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
 from trivmap.runs.card import RunCard
 from trivmap.runs.progress import Interrupted
 from trivmap.runs.train import train
 
-BETA, LAM = 0.9, 0.5
-CARD = {
-    "seed": 3,
-    "lattice": [8],
-    "action": {"kind": "phi4", "notation": "bosetti2015", "beta": BETA, "lam": LAM},
+BETA, LAM = RING["action"]["beta"], RING["action"]["lam"]
+LADDER = [{"lattice": [4], "action": {"beta": 0.7}, "steps": 5, "batch": 64}, {"lattice": [6], "steps": 2}]
+CARD = RING | {
     "model": {
         "base": {"kind": "free-field"},
         "maps": [{"kind": "continuous", "steps": 4, "kernel": {"masses": [1.0]}}],
     },
-    "training": {
-        "steps": 6,
-        "batch": 128,
-        "optimiser": {"kind": "gauss-newton"},
-        "evaluate": {"every": 3},
-        "chunk": 1,
-        "ladder": [{"lattice": [4], "action": {"beta": 0.7}, "steps": 5, "batch": 64}, {"lattice": [6], "steps": 2}],
-    },
+    "training": RING["training"] | {"ladder": LADDER},
     "sampling": {"chains": 2, "proposals": 8000},
     "measure": {"stages": {"proposals": 64}},
 }

@@ -11,6 +11,11 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
 
+def even_sites(lattice: Lattice, field: Field) -> Field:
+    """The field at the even sites of the checkerboard, zero at the odd ones."""
+    return jnp.where(lattice.parity == 0, field, 0)
+
+
 class Decimated(AbstractAction):
     """S_eff = sum_even [c2 phi^2 + c4 phi^4] - sum_odd log Z1(h), h(x) = -c1 sum of the neighbours of x.
 
@@ -37,13 +42,13 @@ class Decimated(AbstractAction):
 
     def __call__(self, field: Field) -> Scalar:
         require_dimension(field, self.lattice.dimension)
-        even = jnp.where(self.lattice.parity == 0, field, 0)
+        even = even_sites(self.lattice, field)
         square = even * even
         odd = jnp.where(self.lattice.parity == 1, self.site.log_partition(self._source(even)), 0)
         return site_sum(square * (self.site.c2 + self.site.c4 * square)) - site_sum(odd)
 
     def complete(self, key: Key, field: Field) -> Field:
-        drawn = self.site.sample(key, self._source(jnp.where(self.lattice.parity == 0, field, 0)))
+        drawn = self.site.sample(key, self._source(even_sites(self.lattice, field)))
         return jnp.where(self.lattice.parity == 0, field, drawn)
 
     @property

@@ -9,6 +9,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
+from trivmap.actions.decimated import even_sites
 from trivmap.bases.base import AbstractBase
 from trivmap.bases.free_field import FreeField
 from trivmap.fourier import apply_spectrum, orbit_sum
@@ -40,14 +41,14 @@ class DecimatedFreeField(AbstractBase):
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         log_width = self._log_width()
-        z = jnp.where(self.lattice.parity == 0, z, 0)
+        z = even_sites(self.lattice, z)
         x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
         score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
         return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
 
     def log_density(self, x: Field) -> Scalar:
         log_width = self._log_width()
-        even = jnp.where(self.lattice.parity == 0, x, 0)
+        even = even_sites(self.lattice, x)
         return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), even), log_width)
 
     def astype(self, dtype: DTypeLike) -> "DecimatedFreeField":

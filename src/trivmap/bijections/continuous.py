@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions.decimated import even_sites
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.features import Features
 from trivmap.bijections.integrators import SCHEMES, Velocity, integrate
@@ -173,7 +174,7 @@ class Continuous(AbstractBijection):
 
     def _held(self, field: Field) -> Field:
         """The field where the map acts, zero elsewhere."""
-        return jnp.where(self.lattice.parity == 0, field, 0) if self.even else field
+        return even_sites(self.lattice, field) if self.even else field
 
     def _at_zero(self, basis: np.ndarray) -> list[np.ndarray]:
         """(K_j A_f)(0), shape (features, basis); with `even` its parts from even and from odd displacements."""

@@ -51,7 +51,7 @@ class Proposals(AbstractSource):
         self.certified, self._facts = certified, facts or {}
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
         self.stride = card.sampling.batch or default_batch(kernel.lattice.volume)
-        measure = measure or partial(measure_all, action.whole)
+        measure = measure or partial(measure_all, action)
         self._simulation = Simulation(kernel, keys(card)["sample"], measure=measure, batch=self.stride)
         self._states: list[Chain] = []
 

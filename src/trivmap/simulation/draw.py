@@ -30,7 +30,7 @@ def draw(
     simulation = Simulation(
         IndependenceMetropolis(flow, action),
         key,
-        measure=partial(measure, action.whole),
+        measure=partial(measure, action),
         batch=min(each, default_batch(flow.lattice.volume)),
     )
     parts = [simulation.part(chain, 0, each, START)[0] for chain in range(chains)]
