@@ -232,13 +232,18 @@ def scaling() -> str:
     result = (kept("what-pays") or {}).get("scaling")
     if result is None:
         return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
-    lines = ["| L | start | configurations to 0.7, three seeds | processor seconds |", "|---|---|---|---|"]
+    lines = [
+        "| L | start | configurations to 0.7, three seeds | 10^9 operations | processor seconds |",
+        "|---|---|---|---|---|",
+    ]
     groups: dict[tuple[int, str], list[Mapping[str, Any] | None]] = {}
     for row in result["rows"]:
         groups.setdefault((row["extent"], row["kind"]), []).append(row["reached"])
     for (extent, kind), reached in groups.items():
-        costs = [cost(entry) for entry in reached]
-        lines.append(f"| {extent} | {kind} | {', '.join(c[0] for c in costs)} | {', '.join(c[1] for c in costs)} |")
+        configurations = over_seeds([r and r["configurations"] for r in reached], "d")
+        giga = over_seeds([r and r["operations"] / 1e9 for r in reached], ".3g")
+        seconds = over_seeds([r and r["processor_seconds"] for r in reached], ".1f")
+        lines.append(f"| {extent} | {kind} | {configurations} | {giga} | {seconds} |")
     lines += ["", "| cost ~ L^z | z |", "|---|---|"]
     lines += [
         f"| {name.replace('_', ' ')} | {parenthesis(z['value'], z['error'])} |"

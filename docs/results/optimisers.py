@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from what_pays import BETA, TARGETS, Judge
+from what_pays import BETA
 
 from trivmap.runs.build import build_action, build_plan
 from trivmap.runs.card import RunCard
 from trivmap.runs.pipeline import keys, skeleton
-from trivmap.training import Trainer
+from trivmap.training import Evaluation, Trainer
+from trivmap.training.observer import Silent
 
 TARGET = Path(__file__).with_name("optimisers.json")
 COUPLINGS = {**BETA, 6: 0.537}
@@ -43,19 +44,33 @@ MODELS: dict[str, dict[str, Any]] = {
 ADAM = {"continuous": (64, 1e-2, 400), "local": (64, 1e-2, 1500), "dense": (256, 5e-3, 3000)}
 """Batch, peak of the learning rate, steps."""
 OPTIMISERS = ("gauss-newton", "gauss-newton kl", "adam path-gradient", "adam reverse-kl")
+TARGETS = (0.7, 0.9)
 BUDGET = {"continuous": 45.0, "local": 15.0, "dense": 12.0}
 """Processor seconds of training."""
 
 
-class Patient(Judge):
-    """Interrupts when the budget is spent."""
+class Judge(Silent):
+    """Processor time of the steps, and what every evaluation found; interrupts when the budget is spent."""
 
     def __init__(self, budget: float):
-        super().__init__()
-        self.budget = budget
+        self.budget, self.seconds, self.configurations = budget, 0.0, 0
+        self.trace: list[tuple[int, float, float, float]] = []
+        self._mark = 0.0
+
+    def begin(self) -> None:
+        self._mark = time.process_time()
+
+    def logged(self, record: dict[str, Any]) -> None:
+        now = time.process_time()
+        self.seconds, self._mark = self.seconds + now - self._mark, now
+        self.configurations = record["configurations"]
+
+    def evaluated(self, step: int, evaluation: Evaluation, seconds: float) -> None:
+        self.trace.append((self.configurations, self.seconds, *evaluation.acceptance))
+        self._mark = time.process_time()
 
     def interrupted(self) -> bool:
-        super().interrupted()
+        self._mark = time.process_time()
         return self.seconds >= self.budget
 
 
@@ -88,11 +103,11 @@ def card(name: str, extent: int, optimiser: str, seed: int) -> RunCard:
 def measured(entry: dict[str, Any]) -> dict[str, Any]:
     """The entry with what its training cost and reached."""
     whole = card(entry["map"], entry["extent"], entry["optimiser"], entry["seed"])
-    judge, action = Patient(BUDGET[entry["map"]]), build_action(whole)
+    judge, action = Judge(BUDGET[entry["map"]]), build_action(whole)
     trainer = Trainer(skeleton(whole), action, build_plan(whole), keys(whole)["train"], judge)
     state = trainer.initial_state()
     trainer.compile(state)
-    judge.begin(time.process_time())
+    judge.begin()
     outcome = trainer.run(state)
     reached = {}
     for target in TARGETS:

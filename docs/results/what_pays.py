@@ -1,9 +1,10 @@
 """Measures what docs/what-pays.md says: `python docs/results/what_pays.py` writes what-pays.json beside this file.
 
 Two tables. `variants`: one thing of the recipe changed at a time, at L=16 and for some L=20, from scratch, all with the
-same number of configurations; what is already measured stays. `scaling`: the recipe unchanged, from scratch and up a
-ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches of 128. Costs are configurations, smaller lattices
-included, and processor seconds of the steps: compilation and evaluation stay outside. Because a machine's pace changes
+same number of configurations; what is already measured stays. `scaling`: the presets' map of the even sites, from
+scratch and up a ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches of 128. Costs are configurations,
+smaller lattices included, floating-point operations of the steps, and their processor seconds: compilation and
+evaluation stay outside. Because a machine's pace changes
 with what else runs on it, a step of the recipe is timed before and after every variant, and a variant's seconds are
 told in those.
 `python docs/results/what_pays.py variants` or `scaling` measures one table and keeps the other; `variants NAME ...`
@@ -123,6 +124,7 @@ class Clock(Silent):
 
     def __init__(self):
         self.seconds, self.configurations, self.spread = 0.0, 0, float("inf")
+        self.operations, self.each = 0.0, 0.0
         self._before, self._mark, self._step = 0, 0.0, 0
 
     def begin(self) -> None:
@@ -136,6 +138,7 @@ class Clock(Silent):
         self.seconds += time.process_time() - self._mark
         self.configurations = self._before + record["configurations"]
         steps, self._step = record["step"] - self._step, record["step"]
+        self.operations += steps * self.each
         self.spread = record["loss_error"] * sqrt(record["batch"] * steps)
 
     def interrupted(self) -> bool:
@@ -157,13 +160,14 @@ class Cost:
     """Mean and spread of the log-weights' error, integrated as in training; None for a map that is exact."""
 
 
-def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost, Any]:
+def trained(trainer: Trainer, clock: Clock, *, stop: bool = False, operations: bool = False) -> tuple[Cost, Any]:
     """Train to the end, or with `stop` to the goal; the cost so far, and the last state.
 
     A map is judged on 4096 fresh proposals once the spread of its own batches says that it is near the goal.
     """
     clock.begin()
     state, reached, acceptance = trainer.initial_state(), None, None
+    clock.each = trainer.operations(state) if operations else float("nan")
     while True:
         # Every size of batch has its own program.
         trainer.compile(state)
@@ -177,6 +181,8 @@ def trained(trainer: Trainer, clock: Clock, *, stop: bool = False) -> tuple[Cost
             acceptance = trainer.evaluate(state).acceptance
         if reached is None and acceptance is not None and acceptance.value - acceptance.error > GOAL:
             reached = {"configurations": clock.configurations, "processor_seconds": clock.seconds}
+            if operations:
+                reached["operations"] = clock.operations
             over = over or stop
         if over:
             assert acceptance is not None
@@ -201,7 +207,7 @@ def measured(whole: RunCard, *, stop: bool = False) -> Cost:
         if trainer is not None and state is not None:
             flow = trainer.flow(state).resize(Lattice(rung.lattice), action)
         trainer = Trainer(flow, action, build_plan(rung), keys(rung)["train"], clock)
-        cost, state = trained(trainer, clock, stop=stop and rung.lattice == whole.lattice)
+        cost, state = trained(trainer, clock, stop=stop and rung.lattice == whole.lattice, operations=stop)
     assert cost is not None
     return cost
 
@@ -246,12 +252,15 @@ def variants(names: list[str]) -> Iterator[list[dict[str, Any]]]:
 
 
 def scaling() -> Iterator[dict[str, Any]]:
-    """Cost to 0.7 against L, three seeds each."""
-    rows = []
+    """Cost to 0.7 against L, three seeds each; what has a row is not measured again."""
+    kept = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
+    rows = kept.get("scaling", {}).get("rows", [])
     for extent, ladder in LADDERS.items():
         for kind in ("scratch", "ladder") if ladder else ("scratch",):
             for seed in range(3):
-                changes = ["training.batch=128", "training.steps=60"]
+                if any(row[:3] == [extent, kind, seed] for row in ([*row.values()] for row in rows)):
+                    continue
+                changes = [*EVEN, WIDE, "training.batch=128", "training.steps=60"]
                 if kind == "ladder":
                     rungs = [
                         f"{{lattice: [{rung}, {rung}], action: {{beta: {BETA[rung]}}}, steps: {8 if rung == 8 else 4}, "
@@ -275,7 +284,7 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """z of cost ~ L^z by a straight line through the logarithms; runs short of the target are left out, and counted."""
     result = {}
     for kind in ("scratch", "ladder"):
-        for cost in ("configurations", "processor_seconds"):
+        for cost in ("configurations", "operations", "processor_seconds"):
             points = [
                 (np.log(row["extent"]), np.log(row["reached"][cost]))
                 for row in rows

@@ -9,6 +9,7 @@ import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
+from trivmap.ahead import in_order
 from trivmap.flows import Flow
 
 
@@ -36,7 +37,7 @@ def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, config
     def log_weights(flow: Flow, noise: jax.Array) -> jax.Array:
         return -jax.vmap(lambda z: flow.residual(action, z))(noise)
 
-    difference = np.asarray(log_weights(flow, noise), np.float64) - np.asarray(
-        log_weights(wide, noise.astype(jnp.float64)), np.float64
-    )
+    pairs = ((flow, noise), (wide, noise.astype(jnp.float64)))
+    own, exact = in_order(lambda pair: np.asarray(log_weights(*pair), np.float64), pairs, threads=2)
+    difference = own - exact
     return Rounding(float(difference.mean()), float(difference.std()))

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from trivmap._types import Key
+from trivmap.ahead import processors
 from trivmap.errors import InputError
 from trivmap.observables.host import measure_on_host
 from trivmap.samplers.cluster import ClusterCycle, SwendsenWang, Wolff, seed_of
-from trivmap.simulation.ahead import processors
 from trivmap.simulation.chains import AbstractChains, ChainPart, Measure, State
 from trivmap.simulation.proposals import default_batch
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Field, Key
+from trivmap.ahead import default_threads, in_order
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
-from trivmap.simulation.ahead import default_threads, in_order
 
 Measure = Callable[[Field], Mapping[str, Array]]
 """Observables of one configuration, by name."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trivmap.ahead import processors
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
 from trivmap.runs.card import RunCard
@@ -21,7 +22,6 @@ from trivmap.runs.model import model_digest
 from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
-from trivmap.simulation.ahead import processors
 from trivmap.studies.compare_card import CompareCard, load_compare_card
 from trivmap.studies.comparison_result import comparison_result
 from trivmap.studies.rates import Timed, measure_rates

@@ -46,11 +46,20 @@ def evaluate(flow: Flow, action: AbstractAction, key: Key, *, proposals: int = 4
 
     Raises `InputError` below 4096 proposals: acceptance and ESS from fewer are too noisy to quote.
     """
-    if proposals < FEWEST_PROPOSALS:
-        raise InputError(f"evaluate.proposals: at least {FEWEST_PROPOSALS} are needed, got {proposals}")
-    batches = -(-proposals // batch)
+    batches = _batches(proposals, batch)
     log_weights = np.asarray(draw_log_weights(flow, action, key, batches, batch), dtype=np.float64).ravel()
     loss = Estimate(float(-log_weights.mean()), float(log_weights.std() / np.sqrt(len(log_weights))))
     return Evaluation(
         acceptance(log_weights), effective_sample_size(log_weights), log_z(log_weights), loss, len(log_weights)
     )
+
+
+def compile_evaluation(flow: Flow, action: AbstractAction, key: Key, *, proposals: int, batch: int) -> None:
+    """Compile what `evaluate` runs with such arguments, for it to find ready."""
+    draw_log_weights.lower(flow, action, key, _batches(proposals, batch), batch).compile()
+
+
+def _batches(proposals: int, batch: int) -> int:
+    if proposals < FEWEST_PROPOSALS:
+        raise InputError(f"evaluate.proposals: at least {FEWEST_PROPOSALS} are needed, got {proposals}")
+    return -(-proposals // batch)

@@ -12,13 +12,15 @@ import optax
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
+from trivmap.ahead import in_order
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewtonState
 from trivmap.optimisers.packing import unpack
 from trivmap.training.draws import METRICS
-from trivmap.training.evaluation import Evaluation, evaluate
+from trivmap.training.evaluation import Evaluation, compile_evaluation, evaluate
 from trivmap.training.observer import Observer, Silent
+from trivmap.training.operations import operations
 from trivmap.training.schedules import phase_at
 from trivmap.training.state import TrainingPlan, TrainingState
 from trivmap.training.step import Chunk, make_chunk
@@ -86,11 +88,11 @@ class Trainer:
 
     def evaluate(self, state: TrainingState) -> Evaluation:
         """Judge the flow of a state on fresh proposals, the same ones whenever the state is the same."""
-        key = jax.random.fold_in(self._evaluation_key, state.step)
-        plan = self.plan
-        return evaluate(
-            self.flow(state), self.action, key, proposals=plan.evaluate_proposals, batch=plan.evaluate_batch
-        )
+        return evaluate(*self._evaluation(state), **self._proposals)
+
+    def operations(self, state: TrainingState) -> float:
+        """Floating-point operations of the next step, its noise and the optimiser's trials included."""
+        return operations(self._chunk(state), state, jnp.ones((), jnp.int32))
 
     def status(self, state: TrainingState, *, acceptance: Estimate | None = None, seconds: float = 0.0) -> str | None:
         """How training has ended at a state, None if it has not.
@@ -169,13 +171,29 @@ class Trainer:
 
     def _program(self, state: TrainingState) -> Chunk:
         """The compiled chunk of the batch size that the next step has (after the end: that the last one had)."""
-        phase, _ = phase_at(self.plan.phases, min(int(state.step), self.plan.steps - 1))
-        if phase.batch not in self._chunks:
+        batch = self._batch(state)
+        if batch not in self._chunks:
             begun = time.monotonic()
-            chunk = jax.jit(make_chunk(self._static, self.action, self.plan, phase.batch))
-            self._chunks[phase.batch] = chunk.lower(state, jnp.ones((), jnp.int32)).compile()
+            work = [lambda: jax.jit(self._chunk(state)).lower(state, jnp.ones((), jnp.int32)).compile()]
+            if not self._chunks:
+                # What judges the map is compiled on another core meanwhile.
+                work.append(lambda: compile_evaluation(*self._evaluation(state), **self._proposals))
+            self._chunks[batch], *_ = in_order(lambda each: each(), work, threads=len(work))
             self.compile_seconds += time.monotonic() - begun
-        return self._chunks[phase.batch]
+        return self._chunks[batch]
+
+    def _batch(self, state: TrainingState) -> int:
+        return phase_at(self.plan.phases, min(int(state.step), self.plan.steps - 1))[0].batch
+
+    def _chunk(self, state: TrainingState) -> Chunk:
+        return make_chunk(self._static, self.action, self.plan, self._batch(state))
+
+    def _evaluation(self, state: TrainingState) -> tuple[Flow, AbstractAction, Key]:
+        return self.flow(state), self.action, jax.random.fold_in(self._evaluation_key, state.step)
+
+    @property
+    def _proposals(self) -> dict[str, int]:
+        return {"proposals": self.plan.evaluate_proposals, "batch": self.plan.evaluate_batch}
 
     def _record(self, rows: np.ndarray, step: int) -> dict:
         phase, _ = phase_at(self.plan.phases, step - 1)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from trivmap.simulation.ahead import default_threads, in_order
+from trivmap.ahead import default_threads, in_order
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
