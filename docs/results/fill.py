@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import io
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -139,6 +140,39 @@ def presets_table() -> str:
         lines += ["", f"Measured on {'; '.join(machines)}."]
     if missing:
         lines += ["", f"No run of this version is kept for {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def milestones() -> str:
+    """What the presets of the line needed to an acceptance of 0.7 and 0.9, seed by seed."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("phi4-L*.json"))]
+    lines = [
+        "| preset | seed | to 0.7: configurations | s | to 0.9: configurations | s | acceptance at the end | sampling, s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for result in sorted(results, key=lambda r: (r["summary"]["lattice"], r["summary"]["seed"])):
+        summary = result["summary"]
+        training, cells = summary["training"], [f"`{result['preset']}`", str(summary["seed"])]
+        for target in ("0.7", "0.9"):
+            reached = training["acceptance_milestones"][target]
+            cells += [count(reached["configurations"]), f"{reached['wall_seconds']:.1f}"] if reached else ["-", ""]
+        cells.append(parenthesis(*training["evaluation"]["acceptance"].values()))
+        cells.append(f"{summary['sampling']['wall_seconds']:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def forward_ess() -> str:
+    """ESS from the flow's proposals, and from an independent sample of its target."""
+    result = kept("forward-ess")
+    if result is None:
+        return "Not measured yet; `python docs/results/forward_ess.py RUN ...` does it.\n"
+    lines = ["| preset | seed | reverse ESS | forward ESS | difference in errors |", "|---|---|---|---|---|"]
+    for row in sorted(result["rows"], key=lambda row: (int(row["preset"].partition("-L")[2]), row["seed"])):
+        reverse, forward = row["reverse"], row["forward"]
+        pull = (forward["value"] - reverse["value"]) / math.hypot(forward["error"], reverse["error"])
+        cells = [parenthesis(*one.values()) for one in (reverse, forward)]
+        lines.append(f"| `{row['preset']}` | {row['seed']} | {' | '.join(cells)} | {pull:+.1f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -330,6 +364,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "quickstart": quickstart,
     "presets-table": presets_table,
     "presets-text": presets_text,
+    "milestones": milestones,
+    "forward-ess": forward_ess,
     "broken-phase": broken_phase,
     "choices": choices,
     "what-pays": what_pays,
