@@ -2,9 +2,11 @@ import os
 import threading
 import time
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from trivmap.ahead import default_threads, in_order
+from trivmap.ahead import compiled, default_threads, in_order
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
@@ -66,3 +68,12 @@ def test_the_default_is_what_the_process_may_use():
             assert default_threads() == 1
         finally:
             os.sched_setaffinity(0, allowed)
+
+
+def test_programs_are_compiled_as_the_caller_lowered_them():
+    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(True):
+        mixed = jax.jit(lambda x: x + jnp.ones((), jnp.int32)).lower(jnp.ones((), jnp.float32))
+        wide = jax.jit(lambda x: jnp.zeros((), jnp.float64) + x).lower(jnp.ones((), jnp.float64))
+        programs = compiled(mixed, wide)
+        assert programs[0](jnp.ones((), jnp.float32)) == 2
+        assert programs[1](jnp.ones((), jnp.float64)).dtype == jnp.float64

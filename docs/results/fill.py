@@ -147,7 +147,7 @@ def milestones() -> str:
     """What the presets of the line needed to an acceptance of 0.7 and 0.9, seed by seed."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("phi4-L*.json"))]
     lines = [
-        "| preset | seed | to 0.7: configurations | s | to 0.9: configurations | s | acceptance at the end | sampling, s |",
+        "| preset | seed | to 0.7: configurations | s | to 0.9: configurations | s | acceptance | sampling, s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for result in sorted(results, key=lambda r: (r["summary"]["lattice"], r["summary"]["seed"])):

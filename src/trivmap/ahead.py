@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 
@@ -33,6 +33,14 @@ def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -
         finally:
             for future in pending:
                 future.cancel()
+
+
+def compiled(*programs: Any) -> list[Any]:
+    """Lowered programs (JAX's or equinox's), compiled at the same time.
+
+    Lowered by the caller: what JAX is told by a context (`jax.enable_x64`, say) holds in the caller's thread only.
+    """
+    return list(in_order(lambda program: program.compile(), programs, threads=len(programs)))
 
 
 def default_threads() -> int:

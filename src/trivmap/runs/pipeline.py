@@ -172,20 +172,19 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 f"{run.root / 'samples'} away and run trivmap sample {run.root}"
             )
         with shown(progress, "measure", 2), ThreadPoolExecutor(1) as beside:
-            stages = (
-                flow
-                if flow is None
-                else beside.submit(
-                    along_the_map, flow, keys(card)["stages"], action=action, proposals=card.measure.stages.proposals
-                )
-            )
-            results = analyse(reader, bins=card.measure.bins)
+            # Numpy's work beside XLA's.
+            analysis = beside.submit(analyse, reader, bins=card.measure.bins)
+            stages = None
+            if flow is not None:
+                proposals = card.measure.stages.proposals
+                stages = along_the_map(flow, keys(card)["stages"], action=action, proposals=proposals)
+            results = analysis.result()
             with storing(run.observables_path):
                 results.to_json(run.observables_path)
             progress.update(1)
             interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
             if stages is not None:
-                write_json(run.stages_path, finite(stages.result().to_dict()))
+                write_json(run.stages_path, finite(stages.to_dict()))
             progress.update(2)
         if card != run.card():
             run.write_card(card)

@@ -1,6 +1,5 @@
 """How far numerical integration moves the log-weights of a continuous flow, and how many steps make that negligible."""
 
-from functools import cache
 from typing import NamedTuple
 
 import equinox as eqx
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.ahead import in_order
+from trivmap.ahead import compiled
 from trivmap.flows import Flow
 
 LIMIT = 0.01
@@ -48,15 +47,14 @@ def certificate(
         return None
     noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
 
-    @cache
-    def log_weights(n: int) -> np.ndarray:
-        return np.asarray(_log_weights(flow.with_integration_steps(n), action, noise), np.float64)
-
+    known: dict[int, np.ndarray] = {}
     found = None
     for n in CANDIDATES if steps is None else (steps,):
-        # Each is a program of its own, and most of the time goes into compiling it.
-        coarse, fine = in_order(log_weights, (n, 2 * n), threads=2)
-        difference = coarse - fine
+        flows = {k: flow.with_integration_steps(k) for k in (n, 2 * n) if k not in known}
+        programs = compiled(*(_log_weights.lower(each, action, noise) for each in flows.values()))
+        for (k, each), program in zip(flows.items(), programs, strict=True):
+            known[k] = np.asarray(program(each, action, noise), np.float64)
+        difference = known[n] - known[2 * n]
         found = Certificate(n, float(difference.mean()), float(difference.std()), configurations)
         if found.passed:
             break

@@ -9,7 +9,7 @@ import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.ahead import in_order
+from trivmap.ahead import compiled
 from trivmap.flows import Flow
 
 
@@ -38,6 +38,6 @@ def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, config
         return -jax.vmap(lambda z: flow.residual(action, z))(noise)
 
     pairs = ((flow, noise), (wide, noise.astype(jnp.float64)))
-    own, exact = in_order(lambda pair: np.asarray(log_weights(*pair), np.float64), pairs, threads=2)
-    difference = own - exact
-    return Rounding(float(difference.mean()), float(difference.std()))
+    programs = compiled(*(log_weights.lower(*pair) for pair in pairs))
+    own, exact = (np.asarray(program(*pair), np.float64) for program, pair in zip(programs, pairs, strict=True))
+    return Rounding(float((own - exact).mean()), float((own - exact).std()))

@@ -1,6 +1,6 @@
 """How good is a flow now? Measured on fresh proposals, never on those it was trained on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -54,9 +54,9 @@ def evaluate(flow: Flow, action: AbstractAction, key: Key, *, proposals: int = 4
     )
 
 
-def compile_evaluation(flow: Flow, action: AbstractAction, key: Key, *, proposals: int, batch: int) -> None:
-    """Compile what `evaluate` runs with such arguments, for it to find ready."""
-    draw_log_weights.lower(flow, action, key, _batches(proposals, batch), batch).compile()
+def lower_evaluation(flow: Flow, action: AbstractAction, key: Key, *, proposals: int, batch: int) -> Any:
+    """The program that `evaluate` runs with such arguments: once it is compiled, they find it ready."""
+    return draw_log_weights.lower(flow, action, key, _batches(proposals, batch), batch)
 
 
 def _batches(proposals: int, batch: int) -> int:

@@ -12,13 +12,13 @@ import optax
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.ahead import in_order
+from trivmap.ahead import compiled
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewtonState
 from trivmap.optimisers.packing import unpack
 from trivmap.training.draws import METRICS
-from trivmap.training.evaluation import Evaluation, compile_evaluation, evaluate
+from trivmap.training.evaluation import Evaluation, evaluate, lower_evaluation
 from trivmap.training.observer import Observer, Silent
 from trivmap.training.operations import operations
 from trivmap.training.schedules import phase_at
@@ -174,11 +174,11 @@ class Trainer:
         batch = self._batch(state)
         if batch not in self._chunks:
             begun = time.monotonic()
-            work = [lambda: jax.jit(self._chunk(state)).lower(state, jnp.ones((), jnp.int32)).compile()]
+            programs = [jax.jit(self._chunk(state)).lower(state, jnp.ones((), jnp.int32))]
             if not self._chunks:
-                # What judges the map is compiled on another core meanwhile.
-                work.append(lambda: compile_evaluation(*self._evaluation(state), **self._proposals))
-            self._chunks[batch], *_ = in_order(lambda each: each(), work, threads=len(work))
+                # What judges the map, for `evaluate` to find ready.
+                programs.append(lower_evaluation(*self._evaluation(state), **self._proposals))
+            self._chunks[batch], *_ = compiled(*programs)
             self.compile_seconds += time.monotonic() - begun
         return self._chunks[batch]
 
