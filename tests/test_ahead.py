@@ -72,8 +72,9 @@ def test_the_default_is_what_the_process_may_use():
 
 def test_programs_are_compiled_as_the_caller_lowered_them():
     with jax.numpy_dtype_promotion("standard"), jax.enable_x64(True):
-        mixed = jax.jit(lambda x: x + jnp.ones((), jnp.int32)).lower(jnp.ones((), jnp.float32))
-        wide = jax.jit(lambda x: jnp.zeros((), jnp.float64) + x).lower(jnp.ones((), jnp.float64))
-        programs = compiled(mixed, wide)
-        assert programs[0](jnp.ones((), jnp.float32)) == 2
-        assert programs[1](jnp.ones((), jnp.float64)).dtype == jnp.float64
+        mixed = jax.jit(lambda x: x + jnp.ones((), jnp.int32))
+        wide = jax.jit(lambda x: jnp.zeros((), jnp.float64) + x)
+        one, other = jnp.ones((), jnp.float32), jnp.ones((), jnp.float64)
+        programs = compiled((mixed, (one,)), (wide, (other,)))
+        assert programs[0](one) == 2
+        assert programs[1](other).dtype == jnp.float64

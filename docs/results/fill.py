@@ -168,7 +168,7 @@ def forward_ess() -> str:
     if result is None:
         return "Not measured yet; `python docs/results/forward_ess.py RUN ...` does it.\n"
     lines = ["| preset | seed | reverse ESS | forward ESS | difference in errors |", "|---|---|---|---|---|"]
-    for row in sorted(result["rows"], key=lambda row: (int(row["preset"].partition("-L")[2]), row["seed"])):
+    for row in sorted(result["rows"], key=lambda row: (row["lattice"], row["preset"], row["seed"])):
         reverse, forward = row["reverse"], row["forward"]
         pull = (forward["value"] - reverse["value"]) / math.hypot(forward["error"], reverse["error"])
         cells = [parenthesis(*one.values()) for one in (reverse, forward)]

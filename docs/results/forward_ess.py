@@ -2,7 +2,7 @@
 
 The sample is of embedded clusters, which know nothing of the flow, a configuration every 20 cycles in 16 chains. ESS
 from it (forward) and from the flow's own proposals (reverse) are equal where the flow misses nothing. Writes
-forward-ess.json beside this file, where the runs named stay and the others do too.
+forward-ess.json beside this file; what it holds of other presets and seeds stays.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fill import changes
 
 from trivmap.runs import pipeline
 from trivmap.runs.card import RunCard
@@ -43,6 +44,8 @@ def simulated(card: RunCard) -> np.ndarray:
 def judged(directory: Path) -> dict[str, Any]:
     """Forward and reverse ESS of a run's flow, with errors."""
     run = Run(RunDirectory.open(directory))
+    if changed := [key for key in changes(run.card) if not key.startswith("seed=")]:
+        sys.exit(f"{directory}: differs from the preset of its name in {', '.join(changed)}")
     flow, action, card = run.flow, run.action, run.card
     fields = simulated(card)
 
@@ -57,6 +60,7 @@ def judged(directory: Path) -> dict[str, Any]:
     reverse = np.stack([run.samples.read("log_weight", c, 0, run.samples.n) for c in range(run.samples.chains)])
     return {
         "preset": card.name,
+        "lattice": card.lattice,
         "seed": card.seed,
         "configurations": int(weights.size),
         "forward": {

@@ -258,8 +258,6 @@ def scaling() -> Iterator[dict[str, Any]]:
     for extent, ladder in LADDERS.items():
         for kind in ("scratch", "ladder") if ladder else ("scratch",):
             for seed in range(3):
-                if any(row[:3] == [extent, kind, seed] for row in ([*row.values()] for row in rows)):
-                    continue
                 changes = [*EVEN, WIDE, "training.batch=128", "training.steps=60"]
                 if kind == "ladder":
                     rungs = [
@@ -268,12 +266,10 @@ def scaling() -> Iterator[dict[str, Any]]:
                         for rung in ladder
                     ]
                     changes += [f"training.ladder=[{', '.join(rungs)}]", "training.optimiser.damping=0.01"]
-                row = {
-                    "extent": extent,
-                    "kind": kind,
-                    "seed": seed,
-                    **asdict(measured(card(extent, seed, changes), stop=True)),
-                }
+                row: dict[str, Any] = {"extent": extent, "kind": kind, "seed": seed, "changes": changes}
+                if any(row.items() <= other.items() for other in rows):
+                    continue
+                row |= asdict(measured(card(extent, seed, changes), stop=True))
                 rows.append(row)
                 yield {"rows": rows, "exponents": exponents(rows)}
                 sys.stderr.write(f"{extent} {kind} {seed}: {row['configurations']} {row['acceptance']:.3f}\n")

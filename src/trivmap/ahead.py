@@ -15,8 +15,8 @@ B = TypeVar("B")
 def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
     """`map(function, arguments)` with `threads` calls at a time, no more than one result waiting to be taken.
 
-    `function` must release Python's lock while it works, as compiled programs do. The first exception is raised where
-    its result would have come, and what has not begun by then is not begun.
+    `function` must release Python's lock while it works, as compiled programs and the compiler do. The first
+    exception is raised where its result would have come, and what has not begun by then is not begun.
     """
     if threads <= 1:
         yield from map(function, arguments)
@@ -35,12 +35,14 @@ def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -
                 future.cancel()
 
 
-def compiled(*programs: Any) -> list[Any]:
-    """Lowered programs (JAX's or equinox's), compiled at the same time.
+def compiled(*calls: tuple[Any, tuple[Any, ...]]) -> list[Any]:
+    """The programs of jitted functions (JAX's or equinox's) at such arguments, compiled at the same time.
 
-    Lowered by the caller: what JAX is told by a context (`jax.enable_x64`, say) holds in the caller's thread only.
+    They are traced here: what JAX is told by a context (`jax.enable_x64`, say) holds in the caller's thread only.
+    Settings that JAX reads while it compiles must not depend on one.
     """
-    return list(in_order(lambda program: program.compile(), programs, threads=len(programs)))
+    programs = [function.lower(*arguments) for function, arguments in calls]
+    return list(in_order(lambda program: program.compile(), programs, threads=min(len(programs), default_threads())))
 
 
 def default_threads() -> int:

@@ -31,6 +31,19 @@ def nested(x):
     return jax.lax.scan(outer, x, None, length=5)[0]
 
 
+def unrolled(x):
+    return jax.lax.scan(lambda carry, _: (product(carry), None), x, None, length=10, unroll=4)[0]
+
+
+def solved(x):
+    """Seven products in the matrix, which a solver that knows the answer never applies."""
+
+    def matrix(y):
+        return jax.lax.fori_loop(0, 7, lambda _, z: product(z), y)
+
+    return jax.lax.custom_linear_solve(matrix, x, lambda _, b: product(b), lambda _, b: b)
+
+
 def branch(x):
     return jax.lax.cond(x[0, 0] > 0, nested, product, x)
 
@@ -44,7 +57,17 @@ def squared(x):
 
 
 @pytest.mark.parametrize(
-    ("function", "products"), [(product, 1), (nested, 35), (branch, 35), (turns, 1), (jax.grad(squared), 70)]
+    ("function", "products"),
+    [
+        (product, 1),
+        (nested, 35),
+        (branch, 35),
+        (turns, 1),
+        (jax.grad(squared), 70),
+        (jax.checkpoint(nested), 35),
+        (unrolled, 10),
+        (solved, 1),
+    ],
 )
 def test_operations_count_every_turn_of_a_loop(function, products):
     assert operations(function, MATRIX) == pytest.approx(products * PRODUCT, rel=0.01)

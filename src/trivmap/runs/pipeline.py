@@ -5,7 +5,6 @@ Each can be killed at any moment and taken up again.
 
 import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
@@ -171,19 +170,16 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "
                 f"{run.root / 'samples'} away and run trivmap sample {run.root}"
             )
-        with shown(progress, "measure", 2), ThreadPoolExecutor(1) as beside:
-            # Numpy's work beside XLA's.
-            analysis = beside.submit(analyse, reader, bins=card.measure.bins)
-            stages = None
-            if flow is not None:
-                proposals = card.measure.stages.proposals
-                stages = along_the_map(flow, keys(card)["stages"], action=action, proposals=proposals)
-            results = analysis.result()
+        with shown(progress, "measure", 2):
+            results = analyse(reader, bins=card.measure.bins)
             with storing(run.observables_path):
                 results.to_json(run.observables_path)
             progress.update(1)
             interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
-            if stages is not None:
+            if flow is not None:
+                stages = along_the_map(
+                    flow, keys(card)["stages"], action=action, proposals=card.measure.stages.proposals
+                )
                 write_json(run.stages_path, finite(stages.to_dict()))
             progress.update(2)
         if card != run.card():

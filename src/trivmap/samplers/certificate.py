@@ -46,14 +46,13 @@ def certificate(
     if flow.integration_steps is None:
         return None
     noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
-
     known: dict[int, np.ndarray] = {}
     found = None
     for n in CANDIDATES if steps is None else (steps,):
-        flows = {k: flow.with_integration_steps(k) for k in (n, 2 * n) if k not in known}
-        programs = compiled(*(_log_weights.lower(each, action, noise) for each in flows.values()))
-        for (k, each), program in zip(flows.items(), programs, strict=True):
-            known[k] = np.asarray(program(each, action, noise), np.float64)
+        calls = {k: (flow.with_integration_steps(k), action, noise) for k in (n, 2 * n) if k not in known}
+        programs = compiled(*((_log_weights, call) for call in calls.values()))
+        for (k, call), program in zip(calls.items(), programs, strict=True):
+            known[k] = np.asarray(program(*call), np.float64)
         difference = known[n] - known[2 * n]
         found = Certificate(n, float(difference.mean()), float(difference.std()), configurations)
         if found.passed:

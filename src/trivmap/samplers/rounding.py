@@ -38,6 +38,6 @@ def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, config
         return -jax.vmap(lambda z: flow.residual(action, z))(noise)
 
     pairs = ((flow, noise), (wide, noise.astype(jnp.float64)))
-    programs = compiled(*(log_weights.lower(*pair) for pair in pairs))
+    programs = compiled(*((log_weights, pair) for pair in pairs))
     own, exact = (np.asarray(program(*pair), np.float64) for program, pair in zip(programs, pairs, strict=True))
     return Rounding(float((own - exact).mean()), float((own - exact).std()))

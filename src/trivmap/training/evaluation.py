@@ -54,9 +54,11 @@ def evaluate(flow: Flow, action: AbstractAction, key: Key, *, proposals: int = 4
     )
 
 
-def lower_evaluation(flow: Flow, action: AbstractAction, key: Key, *, proposals: int, batch: int) -> Any:
-    """The program that `evaluate` runs with such arguments: once it is compiled, they find it ready."""
-    return draw_log_weights.lower(flow, action, key, _batches(proposals, batch), batch)
+def evaluation_call(
+    flow: Flow, action: AbstractAction, key: Key, *, proposals: int, batch: int
+) -> tuple[Any, tuple[Any, ...]]:
+    """Function and arguments of what `evaluate` runs: once that is compiled, it finds it ready."""
+    return draw_log_weights, (flow, action, key, _batches(proposals, batch), batch)
 
 
 def _batches(proposals: int, batch: int) -> int:

@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +19,7 @@ from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewtonState
 from trivmap.optimisers.packing import unpack
 from trivmap.training.draws import METRICS
-from trivmap.training.evaluation import Evaluation, evaluate, lower_evaluation
+from trivmap.training.evaluation import Evaluation, evaluate, evaluation_call
 from trivmap.training.observer import Observer, Silent
 from trivmap.training.operations import operations
 from trivmap.training.schedules import phase_at
@@ -70,7 +71,7 @@ class Trainer:
         )
 
     def compile(self, state: TrainingState) -> None:
-        """Compile the steps of a state's batch size now instead of when they are first taken."""
+        """Compile the steps of a state's batch size, and at first the evaluation, now instead of when they are used."""
         self._program(state)
 
     def flow(self, state: TrainingState) -> Flow:
@@ -91,7 +92,7 @@ class Trainer:
         return evaluate(*self._evaluation(state), **self._proposals)
 
     def operations(self, state: TrainingState) -> float:
-        """Floating-point operations of the next step, its noise and the optimiser's trials included."""
+        """Arithmetic operations of the next step, its noise included (of a matrix-free solver one iteration)."""
         return operations(self._chunk(state), state, jnp.ones((), jnp.int32))
 
     def status(self, state: TrainingState, *, acceptance: Estimate | None = None, seconds: float = 0.0) -> str | None:
@@ -174,11 +175,11 @@ class Trainer:
         batch = self._batch(state)
         if batch not in self._chunks:
             begun = time.monotonic()
-            programs = [jax.jit(self._chunk(state)).lower(state, jnp.ones((), jnp.int32))]
+            calls: list[tuple[Any, tuple[Any, ...]]] = [(jax.jit(self._chunk(state)), (state, jnp.ones((), jnp.int32)))]
             if not self._chunks:
                 # What judges the map, for `evaluate` to find ready.
-                programs.append(lower_evaluation(*self._evaluation(state), **self._proposals))
-            self._chunks[batch], *_ = compiled(*programs)
+                calls.append(evaluation_call(*self._evaluation(state), **self._proposals))
+            self._chunks[batch], *_ = compiled(*calls)
             self.compile_seconds += time.monotonic() - begun
         return self._chunks[batch]
 
