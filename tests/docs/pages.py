@@ -20,7 +20,6 @@ PAGES = [README, *DOCS]
 
 # The preset with its own map, training and sampling would take minutes. These are appended, each with --set, to the
 # commands that hold the word; everything else runs as it is written.
-FEW = ["training.steps=2", "training.batch=32", "measure.stages.proposals=256"]
 SHORTER = {
     "quickstart": [
         "model.maps=[{kind: continuous, features: {widths: [1.0], smeared: []}, kernel: {masses: [1.0]}, times: 1}]",
@@ -31,9 +30,14 @@ SHORTER = {
         "measure.stages.proposals=256",
     ],
     "sampling.proposals=1000000": ["sampling.proposals=12000"],
-    "sampling.kind=hmc": [*FEW, "sampling.proposals=6400"],
-    "sampling.kind=cluster": [*FEW, "sampling.proposals=10000"],
-    "sampling.kind=trivialised-hmc": [*FEW, "sampling.proposals=1600"],
+    "sampling.kind=hmc": ["sampling.proposals=6400"],
+    "sampling.kind=cluster": ["sampling.proposals=10000"],
+    "sampling.kind=trivialised-hmc": [
+        "training.steps=2",
+        "training.batch=32",
+        "measure.stages.proposals=256",
+        "sampling.proposals=1600",
+    ],
     "sampling.kind=annealed": ["sampling.proposals=2000"],
 }
 
