@@ -146,20 +146,26 @@ def presets_table() -> str:
 def milestones() -> str:
     """What the presets of the line needed to an acceptance of 0.7 and 0.9, seed by seed."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("phi4-L*.json"))]
-    lines = [
-        "| preset | seed | to 0.7: configurations | s | to 0.9: configurations | s | acceptance | sampling, s |",
-        "|---|---|---|---|---|---|---|---|",
+    header = [
+        "preset",
+        "seed",
+        "to 0.7: configurations",
+        "s",
+        "to 0.9: configurations",
+        "s",
+        "acceptance",
+        "sampling, s",
     ]
+    rows = []
     for result in sorted(results, key=lambda r: (r["summary"]["lattice"], r["summary"]["seed"])):
         summary = result["summary"]
         training, cells = summary["training"], [f"`{result['preset']}`", str(summary["seed"])]
         for target in ("0.7", "0.9"):
-            reached = training["acceptance_milestones"][target]
-            cells += [count(reached["configurations"]), f"{reached['wall_seconds']:.1f}"] if reached else ["-", ""]
+            cells += cost(training["acceptance_milestones"][target], "wall_seconds")
         cells.append(parenthesis(*training["evaluation"]["acceptance"].values()))
         cells.append(f"{summary['sampling']['wall_seconds']:.0f}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return "\n".join(markdown((header, rows))) + "\n"
 
 
 def forward_ess() -> str:
@@ -167,13 +173,14 @@ def forward_ess() -> str:
     result = kept("forward-ess")
     if result is None:
         return "Not measured yet; `python docs/results/forward_ess.py RUN ...` does it.\n"
-    lines = ["| preset | seed | reverse ESS | forward ESS | difference in errors |", "|---|---|---|---|---|"]
+    rows = []
     for row in sorted(result["rows"], key=lambda row: (row["lattice"], row["preset"], row["seed"])):
         reverse, forward = row["reverse"], row["forward"]
         pull = (forward["value"] - reverse["value"]) / math.hypot(forward["error"], reverse["error"])
-        cells = [parenthesis(*one.values()) for one in (reverse, forward)]
-        lines.append(f"| `{row['preset']}` | {row['seed']} | {' | '.join(cells)} | {pull:+.1f} |")
-    return "\n".join(lines) + "\n"
+        values = [parenthesis(*one.values()) for one in (reverse, forward)]
+        rows.append([f"`{row['preset']}`", str(row["seed"]), *values, f"{pull:+.1f}"])
+    header = ["preset", "seed", "reverse ESS", "forward ESS", "difference in errors"]
+    return "\n".join(markdown((header, rows))) + "\n"
 
 
 def presets_text(package: str = RUNS) -> str:
@@ -217,12 +224,9 @@ def choices() -> str:
     return "\n".join(lines) + "\n"
 
 
-def cost(reached: Mapping[str, Any] | None) -> list[str]:
-    """Configurations and processor seconds to a target."""
-    if reached is None:
-        return ["not reached", ""]
-    seconds = reached["processor_seconds"]
-    return [count(reached["configurations"]), "not kept" if seconds is None else f"{seconds:.1f}"]
+def cost(reached: Mapping[str, Any] | None, clock: str = "processor_seconds") -> list[str]:
+    """Configurations and seconds to a target."""
+    return [count(reached["configurations"]), f"{reached[clock]:.1f}"] if reached else ["not reached", ""]
 
 
 def over_seeds(values: Sequence[float | None], form: str) -> str:

@@ -57,7 +57,6 @@ def judged(directory: Path) -> dict[str, Any]:
     weights = np.asarray(log_weights(flat), np.float64).reshape(fields.shape[:2])
     # Each chain is independent of the others, whatever is left of its own correlation.
     parts = [forward_effective_sample_size(chain).value for chain in weights]
-    reverse = np.stack([run.samples.read("log_weight", c, 0, run.samples.n) for c in range(run.samples.chains)])
     return {
         "preset": card.name,
         "lattice": card.lattice,
@@ -67,7 +66,7 @@ def judged(directory: Path) -> dict[str, Any]:
             "value": forward_effective_sample_size(weights).value,
             "error": float(np.std(parts, ddof=1) / np.sqrt(len(parts))),
         },
-        "reverse": effective_sample_size(reverse)._asdict(),
+        "reverse": effective_sample_size(run.samples["log_weight"])._asdict(),
     }
 
 
