@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from trivmap.ahead import compiled, default_threads, in_order
+from trivmap.ahead import compiled, compiling, default_threads, in_order
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
@@ -78,3 +78,9 @@ def test_programs_are_compiled_as_the_caller_lowered_them():
         programs = compiled((mixed, (one,)), (wide, (other,)))
         assert programs[0](one) == 2
         assert programs[1](other).dtype == jnp.float64
+
+
+def test_programs_being_compiled_are_handed_over_in_the_order_of_their_calls():
+    functions = [jax.jit(lambda x, n=n: x + n) for n in range(5)]
+    programs = compiling(*((function, (jnp.zeros(()),)) for function in functions))
+    assert [float(program.result()(jnp.zeros(()))) for program in programs] == [0, 1, 2, 3, 4]

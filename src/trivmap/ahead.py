@@ -35,14 +35,23 @@ def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -
                 future.cancel()
 
 
-def compiled(*calls: tuple[Any, tuple[Any, ...]]) -> list[Any]:
-    """The programs of jitted functions (JAX's or equinox's) at such arguments, compiled at the same time.
+def compiling(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
+    """The programs of jitted functions (JAX's or equinox's) at such arguments, compiled while the caller goes on.
 
     They are traced here: what JAX is told by a context (`jax.enable_x64`, say) holds in the caller's thread only.
     Settings that JAX reads while it compiles must not depend on one.
     """
     programs = [function.lower(*arguments) for function, arguments in calls]
-    return list(in_order(lambda program: program.compile(), programs, threads=min(len(programs), default_threads())))
+    pool = ThreadPoolExecutor(default_threads())
+    try:
+        return [pool.submit(program.compile) for program in programs]
+    finally:
+        pool.shutdown(wait=False)
+
+
+def compiled(*calls: tuple[Any, tuple[Any, ...]]) -> list[Any]:
+    """The programs of `compiling`, once all are there."""
+    return [program.result() for program in compiling(*calls)]
 
 
 def default_threads() -> int:

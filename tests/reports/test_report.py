@@ -206,6 +206,9 @@ def test_collected_curves_are_the_analysed_ones(measured_run, chains):
     np.testing.assert_allclose(
         np.fft.fft2(output), np.fft.fft2(base) / np.sqrt(synthetic.Lattice((4, 4)).momentum_squared + 0.3), rtol=1e-9
     )
+    # They are among those that the stages were measured on, whose largest modulus lies just below the histogram's end.
+    for stage, fields in ((stages[0], base), (stages[-1], output)):
+        assert fields.shape == (4, 4, 4) and np.max(np.abs(fields)) < stage["field_edges"][-1] / 1.04
 
 
 def test_ess_of_a_few_samples_is_no_result(tmp_path):

@@ -95,18 +95,14 @@ def along_the_map(
         flow.require_match(action)
     elif flow.decimated:
         raise InputError("flow: is one of the even sites; give its action, which draws the odd ones")
-    batch = max(1, proposals // 16) if batch is None else batch
-    batches = proposals // batch
-    if batches < _LEAST_BATCHES:
-        raise InputError(
-            f"measure.stages.proposals: {proposals} proposals in batches of {batch} are too few for an error; "
-            f"give at least {_LEAST_BATCHES} batches"
-        )
-    keys = jax.random.split(key, (batches, batch))
+    keys = keys_of_batches(key, proposals, batch)
+    batches, batch = keys.shape
     names = [stage.name for stage in eqx.filter_eval_shape(lambda f, k: f.stages(f.noise(k)), flow, keys[0, 0])]
     # As arrays: to a compiled function a Python number is a constant, and another number another compilation.
-    reach = [(1.05 * a, 1.05 * b) for a, b in _largest(_fields(flow, action, keys[0]))]
-    measured = [jax.device_get(_measure(_fields(flow, action, part), reach, histogram_bins)) for part in keys]
+    reach = [(1.05 * a, 1.05 * b) for a, b in _largest(fields_along_the_map(flow, action, keys[0]))]
+    measured = [
+        jax.device_get(_measure(fields_along_the_map(flow, action, part), reach, histogram_bins)) for part in keys
+    ]
     ranges = [(float(a), float(b)) for a, b in reach]
     return AlongTheMap(
         list(flow.lattice.shape),
@@ -118,8 +114,27 @@ def along_the_map(
     )
 
 
+def keys_of_batches(key: Key, proposals: int, batch: int | None = None) -> Array:
+    """Keys of the noise of every proposal, shape (batches, batch), as `along_the_map` uses them.
+
+    Raises `InputError` for fewer than 8 batches.
+    """
+    batch = max(1, proposals // 16) if batch is None else batch
+    batches = proposals // batch
+    if batches < _LEAST_BATCHES:
+        raise InputError(
+            f"measure.stages.proposals: {proposals} proposals in batches of {batch} are too few for an error; "
+            f"give at least {_LEAST_BATCHES} batches"
+        )
+    return jax.random.split(key, (batches, batch))
+
+
 @eqx.filter_jit
-def _fields(flow: Flow, action: AbstractAction | None, keys: Array) -> list[Float[Array, "batch *lattice"]]:
+def fields_along_the_map(
+    flow: Flow, action: AbstractAction | None, keys: Array
+) -> list[Float[Array, "batch *lattice"]]:
+    """The fields of a batch after every stage, from the base to the end; odd sites, where integrated out, drawn."""
+
     def stages(key: Key) -> list[Field]:
         fields = [stage.field for stage in flow.stages(flow.noise(key))]
         if action is None:

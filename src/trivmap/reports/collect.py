@@ -2,26 +2,19 @@
 
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from trivmap._types import Field, Key
-from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
-from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.observables import Estimates, History, Results
-from trivmap.observables.stages import AlongTheMap, StageSummary
+from trivmap.observables.stages import AlongTheMap, StageSummary, fields_along_the_map, keys_of_batches
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
 from trivmap.runs.directory import RunDirectory
 from trivmap.runs.files import read_json
-from trivmap.runs.pipeline import load_flow
+from trivmap.runs.pipeline import keys, load_flow
 from trivmap.runs.samples import SampleReader
 
 _CONFIGURATIONS = 4
@@ -146,16 +139,7 @@ def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:
     flow, action, card = load_flow(run)
-    base, output = _draw(flow, action, jax.random.split(jax.random.key(card.seed), _CONFIGURATIONS))
-    data.configurations = np.asarray(base), np.asarray(output)
-
-
-@eqx.filter_jit
-def _draw(flow: Flow, action: AbstractAction, keys: Array) -> tuple[Array, Array]:
-    def one(key: Key) -> tuple[Field, Field]:
-        noise = flow.noise(key)
-        fields = jnp.stack([flow.base.push(noise)[0], flow.push(noise)[0]])
-        base, output = jax.vmap(action.complete)(jax.random.split(key), fields)
-        return base, output
-
-    return jax.vmap(one)(keys)
+    # The first of those that the stages are measured on: a run that has just done so has the program compiled.
+    noise = keys_of_batches(keys(card)["stages"], card.measure.stages.proposals)[0]
+    fields = fields_along_the_map(flow, action, noise)
+    data.configurations = np.asarray(fields[0][:_CONFIGURATIONS]), np.asarray(fields[-1][:_CONFIGURATIONS])

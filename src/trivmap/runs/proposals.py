@@ -17,7 +17,7 @@ from trivmap.runs.pipeline import integration_complaint, keys
 from trivmap.runs.samples import SampleReader
 from trivmap.runs.sources import AbstractSource, State
 from trivmap.samplers import acceptance, effective_sample_size, log_z, tau_int_from_rejections
-from trivmap.samplers.rounding import rounding_of_log_weights
+from trivmap.samplers.rounding import Rounding, measuring_rounding
 from trivmap.simulation import START, Chain, Simulation, default_batch
 from trivmap.simulation.chains import Measure
 
@@ -54,9 +54,14 @@ class Proposals(AbstractSource):
         measure = measure or partial(measure_all, action)
         self._simulation = Simulation(kernel, keys(card)["sample"], measure=measure, batch=self.stride)
         self._states: list[Chain] = []
+        self._measure_rounding: Callable[[], Rounding] | None = None
 
     def prepare(self, restored: State | None) -> None:
         chains = self._section.chains
+        if self._flow is not None:
+            # Begun here, to be compiled beside the chains' program.
+            key = jax.random.fold_in(keys(self._card)["sample"], 2**32 - 1)
+            self._measure_rounding = measuring_rounding(self._flow, self._action, key)
         self._states = [START] * chains
         if restored:
             fields = restored.get("fields", [None] * chains)
@@ -89,9 +94,8 @@ class Proposals(AbstractSource):
         reasons: dict[str, str] = {}
         shifts = [estimate.error]
         found: dict[str, Any] = {}
-        if self._flow is not None:
-            key = jax.random.fold_in(keys(self._card)["sample"], 2**32 - 1)
-            rounding = rounding_of_log_weights(self._flow, self._action, key)
+        if self._measure_rounding is not None:
+            rounding = self._measure_rounding()
             found["rounding"] = rounding._asdict()
             shifts.append(rounding.mean)
             if math.isnan(rounding.mean):

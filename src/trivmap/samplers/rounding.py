@@ -1,5 +1,6 @@
 """How far rounding moves the log-weights of a flow."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.ahead import compiled
+from trivmap.ahead import compiling
 from trivmap.flows import Flow
 
 
@@ -28,8 +29,15 @@ def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, config
 
     Zero for a float64 flow, NaN where the process has no float64 to compare with.
     """
+    return measuring_rounding(flow, action, key, configurations)()
+
+
+def measuring_rounding(
+    flow: Flow, action: AbstractAction, key: Key, configurations: int = 256
+) -> Callable[[], Rounding]:
+    """`rounding_of_log_weights` in two steps: this one begins to compile, the call of its result measures."""
     if jnp.result_type(float) != jnp.float64:
-        return Rounding(float("nan"), float("nan"))
+        return lambda: Rounding(float("nan"), float("nan"))
     noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
     wide = flow.astype(jnp.float64)
 
@@ -38,6 +46,11 @@ def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, config
         return -jax.vmap(lambda z: flow.residual(action, z))(noise)
 
     pairs = ((flow, noise), (wide, noise.astype(jnp.float64)))
-    programs = compiled(*((log_weights, pair) for pair in pairs))
-    own, exact = (np.asarray(program(*pair), np.float64) for program, pair in zip(programs, pairs, strict=True))
-    return Rounding(float((own - exact).mean()), float((own - exact).std()))
+    programs = compiling(*((log_weights, pair) for pair in pairs))
+
+    def measure() -> Rounding:
+        calls = zip(programs, pairs, strict=True)
+        own, exact = (np.asarray(program.result()(*pair), np.float64) for program, pair in calls)
+        return Rounding(float((own - exact).mean()), float((own - exact).std()))
+
+    return measure
