@@ -41,10 +41,10 @@ def compiling(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
     They are traced here: what JAX is told by a context (`jax.enable_x64`, say) holds in the caller's thread only.
     Settings that JAX reads while it compiles must not depend on one.
     """
-    programs = [function.lower(*arguments) for function, arguments in calls]
     pool = ThreadPoolExecutor(default_threads())
     try:
-        return [pool.submit(program.compile) for program in programs]
+        # One is compiled while the next is traced: put the longest first.
+        return [pool.submit(function.lower(*arguments).compile) for function, arguments in calls]
     finally:
         pool.shutdown(wait=False)
 

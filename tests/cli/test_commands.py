@@ -21,6 +21,7 @@ from trivmap.runs.card import load_card
 from trivmap.runs.presets import preset_names
 from trivmap.runs.samples import SampleReader
 from trivmap.studies.compare_card import PRESETS
+from trivmap.studies.scaling.card import PRESETS as STUDIES
 
 COMMANDS = ["run", "train", "sample", "measure", "report", "show", "compare", "presets", "validate", "tune"]
 
@@ -244,11 +245,13 @@ class TestPresets:
         done = trivmap("presets", folder=tmp_path)
         assert done.code == 0
         lines = done.out.splitlines()
-        runs, comparisons = preset_names(), preset_names(PRESETS)
-        headings = "Run cards, for trivmap run:", "Compare cards, for trivmap compare:"
-        listed = [headings[0], *runs, headings[1], *comparisons]
+        kinds = {"Run": preset_names(), "Compare": preset_names(PRESETS), "Study": preset_names(STUDIES)}
+        listed = []
+        for kind, names in kinds.items():
+            listed += [f"{kind} cards, for trivmap {kind.lower()}:", *names]
         assert [line for line in lines if line and not line.startswith(" ")] == listed
-        assert done.out.count("follows: ") == done.out.count("deviates: ") == len(runs) + len(comparisons)
+        count = sum(map(len, kinds.values()))
+        assert done.out.count("follows: ") == done.out.count("deviates: ") == count
         assert max(map(len, lines)) <= 100
 
     def test_one_of_them_is_a_card(self, tmp_path):

@@ -9,7 +9,7 @@ from tests.oracles import ChainOracle
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.runs.progress import Quiet
-from trivmap.studies import tune
+from trivmap.studies.tuning import tune
 
 
 class Listening(Quiet):

@@ -1,7 +1,9 @@
 """The commands."""
 
+import importlib
 import inspect
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,8 @@ def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: 
     from trivmap.runs.train import train as train_map
 
     directory, display = _open_or_create(card, out, overrides, resume)
+    # The analysis and its pictures take seconds to import: done while the compiler keeps this thread waiting.
+    threading.Thread(target=importlib.import_module, args=["trivmap.reports.pictures"], daemon=True).start()
     if directory.card().training is not None:
         train_map(directory, display, elapsed=process_age())
     draw(directory, display)
@@ -170,23 +174,23 @@ def compare(
 @click.argument("name", required=False)
 @_json
 def presets(name: str | None, as_json: bool) -> None:
-    """List and explain the run cards and compare cards that are shipped; with NAME print that card."""
-    from trivmap.runs.presets import RUNS, preset_text
+    """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
+    from trivmap.runs.presets import RUNS, preset_names, preset_text
     from trivmap.runs.presets import presets as all_presets
-    from trivmap.studies.compare_card import PRESETS, is_comparison
+    from trivmap.studies import compare_card
+    from trivmap.studies.scaling import card as study_card
 
+    kinds = {"run": RUNS, "compare": compare_card.PRESETS, "study": study_card.PRESETS}
     if name is not None:
-        click.echo(preset_text(name, PRESETS if is_comparison(name) else RUNS), nl=False)
+        package = next((package for package in kinds.values() if name in preset_names(package)), RUNS)
+        click.echo(preset_text(name, package), nl=False)
     elif as_json:
-        cards = {"run": all_presets(), "compare": all_presets(PRESETS)}
+        cards = {kind: all_presets(package) for kind, package in kinds.items()}
         listed = [{**preset._asdict(), "command": use} for use, several in cards.items() for preset in several]
         click.echo(json.dumps(listed, indent=2))
     else:
-        for heading, package in (
-            ("Run cards, for trivmap run:", RUNS),
-            ("Compare cards, for trivmap compare:", PRESETS),
-        ):
-            click.echo(heading)
+        for kind, package in kinds.items():
+            click.echo(f"{kind.capitalize()} cards, for trivmap {kind}:")
             for preset in all_presets(package):
                 _explain(preset)
 
@@ -252,12 +256,15 @@ def _open_or_create(
 
 
 def _require_run_card(name: str) -> None:
-    """Refuse the name of a compare card."""
+    """Refuse the name of another kind of card."""
     from trivmap.errors import InputError
     from trivmap.studies.compare_card import is_comparison
+    from trivmap.studies.scaling.card import is_study
 
     if is_comparison(name):
         raise InputError(f"{name}: compares several samplers; run it with trivmap compare {name}")
+    if is_study(name):
+        raise InputError(f"{name}: is a study of many runs; run it with trivmap study {name}")
 
 
 def _explain(preset: Any) -> None:

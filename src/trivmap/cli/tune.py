@@ -38,7 +38,7 @@ def tune(
 
     from trivmap.cli.display import Display
     from trivmap.reports.formats import count, duration, parenthesis
-    from trivmap.studies import tune as find
+    from trivmap.studies.tuning import tune as find
 
     begin = time.monotonic()
     found = find(

@@ -57,6 +57,8 @@ class RunCard(Section):
             )
         if "samplers" in data:
             raise InputError(f"{source}: compares several samplers; run it with trivmap compare")
+        if "series" in data:
+            raise InputError(f"{source}: is a study of many runs; run it with trivmap study")
         schema = data.get("schema", SCHEMA)
         if isinstance(schema, int) and schema > SCHEMA:
             raise InputError(

@@ -67,7 +67,10 @@ class Rung(Section):
 
 
 class Training(Section):
-    """How the map is trained: on the lattices of the `ladder` one after another, then on the card's own."""
+    """How the map is trained: on the lattices of the `ladder` one after another, then on the card's own.
+
+    `start` names a run directory, from the folder that holds the run's own, whose trained map training begins with.
+    """
 
     objective: Objective = "path-gradient"
     steps: Count = Field(description="the number of optimiser steps, for example 2000")
@@ -83,6 +86,7 @@ class Training(Section):
     checkpoint: Checkpoint = Checkpoint()
     chunk: Count | None = None
     ladder: list[Rung] = Field(default=[])
+    start: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Training":

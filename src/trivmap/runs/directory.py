@@ -1,20 +1,17 @@
 """The run directory: one class that knows where everything is kept and how it is written."""
 
 import contextlib
-import errno
 import fcntl
 import json
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from trivmap.errors import InputError
 from trivmap.runs.card import RunCard, load_card
-from trivmap.runs.files import append_bytes, read_json, storing, sync_folder, write_bytes, write_json, write_text
+from trivmap.runs.files import append_bytes, new_directory, read_json, storing, write_bytes, write_json, write_text
 
 
 class RunDirectory:
@@ -52,34 +49,12 @@ class RunDirectory:
         Raises `InputError`, nothing touched, if `out` exists in whatever form.
         """
         root = Path(out)
-        if os.path.lexists(root):
-            raise _taken(root)
-        with storing(root):
-            try:
-                root.parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise InputError(f"{root}: {root.parent} is no directory; give another --out") from error
-            partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-            try:
-                partial.chmod(0o777 & ~_umask())
-                unfinished = cls(partial)
-                write_text(unfinished.config_path, card.to_yaml())
-                write_json(unfinished.environment_path, dict(environment))
-                if summary is not None:
-                    write_json(unfinished.summary_path, finite(summary))
-                try:
-                    partial.rename(root)
-                except OSError as error:
-                    if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                        raise _taken(root) from error
-                    raise
-            except BaseException as error:
-                shutil.rmtree(partial, ignore_errors=True)
-                if isinstance(error, InputError):
-                    # Of the directory that was asked for, not of the one it was prepared in.
-                    raise InputError(str(error).replace(str(partial), str(root))) from error
-                raise
-            sync_folder(root.parent)
+        with new_directory(root, "resume it with trivmap train --resume") as partial:
+            unfinished = cls(partial)
+            write_text(unfinished.config_path, card.to_yaml())
+            write_json(unfinished.environment_path, dict(environment))
+            if summary is not None:
+                write_json(unfinished.summary_path, finite(summary))
         return cls(root)
 
     @classmethod
@@ -182,13 +157,3 @@ def finite(data: Any) -> Any:
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data
-
-
-def _taken(root: Path) -> InputError:
-    return InputError(f"{root}: exists already; give another --out, or resume it with trivmap train --resume {root}")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

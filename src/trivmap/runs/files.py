@@ -5,6 +5,8 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,46 @@ def read_json(path: Path, remedy: str) -> Any:
         raise InputError(f"{path}: is missing; {remedy}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: is damaged; {remedy}") from error
+
+
+@contextlib.contextmanager
+def new_directory(root: Path, way_on: str) -> Iterator[Path]:
+    """Make `root` all at once: the block fills the folder it is given, which is renamed at its end.
+
+    Raises `InputError`, nothing touched, if `root` exists in whatever form (`way_on` says what then), and for what the
+    block refuses, told of `root`.
+    """
+    taken = f"{root}: exists already; give another --out, or {way_on} {root}"
+    if os.path.lexists(root):
+        raise InputError(taken)
+    with storing(root):
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{root}: {root.parent} is no directory; give another --out") from error
+        partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        try:
+            partial.chmod(0o777 & ~_umask())
+            yield partial
+            try:
+                partial.rename(root)
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise InputError(taken) from error
+                raise
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, InputError):
+                # Of the directory that was asked for, not of the one it was prepared in.
+                raise InputError(str(error).replace(str(partial), str(root))) from error
+            raise
+        sync_folder(root.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ Each can be killed at any moment and taken up again.
 
 import itertools
 import os
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -65,6 +66,8 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
         for rung in card.rungs():
             _require_trainable(rung)
         _require_ladder(card)
+        if card.training.start is not None:
+            eqx.filter_eval_shape(started, card, Path(out))
     summary = {
         "schema": 1,
         "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},
@@ -82,6 +85,31 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
         # The flow is what it starts as: a base that needs no training.
         save_model(run.model_path, flow, card)
     return run
+
+
+def started(card: RunCard, root: Path) -> Flow:
+    """The flow that training begins with on the first lattice of a card whose run lies at `root`.
+
+    Raises `InputError` where the run that the card starts from has no trained map, or one of another model.
+    """
+    assert card.training is not None
+    rung = card.rungs()[0]
+    if card.training.start is None:
+        return skeleton(rung)
+    own = eqx.filter_eval_shape(skeleton, rung)
+    source = root.parent / card.training.start
+    try:
+        flow, _ = load_model(RunDirectory(source).model_path, lambda card: eqx.filter_eval_shape(skeleton, card))
+        flow = flow.resize(Lattice(rung.lattice), build_target(rung))
+    except InputError as error:
+        raise InputError(f"training.start: {error}") from error
+    structures = [jax.tree.structure(each) for each in (flow, own)]
+    shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(each)] for each in (flow, own)]
+    if structures[0] != structures[1] or shapes[0] != shapes[1]:
+        raise InputError(
+            f"training.start: the map of {source} is not that of the section model; give the model it was trained with"
+        )
+    return flow
 
 
 def _require_ladder(card: RunCard) -> None:

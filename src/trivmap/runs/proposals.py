@@ -59,7 +59,8 @@ class Proposals(AbstractSource):
     def prepare(self, restored: State | None) -> None:
         chains = self._section.chains
         if self._flow is not None:
-            # Begun here, to be compiled beside the chains' program.
+            # Both compiled beside each other, the longer one first.
+            self._simulation.begin()
             key = jax.random.fold_in(keys(self._card)["sample"], 2**32 - 1)
             self._measure_rounding = measuring_rounding(self._flow, self._action, key)
         self._states = [START] * chains

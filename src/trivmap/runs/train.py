@@ -16,7 +16,7 @@ from trivmap.runs.checkpoints import CheckpointStore
 from trivmap.runs.directory import RunDirectory
 from trivmap.runs.model import save_model
 from trivmap.runs.observer import RunObserver
-from trivmap.runs.pipeline import keys, load_flow, skeleton
+from trivmap.runs.pipeline import keys, load_flow, skeleton, started
 from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
 from trivmap.training import Outcome, Trainer
 
@@ -51,7 +51,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
         )
         first = observer.before["rung"]
         total = observer.before["steps"] + sum(build_plan(rung).steps for rung in ladder[first:])
-        flow = skeleton(ladder[first])
+        flow = skeleton(ladder[first]) if latest else started(card, run.root)
         trainer: Trainer | None = None
         outcome: Outcome | None = None
         with contextlib.ExitStack() as display:

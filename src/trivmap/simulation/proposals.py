@@ -1,7 +1,8 @@
 """Chains of independence Metropolis, run through in parts so that memory stays bounded."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from concurrent.futures import Future
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Field, Key
-from trivmap.ahead import default_threads, in_order
+from trivmap.ahead import compiling, default_threads, in_order
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 
 Measure = Callable[[Field], Mapping[str, Array]]
@@ -65,7 +66,13 @@ class Simulation:
 
         self._propose = jax.jit(many)
         self._accept = jax.jit(accept)
-        self._compiled: jax.stages.Compiled | None = None
+        self._program: Future[Any] | None = None
+
+    def begin(self) -> None:
+        """Begin to compile the proposals' program; without this, the first part does."""
+        if self._program is None:
+            indices = jnp.arange(self.batch, dtype=jnp.uint32)
+            (self._program,) = compiling((self._propose, (self._arrays, jnp.uint32(0), indices)))
 
     def part(
         self, chain: int, start: int, stop: int, state: Chain, *, thin: int = 1, fields: bool = False
@@ -109,14 +116,13 @@ class Simulation:
         offsets = range(0, stop - start, self.batch)
         number = jnp.uint32(chain)
         indices = [jnp.arange(start + o, start + o + self.batch, dtype=jnp.uint32) for o in offsets]
-        if self._compiled is None and indices:
-            # Traced here: a thread of its own would not see the precision that is set for this one only.
-            self._compiled = self._propose.lower(self._arrays, number, indices[0]).compile()
-        compiled = self._compiled
+        if indices:
+            self.begin()
+        program = self._program
 
         def made(index: Array) -> tuple[Proposal, Mapping[str, Array]]:
-            assert compiled is not None
-            return jax.block_until_ready(compiled(self._arrays, number, index))
+            assert program is not None
+            return jax.block_until_ready(program.result()(self._arrays, number, index))
 
         return zip(offsets, indices, in_order(made, indices, min(self.threads, len(indices))), strict=True)
 

@@ -5,7 +5,6 @@ Each sampler is an ordinary run directory; a comparison killed at any moment is 
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from trivmap.runs import pipeline
 from trivmap.runs.card import RunCard
 from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.environment import describe_environment
-from trivmap.runs.files import read_json, storing, write_json, write_text
+from trivmap.runs.files import new_directory, read_json, storing, write_json, write_text
 from trivmap.runs.model import model_digest
 from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
 from trivmap.runs.sampling import sample
@@ -46,28 +45,13 @@ class ComparisonDirectory:
         Raises `InputError`, nothing touched, if `out` exists or one of the runs does not build.
         """
         root = Path(out)
-        if os.path.lexists(root):
-            raise InputError(
-                f"{root}: exists already; give another --out, or go on with trivmap compare --resume {root}"
-            )
-        with storing(root):
-            try:
-                root.parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError) as error:
-                raise InputError(f"{root}: {root.parent} is no directory; give another --out") from error
-            partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-            try:
-                write_text(cls(partial).card_path, card.to_yaml())
-                for name, run_card in card.cards.items():
-                    try:
-                        pipeline.create(run_card, partial / name)
-                    except InputError as error:
-                        raise InputError(f"samplers.{name}: {error}") from error
-                partial.chmod(root.parent.stat().st_mode & 0o777)
-                partial.rename(root)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+        with new_directory(root, "go on with trivmap compare --resume") as partial:
+            write_text(cls(partial).card_path, card.to_yaml())
+            for name, run_card in card.cards.items():
+                try:
+                    pipeline.create(run_card, partial / name)
+                except InputError as error:
+                    raise InputError(f"samplers.{name}: {error}") from error
         return cls(root)
 
     @classmethod

@@ -1,0 +1,244 @@
+"""The command that runs scaling studies."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from trivmap.studies.scaling.directory import StudyDirectory
+    from trivmap.studies.scaling.status import RunStatus
+
+
+def run_study(
+    card: str | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    resume: Path | None,
+    scheduler: str | None,
+    workers: int | None,
+    resources: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """What `trivmap study` does; returns how many runs failed."""
+    from rich.console import Console
+
+    from trivmap.cli.process import fresh
+    from trivmap.errors import InputError
+    from trivmap.reports.study import write_study
+    from trivmap.runs.directory import RunDirectory
+    from trivmap.studies.scaling.card import load_study_card
+    from trivmap.studies.scaling.directory import StudyDirectory
+    from trivmap.studies.scaling.execution import cluster, run_all
+
+    if (card is None) == (resume is None):
+        raise InputError("give either a study card (a file or a preset, see trivmap presets) or --resume DIR")
+    if resume is not None:
+        if out is not None or overrides:
+            raise InputError("--resume goes on as study.yaml says; --out and --set are for a new study")
+        directory = StudyDirectory.open(resume)
+    else:
+        assert card is not None
+        loaded = load_study_card(card, overrides)
+        _require_models(loaded)
+        directory = StudyDirectory.create(out if out is not None else fresh(loaded.name or Path(card).stem), loaded)
+    wanted = _resources(resources)
+    display = Watch(directory, Console(stderr=True, highlight=False))
+    display.note(f"study: {directory.root}")
+    with RunDirectory(directory.root).locked():
+        failures: dict[str, str] = {}
+        if any(directory.done(name) is None for name in directory.card().runs):
+            with cluster(scheduler, workers, directory.card().threads) as client, display:
+                failures = run_all(directory, client, resources=wanted, watching=display.refresh)
+        result = write_study(directory, failures)
+    print_study(directory, result, as_json)
+    return len(failures)
+
+
+def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
+    """One run of a study in this process: what a worker starts, and a job array may."""
+    from trivmap.cli.display import Display
+    from trivmap.cli.process import prepare
+    from trivmap.reports import write_report
+    from trivmap.runs.progress import process_age
+    from trivmap.studies.scaling.directory import StudyDirectory
+    from trivmap.studies.scaling.run import finish
+
+    if while_parent_lives:
+        threading.Thread(target=_until_parent_ends, daemon=True).start()
+    if chosen := os.environ.get("TRIVMAP_PROCESSORS"):
+        os.sched_setaffinity(0, map(int, chosen.split(",")))
+    directory = StudyDirectory.open(root)
+    prepare(directory.found(name).card)
+    finish(directory, name, Display(), report=lambda run: write_report(run.root), elapsed=process_age())
+
+
+def _until_parent_ends() -> None:
+    """Stop this process at a safe point once the other end of its standard input is closed."""
+    while sys.stdin.buffer.read(1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def watch(root: Path) -> None:
+    """Show the progress of a study that another process drives, until no run is left; once where no terminal is."""
+    from rich.console import Console
+
+    from trivmap.studies.scaling.directory import StudyDirectory
+    from trivmap.studies.scaling.status import settled
+
+    directory, console = StudyDirectory.open(root), Console(highlight=False)
+    if not console.is_terminal:
+        for status in _statuses(directory):
+            click.echo(line(status))
+        return
+    with Watch(directory, console) as display:
+        while not settled(directory):
+            display.refresh()
+            time.sleep(1)
+
+
+class Watch:
+    """A study's progress: a table in a terminal, elsewhere a line whenever a run changes its state."""
+
+    def __init__(self, directory: "StudyDirectory", console: Any):
+        self._directory, self._console = directory, console
+        self._live: Any = None
+        self._said: dict[str, str] = {}
+        self._next = 0.0
+
+    def __enter__(self) -> "Watch":
+        from rich.live import Live
+
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="visible")
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self.refresh(now=True)
+            self._live.stop()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def refresh(self, now: bool = False) -> None:
+        """Read the runs' files and show what has changed, at most once in two seconds."""
+        if not now and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 2
+        found = _statuses(self._directory)
+        if self._live is not None:
+            self._live.update(_shown(found, self._console.height), refresh=True)
+            return
+        for status in found:
+            if self._said.get(status.name, "waiting") != status.state:
+                self._said[status.name] = status.state
+                self.note(line(status))
+
+
+def line(status: "RunStatus") -> str:
+    """One run in one line."""
+    from trivmap.reports.formats import duration
+
+    parts = [f"{status.name:40}", f"{status.state:8}", f"{status.step:>6}/{status.steps}"]
+    parts.append(f"acceptance {status.acceptance:.3f}" if status.acceptance is not None else "")
+    parts.append(f"{duration(status.seconds_left)} left" if status.seconds_left is not None else "")
+    parts.append(status.reason or "")
+    return "  ".join(part for part in parts if part)
+
+
+def _statuses(directory: "StudyDirectory") -> list["RunStatus"]:
+    from trivmap.studies.scaling.status import statuses
+
+    return statuses(directory)
+
+
+def _shown(found: list["RunStatus"], height: int) -> Any:
+    """The lines that fit: running and failed ones first where not all do."""
+    from rich.text import Text
+
+    counts = {state: sum(status.state == state for status in found) for state in ("complete", "running", "failed")}
+    chosen = found
+    if len(found) > height - 3:
+        order = {"running": 0, "failed": 1, "waiting": 2, "complete": 3}
+        chosen = sorted(found, key=lambda status: order[status.state])[: max(1, height - 3)]
+    head = f"{len(found)} runs: " + ", ".join(f"{number} {state}" for state, number in counts.items())
+    return Text("\n".join([head, *(line(status) for status in chosen)]))
+
+
+def _resources(texts: tuple[str, ...]) -> dict[str, float]:
+    from trivmap.errors import InputError
+
+    found = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise InputError(f"--resources {text}: write NAME=NUMBER, for example --resources GPU=1") from error
+    return found
+
+
+def _require_models(card: Any) -> None:
+    """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
+    import equinox as eqx
+
+    from trivmap.cli.process import prepare
+    from trivmap.errors import InputError
+    from trivmap.runs.build import build_plan
+    from trivmap.runs.pipeline import skeleton
+
+    first = next(iter(card.runs.values()))
+    prepare(first.card.model_copy(update={"threads": None}))
+    seen: dict[str, Any] = {}
+    for run in card.runs.values():
+        point = (run.series, tuple(run.settings.items()))
+        seen.setdefault(f"{point} first", run)
+        seen[f"{point} last"] = run
+    for run in seen.values():
+        try:
+            build_plan(run.card)
+            eqx.filter_eval_shape(skeleton, run.card)
+        except InputError as error:
+            raise InputError(f"series.{run.series}: {run.name}: {error}") from error
+
+
+def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bool) -> None:
+    """The outcome of a study on stdout."""
+    from rich.console import Console
+
+    from trivmap.reports.study import fit_rows, run_rows
+
+    if as_json:
+        click.echo(json.dumps({"study": str(directory.root), **result}, indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
+    for title, (header, rows) in (("Runs", run_rows(result)), ("cost ~ L^z", fit_rows(result))):
+        console.print(_table(title, header, rows))
+    for entry in result["runs"]:
+        if entry["state"] != "complete":
+            console.print(f"{entry['state']}: {entry['name']}: {entry['reason']}", markup=False, style="yellow")
+    console.print(f"page: {directory.page_path}", markup=False, soft_wrap=True)
+
+
+def _table(title: str, header: list[str], rows: list[list[str]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for number, name in enumerate(header):
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table

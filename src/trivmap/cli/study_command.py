@@ -1,0 +1,53 @@
+"""The command `trivmap study`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from trivmap.cli.main import command
+
+
+@command("trivmap study quick-study --out runs/quick")
+@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory to make (default: runs/NAME-N).")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the card, e.g. seeds=[0]."
+)
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with this study instead.")
+@click.option("--watch", "watched", type=click.Path(path_type=Path), metavar="DIR", help="Show where a study stands.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler's address or file (default: this machine).")
+@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: what fits it).")
+@click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="What a run takes of a worker, e.g. GPU=1.")
+@click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
+@click.option("--while-parent-lives", is_flag=True, hidden=True)
+@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+def study(
+    card: str | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    resume: Path | None,
+    watched: Path | None,
+    scheduler: str | None,
+    workers: int | None,
+    resources: tuple[str, ...],
+    name: str | None,
+    while_parent_lives: bool,
+    as_json: bool,
+) -> None:
+    """Run a scaling study: a grid of runs over lattices, architectures and seeds, and how their costs grow with L.
+
+    CARD_OR_PRESET is a study card or the name of a preset of one (see trivmap presets). Runs go to a Dask cluster. A
+    study killed at any moment goes on with --resume; runs that failed are reported, and the exit code is 1.
+    """
+    from trivmap.cli.study import run_one, run_study, watch
+    from trivmap.errors import InputError
+
+    if watched is not None:
+        watch(watched)
+    elif name is not None:
+        if resume is None:
+            raise InputError("--run needs --resume DIR, the study that the run belongs to")
+        run_one(resume, name, while_parent_lives)
+    elif run_study(card, out, overrides, resume, scheduler, workers, resources, as_json):
+        sys.exit(1)

@@ -1,0 +1,138 @@
+"""How costs grow with the lattice: the figures of a scaling study."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trivmap.reports.figures.style import SERIES, empty_panel, new_figure, styled
+
+_MARKERS = "osD^vPX*"
+_UNITS = {"configurations": "configurations", "operations": "operations", "seconds": "seconds"}
+
+
+@styled
+def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) -> Figure:
+    """Cost to a target acceptance against L, one panel a cost: every seed, and the fitted power law.
+
+    A run that never reached the target stands as an open arrow at what it spent: a lower bound.
+    """
+    figure = new_figure(3.6 * len(costs), 4.2)
+    panels = np.atleast_1d(figure.subplots(1, len(costs)))
+    labels = _labels(result)
+    for axes, cost in zip(panels, costs, strict=True):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for number, label in enumerate(labels):
+            colour, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
+            own = [run for run in _complete(result) if run["label"] == label]
+            got = [(run["extent"], run["reached"][target][cost]) for run in own if run["reached"][target]]
+            short = [(run["extent"], run["spent"][cost]) for run in own if not run["reached"][target]]
+            nudge = 1 + 0.012 * (number - (len(labels) - 1) / 2)
+            axes.plot([L * nudge for L, _ in got], [c for _, c in got], marker, color=colour, markersize=5, alpha=0.85)
+            axes.plot([L * nudge for L, _ in short], [c for _, c in short], "^", color=colour, markersize=7, mfc="none")
+            for fit in result["fits"]:
+                if (fit["label"], fit["target"], fit["cost"]) == (label, target, cost) and fit.get("exponent"):
+                    x = np.array([fit["extents"][0], fit["extents"][-1]], float)
+                    z = fit["exponent"]["value"]
+                    axes.plot(x * nudge, fit["amplitude"] * x**z, color=colour, linewidth=1.2)
+        axes.set_xlabel("L")
+        axes.set_ylabel(f"{_UNITS[cost]} to {target}")
+        _extent_ticks(axes, result)
+    _legend(figure, labels)
+    return figure
+
+
+@styled
+def acceptance_figure(result: Mapping[str, Any]) -> Figure:
+    """Acceptance against the configurations spent, one panel a lattice, one line a run."""
+    extents = sorted({run["extent"] for run in _complete(result)})
+    columns = min(4, max(1, len(extents)))
+    rows = -(-max(1, len(extents)) // columns)
+    figure = new_figure(max(5.0, 2.7 * columns), 0.8 + 2.5 * rows)
+    panels = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
+    labels = _labels(result)
+    for axes, extent in zip(panels, extents, strict=False):
+        axes.set_xscale("log")
+        axes.set_title(f"L = {extent}")
+        for run in _complete(result):
+            if run["extent"] == extent:
+                points = [(p["configurations"], p["acceptance"]) for p in run["curve"] if p["acceptance"] is not None]
+                colour = SERIES[labels.index(run["label"]) % len(SERIES)]
+                axes.plot(*np.array(points).reshape(-1, 2).T, ".-", color=colour, markersize=3, linewidth=1)
+        axes.set_ylim(0, 1)
+        axes.set_xlabel("configurations")
+    for axes in panels[len(extents) :]:
+        axes.set_visible(False)
+    for row in range(rows):
+        panels[row * columns].set_ylabel("acceptance")
+    _legend(figure, labels)
+    return figure
+
+
+@styled
+def quality_figure(result: Mapping[str, Any]) -> Figure:
+    """tau_int of the chain's rejections against acceptance, and the number of parameters against L."""
+    figure = new_figure(8.0, 4.0)
+    left, right = figure.subplots(1, 2)
+    labels = _labels(result)
+    drawn = False
+    for number, label in enumerate(labels):
+        colour, marker = SERIES[number % len(SERIES)], _MARKERS[number % len(_MARKERS)]
+        own = [run for run in _complete(result) if run["label"] == label]
+        timed = [
+            (run["acceptance"]["value"], run["tau_int"]["value"])
+            for run in own
+            if run["acceptance"]
+            and run["tau_int"]
+            and None not in (run["acceptance"]["value"], run["tau_int"]["value"])
+        ]
+        drawn = drawn or bool(timed)
+        left.plot(*np.array(timed).reshape(-1, 2).T, marker, color=colour, markersize=5, alpha=0.85)
+        sized = sorted({(run["extent"], run["parameters"]) for run in own})
+        right.plot(*np.array(sized, float).reshape(-1, 2).T, marker + "-", color=colour, markersize=5, linewidth=1)
+    left.set_yscale("log")
+    left.set_xlabel("acceptance")
+    left.set_ylabel(r"$\tau_\mathrm{int}$ of the rejections")
+    if not drawn:
+        empty_panel(left, "no run has both")
+    right.set_xscale("log")
+    right.set_yscale("log")
+    right.set_xlabel("L")
+    right.set_ylabel("parameters")
+    _extent_ticks(right, result)
+    _legend(figure, labels)
+    return figure
+
+
+def _complete(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [run for run in result["runs"] if run["state"] == "complete"]
+
+
+def _labels(result: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(run["label"] for run in result["runs"]))
+
+
+def _extent_ticks(axes: Axes, result: Mapping[str, Any]) -> None:
+    """The lattices of the study as labels, leaving out those that would touch their neighbours."""
+    extents = sorted({run["extent"] for run in result["runs"]})
+    shown: list[int] = []
+    for extent in extents:
+        if not shown or extent / shown[-1] > 1.17:
+            shown.append(extent)
+    axes.set_xticks(shown, [str(extent) for extent in shown])
+    axes.set_xticks([], minor=True)
+    if len(extents) > 1:
+        axes.set_xlim(extents[0] / 1.15, extents[-1] * 1.15)
+
+
+def _legend(figure: Figure, labels: Sequence[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=SERIES[n % len(SERIES)], marker=_MARKERS[n % len(_MARKERS)], label=label)
+        for n, label in enumerate(labels)
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2 if len(labels) > 1 else 1)

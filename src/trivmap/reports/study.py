@@ -1,0 +1,256 @@
+"""The outcome of a scaling study for people: tables, figures, one page, and CSV files for other programs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trivmap.estimate import Estimate
+from trivmap.reports.formats import count, duration, parenthesis
+from trivmap.reports.page import PageTable, Picture, Row, Section, render
+from trivmap.reports.references import find_reference
+from trivmap.runs.card import RunCard
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.environment import package_version
+from trivmap.runs.files import write_json, write_text
+from trivmap.studies.scaling.analysis import COSTS, OBSERVED, study_result
+from trivmap.studies.scaling.directory import StudyDirectory
+
+_NONE = "–"
+_NAMES = {
+    "susceptibility": "χ",
+    "abs_magnetization": "|m|",
+    "phi2": "φ²",
+    "ising_energy": "energy",
+    "correlation_length": "ξ",
+}
+
+
+def write_study(directory: StudyDirectory, failures: Mapping[str, str]) -> dict[str, Any]:
+    """Analyse a study; write `study.json`, `study.html`, `runs.csv`, `fits.csv` and `figures/*.png`."""
+    result = study_result(directory, failures, known_values)
+    write_json(directory.result_path, result)
+    pictures = draw(result)
+    for picture in pictures:
+        RunDirectory(directory.root).write_figure(picture.key, picture.data)
+    write_text(directory.root / "runs.csv", runs_text(result))
+    write_text(directory.root / "fits.csv", fits_text(result))
+    write_text(directory.page_path, page(directory, result, pictures))
+    return result
+
+
+def known_values(card: RunCard) -> Mapping[str, Estimate]:
+    """What is known of a card's observables from elsewhere."""
+    found = find_reference(card.to_data()["action"], card.lattice)
+    return found.observables if found else {}
+
+
+def run_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """One line for every run."""
+    targets = [f"{target:g}" for target in result["targets"]]
+    header = ["run", "state", "parameters", "acceptance", "τ_int", *(f"to {target}" for target in targets)]
+    header += ["configurations", "wall", "worst pull"]
+    rows = []
+    for run in result["runs"]:
+        if run["state"] != "complete":
+            rows.append([run["name"], run["state"], *[""] * (len(header) - 2)])
+            continue
+        reached = [run["reached"][target] for target in targets]
+        spent, pulls = run["spent"], run["pulls"]
+        worst = max(pulls, key=lambda name: abs(pulls[name])) if pulls else None
+        rows.append(
+            [
+                run["name"],
+                run["status"],
+                count(run["parameters"]),
+                _estimate(run["acceptance"]),
+                _estimate(run["tau_int"]),
+                *(count(round(cost["configurations"])) if cost else "not reached" for cost in reached),
+                count(round(spent["configurations"])),
+                duration(spent["seconds"]),
+                f"{pulls[worst]:+.1f} ({_NAMES[worst]})" if worst else "",
+            ]
+        )
+    return header, rows
+
+
+def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The exponents, one line for every series and target."""
+    header = ["series", "target", *(f"z of {cost}" for cost in COSTS), "L of the fit", "censored"]
+    rows = []
+    for name, target in dict.fromkeys((fit["label"], fit["target"]) for fit in result["fits"]):
+        fits = [fit for fit in result["fits"] if (fit["label"], fit["target"]) == (name, target)]
+        cells = [_exponent(next(fit for fit in fits if fit["cost"] == cost)) for cost in COSTS]
+        known = next((fit for fit in fits if fit.get("exponent")), None)
+        used = ", ".join(map(str, known["extents"])) if known else _NONE
+        rows.append([name, target, *cells, used, ", ".join(map(str, fits[0]["censored"]))])
+    return header, rows
+
+
+def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What the runs say about the theory, with the pull against the reference where there is one."""
+    rows = []
+    for run in result["runs"]:
+        if run["state"] != "complete":
+            continue
+        cells = [run["name"]]
+        for name in OBSERVED:
+            found, pull = run["observables"][name], run["pulls"].get(name)
+            text = _estimate(found)
+            cells.append(f"{text} [{pull:+.1f}]" if pull is not None else text)
+        rows.append([*cells, _estimate(run["log_z"])])
+    return ["run", *_NAMES.values(), "log Z"], rows
+
+
+def conditions(result: Mapping[str, Any]) -> str:
+    """How the runs were timed."""
+    complete = [run for run in result["runs"] if run["state"] == "complete"]
+    pinned = sum(run["processors"] is not None and len(run["processors"]) == result["threads"] for run in complete)
+    hosts = sorted({run["host"] for run in complete})
+    if result["threads"] is None:
+        how = "Every run was free to use all processors of its machine: seconds compare only where one ran at a time"
+    else:
+        threads = "one processor" if result["threads"] == 1 else f"{result['threads']} processors"
+        how = f"{pinned} of {len(complete)} runs were pinned to {threads} each, which no other run of a study was given"
+    return (
+        f"{how} ({len(hosts)} {'machine' if len(hosts) == 1 else 'machines'}). Seconds are wall time since the process "
+        "started, compilation and evaluation included; operations are the compiler's count of each loop's body times "
+        "its turns; of a run that starts from another one, all costs include that one's."
+    )
+
+
+def runs_text(result: Mapping[str, Any]) -> str:
+    """One line for every run, as CSV."""
+    targets = [f"{target:g}" for target in result["targets"]]
+    pairs = ("acceptance", "ess", "tau_int")
+    header = ["name", "series", "settings", "extent", "seed", "state", "status", "parameters"]
+    header += [name for pair in pairs for name in (pair, f"{pair}_error")]
+    header += [f"{cost}_to_{target}" for target in targets for cost in COSTS]
+    header += [f"{cost}_spent" for cost in COSTS]
+    rows = []
+    for run in result["runs"]:
+        settings = "; ".join(f"{axis}={value}" for axis, value in run["settings"].items())
+        cells: list[Any] = [run["name"], run["series"], settings, run["extent"], run["seed"], run["state"]]
+        if run["state"] == "complete":
+            cells += [run["status"], run["parameters"]]
+            for pair in pairs:
+                found = run[pair] or {"value": None, "error": None}
+                cells += [_plain(found["value"]), _plain(found["error"])]
+            for target in targets:
+                reached = run["reached"][target]
+                cells += [reached[cost] if reached else "" for cost in COSTS]
+            cells += [run["spent"][cost] for cost in COSTS]
+        rows.append([*cells, *[""] * (len(header) - len(cells))])
+    return _csv(header, rows)
+
+
+def fits_text(result: Mapping[str, Any]) -> str:
+    """One line for every exponent, as CSV."""
+    header = ["series", "target", "cost", "exponent", "exponent_error", "amplitude", "chi_squared", "degrees"]
+    header += ["extents", "censored", "lower_bound"]
+    rows = []
+    for fit in result["fits"]:
+        cells: list[Any] = [fit["label"], fit["target"], fit["cost"]]
+        if fit.get("exponent"):
+            cells += [fit["exponent"]["value"], fit["exponent"]["error"], fit["amplitude"]]
+            cells += [_plain(fit["chi_squared"]), fit["degrees"], " ".join(map(str, fit["extents"]))]
+        else:
+            cells += [""] * 6
+        rows.append([*cells, " ".join(map(str, fit["censored"])), fit.get("lower_bound", "")])
+    return _csv(header, rows)
+
+
+def draw(result: Mapping[str, Any]) -> list[Picture]:
+    """The figures; none before a run is complete."""
+    from trivmap.reports.figures import png
+    from trivmap.reports.figures.study import acceptance_figure, cost_figure, quality_figure
+
+    if not any(run["state"] == "complete" for run in result["runs"]):
+        return []
+    pictures = [
+        Picture(
+            f"cost_{target:g}", "costs", f"Cost to an acceptance of {target:g}",
+            "Every seed by itself; lines: fitted power laws. Open triangles: runs that never got there, at what they "
+            "spent, a lower bound.",
+            png(cost_figure(result, f"{target:g}", COSTS)), True,
+        )
+        for target in result["targets"]
+    ]  # fmt: skip
+    return [
+        *pictures,
+        Picture(
+            "acceptance", "training", "Acceptance against configurations",
+            "Evaluations on fresh proposals, one line a run.", png(acceptance_figure(result)), True,
+        ),
+        Picture(
+            "quality", "quality", "Autocorrelation and size",
+            "Left: tau_int of the independence chain against its acceptance. Right: parameters of the map.",
+            png(quality_figure(result)), True,
+        ),
+    ]  # fmt: skip
+
+
+def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
+    """The HTML text."""
+    action = ", ".join(f"{key} {value}" for key, value in result["action"].items())
+    extents = ", ".join(str(extent) for extent in sorted({run["extent"] for run in result["runs"]}))
+    unfinished = [f"{run['name']}: {run['reason'] or run['state']}" for run in result["runs"] if not _done(run)]
+    note = (
+        "Errors of z from the spread over seeds, widened where the line does not fit. A lattice at which a run never "
+        "reached the target is censored: left out of the fit, and z, where it lies above the others, a lower bound (≥)."
+    )
+    return render(
+        title=result["name"] or directory.root.resolve().name,
+        subtitle=f"{result['dimension']}D, L = {extents}; {action}",
+        description=result["description"],
+        tiles=[],
+        warnings=unfinished,
+        sections=[
+            Section("costs", "Cost against lattice", table=_table(fit_rows(result), note)),
+            Section("training", "Training"),
+            Section("quality", "Quality"),
+            Section("runs", "Runs", table=_table(run_rows(result), conditions(result))),
+            Section("results", "Results", table=_table(observable_rows(result), "In brackets: pulls, in errors.")),
+            Section(
+                "study",
+                "The study",
+                blocks=[{"title": "Study card (study.yaml)", "text": directory.card_path.read_text(), "open": False}],
+            ),
+        ],
+        pictures=pictures,
+        missing={},
+        version=package_version("trivmap") or "",
+    )
+
+
+def _done(run: Mapping[str, Any]) -> bool:
+    return run["state"] == "complete"
+
+
+def _table(content: tuple[list[str], list[list[str]]], note: str) -> PageTable | None:
+    header, rows = content
+    return PageTable("results", header, [Row(cells) for cells in rows], note) if rows else None
+
+
+def _exponent(fit: Mapping[str, Any]) -> str:
+    if not fit.get("exponent"):
+        return _NONE
+    text = parenthesis(fit["exponent"]["value"], fit["exponent"]["error"])
+    return f"≥ {text}" if fit["lower_bound"] else text
+
+
+def _estimate(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or entry["value"] is None or entry["error"] is None:
+        return _NONE
+    return parenthesis(entry["value"], entry["error"])
+
+
+def _plain(value: float | None) -> Any:
+    return "" if value is None else value
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([header, *rows])
+    return buffer.getvalue()

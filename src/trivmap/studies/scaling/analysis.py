@@ -1,0 +1,170 @@
+"""What a study says: the cost of every run to every target, its quality, and the exponents of the costs."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from trivmap.estimate import Estimate
+from trivmap.runs.card import RunCard
+from trivmap.runs.directory import finite
+from trivmap.studies.scaling.card import StudyCard, StudyRun
+from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.studies.scaling.fits import cost_exponent
+
+COSTS = ("configurations", "operations", "seconds")
+"""Configurations generated in training, arithmetic operations of its steps, wall seconds with compilation."""
+OBSERVED = ("susceptibility", "abs_magnetization", "phi2", "ising_energy", "correlation_length")
+
+
+Reference = Callable[[RunCard], Mapping[str, Estimate]]
+"""Known values of a card's observables, by name."""
+
+
+def study_result(
+    directory: StudyDirectory, failures: Mapping[str, str], reference: Reference = lambda card: {}
+) -> dict[str, Any]:
+    """The content of `study.json`: runs, curves and fits; runs that are not complete have their state alone.
+
+    The cost of a run that starts from another one includes all of that one's.
+    """
+    card = directory.card()
+    runs: dict[str, dict[str, Any]] = {}
+    for name, run in card.runs.items():
+        before = runs[run.after] if run.after else None
+        runs[name] = _run(directory, card, run, before, failures.get(name), reference)
+    return finite(
+        {
+            "schema": 1,
+            "name": card.name,
+            "description": card.description,
+            "action": card.action,
+            "dimension": card.dimension,
+            "couplings": card.couplings,
+            "targets": card.targets,
+            "threads": card.threads,
+            "runs": list(runs.values()),
+            "fits": _fits(card, list(runs.values())),
+        }
+    )
+
+
+def _run(
+    directory: StudyDirectory,
+    card: StudyCard,
+    run: StudyRun,
+    before: dict[str, Any] | None,
+    failure: str | None,
+    reference: Reference,
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": run.name,
+        "series": run.series,
+        "settings": run.settings,
+        "label": label(run.series, run.settings),
+        "extent": run.extent,
+        "seed": run.seed,
+        "after": run.after,
+        "state": "incomplete",
+        "reason": failure,
+    }
+    done = directory.done(run.name)
+    if done is None:
+        noted = directory.failed(run.name)
+        if failure or noted:
+            entry |= {"state": "failed", "reason": failure or (noted or {})["reason"]}
+        return entry
+    summary, metrics = directory.run(run.name).summary(), directory.run(run.name).metrics()
+    start = before["spent"] if before else dict.fromkeys(COSTS, 0.0)
+    training, sampling = summary["training"], summary["sampling"] or {}
+
+    def spent(steps: int, configurations: int, seconds: float) -> dict[str, float]:
+        own = {"configurations": configurations, "operations": _operations(done, steps), "seconds": seconds}
+        return {key: start[key] + own[key] for key in COSTS}
+
+    curve = [
+        {
+            **spent(record["step"], record["configurations"], record["seconds"]),
+            "acceptance": record["evaluation"]["acceptance"]["value"],
+            "error": record["evaluation"]["acceptance"]["error"],
+            "ess": record["evaluation"]["ess"]["value"],
+        }
+        for record in metrics
+        if "evaluation" in record and _on_final_rung(record, training)
+    ]
+    return entry | {
+        "state": "complete",
+        "status": training["status"],
+        "parameters": summary["model"]["parameters"],
+        "spent": spent(training["steps"], training["configurations"], training["wall_seconds"]),
+        "compile_seconds": training["compile_seconds"],
+        "reached": {f"{target:g}": _reached(curve, target) for target in card.targets},
+        "curve": curve,
+        "acceptance": sampling.get("acceptance"),
+        "ess": {"value": sampling.get("ess"), "error": sampling.get("ess_error")},
+        "tau_int": sampling.get("tau_int"),
+        "log_z": summary["log_z"],
+        "observables": {name: summary["observables"].get(name) for name in OBSERVED},
+        "untrusted": summary.get("untrusted") or {},
+        "pulls": _pulls(reference(run.card), summary["observables"]),
+        "processors": done["processors"],
+        "host": done["host"],
+        "load": done["load"],
+    }
+
+
+def label(series: str, settings: Mapping[str, str]) -> str:
+    """What a series at one point of its grid is called."""
+    return ", ".join([series, *(f"{axis.rsplit('.', 1)[-1]} {value}" for axis, value in settings.items())])
+
+
+def _operations(done: Mapping[str, Any], steps: int) -> float:
+    """Those of the first `steps` steps, the ladder's included."""
+    total, left = 0.0, steps
+    for stretch in done["operations"]:
+        taken = min(left, stretch["steps"])
+        total, left = total + taken * stretch["operations"], left - taken
+    return total
+
+
+def _on_final_rung(record: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+    below = training["rungs"][-1]["steps"] if training["rungs"] else 0
+    return record["step"] > below
+
+
+def _reached(curve: Sequence[Mapping[str, Any]], target: float) -> dict[str, float] | None:
+    """The cost of the first evaluation whose acceptance minus one error exceeds the target."""
+    for point in curve:
+        if point["acceptance"] is not None and point["acceptance"] - (point["error"] or 0.0) > target:
+            return {key: point[key] for key in COSTS}
+    return None
+
+
+def _pulls(known: Mapping[str, Estimate], observables: Mapping[str, Any]) -> dict[str, float]:
+    """(value - reference) / error of both, of what has a reference."""
+    pulls = {}
+    for name in OBSERVED:
+        found, reference = observables.get(name), known.get(name)
+        if found and reference and found["error"]:
+            pulls[name] = (found["value"] - reference.value) / math.hypot(found["error"], reference.error)
+    return pulls
+
+
+def _fits(card: StudyCard, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The exponent of every cost to every target, for every series and point of its grid."""
+    fits = []
+    labels = list(dict.fromkeys(run["label"] for run in runs))
+    for name in labels:
+        own = [run for run in runs if run["label"] == name and run["state"] == "complete"]
+        for target in (f"{target:g}" for target in card.targets):
+            for cost in COSTS:
+                table: dict[int, list[float | None]] = {}
+                for run in own:
+                    reached = run["reached"][target]
+                    table.setdefault(run["extent"], []).append(reached[cost] if reached else None)
+                found = cost_exponent(table)
+                censored = sorted(extent for extent, each in table.items() if None in each)
+                entry: dict[str, Any] = {"label": name, "target": target, "cost": cost, "censored": censored}
+                if found is not None:
+                    entry |= found._asdict() | {"exponent": found.exponent._asdict()}
+                fits.append(entry)
+    return fits

@@ -1,0 +1,231 @@
+"""The study card: a grid of runs over lattices along a line, architectures, settings and seeds."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from trivmap.errors import InputError
+from trivmap.runs import card_yaml
+from trivmap.runs.card import SCHEMA, RunCard, read_data
+from trivmap.runs.card_errors import sentence
+from trivmap.runs.card_fields import Count, Index, Real, Section, refusal
+from trivmap.runs.card_overrides import apply_overrides
+from trivmap.runs.presets import preset_names, preset_text
+
+PRESETS = "trivmap.studies.scaling"
+"""The package whose presets are study cards."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
+_OWN = ("model", "training", "sampling", "measure")
+
+
+class Series(Section):
+    """An architecture with its training: sections of a run card, and a `grid` of settings to vary.
+
+    `use` takes model and training of a preset of run cards. An axis of the grid is a key of the run card with the list
+    of its values, or a name with overrides for each label. With `transfer` every run starts from the trained map of the
+    next smaller lattice.
+    """
+
+    use: str | None = None
+    model: Any = None
+    training: Any = None
+    sampling: Any = None
+    measure: Any = None
+    set: list[str] = Field(default=[])
+    grid: dict[str, list[Any] | dict[str, list[str]]] = Field(default={})
+    extents: list[Count] | None = None
+    seeds: list[Index] | None = None
+    transfer: bool = False
+
+
+class StudyRun(NamedTuple):
+    """One run of a study: what it is called, where it stands in the grid, its card, and the run it starts from."""
+
+    name: str
+    series: str
+    settings: dict[str, str]
+    extent: int
+    seed: int
+    card: RunCard
+    after: str | None
+
+
+class StudyCard(Section):
+    """A study. `load_study_card` and `StudyCard.from_data` make one."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_number: Count = Field(default=SCHEMA, alias="schema")
+    name: str | None = None
+    description: str | None = None
+    follows: str | None = None
+    deviates: str | None = None
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "gpu", "tpu"] | None = None
+    threads: Count | None = 1
+    dimension: Count = 2
+    action: Any = Field(description="what all lattices share, such as {kind: phi4, notation: bosetti2015, lam: 0.5}")
+    couplings: dict[Count, dict[str, Real]] = Field(description="for each extent, such as {8: {beta: 0.576}}")
+    extents: list[Count] = Field(description="the list of extents, for example [8, 16]")
+    seeds: list[Index] = Field(default=[0])
+    targets: list[Annotated[Real, Field(gt=0, lt=1)]] = Field(default=[0.5, 0.7, 0.9])
+    retries: Index = 1
+    series: dict[str, Series] = Field(description="the architectures by name, such as {affine: {use: ...}}")
+    _runs: dict[str, StudyRun] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def from_data(cls, data: object, source: str = "study card") -> "StudyCard":
+        """The card of plain data; `source` begins the sentence of an `InputError`."""
+        if not isinstance(data, Mapping):
+            raise InputError(f"{source}: a study card is a list of keys and values, beginning with extents: [4, 6, 8]")
+        for key, what, command in (("sampling", "one run", "run"), ("samplers", "a comparison", "compare")):
+            if "series" not in data and key in data:
+                raise InputError(
+                    f"{source}: is the card of {what}, run it with trivmap {command}; a study card has series"
+                )
+        schema = data.get("schema", SCHEMA)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise InputError(
+                f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
+            )
+        try:
+            card = cls.model_validate(data)
+        except ValidationError as error:
+            raise InputError(f"{source}: {sentence(error, data)}") from error
+        for name, series in card.series.items():
+            for run in card._grid(name, series, source):
+                if run.name in card._runs:
+                    raise InputError(f"{source}: series.{name}: two runs would be called {run.name}; name labels apart")
+                card._runs[run.name] = run
+        if not card._runs:
+            raise InputError(f"{source}: an empty grid, there is nothing to run; give extents, seeds and series")
+        return card
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudyCard":
+        if not self.series:
+            raise refusal("empty; name at least one architecture, such as {affine: {use: ...}}", "series")
+        for name, series in self.series.items():
+            if not _NAME.fullmatch(name):
+                raise refusal("cannot be part of a file's name; use letters, digits, '.', '+' and '-'", name)
+            for key, chosen in (("extents", series.extents), ("seeds", series.seeds)):
+                if chosen is not None and not chosen:
+                    raise refusal("empty; leave it out to take the study's own", f"series.{name}.{key}")
+            for axis, values in series.grid.items():
+                if not values:
+                    raise refusal("empty; give the values to try, or leave the axis out", f"series.{name}.grid.{axis}")
+            missing = [L for L in series.extents or self.extents if L not in self.couplings]
+            if missing:
+                raise refusal(f"nothing for L = {missing[0]}, which series {name} runs at; add its line", "couplings")
+        for key in ("extents", "seeds"):
+            values = getattr(self, key)
+            if not values:
+                raise refusal("empty; give at least one", key)
+            if len(set(values)) < len(values):
+                raise refusal("one stands there twice", key)
+        return self
+
+    def _grid(self, name: str, series: Series, source: str) -> Iterable[StudyRun]:
+        axes = [
+            [(axis, _label(value), [f"{axis}={_text(value)}"]) for value in values]
+            if isinstance(values, list)
+            else [(axis, str(label), overrides) for label, overrides in values.items()]
+            for axis, values in series.grid.items()
+        ]
+        taken: dict[str, Any] = {}
+        if series.use is not None:
+            try:
+                preset = card_yaml.parse(preset_text(series.use), series.use)
+            except InputError as error:
+                raise InputError(f"{source}: series.{name}.use: {error}") from error
+            taken = {key: preset[key] for key in ("model", "training") if key in preset}
+        taken |= {key: getattr(series, key) for key in _OWN if getattr(series, key) is not None}
+        if series.transfer and (taken.get("training") or {}).get("ladder"):
+            taken["training"] = {**taken["training"], "ladder": []}
+        extents = sorted(series.extents or self.extents)
+        for point in product(*axes):
+            labels = {axis: label for axis, label, _ in point}
+            changes = [*series.set, *(override for _, _, overrides in point for override in overrides)]
+            for position, extent in enumerate(extents):
+                for seed in series.seeds or self.seeds:
+                    after = _run_name(name, labels, extents[position - 1], seed) if position else None
+                    after = after if series.transfer else None
+                    run_name = _run_name(name, labels, extent, seed)
+                    data: dict[str, Any] = {
+                        "name": run_name,
+                        "seed": seed,
+                        "dtype": self.dtype,
+                        "device": self.device,
+                        "threads": self.threads,
+                        "lattice": [extent] * self.dimension,
+                        "action": {**self.action, **self.couplings[extent]},
+                        **taken,
+                    }
+                    where = f"{source}: series.{name}: {run_name}"
+                    try:
+                        data = apply_overrides(data, changes)
+                        if after is not None:
+                            data["training"] = {**(data.get("training") or {}), "start": after}
+                        run_card = RunCard.from_data(data, run_name)
+                    except InputError as error:
+                        raise InputError(f"{where}: {str(error).removeprefix(f'{run_name}: ')}") from error
+                    if run_card.training is None:
+                        raise InputError(f"{where}: has no section training; a study asks what training costs")
+                    yield StudyRun(run_name, name, labels, extent, seed, run_card, after)
+
+    @property
+    def runs(self) -> Mapping[str, StudyRun]:
+        """Every run of the grid by name, each behind the one it starts from."""
+        return self._runs
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data, the card's own defaults written out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_yaml(self) -> str:
+        """The whole card as YAML; reading it gives a card of the same runs."""
+        return card_yaml.dump(self.to_data())
+
+
+def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> StudyCard:
+    """The study card of a file or of a preset, with `overrides` such as `seeds=[0]`.
+
+    Which of the two it is, is told as in `runs.card.load_card`. Raises `InputError`, one sentence, for whatever is
+    wrong with it.
+    """
+    label, overrides = os.fspath(source), list(overrides)
+    if label in preset_names():
+        raise InputError(f"{label}: is the card of one run, run it with trivmap run {label}")
+    data = read_data(source, PRESETS)
+    if isinstance(data, dict) and overrides:
+        data = apply_overrides(data, overrides)
+    return StudyCard.from_data(data, label)
+
+
+def is_study(source: str) -> bool:
+    """Whether the text names a preset of study cards."""
+    return source in preset_names(PRESETS)
+
+
+def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) -> str:
+    """What the run's directory is called."""
+    parts = [series, *(_slug(label) for label in labels.values()), f"L{extent}", f"seed{seed}"]
+    return "_".join(parts)
+
+
+def _label(value: Any) -> str:
+    return value if isinstance(value, str) else card_yaml.dump({"value": value}).strip().removeprefix("value: ")
+
+
+def _text(value: Any) -> str:
+    """A value as `--set` takes it."""
+    return json.dumps(value)
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.+-]+", "-", label).strip("-") or "none"

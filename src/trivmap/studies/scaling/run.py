@@ -1,0 +1,98 @@
+"""One run of a study: an ordinary run directory, brought to its end and marked as complete."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from trivmap.errors import InputError
+from trivmap.runs import pipeline
+from trivmap.runs.build import build_plan, build_target
+from trivmap.runs.card import RunCard
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.environment import package_version
+from trivmap.runs.progress import Interrupted, Progress, Quiet
+from trivmap.runs.sampling import sample
+from trivmap.runs.train import train
+from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.training import Trainer
+
+
+def finish(
+    directory: StudyDirectory,
+    name: str,
+    progress: Progress | None = None,
+    *,
+    report: Callable[[RunDirectory], object] = lambda run: None,
+    elapsed: float = 0.0,
+) -> dict[str, Any]:
+    """Make, train, sample, measure and report a run, leaving out what is done; returns what marks it as complete.
+
+    Started twice, the second process waits for the first one and finds the run complete. `elapsed` as in `train`.
+    A failure is noted in the study before it is raised.
+    """
+    progress, study_run = progress or Quiet(), directory.found(name)
+    with directory.claimed(name):
+        done = directory.done(name)
+        if done is not None:
+            return done
+        if study_run.after is not None and directory.done(study_run.after) is None:
+            raise InputError(f"{name}: starts from {study_run.after}, which is not complete; run that first")
+        try:
+            facts = _worked(directory.run(name), study_run.card, progress, report, elapsed)
+        except Interrupted:
+            raise
+        except Exception as error:
+            directory.note_failure(name, " ".join(str(error).split()) or type(error).__name__)
+            raise
+        directory.complete(name, facts)
+        return facts
+
+
+def _worked(
+    run: RunDirectory, card: RunCard, progress: Progress, report: Callable[[RunDirectory], object], elapsed: float
+) -> dict[str, Any]:
+    if not run.config_path.exists():
+        run = pipeline.create(card, run.root)
+    if run.card().to_data() != card.to_data():
+        raise InputError(f"{run.config_path}: is not what study.yaml says; restore it, or start a new study")
+    began = time.monotonic()
+    train(run, progress, elapsed=elapsed)
+    if (run.summary().get("sampling") or {}).get("proposals") != card.sampling.proposals:
+        sample(run, progress)
+    summary = run.summary()
+    if "magnetization" not in {**summary["observables"], **(summary.get("untrusted") or {})}:
+        pipeline.measure(run, progress)
+    report(run)
+    return {
+        "operations": operations(card, run.root),
+        "processors": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "host": os.uname().nodename,
+        "trivmap": package_version("trivmap"),
+        "session_seconds": time.monotonic() - began,
+        "load": os.getloadavg()[0],
+    }
+
+
+def operations(card: RunCard, root: Path) -> list[dict[str, Any]]:
+    """Arithmetic operations of one training step on every rung of a card, and for every size of batch.
+
+    The compiler's count of every loop's body times its turns; a list in the order in which the steps are taken.
+    """
+    counted = []
+    for rung in card.rungs():
+        plan = build_plan(rung)
+        trainer = Trainer(pipeline.skeleton(rung), build_target(rung), plan, pipeline.keys(rung)["train"])
+        state = trainer.initial_state()
+        assert rung.training is not None
+        step = 0
+        for steps, batch in rung.training.phases:
+            at = eqx.tree_at(lambda state: state.step, state, jnp.asarray(step, jnp.int32))
+            each = trainer.operations(at)
+            counted.append({"lattice": list(rung.lattice), "steps": steps, "batch": batch, "operations": each})
+            step += steps
+    return counted

@@ -1,0 +1,65 @@
+"""Where every run of a study stands, read from its files: by the command that drives it or from anywhere else."""
+
+import time
+from typing import Any, NamedTuple
+
+from trivmap.studies.scaling.card import StudyRun
+from trivmap.studies.scaling.directory import StudyDirectory
+
+STATES = ("waiting", "running", "complete", "failed")
+
+
+class RunStatus(NamedTuple):
+    """One line of a study's progress; `seconds_left` is of the training and None where it is not known."""
+
+    name: str
+    state: str
+    step: int
+    steps: int
+    acceptance: float | None
+    seconds_left: float | None
+    reason: str | None
+
+
+def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
+    """Where a run stands. A run that nobody works on is waiting, or failed if its last attempt did."""
+    steps, reason = run.card.training_steps, None
+    if directory.done(run.name) is not None:
+        state = "complete"
+    elif directory.is_claimed(run.name):
+        state = "running"
+    elif failed := directory.failed(run.name):
+        state, reason = "failed", failed["reason"]
+    else:
+        state = "waiting"
+    records = directory.run(run.name).metrics() if state != "waiting" else []
+    step = max((record["step"] for record in records), default=0)
+    judged = [record["evaluation"]["acceptance"] for record in records if "evaluation" in record]
+    acceptance = judged[-1]["value"] if judged else None
+    return RunStatus(run.name, state, step, steps, acceptance, _left(records, steps, state), reason)
+
+
+def statuses(directory: StudyDirectory) -> list[RunStatus]:
+    """Of every run, in the order of the card."""
+    return [status_of(directory, run) for run in directory.card().runs.values()]
+
+
+def _left(records: list[dict[str, Any]], steps: int, state: str) -> float | None:
+    """Seconds of training that remain at the pace of the latest half of the records."""
+    timed = [record for record in records if "loss" in record and record.get("seconds") is not None]
+    if state != "running" or len(timed) < 2:
+        return None
+    first, last = timed[len(timed) // 2 - 1], timed[-1]
+    if last["step"] <= first["step"]:
+        return None
+    return max(0.0, (last["seconds"] - first["seconds"]) / (last["step"] - first["step"]) * (steps - last["step"]))
+
+
+def settled(directory: StudyDirectory) -> bool:
+    """Whether no run is waiting or running."""
+    return all(status.state in ("complete", "failed") for status in statuses(directory))
+
+
+def stamp() -> str:
+    """The time of day, for lines of progress."""
+    return time.strftime("%H:%M:%S")
