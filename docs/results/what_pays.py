@@ -96,6 +96,8 @@ LARGER = (
     "batch 64, 128, 256, 512",
     "4 solver steps",
     "no smeared features",
+    "couplings and splines, Adam, path gradient",
+    "average of the weights, decay 0.7",
 )
 """Those measured at L=20 too."""
 LADDERS = {8: [], 12: [8], 16: [8], 20: [8], 32: [8, 16]}

@@ -45,11 +45,11 @@ def certificate(
     """
     if flow.integration_steps is None:
         return None
-    noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
+    keys = jax.random.split(key, configurations)
     known: dict[int, np.ndarray] = {}
     found = None
     for n in CANDIDATES if steps is None else (steps,):
-        calls = {k: (flow.with_integration_steps(k), action, noise) for k in (n, 2 * n) if k not in known}
+        calls = {k: (flow.with_integration_steps(k), action, keys) for k in (n, 2 * n) if k not in known}
         programs = compiled(*((_log_weights, call) for call in calls.values()))
         for (k, call), program in zip(calls.items(), programs, strict=True):
             known[k] = np.asarray(program(*call), np.float64)
@@ -61,5 +61,5 @@ def certificate(
 
 
 @eqx.filter_jit
-def _log_weights(flow: Flow, action: AbstractAction, noise: Array) -> Float[Array, " batch"]:
-    return jax.lax.map(lambda z: -flow.residual(action, z), noise, batch_size=flow.micro_batch)
+def _log_weights(flow: Flow, action: AbstractAction, keys: Array) -> Float[Array, " batch"]:
+    return jax.lax.map(lambda key: -flow.residual(action, flow.noise(key)), keys, batch_size=flow.micro_batch)

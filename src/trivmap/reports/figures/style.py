@@ -65,7 +65,8 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
     """An empty figure of the given size in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    # Laid out in the resolution that it is saved in: the sizes of texts are measured once.
+    figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
