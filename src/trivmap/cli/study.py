@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -65,7 +64,6 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     """One run of a study in this process: what a worker starts, and a job array may."""
     from trivmap.cli.display import Display
     from trivmap.cli.process import prepare
-    from trivmap.reports import write_report
     from trivmap.runs.progress import process_age
     from trivmap.studies.scaling.directory import StudyDirectory
     from trivmap.studies.scaling.run import finish
@@ -76,12 +74,13 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
         os.sched_setaffinity(0, map(int, chosen.split(",")))
     directory = StudyDirectory.open(root)
     prepare(directory.found(name).card)
-    finish(directory, name, Display(), report=lambda run: write_report(run.root), elapsed=process_age())
+    finish(directory, name, Display(), elapsed=process_age())
 
 
 def _until_parent_ends() -> None:
     """Stop this process at a safe point once the other end of its standard input is closed."""
-    while sys.stdin.buffer.read(1):
+    # The descriptor itself: a lock of sys.stdin held by this thread would abort the interpreter at its end.
+    while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -222,6 +221,9 @@ def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bo
         click.echo(json.dumps({"study": str(directory.root), **result}, indent=2))
         return
     console = Console(highlight=False)
+    if not console.is_terminal:
+        # A file or a pipe has no width: every run stays on its line.
+        console = Console(highlight=False, width=200)
     console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
     for title, (header, rows) in (("Runs", run_rows(result)), ("cost ~ L^z", fit_rows(result))):
         console.print(_table(title, header, rows))

@@ -67,7 +67,7 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
             _require_trainable(rung)
         _require_ladder(card)
         if card.training.start is not None:
-            eqx.filter_eval_shape(started, card, Path(out))
+            started(card, Path(out))
     summary = {
         "schema": 1,
         "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},

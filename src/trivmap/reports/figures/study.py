@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from trivmap.reports.figures.style import SERIES, empty_panel, new_figure, styled
+from trivmap.reports.figures.style import SERIES, empty_panel, new_figure, plain_labels, styled
 
 _MARKERS = "osD^vPX*"
-_UNITS = {"configurations": "configurations", "operations": "operations", "seconds": "seconds"}
 
 
 @styled
@@ -39,7 +39,8 @@ def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) ->
                     z = fit["exponent"]["value"]
                     axes.plot(x * nudge, fit["amplitude"] * x**z, color=colour, linewidth=1.2)
         axes.set_xlabel("L")
-        axes.set_ylabel(f"{_UNITS[cost]} to {target}")
+        axes.set_ylabel(f"{cost} to {target}")
+        plain_labels(axes)
         _extent_ticks(axes, result)
     _legend(figure, labels)
     return figure
@@ -64,6 +65,8 @@ def acceptance_figure(result: Mapping[str, Any]) -> Figure:
                 axes.plot(*np.array(points).reshape(-1, 2).T, ".-", color=colour, markersize=3, linewidth=1)
         axes.set_ylim(0, 1)
         axes.set_xlabel("configurations")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     for axes in panels[len(extents) :]:
         axes.set_visible(False)
     for row in range(rows):
@@ -96,12 +99,15 @@ def quality_figure(result: Mapping[str, Any]) -> Figure:
     left.set_yscale("log")
     left.set_xlabel("acceptance")
     left.set_ylabel(r"$\tau_\mathrm{int}$ of the rejections")
-    if not drawn:
+    if drawn:
+        plain_labels(left)
+    else:
         empty_panel(left, "no run has both")
     right.set_xscale("log")
     right.set_yscale("log")
     right.set_xlabel("L")
     right.set_ylabel("parameters")
+    plain_labels(right)
     _extent_ticks(right, result)
     _legend(figure, labels)
     return figure

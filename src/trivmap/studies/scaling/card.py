@@ -132,7 +132,7 @@ class StudyCard(Section):
 
     def _grid(self, name: str, series: Series, source: str) -> Iterable[StudyRun]:
         axes = [
-            [(axis, _label(value), [f"{axis}={_text(value)}"]) for value in values]
+            [(axis, _label(value), [f"{axis}={json.dumps(value)}"]) for value in values]
             if isinstance(values, list)
             else [(axis, str(label), overrides) for label, overrides in values.items()]
             for axis, values in series.grid.items()
@@ -185,7 +185,7 @@ class StudyCard(Section):
 
     def to_data(self) -> dict[str, Any]:
         """Plain data, the card's own defaults written out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True) | {"couplings": self.couplings}
 
     def to_yaml(self) -> str:
         """The whole card as YAML; reading it gives a card of the same runs."""
@@ -219,12 +219,7 @@ def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) ->
 
 
 def _label(value: Any) -> str:
-    return value if isinstance(value, str) else card_yaml.dump({"value": value}).strip().removeprefix("value: ")
-
-
-def _text(value: Any) -> str:
-    """A value as `--set` takes it."""
-    return json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _slug(label: str) -> str:

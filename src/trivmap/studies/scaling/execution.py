@@ -59,7 +59,7 @@ def execute(root: str, name: str, threads: int | None, version: str | None, *aft
                 if process.poll() is None:
                     process.terminate()
                     process.wait()
-    if process.returncode != 0:
+    if directory.done(name) is None:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = lines[-1].removeprefix("trivmap: ") if lines else "no message"
         raise RunFailed(f"{reason} (exit code {process.returncode}; see {log})")

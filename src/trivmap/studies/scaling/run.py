@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,9 @@ from trivmap.training import Trainer
 
 
 def finish(
-    directory: StudyDirectory,
-    name: str,
-    progress: Progress | None = None,
-    *,
-    report: Callable[[RunDirectory], object] = lambda run: None,
-    elapsed: float = 0.0,
+    directory: StudyDirectory, name: str, progress: Progress | None = None, *, elapsed: float = 0.0
 ) -> dict[str, Any]:
-    """Make, train, sample, measure and report a run, leaving out what is done; returns what marks it as complete.
+    """Make, train, sample and measure a run, leaving out what is done; returns what marks it as complete.
 
     Started twice, the second process waits for the first one and finds the run complete. `elapsed` as in `train`.
     A failure is noted in the study before it is raised.
@@ -43,7 +37,7 @@ def finish(
         if study_run.after is not None and directory.done(study_run.after) is None:
             raise InputError(f"{name}: starts from {study_run.after}, which is not complete; run that first")
         try:
-            facts = _worked(directory.run(name), study_run.card, progress, report, elapsed)
+            facts = _worked(directory.run(name), study_run.card, progress, elapsed)
         except Interrupted:
             raise
         except Exception as error:
@@ -53,9 +47,7 @@ def finish(
         return facts
 
 
-def _worked(
-    run: RunDirectory, card: RunCard, progress: Progress, report: Callable[[RunDirectory], object], elapsed: float
-) -> dict[str, Any]:
+def _worked(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float) -> dict[str, Any]:
     if not run.config_path.exists():
         run = pipeline.create(card, run.root)
     if run.card().to_data() != card.to_data():
@@ -67,7 +59,6 @@ def _worked(
     summary = run.summary()
     if "magnetization" not in {**summary["observables"], **(summary.get("untrusted") or {})}:
         pipeline.measure(run, progress)
-    report(run)
     return {
         "operations": operations(card, run.root),
         "processors": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,

@@ -1,0 +1,94 @@
+"""The grid that a study card stands for, and what it refuses."""
+
+import pytest
+
+from tests.studies.scaling.small_study import series, small
+from trivmap.errors import InputError
+from trivmap.runs import card_yaml
+from trivmap.runs.presets import preset_names
+from trivmap.studies.scaling.card import PRESETS, StudyCard, load_study_card
+
+
+def test_every_point_of_the_grid_is_a_run_card_of_its_own():
+    grid = {
+        "training.batch": [32, 64],
+        "rate": {"low": ["training.optimiser.learning_rate=1e-4"], "high": ["training.optimiser.learning_rate=1e-2"]},
+    }
+    card = StudyCard.from_data(small(seeds=[3, 5], series=series(grid=grid)))
+    assert len(card.runs) == 2 * 2 * 2 * 2
+    run = card.runs["fourier_64_high_L6_seed5"]
+    assert (run.extent, run.seed, run.settings) == (6, 5, {"training.batch": "64", "rate": "high"})
+    assert run.card.seed == 5 and run.card.lattice == [6] and run.card.threads == 1
+    assert run.card.to_data()["action"] == {"kind": "free", "m_sq": 0.6}
+    assert run.card.training.batch == 64
+    assert run.card.training.optimiser.learning_rate.peak == 1e-2
+    assert card.runs["fourier_32_low_L4_seed3"].card.training.optimiser.learning_rate.peak == 1e-4
+
+
+def test_with_transfer_a_run_starts_from_the_next_smaller_lattice():
+    card = StudyCard.from_data(small())
+    assert [run.after for run in card.runs.values()] == [None, "fourier_L4_seed0"]
+    assert card.runs["fourier_L6_seed0"].card.training.start == "fourier_L4_seed0"
+    alone = StudyCard.from_data(small(series=series(transfer=False)))
+    assert {run.after for run in alone.runs.values()} == {None}
+
+
+def test_a_series_may_have_lattices_and_seeds_of_its_own():
+    card = StudyCard.from_data(small(series=series(extents=[6], seeds=[1, 2, 4])))
+    assert list(card.runs) == [f"fourier_L6_seed{seed}" for seed in (1, 2, 4)]
+
+
+def test_a_preset_gives_model_and_training():
+    entry = {"use": "del-debbio-2021-affine-L8", "set": ["training.steps=10", "training.evaluate.every=5"]}
+    card = StudyCard.from_data(small(dimension=2, series={"affine": entry}))
+    run = card.runs["affine_L6_seed0"].card
+    assert run.training.steps == 10 and run.training.batch == 4000 and run.model.maps[0].kind == "affine"
+
+
+def test_the_written_card_gives_the_same_runs(tmp_path):
+    card = StudyCard.from_data(small(series=series(grid={"training.batch": [32, 64]})))
+    (tmp_path / "study.yaml").write_text(card.to_yaml())
+    again = load_study_card(tmp_path / "study.yaml")
+    assert {name: run.card for name, run in again.runs.items()} == {name: run.card for name, run in card.runs.items()}
+
+
+@pytest.mark.parametrize("name", preset_names(PRESETS))
+def test_presets_are_whole(name):
+    card = load_study_card(name)
+    assert card.name == name and len(card.runs) > 5
+    assert card_yaml.parse(card.to_yaml(), name)["series"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"series": {}}, "series: empty; name at least one architecture"),
+        ({"series": {"no/name": {}}}, "cannot be part of a file's name"),
+        ({"series": {"x": {"use": "affine"}}}, "series.x.use: affine: no preset of that name"),
+        ({"extents": []}, "extents: empty; give at least one"),
+        ({"extents": [4, 4]}, "extents: one stands there twice"),
+        ({"extents": [4, 10]}, "couplings: nothing for L = 10, which series fourier runs at; add its line"),
+        ({"seeds": []}, "seeds: empty; give at least one"),
+        ({"targets": [1.5]}, "targets"),
+        ({"series": series(grid={"training.batch": []})}, "series.fourier.grid.training.batch: empty"),
+        ({"series": series(seeds=[])}, "series.fourier.seeds: empty; leave it out"),
+        ({"series": series(model={"base": {"kind": "gauss"}, "maps": []})}, "fourier_L4_seed0: model.base.kind"),
+        ({"series": series(training=None)}, "has no section training; a study asks what training costs"),
+        ({"series": series(grid={"training.bath": [3]})}, "training.bath: unknown key; did you mean batch?"),
+        ({"serie": {}}, "serie: unknown key; did you mean series?"),
+        ({"schema": 99}, "schema 99 is newer than this trivmap"),
+        ({"series": series(grid={"a": {"x y": [], "x+y": [], "x-y": []}})}, "two runs would be called"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(changes, sentence):
+    with pytest.raises(InputError) as error:
+        StudyCard.from_data(small(**changes), "mine.yaml")
+    assert sentence in str(error.value) and str(error.value).startswith("mine.yaml: ")
+
+
+def test_cards_of_another_kind_are_sent_to_their_command():
+    with pytest.raises(InputError, match="run it with trivmap run quickstart"):
+        load_study_card("quickstart")
+    for key, command in (("sampling", "run"), ("samplers", "compare")):
+        with pytest.raises(InputError, match=f"run it with trivmap {command}"):
+            StudyCard.from_data({key: {}})
