@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from tests.studies.scaling.small_study import small
 from trivmap.cli.main import cli
+from trivmap.studies.scaling.card import load_study_card
 from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.studies.scaling.run import finish
 from trivmap.studies.scaling.status import settled, status_of
@@ -104,66 +105,20 @@ class TestWhole:
         assert (study[0] / "whole" / "runs.csv").read_text().count("\n") == 3
         assert len((study[0] / "whole" / "fits.csv").read_text().splitlines()) == 1 + 2 * 3
 
-    def test_once_more_nothing_is_done_again(self, study):
-        folder = study[0]
-        before = {path: path.stat().st_mtime_ns for path in (folder / "whole" / "runs").rglob("*")}
-        assert trivmap("study", "--resume", "whole", folder=folder).returncode == 0
-        assert trivmap("study", "--resume", "whole", "--run", SECOND, folder=folder).returncode == 0
-        assert {path: path.stat().st_mtime_ns for path in (folder / "whole" / "runs").rglob("*")} == before
+    def test_once_more_nothing_is_done_again(self, study, monkeypatch):
+        monkeypatch.chdir(study[0])
+        before = {path: path.stat().st_mtime_ns for path in (study[0] / "whole" / "runs").rglob("*")}
+        assert CliRunner().invoke(cli, ["study", "--resume", "whole"]).exit_code == 0
+        assert {path: path.stat().st_mtime_ns for path in (study[0] / "whole" / "runs").rglob("*")} == before
 
-    def test_watching_shows_every_run(self, study):
-        done = trivmap("study", "--watch", "whole", folder=study[0])
-        lines = done.stdout.splitlines()
+    def test_watching_shows_every_run(self, study, monkeypatch):
+        monkeypatch.chdir(study[0])
+        lines = CliRunner().invoke(cli, ["study", "--watch", "whole"]).stdout.splitlines()
         assert len(lines) == 2 and all("complete" in line and "60/60" in line for line in lines)
         directory = StudyDirectory.open(study[0] / "whole")
         assert settled(directory)
         status = status_of(directory, directory.found(FIRST))
         assert status.acceptance > 0.98 and status.seconds_left is None
-
-
-def test_a_run_started_twice_is_done_once(study, tmp_path):
-    (tmp_path / "card.yaml").write_text((study[0] / "card.yaml").read_text())
-    from trivmap.studies.scaling.card import load_study_card
-
-    directory = StudyDirectory.create(tmp_path / "twice", load_study_card(tmp_path / "card.yaml"))
-    both = [start(tmp_path, "--resume", "twice", "--run", FIRST) for _ in range(2)]
-    said = [process.communicate(timeout=200)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("train:" in text for text in said) == 1
-    assert finish(directory, FIRST)["trivmap"] == directory.done(FIRST)["trivmap"]
-
-
-class Cluster:
-    """A scheduler and a worker as processes of their own."""
-
-    def __init__(self, folder):
-        self.folder, self.file = folder, folder / "scheduler.json"
-        self.scheduler = self._begin("scheduler", "--scheduler-file", str(self.file), "--no-dashboard", "--port", "0")
-        wait_until(self.file.exists)
-        self.workers = []
-
-    def _begin(self, what, *arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli.dask_" + what, *arguments],
-            cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-
-    def add_worker(self):
-        arguments = ("--scheduler-file", str(self.file), "--nthreads", "1", "--no-dashboard", "--no-nanny")
-        self.workers.append(self._begin("worker", *arguments))
-
-    def close(self):
-        for process in [*self.workers, self.scheduler]:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    cluster = Cluster(tmp_path)
-    yield cluster
-    cluster.close()
 
 
 def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp_path, cluster):
