@@ -121,6 +121,48 @@ class TestWhole:
         assert status.acceptance > 0.98 and status.seconds_left is None
 
 
+def test_a_run_started_twice_is_done_once(study, tmp_path):
+    directory = StudyDirectory.create(tmp_path / "twice", load_study_card(study[0] / "card.yaml"))
+    both = [start(tmp_path, "--resume", "twice", "--run", FIRST) for _ in range(2)]
+    said = [process.communicate(timeout=200)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("train:" in text for text in said) == 1
+    assert finish(directory, FIRST) == directory.done(FIRST)
+
+
+class Cluster:
+    """A scheduler and a worker as processes of their own."""
+
+    def __init__(self, folder):
+        self.folder, self.file = folder, folder / "scheduler.json"
+        self.scheduler = self._begin("scheduler", "--scheduler-file", str(self.file), "--no-dashboard", "--port", "0")
+        wait_until(self.file.exists)
+        self.workers = []
+
+    def _begin(self, what, *arguments):
+        return subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_" + what, *arguments],
+            cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def add_worker(self):
+        arguments = ("--scheduler-file", str(self.file), "--nthreads", "1", "--no-dashboard", "--no-nanny")
+        self.workers.append(self._begin("worker", *arguments))
+
+    def close(self):
+        for process in [*self.workers, self.scheduler]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.close()
+
+
 def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp_path, cluster):
     (tmp_path / "card.yaml").write_text((study[0] / "card.yaml").read_text())
     root, generator = tmp_path / "away", random.Random(11)
