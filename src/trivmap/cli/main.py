@@ -1,5 +1,6 @@
 """The commands."""
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -80,7 +81,7 @@ def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: 
 
     directory, display = _open_or_create(card, out, overrides, resume)
     # The analysis and its pictures take seconds to import: done while the compiler keeps this thread waiting.
-    threading.Thread(target=importlib.import_module, args=["trivmap.reports.pictures"], daemon=True).start()
+    threading.Thread(target=_import_quietly, args=["trivmap.reports.pictures"], daemon=True).start()
     if directory.card().training is not None:
         train_map(directory, display, elapsed=process_age())
     draw(directory, display)
@@ -265,6 +266,12 @@ def _require_run_card(name: str) -> None:
         raise InputError(f"{name}: compares several samplers; run it with trivmap compare {name}")
     if is_study(name):
         raise InputError(f"{name}: is a study of many runs; run it with trivmap study {name}")
+
+
+def _import_quietly(module: str) -> None:
+    """Import it; what fails is told where it is needed."""
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)
 
 
 def _explain(preset: Any) -> None:

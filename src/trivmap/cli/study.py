@@ -1,5 +1,6 @@
 """The command that runs scaling studies."""
 
+import contextlib
 import json
 import os
 import signal
@@ -36,6 +37,11 @@ def run_study(
     from trivmap.studies.scaling.directory import StudyDirectory
     from trivmap.studies.scaling.execution import cluster, run_all
 
+    wanted = _resources(resources)
+    if wanted and scheduler is None:
+        raise InputError("--resources needs --scheduler: the workers on this machine have none")
+    if workers is not None and scheduler is not None:
+        raise InputError("--workers is of the cluster on this machine; leave it out with --scheduler")
     if (card is None) == (resume is None):
         raise InputError("give either a study card (a file or a preset, see trivmap presets) or --resume DIR")
     if resume is not None:
@@ -47,14 +53,13 @@ def run_study(
         loaded = load_study_card(card, overrides)
         _require_models(loaded)
         directory = StudyDirectory.create(out if out is not None else fresh(loaded.name or Path(card).stem), loaded)
-    wanted = _resources(resources)
     display = Watch(directory, Console(stderr=True, highlight=False))
     display.note(f"study: {directory.root}")
     with RunDirectory(directory.root).locked():
         failures: dict[str, str] = {}
         if any(directory.done(name) is None for name in directory.card().runs):
             with cluster(scheduler, workers, directory.card().threads) as client, display:
-                failures = run_all(directory, client, resources=wanted, watching=display.refresh)
+                failures = run_all(directory, client, resources=wanted, watching=display.refresh, note=display.note)
         result = write_study(directory, failures)
     print_study(directory, result, as_json)
     return len(failures)
@@ -62,19 +67,25 @@ def run_study(
 
 def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     """One run of a study in this process: what a worker starts, and a job array may."""
+    from trivmap.ahead import processors
     from trivmap.cli.display import Display
     from trivmap.cli.process import prepare
     from trivmap.runs.progress import process_age
     from trivmap.studies.scaling.directory import StudyDirectory
+    from trivmap.studies.scaling.pinning import Share, processors_of_its_own
     from trivmap.studies.scaling.run import finish
 
     if while_parent_lives:
         threading.Thread(target=_until_parent_ends, daemon=True).start()
-    if chosen := os.environ.get("TRIVMAP_PROCESSORS"):
-        os.sched_setaffinity(0, map(int, chosen.split(",")))
     directory = StudyDirectory.open(root)
-    prepare(directory.found(name).card)
-    finish(directory, name, Display(), elapsed=process_age())
+    card = directory.found(name).card
+    with contextlib.ExitStack() as stack:
+        share = Share(list(range(processors())), False)
+        if card.threads is not None and hasattr(os, "sched_setaffinity"):
+            share = stack.enter_context(processors_of_its_own(card.threads))
+            os.sched_setaffinity(0, share.processors)
+        prepare(card)
+        finish(directory, name, share, Display(), elapsed=process_age())
 
 
 def _until_parent_ends() -> None:
@@ -90,15 +101,15 @@ def watch(root: Path) -> None:
     from rich.console import Console
 
     from trivmap.studies.scaling.directory import StudyDirectory
-    from trivmap.studies.scaling.status import settled
+    from trivmap.studies.scaling.status import statuses
 
     directory, console = StudyDirectory.open(root), Console(highlight=False)
     if not console.is_terminal:
-        for status in _statuses(directory):
+        for status in statuses(directory):
             click.echo(line(status))
         return
     with Watch(directory, console) as display:
-        while not settled(directory):
+        while not display.settled:
             display.refresh()
             time.sleep(1)
 
@@ -110,7 +121,9 @@ class Watch:
         self._directory, self._console = directory, console
         self._live: Any = None
         self._said: dict[str, str] = {}
+        self._known: dict[str, RunStatus] = {}
         self._next = 0.0
+        self.settled = False
 
     def __enter__(self) -> "Watch":
         from rich.live import Live
@@ -133,8 +146,11 @@ class Watch:
         """Read the runs' files and show what has changed, at most once in two seconds."""
         if not now and time.monotonic() < self._next:
             return
+        from trivmap.studies.scaling.status import statuses
+
         self._next = time.monotonic() + 2
-        found = _statuses(self._directory)
+        found = statuses(self._directory, self._known)
+        self.settled = all(status.state in ("complete", "failed") for status in found)
         if self._live is not None:
             self._live.update(_shown(found, self._console.height), refresh=True)
             return
@@ -153,12 +169,6 @@ def line(status: "RunStatus") -> str:
     parts.append(f"{duration(status.seconds_left)} left" if status.seconds_left is not None else "")
     parts.append(status.reason or "")
     return "  ".join(part for part in parts if part)
-
-
-def _statuses(directory: "StudyDirectory") -> list["RunStatus"]:
-    from trivmap.studies.scaling.status import statuses
-
-    return statuses(directory)
 
 
 def _shown(found: list["RunStatus"], height: int) -> Any:
@@ -194,10 +204,11 @@ def _require_models(card: Any) -> None:
     from trivmap.cli.process import prepare
     from trivmap.errors import InputError
     from trivmap.runs.build import build_plan
-    from trivmap.runs.pipeline import skeleton
+    from trivmap.runs.pipeline import require_transfer, skeleton
 
     first = next(iter(card.runs.values()))
-    prepare(first.card.model_copy(update={"threads": None}))
+    # Only shapes are asked for: an accelerator, if there is one, is left to the runs.
+    prepare(first.card.model_copy(update={"threads": None, "device": "cpu"}))
     seen: dict[str, Any] = {}
     for run in card.runs.values():
         point = (run.series, tuple(run.settings.items()))
@@ -207,6 +218,8 @@ def _require_models(card: Any) -> None:
         try:
             build_plan(run.card)
             eqx.filter_eval_shape(skeleton, run.card)
+            if run.after is not None:
+                require_transfer(card.runs[run.after].card, run.card)
         except InputError as error:
             raise InputError(f"series.{run.series}: {run.name}: {error}") from error
 

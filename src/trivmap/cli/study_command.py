@@ -44,10 +44,12 @@ def study(
     from trivmap.errors import InputError
 
     if watched is not None:
+        if (card, out, resume, name) != (None,) * 4:
+            raise InputError("--watch only shows a study; leave everything else out")
         watch(watched)
     elif name is not None:
-        if resume is None:
-            raise InputError("--run needs --resume DIR, the study that the run belongs to")
+        if resume is None or card is not None:
+            raise InputError("--run needs --resume DIR, the study that the run belongs to, and no card")
         run_one(resume, name, while_parent_lives)
     elif run_study(card, out, overrides, resume, scheduler, workers, resources, as_json):
         sys.exit(1)

@@ -83,7 +83,8 @@ def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [_exponent(next(fit for fit in fits if fit["cost"] == cost)) for cost in COSTS]
         known = next((fit for fit in fits if fit.get("exponent")), None)
         used = ", ".join(map(str, known["extents"])) if known else _NONE
-        rows.append([name, target, *cells, used, ", ".join(map(str, fits[0]["censored"]))])
+        left_out = [*map(str, fits[0]["censored"]), *(f"{extent} (not done)" for extent in fits[0]["incomplete"])]
+        rows.append([name, target, *cells, used, ", ".join(left_out)])
     return header, rows
 
 
@@ -105,17 +106,19 @@ def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
 def conditions(result: Mapping[str, Any]) -> str:
     """How the runs were timed."""
     complete = [run for run in result["runs"] if run["state"] == "complete"]
-    pinned = sum(run["processors"] is not None and len(run["processors"]) == result["threads"] for run in complete)
-    hosts = sorted({run["host"] for run in complete})
+    alone = sum(run["exclusive"] for run in complete)
+    hosts = len({run["host"] for run in complete})
     if result["threads"] is None:
         how = "Every run was free to use all processors of its machine: seconds compare only where one ran at a time"
     else:
         threads = "one processor" if result["threads"] == 1 else f"{result['threads']} processors"
-        how = f"{pinned} of {len(complete)} runs were pinned to {threads} each, which no other run of a study was given"
+        how = f"{alone} of {len(complete)} runs had {threads} each to themselves, among the runs of studies"
     return (
-        f"{how} ({len(hosts)} {'machine' if len(hosts) == 1 else 'machines'}). Seconds are wall time since the process "
-        "started, compilation and evaluation included; operations are the compiler's count of each loop's body times "
-        "its turns; of a run that starts from another one, all costs include that one's."
+        f"{how} ({hosts} {'machine' if hosts == 1 else 'machines'}). Seconds are wall time since the process started, "
+        "compilation and evaluation included, and of a run taken up again all its sessions. Operations are the "
+        "compiler's count of each loop's body times its turns; of iterations whose number is not known beforehand, and "
+        "of factorisations by a library, it knows nothing. Of a run that starts from another one, all costs include "
+        "that one's."
     )
 
 

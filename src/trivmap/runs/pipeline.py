@@ -112,15 +112,19 @@ def started(card: RunCard, root: Path) -> Flow:
     return flow
 
 
-def _require_ladder(card: RunCard) -> None:
-    """Raise `InputError` where a part of the flow cannot be carried from one rung of the ladder to the next."""
+def require_transfer(below: RunCard, above: RunCard) -> None:
+    """Raise `InputError` where a part of the flow of one card cannot be carried to the lattice of another."""
 
     def carried(below: RunCard, above: RunCard) -> Flow:
         return skeleton(below).resize(Lattice(above.lattice), build_target(above))
 
+    eqx.filter_eval_shape(carried, below, above)
+
+
+def _require_ladder(card: RunCard) -> None:
     for position, (below, above) in enumerate(itertools.pairwise(card.rungs())):
         try:
-            eqx.filter_eval_shape(carried, below, above)
+            require_transfer(below, above)
         except InputError as error:
             raise InputError(f"training.ladder.{position}: {error}") from error
 

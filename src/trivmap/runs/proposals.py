@@ -58,11 +58,6 @@ class Proposals(AbstractSource):
 
     def prepare(self, restored: State | None) -> None:
         chains = self._section.chains
-        if self._flow is not None:
-            # Both compiled beside each other, the longer one first.
-            self._simulation.begin()
-            key = jax.random.fold_in(keys(self._card)["sample"], 2**32 - 1)
-            self._measure_rounding = measuring_rounding(self._flow, self._action, key)
         self._states = [START] * chains
         if restored:
             fields = restored.get("fields", [None] * chains)
@@ -70,6 +65,9 @@ class Proposals(AbstractSource):
 
     def part(self, start: int, stop: int, done: Callable[[int], None]) -> dict[str, Any]:
         parts, section = [], self._section
+        # Both compiled beside each other, the longer one first.
+        self._simulation.begin()
+        self._begin_rounding()
         for chain in range(section.chains):
             part, self._states[chain] = self._simulation.part(
                 chain, start, stop, self._states[chain], thin=section.thin, fields=section.save_fields
@@ -89,12 +87,18 @@ class Proposals(AbstractSource):
             | ({"fields": np.stack(present)} if len(present) == len(parts) else {}),
         }
 
+    def _begin_rounding(self) -> None:
+        if self._flow is not None and self._measure_rounding is None:
+            key = jax.random.fold_in(keys(self._card)["sample"], 2**32 - 1)
+            self._measure_rounding = measuring_rounding(self._flow, self._action, key)
+
     def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
         log_weights, measured = reader["log_weight"], reader["accepted"][:, reader.warmup :]
         ess, estimate = effective_sample_size(log_weights), log_z(log_weights)
         reasons: dict[str, str] = {}
         shifts = [estimate.error]
         found: dict[str, Any] = {}
+        self._begin_rounding()
         if self._measure_rounding is not None:
             rounding = self._measure_rounding()
             found["rounding"] = rounding._asdict()

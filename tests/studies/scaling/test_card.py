@@ -46,7 +46,8 @@ def test_a_preset_gives_model_and_training():
 
 
 def test_the_written_card_gives_the_same_runs(tmp_path):
-    card = StudyCard.from_data(small(series=series(grid={"training.batch": [32, 64]})))
+    card = StudyCard.from_data(small(threads=None, series=series(grid={"training.batch": [32, 64]})))
+    assert {run.card.threads for run in card.runs.values()} == {None}
     (tmp_path / "study.yaml").write_text(card.to_yaml())
     again = load_study_card(tmp_path / "study.yaml")
     assert {name: run.card for name, run in again.runs.items()} == {name: run.card for name, run in card.runs.items()}
@@ -75,6 +76,9 @@ def test_presets_are_whole(name):
         ({"series": series(model={"base": {"kind": "gauss"}, "maps": []})}, "fourier_L4_seed0: model.base.kind"),
         ({"series": series(training=None)}, "has no section training; a study asks what training costs"),
         ({"series": series(grid={"training.bath": [3]})}, "training.bath: unknown key; did you mean batch?"),
+        ({"action": "free"}, "action: "),
+        ({"series": {"x": {"training": 5}}}, "series.x.training"),
+        ({"series": series(grid={"training.batch": 3})}, "series.fourier.grid.training.batch: must be the list"),
         ({"serie": {}}, "serie: unknown key; did you mean series?"),
         ({"schema": 99}, "schema 99 is newer than this trivmap"),
         ({"series": series(grid={"a": {"x y": [], "x+y": [], "x-y": []}})}, "two runs would be called"),
@@ -92,3 +96,9 @@ def test_cards_of_another_kind_are_sent_to_their_command():
     for key, command in (("sampling", "run"), ("samplers", "compare")):
         with pytest.raises(InputError, match=f"run it with trivmap {command}"):
             StudyCard.from_data({key: {}})
+
+
+def test_an_override_reaches_a_coupling(tmp_path):
+    (tmp_path / "card.yaml").write_text(StudyCard.from_data(small()).to_yaml())
+    card = load_study_card(tmp_path / "card.yaml", ["couplings.4.m_sq=0.9"])
+    assert card.couplings == {4: {"m_sq": 0.9}, 6: {"m_sq": 0.6}}

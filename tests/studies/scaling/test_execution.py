@@ -17,12 +17,13 @@ from tests.studies.scaling.small_study import small
 from trivmap.cli.main import cli
 from trivmap.studies.scaling.card import load_study_card
 from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.studies.scaling.pinning import Share
 from trivmap.studies.scaling.run import finish
-from trivmap.studies.scaling.status import settled, status_of
+from trivmap.studies.scaling.status import status_of, statuses
 
 pytestmark = pytest.mark.slow
 FIRST, SECOND = "fourier_L4_seed0", "fourier_L6_seed0"
-TIMED = {"seconds", "wall_seconds", "compile_seconds", "load", "processors", "host"}
+TIMED = {"seconds", "wall_seconds", "compile_seconds", "load", "processors", "exclusive", "host"}
 """What a clock or the machine says."""
 
 
@@ -116,7 +117,7 @@ class TestWhole:
         lines = CliRunner().invoke(cli, ["study", "--watch", "whole"]).stdout.splitlines()
         assert len(lines) == 2 and all("complete" in line and "60/60" in line for line in lines)
         directory = StudyDirectory.open(study[0] / "whole")
-        assert settled(directory)
+        assert {status.state for status in statuses(directory)} == {"complete"}
         status = status_of(directory, directory.found(FIRST))
         assert status.acceptance > 0.98 and status.seconds_left is None
 
@@ -127,7 +128,7 @@ def test_a_run_started_twice_is_done_once(study, tmp_path):
     said = [process.communicate(timeout=200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("train:" in text for text in said) == 1
-    assert finish(directory, FIRST) == directory.done(FIRST)
+    assert finish(directory, FIRST, Share([], False)) == directory.done(FIRST)
 
 
 class Cluster:
@@ -198,8 +199,12 @@ def test_a_run_that_fails_is_tried_again_and_then_told(tmp_path):
     assert noted["attempts"] == 2
     runs = json.loads((tmp_path / "bad" / "study.json").read_text())["runs"]
     assert [run["state"] for run in runs] == ["failed", "failed"]
-    assert runs[1]["reason"] == f"it starts from {FIRST}, which failed"
-    assert f"failed: {SECOND}: it starts from {FIRST}, which failed" in done.stdout
+    assert runs[1]["reason"] == f"{FIRST} is not complete"
+    fits = json.loads((tmp_path / "bad" / "study.json").read_text())["fits"]
+    assert all(fit["censored"] == [4, 6] and "exponent" not in fit for fit in fits)
+    directory = StudyDirectory.open(tmp_path / "bad")
+    assert [status.state for status in statuses(directory)] == ["failed", "failed"]
+    assert f"failed: {SECOND}: {FIRST} is not complete" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -208,8 +213,11 @@ def test_a_run_that_fails_is_tried_again_and_then_told(tmp_path):
         (("card.yaml", "--scheduler", "tcp://127.0.0.1:9"), "no scheduler answers there within 10 s"),
         ((), "give either a study card"),
         (("--resume", "nothing"), "nothing: is no study, it has no study.yaml"),
+        (("card.yaml", "--resources", "GPU=1"), "--resources needs --scheduler"),
+        (("card.yaml", "--workers", "1", "--scheduler", "x"), "--workers is of the cluster on this machine"),
+        (("card.yaml", "--watch", "x"), "--watch only shows a study"),
         (("--run", "x"), "--run needs --resume DIR"),
-        (("card.yaml", "--resources", "GPU"), "--resources GPU: write NAME=NUMBER"),
+        (("card.yaml", "--scheduler", "x", "--resources", "GPU"), "--resources GPU: write NAME=NUMBER"),
         (("card.yaml", "--set", "series.fourier.model.maps.0.kind=fouler"), "did you mean fourier?"),
     ],
 )

@@ -68,6 +68,8 @@ def _run(
         "reason": failure,
     }
     done = directory.done(run.name)
+    if run.after is not None and (before is None or before["state"] != "complete"):
+        return entry | {"state": "failed" if failure else "incomplete", "reason": f"{run.after} is not complete"}
     if done is None:
         noted = directory.failed(run.name)
         if failure or noted:
@@ -107,6 +109,7 @@ def _run(
         "untrusted": summary.get("untrusted") or {},
         "pulls": _pulls(reference(run.card), summary["observables"]),
         "processors": done["processors"],
+        "exclusive": done["exclusive"],
         "host": done["host"],
         "load": done["load"],
     }
@@ -150,20 +153,26 @@ def _pulls(known: Mapping[str, Estimate], observables: Mapping[str, Any]) -> dic
 
 
 def _fits(card: StudyCard, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The exponent of every cost to every target, for every series and point of its grid."""
+    """The exponent of every cost to every target, for every series and point of its grid.
+
+    A run that failed never reached a target; a lattice with a run that is not done yet is left out.
+    """
     fits = []
     labels = list(dict.fromkeys(run["label"] for run in runs))
     for name in labels:
-        own = [run for run in runs if run["label"] == name and run["state"] == "complete"]
+        own = [run for run in runs if run["label"] == name]
+        open_ = {run["extent"] for run in own if run["state"] == "incomplete"}
+        own = [run for run in own if run["extent"] not in open_]
         for target in (f"{target:g}" for target in card.targets):
             for cost in COSTS:
                 table: dict[int, list[float | None]] = {}
                 for run in own:
-                    reached = run["reached"][target]
+                    reached = run["reached"][target] if run["state"] == "complete" else None
                     table.setdefault(run["extent"], []).append(reached[cost] if reached else None)
                 found = cost_exponent(table)
                 censored = sorted(extent for extent, each in table.items() if None in each)
                 entry: dict[str, Any] = {"label": name, "target": target, "cost": cost, "censored": censored}
+                entry["incomplete"] = sorted(open_)
                 if found is not None:
                     entry |= found._asdict() | {"exponent": found.exponent._asdict()}
                 fits.append(entry)

@@ -32,12 +32,12 @@ class Series(Section):
     """
 
     use: str | None = None
-    model: Any = None
-    training: Any = None
-    sampling: Any = None
-    measure: Any = None
+    model: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+    sampling: dict[str, Any] | None = None
+    measure: dict[str, Any] | None = None
     set: list[str] = Field(default=[])
-    grid: dict[str, list[Any] | dict[str, list[str]]] = Field(default={})
+    grid: dict[str, Any] = Field(default={})
     extents: list[Count] | None = None
     seeds: list[Index] | None = None
     transfer: bool = False
@@ -69,7 +69,9 @@ class StudyCard(Section):
     device: Literal["cpu", "gpu", "tpu"] | None = None
     threads: Count | None = 1
     dimension: Count = 2
-    action: Any = Field(description="what all lattices share, such as {kind: phi4, notation: bosetti2015, lam: 0.5}")
+    action: dict[str, Any] = Field(
+        description="what all lattices share, such as {kind: phi4, notation: bosetti2015, lam: 0.5}"
+    )
     couplings: dict[Count, dict[str, Real]] = Field(description="for each extent, such as {8: {beta: 0.576}}")
     extents: list[Count] = Field(description="the list of extents, for example [8, 16]")
     seeds: list[Index] = Field(default=[0])
@@ -94,7 +96,7 @@ class StudyCard(Section):
                 f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
             )
         try:
-            card = cls.model_validate(data)
+            card = cls.model_validate(_with_whole_extents(data))
         except ValidationError as error:
             raise InputError(f"{source}: {sentence(error, data)}") from error
         for name, series in card.series.items():
@@ -117,8 +119,15 @@ class StudyCard(Section):
                 if chosen is not None and not chosen:
                     raise refusal("empty; leave it out to take the study's own", f"series.{name}.{key}")
             for axis, values in series.grid.items():
+                key = f"series.{name}.grid.{axis}"
                 if not values:
-                    raise refusal("empty; give the values to try, or leave the axis out", f"series.{name}.grid.{axis}")
+                    raise refusal("empty; give the values to try, or leave the axis out", key)
+                if not isinstance(values, list) and not (isinstance(values, dict) and _labelled(values)):
+                    raise refusal(
+                        "must be the list of values of a key, or for every label a list of overrides such as "
+                        "{small: [training.batch=64]}",
+                        key,
+                    )
             missing = [L for L in series.extents or self.extents if L not in self.couplings]
             if missing:
                 raise refusal(f"nothing for L = {missing[0]}, which series {name} runs at; add its line", "couplings")
@@ -185,7 +194,10 @@ class StudyCard(Section):
 
     def to_data(self) -> dict[str, Any]:
         """Plain data, the card's own defaults written out."""
-        return self.model_dump(mode="json", exclude_none=True) | {"couplings": self.couplings}
+        return self.model_dump(mode="json", exclude_none=True) | {
+            "couplings": self.couplings,
+            "threads": self.threads,
+        }
 
     def to_yaml(self) -> str:
         """The whole card as YAML; reading it gives a card of the same runs."""
@@ -216,6 +228,24 @@ def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) ->
     """What the run's directory is called."""
     parts = [series, *(_slug(label) for label in labels.values()), f"L{extent}", f"seed{seed}"]
     return "_".join(parts)
+
+
+def _with_whole_extents(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data with the lattices of `couplings` as numbers: an override names them by text."""
+    found = dict(data)
+    if isinstance(data.get("couplings"), Mapping):
+        found["couplings"] = {}
+        for key, value in data["couplings"].items():
+            number = int(key) if isinstance(key, str) and key.isdigit() else key
+            known = found["couplings"].get(number)
+            if isinstance(known, Mapping) and isinstance(value, Mapping):
+                value = {**known, **value}
+            found["couplings"][number] = value
+    return found
+
+
+def _labelled(values: Mapping[str, Any]) -> bool:
+    return all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in values.values())
 
 
 def _label(value: Any) -> str:

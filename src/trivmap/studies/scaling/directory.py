@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class StudyDirectory:
         self.failed_path = root / "failed"
         self.result_path = root / "study.json"
         self.page_path = root / "study.html"
+        self._card: StudyCard | None = None
 
     @classmethod
     def create(cls, out: str | os.PathLike[str], card: StudyCard) -> "StudyDirectory":
@@ -49,8 +50,10 @@ class StudyDirectory:
         return directory
 
     def card(self) -> StudyCard:
-        """The study card in `study.yaml`."""
-        return load_study_card(self.card_path)
+        """The study card in `study.yaml`, read once: it never changes."""
+        if self._card is None:
+            self._card = load_study_card(self.card_path)
+        return self._card
 
     def run(self, name: str) -> RunDirectory:
         """The directory of a run, made or not."""
@@ -78,8 +81,8 @@ class StudyDirectory:
         write_json(self.failed_path / f"{name}.json", {"attempts": before["attempts"] + 1, "reason": reason})
 
     @contextlib.contextmanager
-    def claimed(self, name: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold a run for this process, waiting for another one that does; `waiting` is called meanwhile.
+    def claimed(self, name: str) -> Iterator[None]:
+        """Hold a run for this process, waiting for another one that does.
 
         The system drops the claim with the process, so that a killed one leaves none behind.
         """
@@ -92,7 +95,6 @@ class StudyDirectory:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    waiting()
                     time.sleep(0.5)
             yield
         finally:

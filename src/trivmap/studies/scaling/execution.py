@@ -1,11 +1,10 @@
 """The runs of a study on a Dask cluster: one of its own on this machine, or any other."""
 
 import contextlib
-import fcntl
-import os
+import importlib.metadata
+import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from trivmap.studies.scaling.directory import StudyDirectory
 
 _PATIENCE = 10
 """Seconds until a scheduler counts as silent."""
+_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM)
 _LOST_WORKERS = 100
 """As often a run is begun again because its worker died: that is no failure of the run."""
 
@@ -31,8 +31,8 @@ class RunFailed(Exception):
     """A run ended with an error; the text is its reason."""
 
 
-def execute(root: str, name: str, threads: int | None, version: str | None, *after: Any) -> str:
-    """Bring a run of the study in `root` to its end in a process of its own, pinned to `threads` processors.
+def execute(root: str, name: str, version: str | None, *after: Any) -> str:
+    """Bring a run of the study in `root` to its end in a process of its own.
 
     What a Dask worker calls; `after` are the results of the runs it depends on. Complete runs are left alone.
     """
@@ -41,55 +41,33 @@ def execute(root: str, name: str, threads: int | None, version: str | None, *aft
     directory = StudyDirectory.open(root)
     if directory.done(name) is not None:
         return name
-    with _free_processors(threads) as chosen:
-        log = directory.runs_path / f".{name}.log"
-        with log.open("wb") as output:
-            # Its end of the pipe closes with this process, however that ends: the run then stops at a safe point.
-            process = subprocess.Popen(
-                [sys.executable, "-m", "trivmap", "study", "--resume", root, "--run", name, "--while-parent-lives"],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **({"TRIVMAP_PROCESSORS": ",".join(map(str, chosen))} if chosen else {})},
-            )
-            try:
-                while process.poll() is None:
-                    time.sleep(0.2)
-            finally:
-                if process.poll() is None:
-                    process.terminate()
-                    process.wait()
-    if directory.done(name) is None:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        reason = lines[-1].removeprefix("trivmap: ") if lines else "no message"
-        raise RunFailed(f"{reason} (exit code {process.returncode}; see {log})")
-    return name
-
-
-@contextlib.contextmanager
-def _free_processors(threads: int | None) -> Iterator[list[int]]:
-    """So many processors that no other run on this machine was given; none in particular where all are taken."""
-    if threads is None or not hasattr(os, "sched_getaffinity"):
-        yield []
-        return
-    folder = Path(tempfile.gettempdir()) / f"trivmap-processors-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    held: dict[int, int] = {}
-    try:
-        for number in sorted(os.sched_getaffinity(0)):
-            descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                continue
-            held[number] = descriptor
-            if len(held) == threads:
-                break
-        yield sorted(held) if len(held) == threads else []
-    finally:
-        for descriptor in held.values():
-            os.close(descriptor)
+    before, log = directory.failed(name), directory.runs_path / f".{name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trivmap", "study", "--resume", root, "--run", name, "--while-parent-lives"],
+            # Its other end closes with this process, however that ends: the run then stops at a safe point.
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            # What a terminal sends to the command is the command's own affair.
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if directory.done(name) is not None:
+        return name
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = lines[-1].removeprefix("trivmap: ") if lines else "no message"
+    reason = f"{reason} (exit code {process.returncode}; see {log})"
+    if directory.failed(name) == before and process.returncode not in _INTERRUPTED:
+        # It ended without a word: killed for its memory, say.
+        directory.note_failure(name, reason)
+    raise RunFailed(reason)
 
 
 @contextlib.contextmanager
@@ -127,23 +105,12 @@ def cluster(scheduler: str | None, workers: int | None, threads: int | None) -> 
 
 def _require_same_version(client: Client) -> None:
     own = package_version("trivmap")
-    answers: Any = client.run(_version)
+    # A function that every worker has: nothing of ours could be imported where the package is missing.
+    answers: Any = client.run(importlib.metadata.version, "trivmap", on_error="return")
     for worker, found in answers.items():
         if found != own:
-            raise InputError(
-                f"worker {worker} has {f'trivmap {found}' if found else 'no trivmap'}, this is trivmap {own}; install "
-                "the same version everywhere"
-            )
-
-
-def _version() -> str | None:
-    import importlib.metadata
-
-    # Where the package is missing the import of anything of ours would fail.
-    try:
-        return importlib.metadata.version("trivmap")
-    except importlib.metadata.PackageNotFoundError:
-        return None
+            what = f"trivmap {found}" if isinstance(found, str) else "no trivmap"
+            raise InputError(f"worker {worker} has {what}, this is trivmap {own}; install the same version everywhere")
 
 
 def run_all(
@@ -152,16 +119,20 @@ def run_all(
     *,
     resources: Mapping[str, float] | None = None,
     watching: Callable[[], None] = lambda: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, str]:
     """Every run of the study that is not complete; returns the reasons of those that failed.
 
     Runs that start from another one wait for it. One that fails is tried again as often as the card says. `watching`
-    is called about twice a second. Raises `InputError` where the scheduler goes away, and `Interrupted` after a
-    signal; both leave the runs where they can be taken up again.
+    is called about twice a second, `note` once if no worker can take a run. Raises `InputError` where the scheduler
+    goes away, and `Interrupted` after a signal; both leave the runs where they can be taken up again.
     """
     card = directory.card()
     futures = _submitted(directory, card, client, resources)
     way_on = f"go on with trivmap study --resume {directory.root}"
+    if not _able(client, resources):
+        wanted = "".join(f" with {name}={number:g}" for name, number in (resources or {}).items())
+        note(f"no worker{wanted} is there yet; the runs wait for one")
     with Interruption.catching() as interruption:
         try:
             while any(future.status == "pending" for future in futures.values()):
@@ -182,6 +153,13 @@ def run_all(
     }
 
 
+def _able(client: Client, resources: Mapping[str, float] | None) -> bool:
+    """Whether a worker has what a run takes."""
+    workers: Any = client.scheduler_info(n_workers=-1)["workers"].values()
+    needed = dict(resources or {})
+    return any(all(worker["resources"].get(key, 0) >= needed[key] for key in needed) for worker in workers)
+
+
 def _submitted(
     directory: StudyDirectory, card: StudyCard, client: Client, resources: Mapping[str, float] | None
 ) -> dict[str, Future]:
@@ -195,7 +173,6 @@ def _submitted(
             execute,
             root,
             name,
-            run.card.threads,
             version,
             *after,
             # A key of its own: the scheduler might remember that of an earlier command.

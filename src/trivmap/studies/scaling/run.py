@@ -1,8 +1,8 @@
 """One run of a study: an ordinary run directory, brought to its end and marked as complete."""
 
 import os
+import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -13,20 +13,21 @@ from trivmap.runs import pipeline
 from trivmap.runs.build import build_plan, build_target
 from trivmap.runs.card import RunCard
 from trivmap.runs.directory import RunDirectory
-from trivmap.runs.environment import package_version
 from trivmap.runs.progress import Interrupted, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.studies.scaling.pinning import Share
 from trivmap.training import Trainer
 
 
 def finish(
-    directory: StudyDirectory, name: str, progress: Progress | None = None, *, elapsed: float = 0.0
+    directory: StudyDirectory, name: str, share: Share, progress: Progress | None = None, *, elapsed: float = 0.0
 ) -> dict[str, Any]:
     """Make, train, sample and measure a run, leaving out what is done; returns what marks it as complete.
 
-    Started twice, the second process waits for the first one and finds the run complete. `elapsed` as in `train`.
+    Started twice, the second process waits for the first one and finds the run complete. `share` is what this process
+    has of the machine, for the record; `elapsed` as in `train`.
     A failure is noted in the study before it is raised.
     """
     progress, study_run = progress or Quiet(), directory.found(name)
@@ -37,7 +38,8 @@ def finish(
         if study_run.after is not None and directory.done(study_run.after) is None:
             raise InputError(f"{name}: starts from {study_run.after}, which is not complete; run that first")
         try:
-            facts = _worked(directory.run(name), study_run.card, progress, elapsed)
+            _work(directory.run(name), study_run.card, progress, elapsed)
+            facts = _facts(study_run.card, share)
         except Interrupted:
             raise
         except Exception as error:
@@ -47,29 +49,34 @@ def finish(
         return facts
 
 
-def _worked(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float) -> dict[str, Any]:
+def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float) -> None:
+    began = time.monotonic()
+    for left in run.root.parent.glob(f".{run.root.name}.*"):
+        # Of a process that was killed while it made the directory.
+        if left.is_dir():
+            shutil.rmtree(left)
     if not run.config_path.exists():
         run = pipeline.create(card, run.root)
     if run.card().to_data() != card.to_data():
         raise InputError(f"{run.config_path}: is not what study.yaml says; restore it, or start a new study")
-    began = time.monotonic()
-    train(run, progress, elapsed=elapsed)
+    train(run, progress, elapsed=elapsed + time.monotonic() - began)
     if (run.summary().get("sampling") or {}).get("proposals") != card.sampling.proposals:
         sample(run, progress)
     summary = run.summary()
     if "magnetization" not in {**summary["observables"], **(summary.get("untrusted") or {})}:
         pipeline.measure(run, progress)
+
+
+def _facts(card: RunCard, share: Share) -> dict[str, Any]:
     return {
-        "operations": operations(card, run.root),
-        "processors": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "operations": operations(card),
+        **share._asdict(),
         "host": os.uname().nodename,
-        "trivmap": package_version("trivmap"),
-        "session_seconds": time.monotonic() - began,
         "load": os.getloadavg()[0],
     }
 
 
-def operations(card: RunCard, root: Path) -> list[dict[str, Any]]:
+def operations(card: RunCard) -> list[dict[str, Any]]:
     """Arithmetic operations of one training step on every rung of a card, and for every size of batch.
 
     The compiler's count of every loop's body times its turns; a list in the order in which the steps are taken.

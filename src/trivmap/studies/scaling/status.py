@@ -1,12 +1,9 @@
 """Where every run of a study stands, read from its files: by the command that drives it or from anywhere else."""
 
-import time
 from typing import Any, NamedTuple
 
 from trivmap.studies.scaling.card import StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
-
-STATES = ("waiting", "running", "complete", "failed")
 
 
 class RunStatus(NamedTuple):
@@ -39,9 +36,21 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
     return RunStatus(run.name, state, step, steps, acceptance, _left(records, steps, state), reason)
 
 
-def statuses(directory: StudyDirectory) -> list[RunStatus]:
-    """Of every run, in the order of the card."""
-    return [status_of(directory, run) for run in directory.card().runs.values()]
+def statuses(directory: StudyDirectory, known: dict[str, RunStatus] | None = None) -> list[RunStatus]:
+    """Of every run, in the order of the card; complete ones are taken from `known` and added to it, if given.
+
+    A run that starts from one that failed has failed with it.
+    """
+    found: dict[str, RunStatus] = {}
+    known = {} if known is None else known
+    for name, run in directory.card().runs.items():
+        status = known.get(name) or status_of(directory, run)
+        if status.state == "waiting" and run.after is not None and found[run.after].state == "failed":
+            status = status._replace(state="failed", reason=f"it starts from {run.after}, which failed")
+        if status.state == "complete":
+            known[name] = status
+        found[name] = status
+    return list(found.values())
 
 
 def _left(records: list[dict[str, Any]], steps: int, state: str) -> float | None:
@@ -53,13 +62,3 @@ def _left(records: list[dict[str, Any]], steps: int, state: str) -> float | None
     if last["step"] <= first["step"]:
         return None
     return max(0.0, (last["seconds"] - first["seconds"]) / (last["step"] - first["step"]) * (steps - last["step"]))
-
-
-def settled(directory: StudyDirectory) -> bool:
-    """Whether no run is waiting or running."""
-    return all(status.state in ("complete", "failed") for status in statuses(directory))
-
-
-def stamp() -> str:
-    """The time of day, for lines of progress."""
-    return time.strftime("%H:%M:%S")
