@@ -5,7 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import DTypeLike
+from jaxtyping import Array, DTypeLike, Int
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
@@ -124,7 +124,7 @@ class Flow(eqx.Module):
         """
         return None if self.integration_steps is None else fitting_the_caches(self.lattice)
 
-    def with_integration_steps(self, steps: int) -> "Flow":
+    def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Flow":
         """The same flow with its continuous maps integrated in another number of steps."""
         return Flow(self.base, self.bijection.with_integration_steps(steps))
 

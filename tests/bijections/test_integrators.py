@@ -128,3 +128,13 @@ def test_every_part_of_the_state_keeps_its_precision():
     for offset in (None, jnp.asarray(0.25, jnp.float32)):
         moved = jax.eval_shape(lambda s, u=offset: integrate(velocity, s, steps=3, scheme="rk3", offset=u), state)
         assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype.name), moved) == (((3,), "float32"), ((), "float64"))
+
+
+def test_a_number_of_steps_known_late_gives_the_same():
+    def end(steps):
+        return integrate(lambda u, t: -u * jnp.cos(t), jnp.ones(3), steps=steps, scheme="rk4")
+
+    late = jax.jit(end)
+    for steps in (1, 4, 7):
+        np.testing.assert_allclose(late(jnp.asarray(steps)), end(steps), rtol=1e-13)
+    assert late._cache_size() == 1

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from trivmap._types import Field, Scalar
 from trivmap.errors import InputError
@@ -64,7 +65,7 @@ class AbstractBijection(eqx.Module):
         """Steps of the numerical integration that the map relies on; None for a map that is exact."""
         return None
 
-    def with_integration_steps(self, steps: int) -> "AbstractBijection":
+    def with_integration_steps(self, steps: int | Int[Array, ""]) -> "AbstractBijection":
         """The same map, integrated with another number of steps."""
         return self
 

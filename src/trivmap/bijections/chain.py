@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.bijections.bijection import AbstractBijection
@@ -77,7 +78,7 @@ class Chain(AbstractBijection):
     def integration_steps(self) -> int | None:
         return max((steps for part in self.maps if (steps := part.integration_steps) is not None), default=None)
 
-    def with_integration_steps(self, steps: int) -> "Chain":
+    def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Chain":
         return Chain(self.lattice, [part.with_integration_steps(steps) for part in self.maps])
 
     def _parts(self) -> list[AbstractBijection]:

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.decimated import even_sites
@@ -138,8 +138,8 @@ class Continuous(AbstractBijection):
     def integration_steps(self) -> int:
         return self.steps
 
-    def with_integration_steps(self, steps: int) -> "Continuous":
-        if steps < 1:
+    def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Continuous":
+        if isinstance(steps, int) and steps < 1:
             raise InputError(f"continuous.steps: must be at least 1, got {steps}")
         changed = Continuous.__new__(Continuous)
         for name in ("coefficients", "offset", "features", "kernels", "scheme", "smoothness", "even", "lattice"):

@@ -64,7 +64,7 @@ def integrate(
     velocity: Velocity,
     state: Any,
     *,
-    steps: int,
+    steps: int | Int[Array, ""],
     scheme: str,
     offset: Scalar | None = None,
     span: tuple[float, float] = (0.0, 1.0),
@@ -72,7 +72,8 @@ def integrate(
     """u at the end of the time `span`, which may run backward, from u at its begin = `state`; du/dt = velocity(u, t).
 
     `steps` equal steps; with an `offset` u in [0, 1) instead `steps` + 1 between the nodes (i - u) / steps of the span,
-    cut to its ends. Reverse-mode derivatives keep two copies of the state per stage and recompute the velocity.
+    cut to its ends. Reverse-mode derivatives keep two copies of the state per stage and recompute the velocity; with
+    `steps` known only when the program runs there are none.
     """
     method = SCHEMES[scheme]
     a, b, c = (np.array(coefficient) for coefficient in (method.a, method.b, method.c))
@@ -81,7 +82,7 @@ def integrate(
 
     def node(index: Int[Array, ""]) -> Scalar:
         shift = jnp.zeros((), real) if offset is None else offset.astype(real)
-        return jnp.clip((index.astype(real) - shift) / steps, 0.0, 1.0)
+        return jnp.clip((index.astype(real) - shift) / jnp.asarray(steps, real), 0.0, 1.0)
 
     @jax.checkpoint
     def stage(carry: tuple[Any, Any], index: Int[Array, ""]) -> tuple[tuple[Any, Any], None]:
@@ -99,4 +100,6 @@ def integrate(
         return (u, du), None
 
     start = (state, jax.tree.map(jnp.zeros_like, state))
+    if not isinstance(count, int):
+        return jax.lax.fori_loop(0, count, lambda index, carry: stage(carry, index)[0], start)[0]
     return jax.lax.scan(stage, start, jnp.arange(count, dtype=jnp.int32))[0][0]

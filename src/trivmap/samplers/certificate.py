@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.ahead import compiled
 from trivmap.flows import Flow
 
 LIMIT = 0.01
@@ -49,10 +49,9 @@ def certificate(
     known: dict[int, np.ndarray] = {}
     found = None
     for n in CANDIDATES if steps is None else (steps,):
-        calls = {k: (flow.with_integration_steps(k), action, keys) for k in (n, 2 * n) if k not in known}
-        programs = compiled(*((_log_weights, call) for call in calls.values()))
-        for (k, call), program in zip(calls.items(), programs, strict=True):
-            known[k] = np.asarray(program(*call), np.float64)
+        for k in (n, 2 * n):
+            if k not in known:
+                known[k] = np.asarray(_log_weights(flow, action, keys, jnp.asarray(k, jnp.int32)), np.float64)
         difference = known[n] - known[2 * n]
         found = Certificate(n, float(difference.mean()), float(difference.std()), configurations)
         if found.passed:
@@ -61,5 +60,7 @@ def certificate(
 
 
 @eqx.filter_jit
-def _log_weights(flow: Flow, action: AbstractAction, keys: Array) -> Float[Array, " batch"]:
-    return jax.lax.map(lambda key: -flow.residual(action, flow.noise(key)), keys, batch_size=flow.micro_batch)
+def _log_weights(flow: Flow, action: AbstractAction, keys: Array, steps: Int[Array, ""]) -> Float[Array, " batch"]:
+    # One program for every number of steps: known only when it runs, they are no part of the flow outside of it.
+    stepped = flow.with_integration_steps(steps)
+    return jax.lax.map(lambda key: -stepped.residual(action, stepped.noise(key)), keys, batch_size=flow.micro_batch)
