@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,19 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
             share = stack.enter_context(processors_of_its_own(card.threads))
             os.sched_setaffinity(0, share.processors)
         prepare(card)
-        finish(directory, name, share, Display(), elapsed=process_age())
+        cached = partial(_keep_programs, directory.root / ".programs")
+        finish(directory, name, share, Display(), elapsed=process_age(), trained=cached)
+
+
+def _keep_programs(folder: Path) -> None:
+    """Share what is compiled from now on among the runs of a study, which differ by their seeds: no cost counts it."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    jax.config.update("jax_compilation_cache_dir", str(folder.resolve()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # Whether there is a cache has been found out by the first compilation.
+    compilation_cache.reset_cache()
 
 
 def _until_parent_ends() -> None:

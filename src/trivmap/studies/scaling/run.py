@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -22,12 +23,18 @@ from trivmap.training import Trainer
 
 
 def finish(
-    directory: StudyDirectory, name: str, share: Share, progress: Progress | None = None, *, elapsed: float = 0.0
+    directory: StudyDirectory,
+    name: str,
+    share: Share,
+    progress: Progress | None = None,
+    *,
+    elapsed: float = 0.0,
+    trained: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Make, train, sample and measure a run, leaving out what is done; returns what marks it as complete.
 
     Started twice, the second process waits for the first one and finds the run complete. `share` is what this process
-    has of the machine, for the record; `elapsed` as in `train`.
+    has of the machine, for the record; `elapsed` as in `train`. `trained` is called when the costs are known.
     A failure is noted in the study before it is raised.
     """
     progress, study_run = progress or Quiet(), directory.found(name)
@@ -38,7 +45,7 @@ def finish(
         if study_run.after is not None and directory.done(study_run.after) is None:
             raise InputError(f"{name}: starts from {study_run.after}, which is not complete; run that first")
         try:
-            _work(directory.run(name), study_run.card, progress, elapsed)
+            _work(directory.run(name), study_run.card, progress, elapsed, trained)
             facts = _facts(study_run.card, share)
         except Interrupted:
             raise
@@ -49,7 +56,7 @@ def finish(
         return facts
 
 
-def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float) -> None:
+def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float, trained: Callable[[], None]) -> None:
     began = time.monotonic()
     for left in run.root.parent.glob(f".{run.root.name}.*"):
         # Of a process that was killed while it made the directory.
@@ -60,6 +67,7 @@ def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float) 
     if run.card().to_data() != card.to_data():
         raise InputError(f"{run.config_path}: is not what study.yaml says; restore it, or start a new study")
     train(run, progress, elapsed=elapsed + time.monotonic() - began)
+    trained()
     if (run.summary().get("sampling") or {}).get("proposals") != card.sampling.proposals:
         sample(run, progress)
     summary = run.summary()
