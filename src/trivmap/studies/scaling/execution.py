@@ -165,7 +165,8 @@ def _submitted(
 ) -> dict[str, Future]:
     futures: dict[str, Future] = {}
     root, version, stamp = str(directory.root.resolve()), package_version("trivmap"), time.time_ns()
-    for name, run in card.runs.items():
+    # Seed after seed: runs that differ by it alone find the programs that an earlier one compiled.
+    for name, run in sorted(card.runs.items(), key=lambda item: item[1].seed):
         if directory.done(name) is not None:
             continue
         after = [futures[run.after]] if run.after in futures else []
