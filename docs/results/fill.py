@@ -341,6 +341,18 @@ def slowing_down() -> str:
     return "\n".join([*lines, "", "![tau_int against the correlation length](results/slowing-down.png)"]) + "\n"
 
 
+def tuned() -> str:
+    """The couplings of the line as `trivmap tune` finds them."""
+    known = json.loads((HERE / "tune.json").read_text(encoding="utf-8"))
+    rows = []
+    for extent, entry in known.items():
+        found, beta = entry["beta"], entry["line"]
+        error, cycles = found["error"], entry["cycles"]
+        difference = f"{(found['value'] / beta - 1) * 100:+.2f} %, {(found['value'] - beta) / error:+.1f} errors"
+        rows.append([extent, f"{beta:g}", parenthesis(found["value"], error), difference, count(cycles)])
+    return "\n".join([*markdown((["L", "the line", "`trivmap tune`", "difference", "cycles"], rows)), ""])
+
+
 def optimisers() -> str:
     """Cost to the targets of each optimiser on each map, and what was reached."""
     rows = (kept("optimisers") or {}).get("rows")
@@ -374,6 +386,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "choices": choices,
     "what-pays": what_pays,
     "scaling": scaling,
+    "tuned": tuned,
     **performance_tables.BLOCKS,
     "comparison-presets": lambda: presets_text(COMPARISONS),
     **{name: partial(compared, name) for name in preset_names(COMPARISONS)},

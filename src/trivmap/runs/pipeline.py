@@ -99,8 +99,9 @@ def started(card: RunCard, root: Path) -> Flow:
     own = eqx.filter_eval_shape(skeleton, rung)
     source = root.parent / card.training.start
     try:
-        flow, _ = load_model(RunDirectory(source).model_path, lambda card: eqx.filter_eval_shape(skeleton, card))
-        flow = flow.resize(Lattice(rung.lattice), build_target(rung))
+        flow, known = load_model(RunDirectory(source).model_path, lambda card: eqx.filter_eval_shape(skeleton, card))
+        if (known.lattice, known.action) != (rung.lattice, rung.action):
+            flow = flow.resize(Lattice(rung.lattice), build_target(rung))
     except InputError as error:
         raise InputError(f"training.start: {error}") from error
     structures = [jax.tree.structure(each) for each in (flow, own)]

@@ -166,7 +166,7 @@ def _submitted(
     futures: dict[str, Future] = {}
     root, version, stamp = str(directory.root.resolve()), package_version("trivmap"), time.time_ns()
     # Seed after seed: runs that differ by it alone find the programs that an earlier one compiled.
-    for name, run in sorted(card.runs.items(), key=lambda item: item[1].seed):
+    for place, (name, run) in enumerate(sorted(card.runs.items(), key=lambda item: item[1].seed)):
         if directory.done(name) is not None:
             continue
         after = [futures[run.after]] if run.after in futures else []
@@ -179,6 +179,7 @@ def _submitted(
             # A key of its own: the scheduler might remember that of an earlier command.
             key=f"{name}-{stamp}",
             retries=card.retries,
+            priority=-place,
             resources=dict(resources) if resources else None,
             pure=False,
         )
