@@ -59,11 +59,7 @@ class RunCard(Section):
             raise InputError(f"{source}: compares several samplers; run it with trivmap compare")
         if "series" in data:
             raise InputError(f"{source}: is a study of many runs; run it with trivmap study")
-        schema = data.get("schema", SCHEMA)
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise InputError(
-                f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
-            )
+        require_known_schema(data, source)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -144,6 +140,13 @@ class RunCard(Section):
         data = self.to_data()
         relevant = {key: data[key] for key in ("lattice", "dtype", "action", "model")}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def require_known_schema(data: Mapping[str, Any], source: str) -> None:
+    """Raise `InputError` for a card of any kind that a newer version wrote."""
+    schema = data.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
 
 
 def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunCard:

@@ -1,7 +1,6 @@
 """The run directory: one class that knows where everything is kept and how it is written."""
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -11,7 +10,16 @@ from typing import Any
 
 from trivmap.errors import InputError
 from trivmap.runs.card import RunCard, load_card
-from trivmap.runs.files import append_bytes, new_directory, read_json, storing, write_bytes, write_json, write_text
+from trivmap.runs.files import (
+    append_bytes,
+    new_directory,
+    read_json,
+    storing,
+    try_lock,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 class RunDirectory:
@@ -86,13 +94,11 @@ class RunDirectory:
         with storing(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not try_lock(descriptor):
                 holder = os.read(descriptor, 32).decode(errors="replace").strip()
                 raise InputError(
                     f"{self.root}: process {holder or '?'} is working in this run; wait for it or stop it first"
-                ) from error
+                )
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"{os.getpid()}\n".encode())

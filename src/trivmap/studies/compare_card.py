@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_vali
 
 from trivmap.errors import InputError
 from trivmap.runs import card_yaml
-from trivmap.runs.card import SCHEMA, RunCard, read_data, without_unfit_ladder
+from trivmap.runs.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
 from trivmap.runs.card_errors import sentence
 from trivmap.runs.card_fields import Count, Positive, Section, Whole, refusal, suggestion
 from trivmap.runs.card_overrides import apply_overrides
@@ -74,11 +74,7 @@ class CompareCard(Section):
             raise InputError(f"{source}: a compare card is a list of keys and values, beginning with lattice: [8, 8]")
         if "samplers" not in data and "sampling" in data:
             raise InputError(f"{source}: is the card of one run, run it with trivmap run; a compare card has samplers")
-        schema = data.get("schema", SCHEMA)
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise InputError(
-                f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
-            )
+        require_known_schema(data, source)
         try:
             card = cls.model_validate(_presets_used(data, source))
         except ValidationError as error:

@@ -11,7 +11,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -79,17 +78,13 @@ def logarithmic(axes: Axes) -> None:
 
 def plain_labels(axes: Axes) -> None:
     """Label a logarithmic y axis of less than two decades by plain numbers, as many as its range needs."""
-    plain_numbers(axes.yaxis, *axes.get_ylim())
-
-
-def plain_numbers(axis: Axis, low: float, high: float) -> None:
-    """`plain_labels` of either axis, which reaches from `low` to `high`."""
+    low, high = axes.get_ylim()
     if high / low > 100:
         return
     digits = (1.0, 2.0, 5.0) if high / low > 8 else tuple(np.arange(1, 10, 1.0 if high / low > 1.5 else 0.25))
-    axis.set_major_locator(LogLocator(subs=digits))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=digits))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def empty_panel(axes: Axes, text: str) -> None:

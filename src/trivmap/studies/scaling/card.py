@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_vali
 
 from trivmap.errors import InputError
 from trivmap.runs import card_yaml
-from trivmap.runs.card import SCHEMA, RunCard, read_data
+from trivmap.runs.card import SCHEMA, RunCard, read_data, require_known_schema
 from trivmap.runs.card_errors import sentence
 from trivmap.runs.card_fields import Count, Index, Real, Section, refusal
 from trivmap.runs.card_overrides import apply_overrides
@@ -90,11 +90,7 @@ class StudyCard(Section):
                 raise InputError(
                     f"{source}: is the card of {what}, run it with trivmap {command}; a study card has series"
                 )
-        schema = data.get("schema", SCHEMA)
-        if isinstance(schema, int) and schema > SCHEMA:
-            raise InputError(
-                f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
-            )
+        require_known_schema(data, source)
         try:
             card = cls.model_validate(_with_whole_extents(data))
         except ValidationError as error:
@@ -104,8 +100,6 @@ class StudyCard(Section):
                 if run.name in card._runs:
                     raise InputError(f"{source}: series.{name}: two runs would be called {run.name}; name labels apart")
                 card._runs[run.name] = run
-        if not card._runs:
-            raise InputError(f"{source}: an empty grid, there is nothing to run; give extents, seeds and series")
         return card
 
     @model_validator(mode="after")

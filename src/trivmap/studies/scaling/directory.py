@@ -1,7 +1,6 @@
 """The directory of a study: its card, one run directory for every point of the grid, and what came of them."""
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 from trivmap.errors import InputError
 from trivmap.runs.directory import RunDirectory
-from trivmap.runs.files import new_directory, read_json, storing, write_json, write_text
+from trivmap.runs.files import new_directory, read_json, storing, try_lock, write_json, write_text
 from trivmap.studies.scaling.card import StudyCard, StudyRun, load_study_card
 
 
@@ -90,12 +89,8 @@ class StudyDirectory:
         with storing(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    time.sleep(0.5)
+            while not try_lock(descriptor):
+                time.sleep(0.5)
             yield
         finally:
             os.close(descriptor)
@@ -107,12 +102,9 @@ class StudyDirectory:
             return False
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not try_lock(descriptor, shared=True)
         finally:
             os.close(descriptor)
-        return False
 
     def found(self, name: str) -> StudyRun:
         """A run of the card by its name."""

@@ -1,13 +1,14 @@
 """Processors of this machine, each given to one run of any study at a time."""
 
 import contextlib
-import fcntl
 import os
 import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from trivmap.runs.files import try_lock
 
 
 class Share(NamedTuple):
@@ -42,10 +43,8 @@ def processors_of_its_own(threads: int) -> Iterator[Share]:
 
 def _claimed(path: Path, held: contextlib.ExitStack) -> bool:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    held.callback(os.close, descriptor)
-    return True
+    if try_lock(descriptor):
+        held.callback(os.close, descriptor)
+        return True
+    os.close(descriptor)
+    return False
