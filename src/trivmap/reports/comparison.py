@@ -1,14 +1,12 @@
 """The outcome of a comparison for people: tables, figures, one page, and a CSV file for other programs."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trivmap.estimate import Estimate
-from trivmap.reports.formats import count, duration, parenthesis
-from trivmap.reports.page import PageTable, Picture, Row, Section, render
+from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell
+from trivmap.reports.page import Picture, Section, plain_table, render
 from trivmap.runs import card_yaml
 from trivmap.runs.directory import RunDirectory
 from trivmap.runs.environment import package_version
@@ -27,8 +25,6 @@ SHORT = {
     "susceptibility": "χ",
 }
 _COSTS = "Costs, and the number of independent |m| from which the training of the samplers on the right has paid"
-_NONE = "–"
-"""Stands for what is not trusted; the reasons stand below the tables."""
 
 
 def write_comparison(directory: ComparisonDirectory) -> None:
@@ -48,7 +44,7 @@ def rate_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [name, _scaled(entry["seconds_per_step"]), _short(entry["acceptance"])]
         for observable in SERIES:
             rate = entry["observables"][observable].get("independent_per_second")
-            cells.append(_number(rate["value"]) if rate else _NONE)
+            cells.append(_number(rate["value"]) if rate else NONE)
         rows.append(cells)
     return ["sampler", "step [μs]", "accepted", *(f"{SHORT[name]} /s" for name in SERIES)], rows
 
@@ -60,7 +56,7 @@ def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [name]
         for observable in SERIES:
             tau_int = entry["observables"][observable].get("tau_int")
-            cells.append(_short(tau_int) if tau_int else _NONE)
+            cells.append(_short(tau_int) if tau_int else NONE)
         ess, rate = entry["ess"], entry["effective_samples_per_second"]
         cells += [f"{ess['value']:.3g}" if ess else "", _number(rate) if rate else ""]
         rows.append(cells)
@@ -74,7 +70,7 @@ def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     for name, entry in result["samplers"].items():
         training, one = entry["training"], entry["observables"][REFERENCE].get("seconds_of_one")
         cells = [name, duration(training["seconds"]) if training else ""]
-        cells += [duration(entry["warmup"]["seconds"]), _scaled(one, 1e3) if one else _NONE]
+        cells += [duration(entry["warmup"]["seconds"]), _scaled(one, 1e3) if one else NONE]
         cells += [_verdict(result, own, name) for own in trained]
         rows.append(cells)
     return ["sampler", "training", "warm-up", "ms a |m|", *trained], rows
@@ -88,8 +84,8 @@ def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [name]
         for observable in names:
             known = entry["observables"][observable]
-            cells.append(_estimate(known) if "value" in known else _NONE)
-        rows.append([*cells, _estimate(entry["log_z"]) if entry["log_z"] else ""])
+            cells.append(estimate_cell(known) if "value" in known else NONE)
+        rows.append([*cells, estimate_cell(entry["log_z"]) if entry["log_z"] else ""])
     return ["sampler", *(SHORT[name] for name in names), "log Z"], rows
 
 
@@ -157,11 +153,10 @@ def terminal_tables(result: Mapping[str, Any]) -> list["Table"]:
 
 def table_text(result: Mapping[str, Any]) -> str:
     """One line for every sampler and observable, as CSV."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     pairs = ("value", "tau_int", "independent_per_second")
     header = [name for pair in pairs for name in (pair, f"{pair}_error")]
-    writer.writerow(["sampler", "kind", "observable", *header, "seconds_per_step", "training_seconds", "untrusted"])
+    header = ["sampler", "kind", "observable", *header, "seconds_per_step", "training_seconds", "untrusted"]
+    rows = []
     for name, entry in result["samplers"].items():
         for observable, known in entry["observables"].items():
             cells: list[Any] = [name, entry["kind"], observable]
@@ -169,8 +164,8 @@ def table_text(result: Mapping[str, Any]) -> str:
                 found = known.get(pair) if pair != "value" else known if "value" in known else None
                 cells += [found["value"], found["error"]] if found else ["", ""]
             training = entry["training"]["seconds"] if entry["training"] else 0
-            writer.writerow([*cells, entry["seconds_per_step"]["value"], training, known.get("untrusted", "")])
-    return buffer.getvalue()
+            rows.append([*cells, entry["seconds_per_step"]["value"], training, known.get("untrusted", "")])
+    return csv_text(header, rows)
 
 
 def draw(result: Mapping[str, Any]) -> list[Picture]:
@@ -229,10 +224,10 @@ def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Se
         tiles=[],
         warnings=untrusted(result),
         sections=[
-            Section("speed", "Speed", table=_page_table(rate_rows(result), conditions(result))),
-            Section("times", "Autocorrelation", table=_page_table(time_rows(result), "τ_int in steps of one chain.")),
-            Section("costs", "Costs", table=_page_table(cost_rows(result), "Samples: independent values of |m|.")),
-            Section("results", "Results", table=_page_table(value_rows(result), worst_pulls(result))),
+            Section("speed", "Speed", table=plain_table(rate_rows(result), conditions(result))),
+            Section("times", "Autocorrelation", table=plain_table(time_rows(result), "τ_int in steps of one chain.")),
+            Section("costs", "Costs", table=plain_table(cost_rows(result), "Samples: independent values of |m|.")),
+            Section("results", "Results", table=plain_table(value_rows(result), worst_pulls(result))),
             Section("comparison", "The comparison", blocks=blocks),
         ],
         pictures=pictures,
@@ -241,31 +236,20 @@ def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Se
     )
 
 
-def _page_table(content: tuple[list[str], list[list[str]]], note: str) -> PageTable:
-    header, rows = content
-    return PageTable("results", header, [Row(cells) for cells in rows], note)
-
-
 def _verdict(result: Mapping[str, Any], own: str, other: str) -> str:
     """From how many independent samples on `own` has paid against `other`."""
     for entry in result["break_even"]:
         if (entry["sampler"], entry["against"]) == (own, other):
-            verdict = _NONE if entry["verdict"] == "not trusted" else entry["verdict"]
+            verdict = NONE if entry["verdict"] == "not trusted" else entry["verdict"]
             return _number(float(f"{entry['samples']['value']:.2g}")) if entry["samples"] else verdict
     return ""
-
-
-def _estimate(entry: Mapping[str, Any]) -> str:
-    if entry["value"] is None or entry["error"] is None:
-        return _NONE
-    return parenthesis(entry["value"], entry["error"])
 
 
 def _short(entry: Mapping[str, Any]) -> str:
     """As `parenthesis`, the error to one digit."""
     value, error = entry["value"], entry["error"]
     if value is None or error is None:
-        return _NONE
+        return NONE
     if error == 0:
         return f"{value:.6g}"
     error = float(f"{error:.0e}")

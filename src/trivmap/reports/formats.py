@@ -1,6 +1,10 @@
 """Numbers as they are printed."""
 
+import csv
+import io
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def parenthesis(value: float, error: float | None = None) -> str:
@@ -23,6 +27,24 @@ def parenthesis(value: float, error: float | None = None) -> str:
     if error >= 1:
         return f"{value:.1f}({error:.1f})"
     return f"{value:.{decimals}f}({round(error * 10**decimals)})"
+
+
+NONE = "–"
+"""Stands in a table for what is not there or not trusted."""
+
+
+def estimate_cell(entry: Mapping[str, Any] | None) -> str:
+    """`parenthesis` of an entry {value, error} of a JSON file, `NONE` where one of them is missing."""
+    if entry is None or entry["value"] is None or entry["error"] is None:
+        return NONE
+    return parenthesis(entry["value"], entry["error"])
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
+    return buffer.getvalue()
 
 
 def duration(seconds: float) -> str:

@@ -39,6 +39,12 @@ class PageTable:
     beside: bool = False
 
 
+def plain_table(content: tuple[list[str], list[list[str]]], note: str) -> PageTable | None:
+    """A table of results from its header and its rows of text; None without rows."""
+    header, rows = content
+    return PageTable("results", header, [Row(cells) for cells in rows], note) if rows else None
+
+
 @dataclass(frozen=True)
 class Section:
     """A heading with what stands below it; pictures name their section by its `anchor`."""

@@ -1,13 +1,11 @@
 """The outcome of a scaling study for people: tables, figures, one page, and CSV files for other programs."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivmap.estimate import Estimate
-from trivmap.reports.formats import count, duration, parenthesis
-from trivmap.reports.page import PageTable, Picture, Row, Section, render
+from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell, parenthesis
+from trivmap.reports.page import Picture, Section, plain_table, render
 from trivmap.reports.references import find_reference
 from trivmap.runs.card import RunCard
 from trivmap.runs.directory import RunDirectory
@@ -16,7 +14,6 @@ from trivmap.runs.files import write_json, write_text
 from trivmap.studies.scaling.analysis import COSTS, OBSERVED, study_result
 from trivmap.studies.scaling.directory import StudyDirectory
 
-_NONE = "–"
 _NAMES = {
     "susceptibility": "χ",
     "abs_magnetization": "|m|",
@@ -63,8 +60,8 @@ def run_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 run["name"],
                 run["status"],
                 count(run["parameters"]),
-                _estimate(run["acceptance"]),
-                _estimate(run["tau_int"]),
+                estimate_cell(run["acceptance"]),
+                estimate_cell(run["tau_int"]),
                 *(count(round(cost["configurations"])) if cost else "not reached" for cost in reached),
                 count(round(spent["configurations"])),
                 duration(spent["seconds"]),
@@ -82,7 +79,7 @@ def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         fits = [fit for fit in result["fits"] if (fit["label"], fit["target"]) == (name, target)]
         cells = [_exponent(next(fit for fit in fits if fit["cost"] == cost)) for cost in COSTS]
         known = next((fit for fit in fits if fit.get("exponent")), None)
-        used = ", ".join(map(str, known["extents"])) if known else _NONE
+        used = ", ".join(map(str, known["extents"])) if known else NONE
         left_out = [*map(str, fits[0]["censored"]), *(f"{extent} (not done)" for extent in fits[0]["incomplete"])]
         rows.append([name, target, *cells, used, ", ".join(left_out)])
     return header, rows
@@ -97,9 +94,9 @@ def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
         cells = [run["name"]]
         for name in OBSERVED:
             found, pull = run["observables"][name], run["pulls"].get(name)
-            text = _estimate(found)
+            text = estimate_cell(found)
             cells.append(f"{text} [{pull:+.1f}]" if pull is not None else text)
-        rows.append([*cells, _estimate(run["log_z"])])
+        rows.append([*cells, estimate_cell(run["log_z"])])
     return ["run", *_NAMES.values(), "log Z"], rows
 
 
@@ -138,13 +135,13 @@ def runs_text(result: Mapping[str, Any]) -> str:
             cells += [run["status"], run["parameters"]]
             for pair in pairs:
                 found = run[pair] or {"value": None, "error": None}
-                cells += [_plain(found["value"]), _plain(found["error"])]
+                cells += [found["value"], found["error"]]
             for target in targets:
                 reached = run["reached"][target]
                 cells += [reached[cost] if reached else "" for cost in COSTS]
             cells += [run["spent"][cost] for cost in COSTS]
         rows.append([*cells, *[""] * (len(header) - len(cells))])
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def fits_text(result: Mapping[str, Any]) -> str:
@@ -156,11 +153,11 @@ def fits_text(result: Mapping[str, Any]) -> str:
         cells: list[Any] = [fit["label"], fit["target"], fit["cost"]]
         if fit.get("exponent"):
             cells += [fit["exponent"]["value"], fit["exponent"]["error"], fit["amplitude"]]
-            cells += [_plain(fit["chi_squared"]), fit["degrees"], " ".join(map(str, fit["extents"]))]
+            cells += [fit["chi_squared"], fit["degrees"], " ".join(map(str, fit["extents"]))]
         else:
             cells += [""] * 6
         rows.append([*cells, " ".join(map(str, fit["censored"])), fit.get("lower_bound", "")])
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def draw(result: Mapping[str, Any]) -> list[Picture]:
@@ -209,11 +206,11 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
         tiles=[],
         warnings=unfinished,
         sections=[
-            Section("costs", "Cost against lattice", table=_table(fit_rows(result), note)),
+            Section("costs", "Cost against lattice", table=plain_table(fit_rows(result), note)),
             Section("training", "Training"),
             Section("quality", "Quality"),
-            Section("runs", "Runs", table=_table(run_rows(result), conditions(result))),
-            Section("results", "Results", table=_table(observable_rows(result), "In brackets: pulls, in errors.")),
+            Section("runs", "Runs", table=plain_table(run_rows(result), conditions(result))),
+            Section("results", "Results", table=plain_table(observable_rows(result), "In brackets: pulls, in errors.")),
             Section(
                 "study",
                 "The study",
@@ -230,30 +227,8 @@ def _done(run: Mapping[str, Any]) -> bool:
     return run["state"] == "complete"
 
 
-def _table(content: tuple[list[str], list[list[str]]], note: str) -> PageTable | None:
-    header, rows = content
-    return PageTable("results", header, [Row(cells) for cells in rows], note) if rows else None
-
-
 def _exponent(fit: Mapping[str, Any]) -> str:
     if not fit.get("exponent"):
-        return _NONE
+        return NONE
     text = parenthesis(fit["exponent"]["value"], fit["exponent"]["error"])
     return f"≥ {text}" if fit["lower_bound"] else text
-
-
-def _estimate(entry: Mapping[str, Any] | None) -> str:
-    if entry is None or entry["value"] is None or entry["error"] is None:
-        return _NONE
-    return parenthesis(entry["value"], entry["error"])
-
-
-def _plain(value: float | None) -> Any:
-    return "" if value is None else value
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([header, *rows])
-    return buffer.getvalue()
