@@ -139,6 +139,7 @@ def _cluster(card: RunCard, section: ClusterSampling, measure: Measure | None) -
 def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measure: Measure | None) -> AbstractSource:
     action, lattice, key = build_action(card), Lattice(card.lattice), keys(card)["sample"]
     certified: Certified | None = None
+    flow: Flow | None = None
     move: AbstractMove
     if section.moves == "heat-bath":
         path: AbstractPath = HoppingPath(lattice, action, dtype=card.dtype)
@@ -161,4 +162,6 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measu
     attributes = section.own_settings | (certified.attributes if certified is not None else {})
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
     facts = {"step_size": sizes[0]} if sizes else {}
-    return Proposals(card, kernel, action, attributes=attributes, certified=certified, facts=facts, measure=measure)
+    return Proposals(
+        card, kernel, action, attributes=attributes, flow=flow, certified=certified, facts=facts, measure=measure
+    )
