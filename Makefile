@@ -37,8 +37,10 @@ format: .venv/ready-to-develop  ## mend what the linters can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: benchmarks/.venv/ready  ## measure the speed of training, beside flowjax and bijx, and of sampling
+bench: benchmarks/.venv/ready  ## measure the speed of training and of the samplers, beside their peers
 	benchmarks/.venv/bin/python -m benchmarks training
+	benchmarks/.venv/bin/python -m benchmarks hmc
+	benchmarks/.venv/bin/python -m benchmarks cluster
 	benchmarks/.venv/bin/python -m benchmarks sampling
 
 lock: .venv/ready  ## choose the locked versions anew from pyproject.toml

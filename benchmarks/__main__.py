@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "training": "benchmarks.training",
     "hmc": "benchmarks.hmc",
+    "cluster": "benchmarks.cluster",
     "sampling": "benchmarks.sampling",
     "kernels": "benchmarks.kernels",
     "solvers": "benchmarks.solvers",

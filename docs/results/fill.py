@@ -15,13 +15,12 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from trivmap.cli.results import print_results
-from trivmap.reports import comparison, find_reference, result_rows
+from trivmap.reports import find_reference, result_rows
 from trivmap.reports.formats import count, duration, parenthesis
 from trivmap.runs.card import RunCard, load_card
 from trivmap.runs.directory import RunDirectory
@@ -33,14 +32,9 @@ ROOT = HERE.parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 sys.path.append(str(HERE))  # for what lies beside this file, whether it is run or imported
-performance_tables = importlib.import_module("performance_tables")
+comparison_tables, performance_tables = map(importlib.import_module, ("comparison_tables", "performance_tables"))
+kept, markdown = (getattr(importlib.import_module("tables"), name) for name in ("kept", "markdown"))
 VERSIONS = ("python", "trivmap", "jax")
-
-
-def kept(name: str) -> dict[str, Any] | None:
-    """What `docs/results/NAME.json` holds, None if there is no such file."""
-    path = HERE / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def changes(card: RunCard) -> list[str]:
@@ -290,69 +284,6 @@ def scaling() -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(content: tuple[list[str], list[list[str]]]) -> list[str]:
-    """The lines of a table, every | of its text escaped."""
-    header, rows = content
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in (header, *rows)]
-    return [lines[0], "|" + "---|" * len(header), *lines[1:]]
-
-
-def compared(preset: str) -> str:
-    """The tables of a comparison and its pictures."""
-    result = kept(preset)
-    if result is None:
-        return f"Not measured yet; `python docs/results/comparison.py {preset}` does it.\n"
-    parts = [
-        "Independent samples per second of every observable:",
-        *(f"{text}" for text in ("\n".join(markdown(comparison.rate_rows(result))), comparison.conditions(result))),
-        "Autocorrelation times in steps, and effective samples by reweighting:",
-        "\n".join(markdown(comparison.time_rows(result))),
-        "Costs, and the number of independent |m| from which the training of the samplers on the right has paid:",
-        "\n".join(markdown(comparison.cost_rows(result))),
-        "Results, which must agree:",
-        "\n".join(markdown(comparison.value_rows(result))),
-        f"Largest differences: {comparison.worst_pulls(result)}.",
-        "Steps stored: " + ", ".join(f"{name} {count(one['steps'])}" for name, one in result["samplers"].items()) + ".",
-    ]
-    if reasons := comparison.untrusted(result):
-        parts.append("Not trusted:\n\n" + "\n".join(f"- {reason}" for reason in reasons))
-    for picture, title in (("rates", "Independent samples per second"), ("break-even", "Seconds in all")):
-        if (HERE / f"{preset}-{picture}.png").exists():
-            parts.append(f"![{title}](results/{preset}-{picture}.png)")
-    return "\n\n".join(parts) + "\n"
-
-
-def slowing_down() -> str:
-    """Autocorrelation times along the line, and exponents."""
-    result = kept("slowing-down")
-    if result is None:
-        return "Not measured yet; `python docs/results/slowing_down.py` does it.\n"
-    extents = sorted({int(extent) for entries in result["entries"].values() for extent in entries})
-    lines = [f"| tau_int of \\|m\\| | {' | '.join(f'L={extent}' for extent in extents)} | z | chi^2/dof |"]
-    lines.append("|---|" + "---|" * (len(extents) + 2))
-    for sampler, entries in result["entries"].items():
-        found = [entries.get(str(extent)) for extent in extents]
-        cells = [parenthesis(*entry["abs_magnetization"].values()) if entry else "" for entry in found]
-        law = (result["fits"].get(sampler) or {}).get("abs_magnetization")
-        cells += (
-            [parenthesis(*law["exponent"].values()), f"{law['chi_squared']:.1f}/{law['degrees']}"] if law else ["", ""]
-        )
-        lines.append(f"| {sampler} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "![tau_int against the correlation length](results/slowing-down.png)"]) + "\n"
-
-
-def tuned() -> str:
-    """The couplings of the line as `trivmap tune` finds them."""
-    known = json.loads((HERE / "tune.json").read_text(encoding="utf-8"))
-    rows = []
-    for extent, entry in known.items():
-        found, beta = entry["beta"], entry["line"]
-        error, cycles = found["error"], entry["cycles"]
-        difference = f"{(found['value'] / beta - 1) * 100:+.2f} %, {(found['value'] - beta) / error:+.1f} errors"
-        rows.append([extent, f"{beta:g}", parenthesis(found["value"], error), difference, count(cycles)])
-    return "\n".join([*markdown((["L", "the line", "`trivmap tune`", "difference", "cycles"], rows)), ""])
-
-
 def optimisers() -> str:
     """Cost to the targets of each optimiser on each map, and what was reached."""
     rows = (kept("optimisers") or {}).get("rows")
@@ -386,11 +317,9 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "choices": choices,
     "what-pays": what_pays,
     "scaling": scaling,
-    "tuned": tuned,
     **performance_tables.BLOCKS,
     "comparison-presets": lambda: presets_text(COMPARISONS),
-    **{name: partial(compared, name) for name in preset_names(COMPARISONS)},
-    "slowing-down": slowing_down,
+    **comparison_tables.BLOCKS,
     "optimisers": optimisers,
 }
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trivmap.reports.formats import parenthesis
+
 
 def benchmark(name: str) -> dict[str, Any] | None:
     """What `benchmarks/results/NAME.json` holds, None if that benchmark has not been run."""
@@ -108,10 +110,46 @@ def solvers_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def hmc_table() -> str:
+    """Trajectories of hybrid Monte Carlo beside those of blackjax."""
+    result = benchmark("hmc")
+    if result is None:
+        return not_measured("hmc")
+    lines = [
+        "| L | step size | trajectories/s | blackjax | ratio | accepted | blackjax |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["cases"]:
+        own, other = (row[name] for name in ("trivmap", "blackjax"))
+        rates = [f"{each['trajectories_per_second']:.0f}" for each in (own, other)]
+        accepted = [parenthesis(each["acceptance"], each["error"]) for each in (own, other)]
+        cells = [str(row["extent"]), f"{row['step_size']:g}", *rates, f"{row['ratio']['wall']:.2f}", *accepted]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"blackjax {result['versions']['blackjax']}, jax {result['versions']['jax']}."]
+    return "\n".join(lines) + "\n"
+
+
+def cluster_table() -> str:
+    """Independent |m| a second and core of the cluster algorithm."""
+    result = benchmark("cluster")
+    if result is None:
+        return not_measured("cluster")
+    lines = ["| L | update | us a cycle | tau_int | independent | plain C |", "|---|---|---|---|---|---|"]
+    for row in result["cases"]:
+        for name in ("swendsen-wang", "wolff"):
+            found = row[name]
+            cells = [str(row["extent"]), name, f"{1e6 * found['seconds_per_cycle']:.0f}"]
+            cells += [parenthesis(*found[key].values()) for key in ("tau_int", "independent_per_second")]
+            lines.append(f"| {' | '.join(cells)} | {row['plain']} |")
+    return "\n".join(lines) + "\n"
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "throughput": throughput,
     "time-of-a-proposal": time_of_a_proposal,
     "machine-limits": machine_limits,
     "kernels": kernels_table,
+    "hmc": hmc_table,
+    "cluster": cluster_table,
     "solvers": solvers_table,
 }

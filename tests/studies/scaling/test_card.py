@@ -38,6 +38,12 @@ def test_a_series_may_have_lattices_and_seeds_of_its_own():
     assert list(card.runs) == [f"fourier_L6_seed{seed}" for seed in (1, 2, 4)]
 
 
+def test_some_lattices_may_have_other_seeds():
+    card = StudyCard.from_data(small(seeds=[0, 1], series=series(seeds_at={6: [1]})))
+    assert list(card.runs) == ["fourier_L4_seed0", "fourier_L4_seed1", "fourier_L6_seed1"]
+    assert list(StudyCard.from_data(card_yaml.parse(card.to_yaml(), "again")).runs) == list(card.runs)
+
+
 def test_a_preset_gives_model_and_training():
     entry = {"use": "del-debbio-2021-affine-L8", "set": ["training.steps=10", "training.evaluate.every=5"]}
     card = StudyCard.from_data(small(dimension=2, series={"affine": entry}))
@@ -73,6 +79,9 @@ def test_presets_are_whole(name):
         ({"targets": [1.5]}, "targets"),
         ({"series": series(grid={"training.batch": []})}, "series.fourier.grid.training.batch: empty"),
         ({"series": series(seeds=[])}, "series.fourier.seeds: empty; leave it out"),
+        ({"series": series(seeds_at={6: []})}, "series.fourier.seeds_at.6: empty; leave it out"),
+        ({"series": series(seeds_at={8: [0]})}, "series.fourier.seeds_at.8: series fourier does not run at L = 8"),
+        ({"series": series(seeds_at={6: [0, 3]})}, "seeds_at: seed 3 at L = 6 has no run at L = 4 to start from"),
         ({"series": series(model={"base": {"kind": "gauss"}, "maps": []})}, "fourier_L4_seed0: model.base.kind"),
         ({"series": series(training=None)}, "has no section training; a study asks what training costs"),
         ({"series": series(grid={"training.bath": [3]})}, "training.bath: unknown key; did you mean batch?"),

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from itertools import product
+from itertools import pairwise, product
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -28,7 +28,7 @@ class Series(Section):
 
     `use` takes model and training of a preset of run cards. An axis of the grid is a key of the run card with the list
     of its values, or a name with overrides for each label. With `transfer` every run starts from the trained map of the
-    next smaller lattice.
+    next smaller lattice. `seeds_at` are the seeds of some L, in place of `seeds`.
     """
 
     use: str | None = None
@@ -40,6 +40,7 @@ class Series(Section):
     grid: dict[str, Any] = Field(default={})
     extents: list[Count] | None = None
     seeds: list[Index] | None = None
+    seeds_at: dict[Count, list[Index]] = Field(default={})
     transfer: bool = False
 
 
@@ -112,6 +113,7 @@ class StudyCard(Section):
             for key, chosen in (("extents", series.extents), ("seeds", series.seeds)):
                 if chosen is not None and not chosen:
                     raise refusal("empty; leave it out to take the study's own", f"series.{name}.{key}")
+            self._require_seeds(name, series)
             for axis, values in series.grid.items():
                 key = f"series.{name}.grid.{axis}"
                 if not values:
@@ -132,6 +134,25 @@ class StudyCard(Section):
             if len(set(values)) < len(values):
                 raise refusal("one stands there twice", key)
         return self
+
+    def _seeds(self, series: Series, extent: int) -> list[int]:
+        return series.seeds_at.get(extent) or series.seeds or self.seeds
+
+    def _require_seeds(self, name: str, series: Series) -> None:
+        """Refuse seeds at an L that is not run, none at all, and those that have nothing to start from."""
+        extents = sorted(series.extents or self.extents)
+        for extent, seeds in series.seeds_at.items():
+            key = f"series.{name}.seeds_at.{extent}"
+            if extent not in extents:
+                raise refusal(f"series {name} does not run at L = {extent}", key)
+            if not seeds:
+                raise refusal("empty; leave it out to take the series' own", key)
+        for small, large in pairwise(extents if series.transfer else []):
+            if lost := set(self._seeds(series, large)) - set(self._seeds(series, small)):
+                raise refusal(
+                    f"seed {min(lost)} at L = {large} has no run at L = {small} to start from",
+                    f"series.{name}.seeds_at",
+                )
 
     def _grid(self, name: str, series: Series, source: str) -> Iterable[StudyRun]:
         axes = [
@@ -155,7 +176,7 @@ class StudyCard(Section):
             labels = {axis: label for axis, label, _ in point}
             changes = [*series.set, *(override for _, _, overrides in point for override in overrides)]
             for position, extent in enumerate(extents):
-                for seed in series.seeds or self.seeds:
+                for seed in self._seeds(series, extent):
                     after = _run_name(name, labels, extents[position - 1], seed) if position else None
                     after = after if series.transfer else None
                     run_name = _run_name(name, labels, extent, seed)
@@ -225,16 +246,28 @@ def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) ->
 
 
 def _with_whole_extents(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data with the lattices of `couplings` as numbers: an override names them by text."""
+    """The data with lattices that are keys as numbers: an override names them by text."""
     found = dict(data)
     if isinstance(data.get("couplings"), Mapping):
-        found["couplings"] = {}
-        for key, value in data["couplings"].items():
-            number = int(key) if isinstance(key, str) and key.isdigit() else key
-            known = found["couplings"].get(number)
-            if isinstance(known, Mapping) and isinstance(value, Mapping):
-                value = {**known, **value}
-            found["couplings"][number] = value
+        found["couplings"] = _by_number(data["couplings"])
+    if isinstance(data.get("series"), Mapping):
+        found["series"] = {
+            name: {**entry, "seeds_at": _by_number(entry["seeds_at"])}
+            if isinstance(entry, Mapping) and isinstance(entry.get("seeds_at"), Mapping)
+            else entry
+            for name, entry in data["series"].items()
+        }
+    return found
+
+
+def _by_number(data: Mapping[Any, Any]) -> dict[Any, Any]:
+    found: dict[Any, Any] = {}
+    for key, value in data.items():
+        number = int(key) if isinstance(key, str) and key.isdigit() else key
+        known = found.get(number)
+        if isinstance(known, Mapping) and isinstance(value, Mapping):
+            value = {**known, **value}
+        found[number] = value
     return found
 
 

@@ -1,0 +1,128 @@
+"""The tables about samplers beside each other: docs/comparison.md, docs/samplers.md, and the line as tuned."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from tables import HERE, kept, markdown
+
+from trivmap.reports import comparison
+from trivmap.reports.formats import NONE, count, estimate_cell, parenthesis
+from trivmap.runs.presets import preset_names
+from trivmap.studies.compare_card import PRESETS
+
+TARGETS = {
+    "free-L8": "Free field, L=8, m^2 = 0.25; exact",
+    "ring-L16": "phi^4 in d=1, L=16, beta = 1, lam = 0.5; transfer matrix",
+    "phi4-L8": "phi^4, L=8, beta = 0.576, lam = 0.5; reference row",
+    "phi4-L16": "phi^4, L=16, beta = 0.634, lam = 0.5; reference row",
+}
+"""The targets of exactness.py, as the page calls them."""
+
+
+def compared(preset: str) -> str:
+    """The tables of a comparison and its pictures."""
+    result = kept(preset)
+    if result is None:
+        return f"Not measured yet; `python docs/results/comparison.py {preset}` does it.\n"
+    parts = [
+        "Independent samples per second of every observable:",
+        *(f"{text}" for text in ("\n".join(markdown(comparison.rate_rows(result))), comparison.conditions(result))),
+        "Autocorrelation times in steps, and effective samples by reweighting:",
+        "\n".join(markdown(comparison.time_rows(result))),
+        "Costs, and the number of independent |m| from which the training of the samplers on the right has paid:",
+        "\n".join(markdown(comparison.cost_rows(result))),
+        "Results, which must agree:",
+        "\n".join(markdown(comparison.value_rows(result))),
+        f"Largest differences: {comparison.worst_pulls(result)}.",
+        "Steps stored: " + ", ".join(f"{name} {count(one['steps'])}" for name, one in result["samplers"].items()) + ".",
+    ]
+    if reasons := comparison.untrusted(result):
+        parts.append("Not trusted:\n\n" + "\n".join(f"- {reason}" for reason in reasons))
+    for picture, title in (("rates", "Independent samples per second"), ("break-even", "Seconds in all")):
+        if (HERE / f"{preset}-{picture}.png").exists():
+            parts.append(f"![{title}](results/{preset}-{picture}.png)")
+    return "\n\n".join(parts) + "\n"
+
+
+def slowing_down() -> str:
+    """Autocorrelation times along the line, and exponents."""
+    result = kept("slowing-down")
+    if result is None:
+        return "Not measured yet; `python docs/results/slowing_down.py` does it.\n"
+    extents = sorted({int(extent) for entries in result["entries"].values() for extent in entries})
+    lines = [f"| tau_int of \\|m\\| | {' | '.join(f'L={extent}' for extent in extents)} | z | chi^2/dof |"]
+    lines.append("|---|" + "---|" * (len(extents) + 2))
+    for sampler, entries in result["entries"].items():
+        found = [entries.get(str(extent)) for extent in extents]
+        cells = [parenthesis(*entry["abs_magnetization"].values()) if entry else "" for entry in found]
+        law = (result["fits"].get(sampler) or {}).get("abs_magnetization")
+        cells += (
+            [parenthesis(*law["exponent"].values()), f"{law['chi_squared']:.1f}/{law['degrees']}"] if law else ["", ""]
+        )
+        lines.append(f"| {sampler} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", "![tau_int against the correlation length](results/slowing-down.png)"]) + "\n"
+
+
+def tuned() -> str:
+    """The couplings of the line as `trivmap tune` finds them."""
+    known = kept("tune") or {}
+    rows = []
+    for extent, entry in known.items():
+        found, beta = entry["beta"], entry["line"]
+        error, cycles = found["error"], entry["cycles"]
+        difference = f"{(found['value'] / beta - 1) * 100:+.2f} %, {(found['value'] - beta) / error:+.1f} errors"
+        rows.append([extent, f"{beta:g}", parenthesis(found["value"], error), difference, count(cycles)])
+    return "\n".join([*markdown((["L", "the line", "`trivmap tune`", "difference", "cycles"], rows)), ""])
+
+
+def pull(found: Mapping[str, Any] | None, known: Mapping[str, Any] | None) -> float | None:
+    """(found - known) / combined error, None where one of them is missing."""
+    if not found or not known or found["value"] is None:
+        return None
+    return (found["value"] - known["value"]) / math.hypot(found["error"], known["error"])
+
+
+def exactness() -> str:
+    """Every sampler beside what is known otherwise."""
+    result = kept("exactness")
+    if result is None:
+        return "Not measured yet; `python docs/results/exactness.py` does it.\n"
+    parts = []
+    for name, target in result.items():
+        known, rows = target["known"], []
+        log_z = estimate_cell(known["log_z"]) if "log_z" in known else ""
+        rows.append(["known", estimate_cell(known["susceptibility"]), "", "", "", log_z, ""])
+        for sampler, entry in target["samplers"].items():
+            found = entry["observables"]
+            pulls = {key: pull(each, known.get(key)) for key, each in found.items() if key != "log_z"}
+            away = pulls["susceptibility"]
+            trusted = {key: value for key, value in pulls.items() if value is not None}
+            worst = max(trusted, key=lambda key: abs(trusted[key]), default=None)
+            chi, log_z = found["susceptibility"], pull(found.get("log_z"), known.get("log_z"))
+            rows.append(
+                [
+                    sampler,
+                    estimate_cell(chi),
+                    NONE if away is None else f"{100 * chi['error'] / chi['value']:.2f} %",
+                    NONE if away is None else f"{away:+.1f}",
+                    NONE if worst is None else f"{trusted[worst]:+.1f} ({worst.replace('_', ' ')})",
+                    estimate_cell(found.get("log_z")) if found.get("log_z") else "",
+                    "" if log_z is None else f"{log_z:+.1f}",
+                ]
+            )
+        header = ["sampler", "χ", "its error", "off by", "largest of four", "log Z", "off by"]
+        parts += [f"**{TARGETS[name]}**", "\n".join(markdown((header, rows)))]
+        flow, annealed = (target["samplers"][key]["observables"].get("log_z") for key in ("flow", "annealed"))
+        if (between := pull(flow, annealed)) is not None:
+            parts.append(f"log Z of flow and annealing differ by {between:+.1f} combined errors.")
+    return "\n\n".join(parts) + "\n"
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    **{name: partial(compared, name) for name in preset_names(PRESETS)},
+    "slowing-down": slowing_down,
+    "tuned": tuned,
+    "exactness": exactness,
+}
