@@ -25,7 +25,7 @@ from trivmap.studies.rates import magnetization
 PACKAGES = ("trivmap", "numba", "jax", "jaxlib")
 LAM = 0.5
 # (L, beta, cycles, independent |m| a second and core of a plain C program).
-SIZES = ((32, 0.6614, 40_000, 970), (64, 0.6743, 20_000, 350), (128, 0.6806, 8_000, 60))
+SIZES = ((32, 0.6614, 40_000, 970), (64, 0.6743, 20_000, 350), (128, 0.6807, 8_000, 60))
 UPDATES = {"swendsen-wang": SwendsenWang(), "wolff": Wolff()}
 
 

@@ -48,8 +48,8 @@ TARGETS: dict[str, dict[str, Any]] = {
             "flow": 240_000,
             "hmc": 2_400_000,
             "hmc-fourier": 640_000,
-            "cluster": 600_000,
-            "cluster-wolff": 600_000,
+            "cluster": 1_000_000,
+            "cluster-wolff": 1_000_000,
             "trivialised-hmc": 320_000,
             "annealed": 240_000,
         },
@@ -94,7 +94,7 @@ TARGETS: dict[str, dict[str, Any]] = {
         "map": "phi4-L16",
         "training": {"steps": 20},
         "mass": 0.0625,
-        "annealing": 100,
+        "annealing": 200,
         "proposals": {
             "flow": 240_000,
             "hmc": 6_400_000,
@@ -102,7 +102,7 @@ TARGETS: dict[str, dict[str, Any]] = {
             "cluster": 600_000,
             "cluster-wolff": 500_000,
             "trivialised-hmc": 128_000,
-            "annealed": 400_000,
+            "annealed": 360_000,
         },
     },
 }

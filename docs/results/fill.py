@@ -32,7 +32,7 @@ ROOT = HERE.parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 sys.path.append(str(HERE))  # for what lies beside this file, whether it is run or imported
-comparison_tables, performance_tables = map(importlib.import_module, ("comparison_tables", "performance_tables"))
+TABLES = [importlib.import_module(f"{name}_tables") for name in ("comparison", "performance", "scaling")]
 kept, markdown = (getattr(importlib.import_module("tables"), name) for name in ("kept", "markdown"))
 VERSIONS = ("python", "trivmap", "jax")
 
@@ -317,9 +317,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "choices": choices,
     "what-pays": what_pays,
     "scaling": scaling,
-    **performance_tables.BLOCKS,
+    **{name: block for module in TABLES for name, block in module.BLOCKS.items()},
     "comparison-presets": lambda: presets_text(COMPARISONS),
-    **comparison_tables.BLOCKS,
     "optimisers": optimisers,
 }
 

@@ -46,7 +46,7 @@ CHAINS = {"hmc": 16, "hmc-fourier": 16, "cluster": 2, "trivialised-hmc": 8}
 # Steps of each chain: some 1000 tau_int in all, for errors of about a tenth.
 STEPS = {
     "hmc": {8: 3000, 16: 6000, 32: 16000, 64: 40000},
-    "hmc-fourier": {8: 1000, 16: 2000, 32: 4000, 64: 8000},
+    "hmc-fourier": {8: 1000, 16: 2000, 32: 16000, 64: 16000},
     "cluster": {8: 20000, 16: 20000, 32: 10000, 64: 5000},
     "trivialised-hmc": {8: 500, 16: 300, 32: 150, 64: 150},
 }

@@ -39,7 +39,7 @@ def rates_figure(observables: Mapping[str, str], rates: Mapping[str, Mapping[str
     axes.set_ylim(len(observables) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("independent samples per second")
-    figure.legend(loc="outside upper center", ncols=min(4, len(rates)))
+    figure.legend(loc="outside upper center", ncols=min(3, len(rates)))
     return figure
 
 

@@ -1,0 +1,77 @@
+"""Runs the studies of docs/scaling.md: `python docs/results/scaling.py [STUDY ...] [--in DIR]`.
+
+Every study (or those named) is run by `trivmap study` in DIR/STUDY, or gone on with if it is there. Keeps
+study-STUDY.json beside this file, draws scaling.png, the cost to 70 percent of all that is kept, and fills the pages.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from trivmap.reports.figures import png
+from trivmap.reports.figures.study import cost_figure
+from trivmap.runs.presets import preset_names
+from trivmap.studies.scaling.analysis import COSTS
+from trivmap.studies.scaling.card import PRESETS
+
+HERE = Path(__file__).resolve().parent
+COMMAND = [sys.executable, "-m", "trivmap", "study"]
+STUDIES = [name for name in preset_names(PRESETS) if name != "quick-study"]
+TARGET = "0.7"
+DROPPED = ("observables", "untrusted", "log_z", "processors", "host", "after", "settings", "name")
+"""Of every run: what neither page nor picture needs."""
+
+
+def keep(study: str, folder: Path) -> None:
+    """Run a study, or go on with it, and keep its outcome."""
+    out = folder / study
+    subprocess.run([*COMMAND, *(["--resume", str(out)] if out.exists() else [study, "--out", str(out)])], check=False)
+    result = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    for run in result["runs"]:
+        for key in DROPPED:
+            run.pop(key, None)
+        for point in run.get("curve") or []:
+            point.pop("ess", None)
+    (HERE / f"study-{study}.json").write_text(json.dumps(shortened(result)) + "\n", encoding="utf-8")
+
+
+def shortened(value: Any) -> Any:
+    """Floating-point numbers to six digits."""
+    if isinstance(value, dict):
+        return {key: shortened(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shortened(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def together() -> dict[str, Any]:
+    """The runs and fits of all studies that are kept, as those of one."""
+    found: dict[str, Any] = {"runs": [], "fits": []}
+    for study in STUDIES:
+        path = HERE / f"study-{study}.json"
+        if path.exists():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            for key in found:
+                found[key] += result[key]
+    return found
+
+
+def main() -> None:
+    """Run what is named, draw, and fill the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", nargs="*", metavar="STUDY")
+    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR")
+    arguments = parser.parse_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp())
+    for study in arguments.studies or STUDIES:
+        keep(study, folder)
+    (HERE / "scaling.png").write_bytes(png(cost_figure(together(), TARGET, COSTS)))
+    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
+
+
+if __name__ == "__main__":
+    main()

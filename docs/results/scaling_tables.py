@@ -1,0 +1,51 @@
+"""The tables of docs/scaling.md, from what scaling.py keeps."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from statistics import median
+from typing import Any
+
+from tables import kept, markdown
+
+from trivmap.reports.formats import count, duration
+from trivmap.reports.study import conditions, fit_rows
+from trivmap.runs.presets import preset_names
+from trivmap.studies.scaling.card import PRESETS
+
+
+def costs(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Of every series and lattice: how many runs got there, and the medians of their costs."""
+    targets = [f"{target:g}" for target in result["targets"]]
+    header = ["series", "L", "parameters", "runs", *(f"configurations to {target}" for target in targets)]
+    header += [f"wall to {targets[-2]}", "acceptance at the end", "largest pull"]
+    rows = []
+    for label, extent in dict.fromkeys((run["label"], run["extent"]) for run in result["runs"]):
+        runs = [run for run in result["runs"] if (run["label"], run["extent"]) == (label, extent)]
+        done = [run for run in runs if run["state"] == "complete"]
+        cells = [label, str(extent), count(done[0]["parameters"]) if done else "", str(len(runs))]
+        for target in targets:
+            reached = [run["reached"][target]["configurations"] for run in done if run["reached"][target]]
+            missed = f" ({len(runs) - len(reached)} not)" if reached and len(reached) < len(runs) else ""
+            cells.append(f"{count(round(median(reached)))}{missed}" if reached else "not reached")
+        seconds = [run["reached"][targets[-2]]["seconds"] for run in done if run["reached"][targets[-2]]]
+        ends = [run["acceptance"]["value"] for run in done if run["acceptance"]]
+        pulls = [pull for run in done for pull in run["pulls"].values()]
+        cells.append(duration(median(seconds)) if seconds else "")
+        cells.append(", ".join(f"{value:.3f}" for value in ends))
+        cells.append(f"{max(pulls, key=abs):+.1f} of {len(pulls)}" if pulls else "")
+        rows.append(cells)
+    return header, rows
+
+
+def study(name: str) -> str:
+    """What a study says: costs, exponents, and how it was timed."""
+    result = kept(f"study-{name}")
+    if result is None:
+        return f"Not measured yet; `python docs/results/scaling.py {name}` does it.\n"
+    parts = ["\n".join(markdown(costs(result))), "\n".join(markdown(fit_rows(result))), conditions(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    f"study-{name}": partial(study, name) for name in preset_names(PRESETS) if name != "quick-study"
+}
