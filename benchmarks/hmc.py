@@ -100,7 +100,7 @@ def main(arguments: list[str]) -> None:
         trajectories = max(4, 64 * 64 // extent**2)
         same = {"chains": options.chains, "trajectories": trajectories}
         with jax.enable_x64(True):
-            masses = FourierMass(Lattice((extent, extent)), m_sq=(4 / extent) ** 2, dtype=jnp.float32)
+            masses = FourierMass(Lattice((extent, extent)), m_sq=0.25, dtype=jnp.float32)
         variants = {
             OURS: ours(extent, beta, step_size),
             f"{OURS}, minimum norm": ours(extent, beta, 2 * step_size, integrator=INTEGRATORS["omelyan"]),

@@ -30,7 +30,7 @@ OBSERVABLES = ("susceptibility", "abs_magnetization", "phi2", "ising_energy")
 SAMPLERS: dict[str, dict[str, Any]] = {
     "flow": {"kind": "flow", "chains": 4},
     "hmc": {"kind": "hmc", "chains": 16},
-    "hmc-fourier": {"kind": "hmc", "chains": 16},
+    "hmc-fourier": {"kind": "hmc", "chains": 16, "fourier_mass": 0.25},
     "cluster": {"kind": "cluster", "chains": 2},
     "cluster-wolff": {"kind": "cluster", "algorithm": "wolff", "chains": 2},
     "trivialised-hmc": {"kind": "trivialised-hmc", "chains": 16, "warmup": 100},
@@ -42,7 +42,6 @@ TARGETS: dict[str, dict[str, Any]] = {
         "action": {"kind": "free", "m_sq": 0.25},
         "map": "phi4-L8",
         "training": {"steps": 10},
-        "mass": 0.25,
         "annealing": 10,
         "proposals": {
             "flow": 240_000,
@@ -59,7 +58,6 @@ TARGETS: dict[str, dict[str, Any]] = {
         "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 1.0, "lam": 0.5},
         "map": "phi4-L8",
         "training": {"steps": 20},
-        "mass": 0.1,
         "annealing": 20,
         "proposals": {
             "flow": 240_000,
@@ -76,7 +74,6 @@ TARGETS: dict[str, dict[str, Any]] = {
         "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.576, "lam": 0.5},
         "map": "phi4-L8",
         "training": {"steps": 15},
-        "mass": 0.25,
         "annealing": 40,
         "proposals": {
             "flow": 240_000,
@@ -93,7 +90,6 @@ TARGETS: dict[str, dict[str, Any]] = {
         "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.634, "lam": 0.5},
         "map": "phi4-L16",
         "training": {"steps": 20},
-        "mass": 0.0625,
         "annealing": 200,
         "proposals": {
             "flow": 240_000,
@@ -118,8 +114,6 @@ def card(name: str) -> CompareCard:
                 entry |= {"use": target["map"], "training": training(target)}
             case "trivialised-hmc":
                 entry["map_of"] = "flow"
-            case "hmc-fourier":
-                entry["sampling"] |= {"fourier_mass": target["mass"]}
             case "annealed":
                 entry["sampling"] |= {"steps": target["annealing"]}
         samplers[sampler] = entry

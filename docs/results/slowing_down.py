@@ -80,7 +80,7 @@ def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> Abstract
     else:
         potential = ActionPotential(action, lattice, "float32")
         if sampler == "hmc-fourier":
-            kinetic = FourierMass(lattice, m_sq=(4 / extent) ** 2, dtype="float32")
+            kinetic = FourierMass(lattice, m_sq=0.25, dtype="float32")
     kernel = HMC(potential, step_size=0.1, trajectory_length=length, integrator=OMELYAN, kinetic=kinetic)
     return MarkovChains(kernel, key, start=start, **common)
 
