@@ -24,8 +24,8 @@ from trivmap.studies.rates import magnetization
 
 PACKAGES = ("trivmap", "numba", "jax", "jaxlib")
 LAM = 0.5
-# (L, beta, cycles, independent |m| a second and core of a plain C program).
-SIZES = ((32, 0.6614, 40_000, 970), (64, 0.6743, 20_000, 350), (128, 0.6807, 8_000, 60))
+# (L, beta, cycles).
+SIZES = ((32, 0.6614, 40_000), (64, 0.6743, 20_000), (128, 0.6807, 8_000))
 UPDATES = {"swendsen-wang": SwendsenWang(), "wolff": Wolff()}
 
 
@@ -50,8 +50,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="L=32 only, a tenth of the cycles, and keep nothing")
     options = parser.parse_args(arguments)
     entries = []
-    for extent, beta, cycles, plain in SIZES[: 1 if options.quick else None]:
-        entry: dict[str, Any] = {"extent": extent, "beta": beta, "cycles": cycles, "plain": plain}
+    for extent, beta, cycles in SIZES[: 1 if options.quick else None]:
+        entry: dict[str, Any] = {"extent": extent, "beta": beta, "cycles": cycles}
         for name, update in UPDATES.items():
             found = measured(extent, beta, cycles // (10 if options.quick else 1), update)
             rate, tau_int = found["independent_per_second"], found["tau_int"]

@@ -1,8 +1,9 @@
 """Runs the presets of docs/comparison.md: `python docs/results/comparison.py [PRESET ...] [--in DIR] [--again]`.
 
 Every preset (or those named) is run by `trivmap compare` in DIR/PRESET, or gone on with if it is there; `--again`
-measures rates anew. Copies comparison.json and the figures beside this file and fills the pages. Other arguments
-after `--` go to `trivmap compare` of a new comparison, such as `--set samplers.annealed=null`.
+measures rates anew. Judges the flow on configurations of embedded clusters (forward_ess.py), copies comparison.json
+and the figures beside this file and fills the pages. Other arguments after `--` go to `trivmap compare` of a new
+comparison, such as `--set samplers.annealed=null`.
 """
 
 import argparse
@@ -13,6 +14,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import jax
+from forward_ess import judged
+
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.loading import Run
 from trivmap.runs.presets import preset_names
 from trivmap.studies.compare_card import PRESETS
 
@@ -34,6 +40,7 @@ def run(preset: str, folder: Path, again: bool, more: list[str]) -> None:
 def keep(preset: str, out: Path) -> None:
     """Copy the outcome and its figures."""
     result = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    result["forward_ess"] = judged(Run(RunDirectory.open(out / "flow")))
     for entry in result["samplers"].values():
         # Of every chain: long, and not on the page.
         (entry["diagnostics"] or {}).pop("width", None)
@@ -44,6 +51,7 @@ def keep(preset: str, out: Path) -> None:
 
 def main() -> None:
     """Run what is named and fill the pages."""
+    jax.config.update("jax_enable_x64", True)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", metavar="PRESET")
     parser.add_argument("--in", dest="folder", type=Path, metavar="DIR")

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from tables import HERE, kept, markdown
+from keeping import HERE, kept, markdown
+from scipy.stats import chi2
 
 from trivmap.reports import comparison
 from trivmap.reports.formats import NONE, count, estimate_cell, parenthesis
@@ -19,6 +20,8 @@ TARGETS = {
     "phi4-L16": "phi^4, L=16, beta = 0.634, lam = 0.5; reference row",
 }
 """The targets of exactness.py, as the page calls them."""
+NO_POWER_LAW = 1e-3
+"""Chance of so large a chi^2, below which the exponent of a fit is not printed."""
 
 
 def compared(preset: str) -> str:
@@ -40,6 +43,12 @@ def compared(preset: str) -> str:
     ]
     if reasons := comparison.untrusted(result):
         parts.append("Not trusted:\n\n" + "\n".join(f"- {reason}" for reason in reasons))
+    if found := result.get("forward_ess"):
+        forward, reverse = (parenthesis(*found[name].values()) for name in ("forward", "reverse"))
+        parts.append(
+            f"On {count(found['configurations'])} configurations of the cluster algorithm the ESS of the flow is "
+            f"{forward}, on its own proposals {reverse}."
+        )
     for picture, title in (("rates", "Independent samples per second"), ("break-even", "Seconds in all")):
         if (HERE / f"{preset}-{picture}.png").exists():
             parts.append(f"![{title}](results/{preset}-{picture}.png)")
@@ -58,9 +67,12 @@ def slowing_down() -> str:
         found = [entries.get(str(extent)) for extent in extents]
         cells = [parenthesis(*entry["abs_magnetization"].values()) if entry else "" for entry in found]
         law = (result["fits"].get(sampler) or {}).get("abs_magnetization")
-        cells += (
-            [parenthesis(*law["exponent"].values()), f"{law['chi_squared']:.1f}/{law['degrees']}"] if law else ["", ""]
-        )
+        if law is None:
+            cells += ["", ""]
+        else:
+            fits = law["degrees"] == 0 or chi2.sf(law["chi_squared"], law["degrees"]) > NO_POWER_LAW
+            cells.append(parenthesis(*law["exponent"].values()) if fits else "no power law")
+            cells.append(f"{law['chi_squared']:.1f}/{law['degrees']}")
         lines.append(f"| {sampler} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", "![tau_int against the correlation length](results/slowing-down.png)"]) + "\n"
 
@@ -84,6 +96,22 @@ def pull(found: Mapping[str, Any] | None, known: Mapping[str, Any] | None) -> fl
     return (found["value"] - known["value"]) / math.hypot(found["error"], known["error"])
 
 
+def together(target: Mapping[str, Any]) -> str:
+    """The mean of all samplers' susceptibilities, whether they agree among themselves, and with what is known."""
+    found = [each["observables"]["susceptibility"] for each in target["samplers"].values()]
+    found = [each for each in found if each["value"] is not None]
+    weights = [each["error"] ** -2 for each in found]
+    mean = {
+        "value": sum(w * each["value"] for w, each in zip(weights, found, strict=True)) / sum(weights),
+        "error": sum(weights) ** -0.5,
+    }
+    spread = sum(w * (each["value"] - mean["value"]) ** 2 for w, each in zip(weights, found, strict=True))
+    return (
+        f"All together χ = {parenthesis(*mean.values())}, off by {pull(mean, target['known']['susceptibility']):+.1f}; "
+        f"chi^2 of the samplers about it {spread:.1f} for {len(found) - 1}."
+    )
+
+
 def exactness() -> str:
     """Every sampler beside what is known otherwise."""
     result = kept("exactness")
@@ -92,7 +120,7 @@ def exactness() -> str:
     parts = []
     for name, target in result.items():
         known, rows = target["known"], []
-        log_z = estimate_cell(known["log_z"]) if "log_z" in known else ""
+        log_z = f"{known['log_z']['value']:.9g}" if "log_z" in known else ""
         rows.append(["known", estimate_cell(known["susceptibility"]), "", "", "", log_z, ""])
         for sampler, entry in target["samplers"].items():
             found = entry["observables"]
@@ -114,6 +142,7 @@ def exactness() -> str:
             )
         header = ["sampler", "χ", "its error", "off by", "largest of four", "log Z", "off by"]
         parts += [f"**{TARGETS[name]}**", "\n".join(markdown((header, rows)))]
+        parts.append(together(target))
         flow, annealed = (target["samplers"][key]["observables"].get("log_z") for key in ("flow", "annealed"))
         if (between := pull(flow, annealed)) is not None:
             parts.append(f"log Z of flow and annealing differ by {between:+.1f} combined errors.")

@@ -41,11 +41,8 @@ def simulated(card: RunCard) -> np.ndarray:
             return np.asarray(reader["fields"])
 
 
-def judged(directory: Path) -> dict[str, Any]:
+def judged(run: Run) -> dict[str, Any]:
     """Forward and reverse ESS of a run's flow, with errors."""
-    run = Run(RunDirectory.open(directory))
-    if changed := [key for key in changes(run.card) if not key.startswith("seed=")]:
-        sys.exit(f"{directory}: differs from the preset of its name in {', '.join(changed)}")
     flow, action, card = run.flow, run.action, run.card
     fields = simulated(card)
 
@@ -58,9 +55,6 @@ def judged(directory: Path) -> dict[str, Any]:
     # Each chain is independent of the others, whatever is left of its own correlation.
     parts = [forward_effective_sample_size(chain).value for chain in weights]
     return {
-        "preset": card.name,
-        "lattice": card.lattice,
-        "seed": card.seed,
         "configurations": int(weights.size),
         "forward": {
             "value": forward_effective_sample_size(weights).value,
@@ -74,7 +68,10 @@ def main() -> None:
     """Judge the runs named."""
     rows = json.loads(TARGET.read_text(encoding="utf-8"))["rows"] if TARGET.exists() else []
     for directory in sys.argv[1:]:
-        row = judged(Path(directory))
+        run = Run(RunDirectory.open(directory))
+        if changed := [key for key in changes(run.card) if not key.startswith("seed=")]:
+            sys.exit(f"{directory}: differs from the preset of its name in {', '.join(changed)}")
+        row = {"preset": run.card.name, "lattice": run.card.lattice, "seed": run.card.seed, **judged(run)}
         sys.stderr.write(f"{row}\n")
         rows = [other for other in rows if (other["preset"], other["seed"]) != (row["preset"], row["seed"])] + [row]
         TARGET.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")

@@ -116,14 +116,15 @@ def hmc_table() -> str:
     if result is None:
         return not_measured("hmc")
     lines = [
-        "| L | step size | trajectories/s | blackjax | ratio | accepted | blackjax |",
-        "|---|---|---|---|---|---|---|",
+        "| L | step size | trajectories/s | blackjax | ratio, clock | ratio, processors | accepted | blackjax |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in result["cases"]:
         own, other = (row[name] for name in ("trivmap", "blackjax"))
         rates = [f"{each['trajectories_per_second']:.0f}" for each in (own, other)]
         accepted = [parenthesis(each["acceptance"], each["error"]) for each in (own, other)]
-        cells = [str(row["extent"]), f"{row['step_size']:g}", *rates, f"{row['ratio']['wall']:.2f}", *accepted]
+        ratios = [f"{row['ratio'][clock]:.2f}" for clock in ("wall", "processor")]
+        cells = [str(row["extent"]), f"{row['step_size']:g}", *rates, *ratios, *accepted]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", f"blackjax {result['versions']['blackjax']}, jax {result['versions']['jax']}."]
     return "\n".join(lines) + "\n"
@@ -134,13 +135,13 @@ def cluster_table() -> str:
     result = benchmark("cluster")
     if result is None:
         return not_measured("cluster")
-    lines = ["| L | update | us a cycle | tau_int | independent | plain C |", "|---|---|---|---|---|---|"]
+    lines = ["| L | beta | update | us a cycle | tau_int | independent a second |", "|---|---|---|---|---|---|"]
     for row in result["cases"]:
         for name in ("swendsen-wang", "wolff"):
             found = row[name]
-            cells = [str(row["extent"]), name, f"{1e6 * found['seconds_per_cycle']:.0f}"]
+            cells = [str(row["extent"]), f"{row['beta']:g}", name, f"{1e6 * found['seconds_per_cycle']:.0f}"]
             cells += [parenthesis(*found[key].values()) for key in ("tau_int", "independent_per_second")]
-            lines.append(f"| {' | '.join(cells)} | {row['plain']} |")
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-m", "trivmap", "study"]
 STUDIES = [name for name in preset_names(PRESETS) if name != "quick-study"]
 TARGET = "0.7"
-DROPPED = ("observables", "untrusted", "log_z", "processors", "host", "after", "settings", "name")
+VARIED = ("-factors", "-broken")
+DROPPED = ("observables", "untrusted", "log_z", "processors", "after", "settings", "name")
 """Of every run: what neither page nor picture needs."""
 
 
@@ -49,14 +50,15 @@ def shortened(value: Any) -> Any:
 
 
 def together() -> dict[str, Any]:
-    """The runs and fits of all studies that are kept, as those of one."""
+    """The runs and fits of all studies that are kept, as those of one, but for variations of a series."""
     found: dict[str, Any] = {"runs": [], "fits": []}
     for study in STUDIES:
         path = HERE / f"study-{study}.json"
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
+            shown = {run["label"] for run in result["runs"] if not run["series"].endswith(VARIED)}
             for key in found:
-                found[key] += result[key]
+                found[key] += [entry for entry in result[key] if entry["label"] in shown]
     return found
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from tables import kept, markdown
+from keeping import HERE, kept, markdown
 
 from trivmap.reports.formats import count, duration
 from trivmap.reports.study import conditions, fit_rows
@@ -46,6 +46,14 @@ def study(name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def picture() -> str:
+    """The cost to 0.7 of all that is measured."""
+    if not (HERE / "scaling.png").exists():
+        return "Not drawn yet; `python docs/results/scaling.py` does it.\n"
+    return "![Cost to an acceptance of 0.7 against L](results/scaling.png)\n"
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
-    f"study-{name}": partial(study, name) for name in preset_names(PRESETS) if name != "quick-study"
+    "scaling-picture": picture,
+    **{f"study-{name}": partial(study, name) for name in preset_names(PRESETS) if name != "quick-study"},
 }

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from trivmap.observables import ArrayHistory, disagreement, r_hat
-from trivmap.observables.convergence import longest_standstill, standstill_complaint
 
 
 def normals(seed, chains=8, n=1000):
@@ -64,25 +63,3 @@ def test_unknown(samples):
     assert np.isnan(r_hat(samples))
     reason = disagreement(ArrayHistory({"magnetization": samples}))
     assert reason is not None and "unknown" in reason
-
-
-class TestStandstill:
-    def test_is_the_longest_of_all_chains(self):
-        accepted = [[1, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
-        assert longest_standstill(accepted) == 3
-        assert longest_standstill([[1, 1, 0, 0]]) == 2
-        assert longest_standstill(np.zeros((2, 7), bool)) == 7
-        assert longest_standstill(np.ones((2, 7), bool)) == 0
-
-    def test_chance_is_not_complained_of(self):
-        """At an acceptance of one half, a quarter of a million steps: about 18 in a row."""
-        for seed in range(5):
-            accepted = np.random.default_rng(seed).random((4, 2**16)) < 0.5
-            steps = longest_standstill(accepted)
-            assert 12 < steps < 30 and standstill_complaint(steps, accepted.size) is None
-
-    def test_a_place_that_is_hard_to_leave_is(self):
-        accepted = np.ones((4, 1000), bool)
-        accepted[2, 500:540] = False
-        reason = standstill_complaint(longest_standstill(accepted), accepted.size)
-        assert reason is not None and "rejected 40 steps in a row" in reason and "smaller step_size" in reason

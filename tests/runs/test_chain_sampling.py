@@ -127,24 +127,6 @@ def test_chains_that_do_not_tunnel_are_no_result(tmp_path):
     assert "the chains disagree" in summary["untrusted"]["chains"]
 
 
-def test_an_integration_that_is_unstable_is_no_result(tmp_path):
-    """Momenta so light that the zero mode oscillates faster than the step follows."""
-    data = json.loads(json.dumps(CARD)) | {
-        "lattice": [4, 4],
-        "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.5, "lam": 0.5},
-        "model": None,
-        "training": None,
-        "sampling": {"kind": "hmc", "chains": 4, "proposals": 2000, "warmup": 20},
-    }
-    data["sampling"] |= {"fourier_mass": 1e-3, "step_size": 0.5}
-    run = pipeline.create(RunCard.from_data(data), tmp_path / "run")
-    sampling.sample(run)
-    summary = pipeline.measure(run)
-    assert summary["sampling"]["longest_standstill"] > 50
-    assert summary["observables"] == {}
-    assert "steps in a row" in summary["untrusted"]["chains"]
-
-
 def test_clusters_refuse_an_antiferromagnet_before_anything_is_made(tmp_path):
     data = card("cluster").to_data() | {"action": {"kind": "phi4", "notation": "bosetti2015", "beta": -0.5, "lam": 0.5}}
     with pytest.raises(InputError, match="ferromagnetic"):

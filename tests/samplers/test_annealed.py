@@ -311,3 +311,13 @@ class TestRefusals:
 
         with pytest.raises(InputError, match=r"needs an action with coefficients \(c1, c2, c4\)"):
             HoppingPath(RING, Cosine(), dtype=jnp.float32)
+
+
+def test_a_coupling_is_not_rounded_with_the_field():
+    """What rounds all weights alike would be an error of log Z that no number of them shows."""
+    lattice, action = Lattice((8, 8)), Phi4.from_couplings("bosetti2015", 2, beta=0.576, lam=0.5)
+    narrow, wide = (HoppingPath(lattice, action, dtype=dtype) for dtype in ("float32", "float64"))
+    ones = np.ones(lattice.shape)
+    found = narrow.residual(jnp.asarray(ones, jnp.float32))
+    assert float(found) == pytest.approx(float(wide.residual(jnp.asarray(ones))), rel=1e-14)
+    assert np.float32(0.576) != 0.576

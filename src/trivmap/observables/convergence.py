@@ -1,6 +1,4 @@
-"""Whether chains agree with each other, the split R-hat, and whether they get about."""
-
-import math
+"""Whether chains agree with each other: the split R-hat."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,30 +58,6 @@ def complaint(value: float, name: str = "magnetization", limit: float = LIMIT) -
     if np.isnan(value):
         return f"whether the chains agree about {name} is unknown: they are too short, or it is not a number"
     return f"the chains disagree about {name} (R-hat {value:.3g}): they are too short, or do not leave their sectors"
-
-
-def longest_standstill(accepted: ArrayLike) -> int:
-    """The most steps in a row that one of the chains rejected; shape (chains, steps)."""
-    longest = 0
-    for chain in np.asarray(accepted, bool):
-        moves = np.flatnonzero(np.concatenate([[True], chain, [True]]))
-        longest = max(longest, int(np.max(np.diff(moves))) - 1)
-    return longest
-
-
-def standstill_complaint(steps: int, total: int) -> str | None:
-    """A reason not to trust chains of `total` steps one of which rejected that many in a row, None where there is none.
-
-    Where at least half of the steps are accepted, so many in a row have a chance of less than one in a million. A
-    chain that does it is somewhere that its steps hardly leave, and hence hardly enter: such places are missing from
-    what it saw, and no autocorrelation time tells.
-    """
-    if steps <= math.log2(1e6 * total):
-        return None
-    return (
-        f"a chain rejected {steps} steps in a row: the integration is unstable somewhere that the chains hardly reach; "
-        "use a smaller step_size, or a larger fourier_mass where there is one"
-    )
 
 
 def _ratio(split: np.ndarray) -> float:

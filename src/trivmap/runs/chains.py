@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from trivmap.observables.autocorrelation import autocorrelation_time
-from trivmap.observables.convergence import complaint, longest_standstill, r_hat_of, standstill_complaint
-from trivmap.runs.card_sampling import ChainSampling, HamiltonianSampling
+from trivmap.observables.convergence import complaint, r_hat_of
+from trivmap.runs.card_sampling import ChainSampling
 from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint
 from trivmap.runs.samples import SampleReader
@@ -51,17 +51,13 @@ class Chains(AbstractSource):
 
     def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
         tau_int, agreement = autocorrelation_time(np.abs(reader["magnetization"])), r_hat_of(reader)
-        accepted, noted = reader["accepted"], self.noted
-        reason, standstill = complaint(agreement), longest_standstill(accepted)
-        if isinstance(self._section, HamiltonianSampling):
-            reason = standstill_complaint(standstill, accepted.size) or reason
+        reason, noted = complaint(agreement), self.noted
         sampling = {
-            "acceptance": self._acceptance(accepted),
+            "acceptance": self._acceptance(reader["accepted"]),
             "ess": None,
             "tau_int": tau_int._asdict(),
             "certificate": noted,
             "r_hat": agreement,
-            "longest_standstill": standstill,
             "diagnostics": self._driver.diagnostics(self._state),
         }
         reasons = {} if reason is None else {"chains": reason}

@@ -61,7 +61,7 @@ class FourierMass(AbstractKinetic):
 
     def __init__(self, lattice: Lattice, *, m_sq: float, dtype: DTypeLike):
         if not 0 < m_sq < math.inf:
-            raise InputError(f"sampling.mass_squared: must be positive and finite, got {m_sq:g}")
+            raise InputError(f"sampling.fourier_mass: must be positive and finite, got {m_sq:g}")
         self.lattice, self.m_sq, self.dtype = lattice, float(m_sq), jnp.dtype(dtype).name
 
     @property

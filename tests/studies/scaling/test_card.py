@@ -80,6 +80,7 @@ def test_presets_are_whole(name):
         ({"series": series(grid={"training.batch": []})}, "series.fourier.grid.training.batch: empty"),
         ({"series": series(seeds=[])}, "series.fourier.seeds: empty; leave it out"),
         ({"series": series(seeds_at={6: []})}, "series.fourier.seeds_at.6: empty; leave it out"),
+        ({"series": series(seeds_at={6: [0, 0]})}, "series.fourier.seeds_at.6: one stands there twice"),
         ({"series": series(seeds_at={8: [0]})}, "series.fourier.seeds_at.8: series fourier does not run at L = 8"),
         ({"series": series(seeds_at={6: [0, 3]})}, "seeds_at: seed 3 at L = 6 has no run at L = 4 to start from"),
         ({"series": series(model={"base": {"kind": "gauss"}, "maps": []})}, "fourier_L4_seed0: model.base.kind"),

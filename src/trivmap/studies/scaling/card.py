@@ -147,6 +147,8 @@ class StudyCard(Section):
                 raise refusal(f"series {name} does not run at L = {extent}", key)
             if not seeds:
                 raise refusal("empty; leave it out to take the series' own", key)
+            if len(set(seeds)) < len(seeds):
+                raise refusal("one stands there twice", key)
         for small, large in pairwise(extents if series.transfer else []):
             if lost := set(self._seeds(series, large)) - set(self._seeds(series, small)):
                 raise refusal(
