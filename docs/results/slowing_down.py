@@ -43,6 +43,7 @@ TARGET = Path(__file__).with_name("slowing-down.json")
 PICTURE = TARGET.with_suffix(".png")
 SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialised-hmc")
 CHAINS = {"hmc": 16, "hmc-fourier": 16, "cluster": 2, "trivialised-hmc": 8}
+FOURIER_MASS = 0.25
 # Steps of each chain: some 1000 tau_int in all, for errors of about a tenth.
 STEPS = {
     "hmc": {8: 3000, 16: 6000, 32: 16000, 64: 40000},
@@ -80,7 +81,7 @@ def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> Abstract
     else:
         potential = ActionPotential(action, lattice, "float32")
         if sampler == "hmc-fourier":
-            kinetic = FourierMass(lattice, m_sq=0.25, dtype="float32")
+            kinetic = FourierMass(lattice, m_sq=FOURIER_MASS, dtype="float32")
     kernel = HMC(potential, step_size=0.1, trajectory_length=length, integrator=OMELYAN, kinetic=kinetic)
     return MarkovChains(kernel, key, start=start, **common)
 
@@ -106,6 +107,8 @@ def measured(sampler: str, extent: int, flow_run: RunDirectory | None) -> dict[s
         part, state = chains.part(state, 0, STEPS[sampler][extent])
         series = part.observables["magnetization"]
         entry = {"acceptance": float(part.accepted.mean()), "diagnostics": chains.diagnostics(state)}
+    if sampler == "hmc-fourier":
+        entry["fourier_mass"] = FOURIER_MASS
     return {
         **times(series),
         "chains": len(series),
