@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "trivmap"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"_types", "ahead", "errors", "estimate", "fourier", "lattice"},
+    {"_types", "ahead", "devices", "errors", "estimate", "fourier", "lattice", "processes"},
     {"actions", "networks"},
     {"bijections"},
     {"bases", "flows"},

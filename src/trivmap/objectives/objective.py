@@ -17,7 +17,8 @@ class AbstractObjective(eqx.Module):
     """What training minimises at temperature T, where the target is exp(-S/T).
 
     To add one: return a scalar whose gradient with respect to the flow is the wanted estimator, and beside it the
-    residuals r = log q + S/T of the batch, from which loss, acceptance and ESS are monitored.
+    residuals r = log q + S/T of the batch, from which loss, acceptance and ESS are monitored. What it computes of each
+    configuration by itself goes through `devices.spread`.
     """
 
     @abc.abstractmethod

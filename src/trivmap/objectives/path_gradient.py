@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from trivmap._types import Field, Scalar
 from trivmap.actions import AbstractAction
+from trivmap.devices import spread
 from trivmap.flows import Flow
 from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
 
@@ -19,12 +20,18 @@ class PathGradient(AbstractObjective):
     def __call__(
         self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        fields, log_densities, scores = jax.vmap(flow.push_with_score)(noise)
-        fixed = jax.lax.stop_gradient(fields)
-        total = jax.lax.stop_gradient(scores) - jax.vmap(action.force)(fixed) / temperature.astype(fields.dtype)
-        surrogate = jnp.sum(total * fields) / len(noise)
-        energies = jax.vmap(action)(fixed) / temperature.astype(log_densities.dtype)
-        return surrogate, jax.lax.stop_gradient(log_densities + energies)
+        weighted, residuals = spread(_terms, (flow, action, temperature), noise)
+        return jnp.sum(weighted) / len(noise), residuals
+
+
+def _terms(of: tuple[Flow, AbstractAction, Scalar], noise: Noise) -> tuple[Noise, Residuals]:
+    """Of each configuration the terms of the surrogate, site by site, and the residual."""
+    flow, action, temperature = of
+    fields, log_densities, scores = jax.vmap(flow.push_with_score)(noise)
+    fixed = jax.lax.stop_gradient(fields)
+    total = jax.lax.stop_gradient(scores) - jax.vmap(action.force)(fixed) / temperature.astype(fields.dtype)
+    energies = jax.vmap(action)(fixed) / temperature.astype(log_densities.dtype)
+    return total * fields, jax.lax.stop_gradient(log_densities + energies)
 
 
 def residual_and_path(flow: Flow, action: AbstractAction, z: Field, temperature: Scalar) -> tuple[Scalar, Scalar]:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
+from trivmap.devices import spread
 from trivmap.flows import Flow
 from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
 
@@ -15,6 +16,11 @@ class ReverseKL(AbstractObjective):
     def __call__(
         self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        fields, log_densities = jax.vmap(flow.push)(noise)
-        residuals = log_densities + jax.vmap(action)(fields) / temperature.astype(log_densities.dtype)
+        residuals = spread(_residuals, (flow, action, temperature), noise)
         return jnp.mean(residuals), residuals
+
+
+def _residuals(of: tuple[Flow, AbstractAction, Scalar], noise: Noise) -> Residuals:
+    flow, action, temperature = of
+    fields, log_densities = jax.vmap(flow.push)(noise)
+    return log_densities + jax.vmap(action)(fields) / temperature.astype(log_densities.dtype)

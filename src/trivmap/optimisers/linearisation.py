@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from trivmap._types import Scalar
+from trivmap.devices import spread
 
 Vector = Float[Array, " parameters"]
 Residual = Callable[[Vector, Array], Scalar]
@@ -36,22 +37,26 @@ class Linearisation(NamedTuple):
 
 def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
     """With the Jacobian formed, a micro-batch at a time."""
-    size = _at_once(noise, micro_batch)
     derivative = jax.value_and_grad(residual)
-    residuals, rows = jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=size)
-    return _formed(residuals, rows)
+
+    def derivatives(parameters: Vector, noise: Array) -> tuple[Array, Array]:
+        return jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=_at_once(noise, micro_batch))
+
+    return _formed(*spread(derivatives, parameters, noise))
 
 
 def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
     """`explicit` for a `Pair`: two Jacobians are formed."""
 
-    def derivatives(z: Array) -> tuple[Scalar, Vector, Vector]:
+    def derivative(parameters: Vector, z: Array) -> tuple[Scalar, Vector, Vector]:
         (f, p), pull = jax.vjp(lambda theta: pair(theta, z), parameters)
         (path,), (score,) = pull((jnp.zeros_like(f), jnp.ones_like(p))), pull((jnp.ones_like(f), -jnp.ones_like(p)))
         return f, path, score
 
-    size = _at_once(noise, micro_batch)
-    residuals, paths, scores = jax.lax.map(derivatives, noise, batch_size=size)
+    def derivatives(parameters: Vector, noise: Array) -> tuple[Array, Array, Array]:
+        return jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=_at_once(noise, micro_batch))
+
+    residuals, paths, scores = spread(derivatives, parameters, noise)
 
     def path(w: Float[Array, " batch"]) -> Vector:
         return jnp.matmul(w.astype(paths.dtype), paths, precision=_EXACT)
@@ -79,7 +84,7 @@ def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batc
     """Products with a Jacobian that is never formed; the whole batch's intermediate values are kept instead."""
 
     def batched(theta: Vector) -> Float[Array, " batch"]:
-        return jax.vmap(lambda z: residual(theta, z))(noise)
+        return spread(lambda theta, noise: jax.vmap(lambda z: residual(theta, z))(noise), theta, noise)
 
     residuals, push_raw = jax.linearize(batched, parameters)
     pull_raw = jax.linear_transpose(push_raw, parameters)
@@ -98,7 +103,7 @@ def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: 
     """`matrix_free` for a `Pair`."""
 
     def batched(theta: Vector) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-        return jax.vmap(lambda z: pair(theta, z))(noise)
+        return spread(lambda theta, noise: jax.vmap(lambda z: pair(theta, z))(noise), theta, noise)
 
     (residuals, _), push_raw = jax.linearize(batched, parameters)
     pull_raw = jax.linear_transpose(push_raw, parameters)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from trivmap.actions import AbstractAction
+from trivmap.devices import device_count
 from trivmap.flows import Flow
 from trivmap.runs.card import RunCard
 from trivmap.runs.card_sampling import ProposalSampling
@@ -50,7 +51,7 @@ class Proposals(AbstractSource):
         self._card, self._section, self._action, self._flow = card, card.sampling, action, flow
         self.certified, self._facts = certified, facts or {}
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
-        self.stride = card.sampling.batch or default_batch(kernel.lattice.volume)
+        self.stride = card.sampling.batch or default_batch(kernel.lattice.volume) * device_count()
         measure = measure or partial(measure_all, action)
         self._simulation = Simulation(kernel, keys(card)["sample"], measure=measure, batch=self.stride)
         self._states: list[Chain] = []

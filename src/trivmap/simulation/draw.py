@@ -6,6 +6,7 @@ import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
+from trivmap.devices import device_count
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.observables import ArrayHistory, measure
@@ -31,7 +32,7 @@ def draw(
         IndependenceMetropolis(flow, action),
         key,
         measure=partial(measure, action),
-        batch=min(each, default_batch(flow.lattice.volume)),
+        batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
     parts = [simulation.part(chain, 0, each, START)[0] for chain in range(chains)]
     return ArrayHistory(

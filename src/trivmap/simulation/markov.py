@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Key, Scalar
+from trivmap.devices import at_hand, replicated, spread
 from trivmap.errors import InputError
 from trivmap.samplers.hmc import HMC, HMCInfo, HMCState, exp_minus_delta_h
 from trivmap.samplers.independence import proposal_key
@@ -25,7 +26,7 @@ _CAREFUL = 8
 
 
 class MarkovChains(AbstractChains):
-    """`chains` chains of one `HMC` kernel, batched by `jax.vmap`.
+    """`chains` chains of one `HMC` kernel, batched by `jax.vmap`, several devices sharing them.
 
     - `measure`: observables of one physical field; `exp_minus_delta_h` of every trajectory is added to them.
     - `start`: `hot`, `cold` or `mixed`, see `samplers.start_positions`.
@@ -73,6 +74,11 @@ class MarkovChains(AbstractChains):
             added = {"accepted": info.accepted, "exp_minus_delta_h": exp_minus_delta_h(info.delta_h)}
             return measured | added
 
+        def advance(of: tuple[HMC, Array], batch: tuple[Array, HMCState]) -> tuple[HMCState, HMCInfo, dict[str, Array]]:
+            (moved, steps), (own, states) = of, batch
+            states, info = jax.vmap(moved.step, in_axes=(0, 0, None))(own, states, steps)
+            return states, info, record(states, info)
+
         def run(
             arrays: HMC, walk: _Walk, key: Key, first: Array, count: Array, warming: Array, thin: int | None
         ) -> tuple[_Walk, dict[str, Array], Array | None]:
@@ -85,15 +91,17 @@ class MarkovChains(AbstractChains):
                 moved = at(arrays, jnp.where(careful, step_size / _CAREFUL, step_size))
                 steps = at(arrays, step_size).steps(_common_key(key, first + index))
                 own = _keys(key, chains, first + index)
-                states, info = jax.vmap(moved.step, in_axes=(0, 0, None))(own, walk.states, steps)
+                states, info, row = spread(advance, (moved, steps), (own, walk.states))
                 if target is not None:
-                    acceptance = jnp.mean(jnp.minimum(1, exp_minus_delta_h(info.delta_h))).astype(step_size.dtype)
+                    # Whole: a mean over shares is another one within rounding, which a chain does not forget.
+                    chances = jnp.minimum(1, exp_minus_delta_h(replicated(info.delta_h)))
+                    acceptance = jnp.mean(chances).astype(step_size.dtype)
                     updated = adaptation.update(acceptance, target)
                     adaptation = jax.tree.map(partial(jnp.where, careful), adaptation, updated)
                     step_size = jnp.where(warming, adaptation.step_size, step_size)
 
                 # Unconditionally, in the warm-up too: a conditional around a buffer copies it at every step.
-                rows = jax.tree.map(partial(_put, index), rows, record(states, info))
+                rows = jax.tree.map(partial(_put, index), rows, row)
                 if thin is not None and kept is not None:
                     # A step that is not kept writes where the next kept one will.
                     kept = _put((first + index + thin - 1) // thin - (first + thin - 1) // thin, kept, states.field)
@@ -108,7 +116,7 @@ class MarkovChains(AbstractChains):
             if thin is not None:
                 field = walk.states.field
                 kept = jnp.zeros((self._chunk // thin + 2, *field.shape), field.dtype)
-            return jax.lax.fori_loop(0, count, body, (walk, rows, kept))
+            return replicated(jax.lax.fori_loop(0, count, body, (walk, rows, kept)))
 
         def reverse(arrays: HMC, states: HMCState, step_size: Scalar) -> Array:
             moved = at(arrays, step_size)
@@ -178,7 +186,7 @@ class MarkovChains(AbstractChains):
         self, walk: "_Walk", key: Key, first: int, count: int, *, warming: bool = False, thin: int | None = None
     ) -> tuple["_Walk", dict[str, Array], Array | None]:
         numbers = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32), jnp.asarray(warming)
-        return self._run(self._arrays, walk, key, *numbers, thin=thin)
+        return at_hand(self._run(self._arrays, walk, key, *numbers, thin=thin))
 
 
 class _Walk(NamedTuple):

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from trivmap._types import Field, Key
 from trivmap.ahead import compiling, default_threads, in_order
+from trivmap.devices import at_hand, device_count, replicated, spread
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 
 Measure = Callable[[Field], Mapping[str, Array]]
@@ -46,7 +47,8 @@ class Simulation:
 
     Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter. A compiled batch keeps
     about one core busy, so `threads` of them are made at a time (by default one per core the process may use, on an
-    accelerator one): the same program on the same numbers, so that results do not depend on it in any bit.
+    accelerator one): the same program on the same numbers, so that results do not depend on it in any bit. Several
+    devices share each batch, one batch after the other.
     """
 
     def __init__(
@@ -54,15 +56,19 @@ class Simulation:
     ):
         self._arrays, static = eqx.partition(kernel, eqx.is_array)
         self.batch, self.lattice = batch, kernel.lattice
-        self.threads = threads or default_threads()
+        # Programs that wait for each other on several devices must be begun in the same order on all.
+        self.threads = 1 if device_count() > 1 else threads or default_threads()
 
         def one(arrays, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
             proposal = eqx.combine(arrays, static).propose(proposal_key(key, chain, index))
             return proposal, measure(proposal.field)
 
         def many(arrays, chain: Array, indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
-            size = kernel.micro_batch or batch
-            return jax.lax.map(lambda index: one(arrays, chain, index), indices, batch_size=size)
+            def share(of: tuple[Any, Array], indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
+                size = kernel.micro_batch or len(indices)
+                return jax.lax.map(lambda index: one(*of, index), indices, batch_size=size)
+
+            return replicated(spread(share, (arrays, chain), indices))
 
         self._propose = jax.jit(many)
         self._accept = jax.jit(accept)
@@ -122,7 +128,7 @@ class Simulation:
 
         def made(index: Array) -> tuple[Proposal, Mapping[str, Array]]:
             assert program is not None
-            return jax.block_until_ready(program.result()(self._arrays, number, index))
+            return jax.block_until_ready(at_hand(program.result()(self._arrays, number, index)))
 
         return zip(offsets, indices, in_order(made, indices, min(self.threads, len(indices))), strict=True)
 
@@ -133,5 +139,5 @@ def _last_accepted(accepted: np.ndarray) -> np.ndarray:
 
 
 def default_batch(volume: int) -> int:
-    """Proposals per compiled batch: enough to amortise the call, small enough for the caches."""
+    """Proposals per compiled batch of a device: enough to amortise the call, small enough for the caches."""
     return int(np.clip(2**18 // volume, 64, 4096))

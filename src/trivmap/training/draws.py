@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from trivmap._types import Scalar
+from trivmap.devices import spread
 from trivmap.flows import Flow
 from trivmap.objectives.objective import Noise, Residuals
 from trivmap.training.state import TrainingState
@@ -15,7 +16,8 @@ METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "te
 
 def draw_noise(static: Flow, state: TrainingState, batch: int) -> Noise:
     """The noise of the next step: a function of the run's key and the step alone."""
-    return jax.vmap(static.noise)(jax.random.split(jax.random.fold_in(state.key, state.step), batch))
+    keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
+    return spread(lambda static, keys: jax.vmap(static.noise)(keys), static, keys)
 
 
 def draw_offset(state: TrainingState) -> Scalar:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
+from trivmap.devices import replicated, spread
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
@@ -34,11 +35,16 @@ def draw_log_weights(
 ) -> Float[Array, "batches batch"]:
     """Log-weights -S - log q of `batches` x `batch` proposals, made one batch at a time."""
 
-    def one(index: Array) -> Float[Array, " batch"]:
-        keys = jax.random.split(jax.random.fold_in(key, index), batch)
-        return -jax.lax.map(lambda k: flow.residual(action, flow.noise(k)), keys, batch_size=flow.micro_batch or batch)
+    def residuals(of: tuple[Flow, AbstractAction], keys: Array) -> Array:
+        flow, action = of
+        return jax.lax.map(
+            lambda k: flow.residual(action, flow.noise(k)), keys, batch_size=flow.micro_batch or len(keys)
+        )
 
-    return jax.lax.map(one, jnp.arange(batches))
+    def one(index: Array) -> Float[Array, " batch"]:
+        return -spread(residuals, (flow, action), jax.random.split(jax.random.fold_in(key, index), batch))
+
+    return replicated(jax.lax.map(one, jnp.arange(batches)))
 
 
 def evaluate(flow: Flow, action: AbstractAction, key: Key, *, proposals: int = 4096, batch: int = 1024) -> Evaluation:

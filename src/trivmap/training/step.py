@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from trivmap.actions import AbstractAction
+from trivmap.devices import replicated
 from trivmap.flows import Flow
 from trivmap.objectives import ReverseKL
 from trivmap.objectives.objective import Noise
@@ -40,7 +41,7 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
         form = state.parameters
         rows = jnp.full((plan.chunk, len(METRICS)), jnp.nan, jnp.float32)
         state, rows = jax.lax.fori_loop(0, steps, body, (_with_trees(state, pack), rows))
-        return _with_trees(state, lambda vectors: unpack(vectors, form)), rows
+        return replicated((_with_trees(state, lambda vectors: unpack(vectors, form)), rows))
 
     return chunk
 

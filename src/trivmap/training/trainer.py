@@ -14,10 +14,12 @@ import optax
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.ahead import compiled
+from trivmap.devices import at_hand, using
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewtonState
 from trivmap.optimisers.packing import unpack
+from trivmap.processes import of_first
 from trivmap.training.draws import METRICS
 from trivmap.training.evaluation import Evaluation, evaluate, evaluation_call
 from trivmap.training.observer import Observer, Silent
@@ -93,7 +95,8 @@ class Trainer:
 
     def operations(self, state: TrainingState) -> float:
         """Arithmetic operations of the next step, its noise included (of a matrix-free solver one iteration)."""
-        return operations(self._chunk(state), state, jnp.ones((), jnp.int32))
+        with using(jax.local_devices()[:1]):
+            return operations(self._chunk(state), state, jnp.ones((), jnp.int32))
 
     def status(self, state: TrainingState, *, acceptance: Estimate | None = None, seconds: float = 0.0) -> str | None:
         """How training has ended at a state, None if it has not.
@@ -105,7 +108,7 @@ class Trainer:
             return "acceptance"
         if int(state.step) >= self.plan.steps:
             return "finished"
-        if self.plan.stop_seconds is not None and seconds >= self.plan.stop_seconds:
+        if self.plan.stop_seconds is not None and of_first(seconds) >= self.plan.stop_seconds:
             return "seconds"
         return None
 
@@ -138,7 +141,7 @@ class Trainer:
                 if isinstance(plan.optimiser, optax.GradientTransformation):
                     # Only the loss of the next step tells whether the last update was good. (Gauss-Newton takes a bad
                     # one back itself.)
-                    ahead, rows = self._program(state)(state, jnp.ones((), jnp.int32))
+                    ahead, rows = at_hand(self._program(state)(state, jnp.ones((), jnp.int32)))
                     if bool(ahead.failed):
                         return self._failed(kept, step, np.asarray(rows)[0])
                 observer.save(state)
@@ -167,7 +170,7 @@ class Trainer:
         _, end = phase_at(plan.phases, step)
         for every in (plan.evaluate_every, plan.checkpoint_every, plan.chunk):
             end = min(end, (step // every + 1) * every)
-        state, rows = self._program(state)(state, jnp.asarray(end - step, jnp.int32))
+        state, rows = at_hand(self._program(state)(state, jnp.asarray(end - step, jnp.int32)))
         return state, np.asarray(rows)
 
     def _program(self, state: TrainingState) -> Chunk:
