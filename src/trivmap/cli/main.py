@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from trivmap.cli.process import allow_own_modules, fresh, one_sentence, prepare
+from trivmap.cli.process import allow_own_modules, alone, fresh, one_sentence, prepare, shown_progress
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -85,6 +85,7 @@ def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: 
     if directory.card().training is not None:
         train_map(directory, display, elapsed=process_age())
     draw(directory, display)
+    alone()
     analyse(directory, display)
     _write_report(directory)
     print_results(directory, as_json)
@@ -107,6 +108,7 @@ def train(card: str | None, out: Path | None, overrides: tuple[str, ...], resume
 
     directory, display = _open_or_create(card, out, overrides, resume, to_train=True)
     train_map(directory, display, elapsed=process_age())
+    alone()
     print_results(directory, as_json)
 
 
@@ -231,25 +233,27 @@ def _open_or_create(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, *, to_train: bool = False
 ) -> tuple:
     """The run directory to work in, and where to show progress."""
-    from trivmap.cli.display import Display
     from trivmap.errors import InputError
+    from trivmap.processes import by_first
     from trivmap.runs import pipeline
     from trivmap.runs.card import load_card
+    from trivmap.runs.directory import RunDirectory
 
     if (card is None) == (resume is None):
         raise InputError("give either a run card (a file or a preset, see trivmap presets) or --resume DIR")
-    display = Display()
     if resume is not None:
         if out is not None or overrides:
             raise InputError("--resume goes on with a run as its config.yaml says; --out and --set are for a new one")
-        return _opened(resume), display
+        return _opened(resume, joining=True), shown_progress()
     assert card is not None
     _require_run_card(card)
     loaded = load_card(card, overrides)
     if to_train and loaded.training is None:
         raise InputError(f"{card}: has no section training; trivmap run samples the flow as it is")
-    prepare(loaded)
-    directory = pipeline.create(loaded, out if out is not None else fresh(loaded.name or Path(card).stem))
+    prepare(loaded, joining=True)
+    name = loaded.name or Path(card).stem
+    root = by_first(lambda: str(pipeline.create(loaded, out if out is not None else fresh(name)).root))
+    directory, display = RunDirectory(Path(root)), shown_progress()
     for note in loaded.notes:
         display.note(note)
     display.note(f"run directory: {directory.root}")
@@ -283,25 +287,25 @@ def _explain(preset: Any) -> None:
         )
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, *, joining: bool = False) -> Any:
     from trivmap.runs.directory import RunDirectory
 
     directory = RunDirectory.open(path)
-    prepare(directory.card())
+    prepare(directory.card(), joining=joining)
     return directory
 
 
 def _step(work: Callable[..., Any], path: Path, overrides: tuple[str, ...], as_json: bool, section: str) -> None:
     """One step of the pipeline on an existing run, after changes to its own section of the card."""
-    from trivmap.cli.display import Display
     from trivmap.cli.results import print_results
     from trivmap.errors import InputError
 
-    directory = _opened(path)
+    directory = _opened(path, joining=section == "sampling")
     for override in overrides:
         if not override.startswith(f"{section}."):
             raise InputError(f"--set {override}: this command can change only keys that begin with {section}.")
-    work(directory, Display(), directory.card().with_overrides(overrides) if overrides else None)
+    work(directory, shown_progress(), directory.card().with_overrides(overrides) if overrides else None)
+    alone()
     print_results(directory, as_json)
 
 

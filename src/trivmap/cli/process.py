@@ -2,15 +2,19 @@
 
 import os
 import sys
+import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import _exit  # public in spite of its name
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 if TYPE_CHECKING:
     from trivmap.runs.card import RunCard
+    from trivmap.runs.progress import Progress
 
 USER_ERROR = 2
 
@@ -19,24 +23,46 @@ USER_ERROR = 2
 def one_sentence() -> Iterator[None]:
     """Print what a user's mistake or a signal leads to as one line, without a traceback."""
     from trivmap.errors import InputError
+    from trivmap.processes import ToldByFirst, first, several
     from trivmap.runs.progress import Interrupted
 
     try:
         yield
+    except ToldByFirst:
+        _end(USER_ERROR)
     except InputError as error:
-        click.echo(f"trivmap: {' '.join(str(error).split())}", err=True)
-        sys.exit(USER_ERROR)
+        which = "" if first() else f"process {os.getpid()}: "
+        _end(USER_ERROR, f"trivmap: {which}{' '.join(str(error).split())}")
     except Interrupted as stop:
-        click.echo(f"trivmap: {stop}", err=True)
         # The shell's convention for a program that a signal ended.
-        sys.exit(128 + stop.signal_number)
+        _end(128 + stop.signal_number, f"trivmap: {stop}" if first() else None)
     except KeyboardInterrupt:
-        click.echo("trivmap: interrupted; finished steps are kept", err=True)
-        sys.exit(130)
+        _end(130, "trivmap: interrupted; finished steps are kept")
+    except Exception:
+        if not several():
+            raise
+        traceback.print_exc()
+        _end(1)
 
 
-def prepare(card: "RunCard") -> None:
-    """Precision, device and threads of a card, before JAX starts its backend."""
+def _end(code: int, message: str | None = None) -> NoReturn:
+    from trivmap.processes import first, several
+
+    if message is not None:
+        click.echo(message, err=True)
+    if not several():
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if first():
+        # The others hold on to this process: those that fail for the same reason are to be gone before it.
+        time.sleep(2)
+    # At once: Python's own way out would wait for processes that wait for this one.
+    _exit(code)
+
+
+def prepare(card: "RunCard", *, joining: bool = False) -> None:
+    """Precision, device and threads of a card, before JAX starts its backend; `joining`: with the other processes."""
     import jax
 
     from trivmap.errors import InputError
@@ -48,11 +74,91 @@ def prepare(card: "RunCard") -> None:
         # XLA sizes its pools by the processors the process may use.
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, allowed[: card.threads])
+    if joining:
+        _join()
     try:
         jax.devices()
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device: {card.device} is not available here ({reason}); leave it out or use cpu") from error
+    if joining:
+        _require_same_command()
+
+
+def _join() -> None:
+    """Make one run of the processes that a launcher has started, where the environment says that it has.
+
+    JAX itself reads JAX_COORDINATOR_ADDRESS and what launchers such as SLURM and Open MPI set; where none of these is,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID give the other two arguments of `jax.distributed.initialize`.
+    """
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    tasks = max(_number(name) or 1 for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    if not address and tasks == 1:
+        return
+    import jax
+
+    from trivmap.errors import InputError
+
+    count, index = (_number(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+    # JAX's own handler of SIGTERM would only take a note.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(num_processes=count, process_id=index)
+    except (ValueError, RuntimeError) as error:
+        sentence = (
+            f"JAX_COORDINATOR_ADDRESS: the processes cannot be joined ({str(error).splitlines()[0].rstrip('.')}); set "
+            "it to HOST:PORT of the first process, and JAX_NUM_PROCESSES and JAX_PROCESS_ID, or unset it"
+        )
+        if isinstance(error, ValueError):
+            raise InputError(sentence) from error
+        click.echo(f"trivmap: {sentence}", err=True)
+        # What has been connected by half would keep Python's own way out waiting.
+        _exit(USER_ERROR)
+    # The collectives of processors tell of their connections on standard output, which is for results alone.
+    results = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding)
+
+
+def _require_same_command() -> None:
+    from trivmap.errors import InputError
+    from trivmap.processes import by_first, largest
+
+    own = " ".join(sys.argv[1:])
+    theirs = by_first(lambda: own)
+    if largest(own != theirs):
+        raise InputError(f"trivmap {own}: the processes of one run need the same command, the first has {theirs}")
+
+
+def _number(name: str) -> int | None:
+    from trivmap.errors import InputError
+
+    text = os.environ.get(name)
+    if text is None or text.isdecimal():
+        return None if text is None else int(text)
+    raise InputError(f"{name}: must be a whole number, got {text!r}")
+
+
+def alone() -> None:
+    """What follows is done by the first process: the others end here."""
+    import jax
+
+    from trivmap.processes import first, several
+
+    if several():
+        done = not first()
+        jax.distributed.shutdown()
+        if done:
+            sys.exit()
+
+
+def shown_progress() -> "Progress":
+    """Where progress is shown: nowhere by processes other than the first."""
+    from trivmap.cli.display import Display
+    from trivmap.processes import first
+    from trivmap.runs.progress import Quiet
+
+    return Display() if first() else Quiet()
 
 
 def allow_own_modules() -> None:

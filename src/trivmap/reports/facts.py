@@ -1,5 +1,6 @@
 """What the run was and what it cost."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,8 +97,8 @@ def _timed(value: Any) -> str | None:
 
 
 def _devices(environment: Mapping[str, Any]) -> str | None:
-    devices = environment.get("devices") or []
-    return ", ".join(f"{device['platform']} ({device['kind']})" for device in devices) or None
+    kinds = Counter(f"{device['platform']} ({device['kind']})" for device in environment.get("devices") or [])
+    return ", ".join(kind if number == 1 else f"{number} of {kind}" for kind, number in kinds.items()) or None
 
 
 def _source(environment: Mapping[str, Any]) -> str | None:

@@ -183,12 +183,16 @@ def _orbax() -> Iterator[Any]:
 
     orbax logs a traceback for every error before it raises it; the error is told once, by whoever catches it.
     """
+    import jax
     import orbax.checkpoint as ocp
 
     logger = logging.getLogger("absl")
     logger.addFilter(_drop)
+    # Each process by itself: only the first one writes, and no other waits for it.
+    alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
             yield checkpointer
     finally:
         logger.removeFilter(_drop)

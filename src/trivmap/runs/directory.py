@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trivmap.errors import InputError
+from trivmap.processes import by_first
 from trivmap.runs.card import RunCard, load_card
 from trivmap.runs.files import (
     append_bytes,
@@ -86,25 +87,28 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; raises `InputError` while another process does.
+        """Hold the run for this process and those joined with it; raises `InputError` while another one does.
 
         The system drops the lock with the process, so that a killed one leaves none behind.
         """
+        with contextlib.ExitStack() as held:
+            by_first(lambda: self._lock(held))
+            yield
+
+    def _lock(self, held: contextlib.ExitStack) -> str:
         path = self.root / ".lock"
         with storing(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            if not try_lock(descriptor):
-                holder = os.read(descriptor, 32).decode(errors="replace").strip()
-                raise InputError(
-                    f"{self.root}: process {holder or '?'} is working in this run; wait for it or stop it first"
-                )
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()}\n".encode())
-            yield
-        finally:
-            os.close(descriptor)
+        held.callback(os.close, descriptor)
+        if not try_lock(descriptor):
+            holder = os.read(descriptor, 32).decode(errors="replace").strip()
+            raise InputError(
+                f"{self.root}: process {holder or '?'} is working in this run; wait for it or stop it first"
+            )
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        return ""
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`; numbers that are not finite are written as null."""

@@ -10,6 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from trivmap.devices import device_count
+from trivmap.processes import process_count
+
 _PACKAGES = ("trivmap", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint", "numpy", "scipy", "h5py", "pyerrors")
 
 
@@ -23,10 +26,16 @@ def describe_environment(seed: int, threads: int | None) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "devices": [{"platform": device.platform, "kind": device.device_kind} for device in devices],
+        "processes": process_count(),
         "x64": jnp.result_type(float) == jnp.float64,
         "seed": seed,
         "git": {"trivmap": _git(Path(__file__).parent), "working_directory": _git(Path.cwd())},
     }
+
+
+def workforce() -> dict[str, int]:
+    """What works on a run at this moment."""
+    return {"devices": device_count(), "processes": process_count()}
 
 
 def package_version(package: str) -> str | None:

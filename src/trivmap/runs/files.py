@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trivmap.errors import InputError
+from trivmap.processes import first
 
 _FULL = {
     errno.ENOSPC: "the disk is full",
@@ -48,7 +49,12 @@ def storing(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
-    """Replace `path` by the pieces, all or nothing: written beside it under another name, synced and renamed."""
+    """Replace `path` by the pieces, all or nothing: written beside it under another name, synced and renamed.
+
+    Of several processes of one run the first writes, here and in `append_bytes`; in the others nothing happens.
+    """
+    if not first():
+        return
     partial = path.with_name(f".{path.name}.partial")
     with storing(path):
         try:
@@ -67,6 +73,8 @@ def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
 
 def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
     """Add a piece to the end of `path`, wholly or not at all, after `separator` if what is there does not end in it."""
+    if not first():
+        return
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         start = os.lseek(descriptor, 0, os.SEEK_END)

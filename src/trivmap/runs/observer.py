@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trivmap.estimate import Estimate
+from trivmap.processes import first
 from trivmap.runs.checkpoints import CheckpointStore
 from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.progress import Clock, Interruption, Progress
@@ -106,7 +107,8 @@ class RunObserver:
         return None if value is None else Estimate(value, error)
 
     def save(self, state: TrainingState) -> None:
-        self._store.save(int(state.step) + self.before["steps"], state, self.metadata())
+        if first():
+            self._store.save(int(state.step) + self.before["steps"], state, self.metadata())
 
     def interrupted(self) -> bool:
         return bool(self._interruption)

@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import psutil
 
+from trivmap.processes import largest
+
 
 @runtime_checkable
 class Progress(Protocol):
@@ -63,12 +65,16 @@ class Interrupted(Exception):
 
 
 class Interruption:
-    """Whether SIGINT or SIGTERM has arrived since `catching`; a second one ends the process at once."""
+    """Whether SIGINT or SIGTERM has arrived since `catching`; a second one ends the process at once.
+
+    Of several processes of one run any may have been told, and all must ask at the same points of their work.
+    """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
 
     def __bool__(self) -> bool:
+        self.signal_number = largest(self.signal_number or 0) or None
         return self.signal_number is not None
 
     @classmethod
@@ -99,7 +105,7 @@ class Interruption:
 
     def check(self, message: str) -> None:
         """Raise `Interrupted` if a signal has arrived."""
-        if self.signal_number is not None:
+        if self and self.signal_number is not None:
             raise Interrupted(self.signal_number, message)
 
 

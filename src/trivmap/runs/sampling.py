@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from trivmap.errors import InputError
+from trivmap.processes import first, several
 from trivmap.runs.card import RunCard
+from trivmap.runs.card_sampling import ClusterSampling
 from trivmap.runs.directory import RunDirectory, finite
-from trivmap.runs.environment import package_version
+from trivmap.runs.environment import package_version, workforce
 from trivmap.runs.pipeline import OF_SAMPLES
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
@@ -25,6 +28,8 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
     present = run.card()
     card = card or present
     section = card.sampling
+    if several() and isinstance(section, ClusterSampling):
+        raise InputError("sampling.kind: cluster works in one process; start it without the others")
     with run.locked(), Interruption.catching() as interruption:
         started = time.monotonic()
         source = build_source(run, card)
@@ -55,13 +60,16 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
 
                 drawn = source.part(start, stop, done)
                 drawn["state"] |= {"seconds": seconds + time.monotonic() - started}
-                writer.append(**drawn)
-        outcome = _summary(run, card, source, seconds + time.monotonic() - started)
-        if not drawn_before or drawn_before["proposals"] != outcome["sampling"]["proposals"]:
-            # What was measured on fewer proposals does not describe these.
-            of_samples = {name: text for name, text in outcome["untrusted"].items() if name in OF_SAMPLES}
-            outcome |= {"observables": {}, "untrusted": of_samples}
-        summary = run.update_summary(**outcome)
+                if first():
+                    writer.append(**drawn)
+        summary = run.summary()
+        if first():
+            outcome = _summary(run, card, source, seconds + time.monotonic() - started)
+            if not drawn_before or drawn_before["proposals"] != outcome["sampling"]["proposals"]:
+                # What was measured on fewer proposals does not describe these.
+                of_samples = {name: text for name, text in outcome["untrusted"].items() if name in OF_SAMPLES}
+                outcome |= {"observables": {}, "untrusted": of_samples}
+            summary = run.update_summary(**outcome)
         interruption.check(f"interrupted after the last proposal; go on with trivmap measure {run.root}")
         return summary
 
@@ -103,7 +111,7 @@ def _summary(run: RunDirectory, card: RunCard, source: AbstractSource, seconds: 
     common = {"kind": card.sampling.kind, "chains": card.sampling.chains, "proposals": drawn}
     return finite(
         {
-            "sampling": {**common, **sampling, "wall_seconds": seconds},
+            "sampling": {**common, **sampling, "wall_seconds": seconds, **workforce()},
             "log_z": None if "log_z" in reasons else log_z,
             "untrusted": kept | reasons,
         }

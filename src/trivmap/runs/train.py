@@ -10,10 +10,12 @@ from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
+from trivmap.processes import first as first_process
 from trivmap.runs.build import build_plan, build_target
 from trivmap.runs.card import RunCard
 from trivmap.runs.checkpoints import CheckpointStore
 from trivmap.runs.directory import RunDirectory
+from trivmap.runs.environment import workforce
 from trivmap.runs.model import save_model
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.pipeline import keys, load_flow, skeleton, started
@@ -109,7 +111,7 @@ def _concluded(
     if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
         observer.evaluated(step, trainer.evaluate(outcome.state), 0.0)
     trained = trainer.flow(outcome.state)
-    if final:
+    if final and first_process():
         _save(run, trained, card)
     summary = run.update_summary(
         model={"kind": "flow", "parameters": trained.parameters},
@@ -128,6 +130,7 @@ def _concluded(
             "status": outcome.status,
             "evaluation": observer.evaluation,
             "rungs": observer.rungs,
+            **workforce(),
         },
     )
     if outcome.status == "failed":
