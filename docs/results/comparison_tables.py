@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from keeping import HERE, kept, markdown
-from scipy.stats import chi2
 
 from trivmap.reports import comparison
 from trivmap.reports.formats import NONE, count, estimate_cell, parenthesis
@@ -20,8 +19,6 @@ TARGETS = {
     "phi4-L16": "phi^4, L=16, beta = 0.634, lam = 0.5; reference row",
 }
 """The targets of exactness.py, as the page calls them."""
-NO_POWER_LAW = 1e-3
-"""Chance of so large a chi^2, below which the exponent of a fit is not printed."""
 
 
 def compared(preset: str) -> str:
@@ -70,8 +67,7 @@ def slowing_down() -> str:
         if law is None:
             cells += ["", ""]
         else:
-            fits = law["degrees"] == 0 or chi2.sf(law["chi_squared"], law["degrees"]) > NO_POWER_LAW
-            cells.append(parenthesis(*law["exponent"].values()) if fits else "no power law")
+            cells.append(parenthesis(*law["exponent"].values()) if law["supported"] else "no power law")
             cells.append(f"{law['chi_squared']:.1f}/{law['degrees']}")
         lines.append(f"| {sampler} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", "![tau_int against the correlation length](results/slowing-down.png)"]) + "\n"

@@ -21,6 +21,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy.stats import chi2
 
 jax.config.update("jax_enable_x64", True)
 
@@ -44,6 +45,8 @@ PICTURE = TARGET.with_suffix(".png")
 SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialised-hmc")
 CHAINS = {"hmc": 16, "hmc-fourier": 16, "cluster": 2, "trivialised-hmc": 8}
 FOURIER_MASS = 0.25
+NO_POWER_LAW = 1e-3
+"""Chance of so large a chi^2, below which the exponent of a fit means nothing and is not shown."""
 # Steps of each chain: some 1000 tau_int in all, for errors of about a tenth.
 STEPS = {
     "hmc": {8: 3000, 16: 6000, 32: 16000, 64: 40000},
@@ -135,6 +138,7 @@ def fits(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
                     "amplitude": law.amplitude._asdict(),
                     "chi_squared": law.chi_squared,
                     "degrees": law.degrees,
+                    "supported": bool(law.degrees == 0 or chi2.sf(law.chi_squared, law.degrees) > NO_POWER_LAW),
                 }
     return found
 
@@ -153,7 +157,7 @@ def figure(content: dict[str, Any]) -> Any:
         xi = np.array([int(extent) / 4 for extent in entries])
         tau = np.array([list(entry["abs_magnetization"].values()) for entry in entries.values()])
         label, law = sampler, content["fits"].get(sampler, {}).get("abs_magnetization")
-        if law:
+        if law and law["supported"]:
             label += rf", $z={law['exponent']['value']:.2f}\pm{law['exponent']['error']:.2f}$"
             axes.plot(xi, law["amplitude"]["value"] * xi ** law["exponent"]["value"], color=SERIES[number])
         style = {"marker": "osD^v"[number], "color": SERIES[number], "linestyle": ""}
@@ -207,9 +211,10 @@ def main() -> None:
         entry = measured(sampler, extent, run)
         entries = content["entries"].get(sampler, {}) | {str(extent): entry}
         content["entries"][sampler] = {str(e): entries[str(e)] for e in LINE if str(e) in entries}
-        content["fits"] = fits(content["entries"])
         TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         sys.stderr.write(f"{sampler}/{extent}: {entry['abs_magnetization']}, {entry['wall_seconds']:.0f} s\n")
+    content["fits"] = fits(content["entries"])
+    TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     PICTURE.write_bytes(png(figure(content)))
 
 
