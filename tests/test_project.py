@@ -134,7 +134,7 @@ def test_only_public_interfaces_of_other_packages_are_used(name):
                 root = root.value
             if isinstance(root, ast.Name) and root.id in bound:
                 private.add(f"{root.id}: {node.attr}")
-    assert not private
+    assert not private - {"os._exit"}  # documented, in spite of its name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

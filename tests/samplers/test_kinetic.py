@@ -61,5 +61,5 @@ def test_a_heavy_field_has_unit_mass():
 
 @pytest.mark.parametrize("m_sq", [0.0, -1.0, float("nan"), float("inf")])
 def test_masses_that_make_no_sense(m_sq):
-    with pytest.raises(InputError, match="mass_squared"):
+    with pytest.raises(InputError, match="fourier_mass"):
         FourierMass(LATTICE, m_sq=m_sq, dtype=jnp.float32)

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import _exit  # public in spite of its name
+from os import _exit
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
