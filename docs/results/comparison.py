@@ -6,7 +6,6 @@ and the figures beside this file and fills the pages. Other arguments after `--`
 comparison, such as `--set samplers.annealed=null`.
 """
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import jax
 from forward_ess import judged
+from keeping import HERE, named_runs, store
 
 from trivmap.runs.directory import RunDirectory
 from trivmap.runs.loading import Run
 from trivmap.runs.presets import preset_names
 from trivmap.studies.compare_card import PRESETS
 
-HERE = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-c", "from trivmap.cli import main; main()", "compare"]
 
 
@@ -44,7 +43,7 @@ def keep(preset: str, out: Path) -> None:
     for entry in result["samplers"].values():
         # Of every chain: long, and not on the page.
         (entry["diagnostics"] or {}).pop("width", None)
-    (HERE / f"{preset}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    store(preset, result)
     for picture in (out / "figures").glob("*.png"):
         shutil.copyfile(picture, HERE / f"{preset}-{picture.stem.replace('_', '-')}.png")
 
@@ -52,15 +51,13 @@ def keep(preset: str, out: Path) -> None:
 def main() -> None:
     """Run what is named and fill the pages."""
     jax.config.update("jax_enable_x64", True)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", metavar="PRESET")
-    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR")
+    parser = named_runs(__doc__, "PRESET")
     parser.add_argument("--again", action="store_true")
     given = sys.argv[1:]
     place = given.index("--") if "--" in given else len(given)
     arguments, more = parser.parse_args(given[:place]), given[place + 1 :]
     folder = arguments.folder or Path(tempfile.mkdtemp())
-    for preset in arguments.presets or preset_names(PRESETS):
+    for preset in arguments.named or preset_names(PRESETS):
         run(preset, folder, arguments.again, more)
     subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
 

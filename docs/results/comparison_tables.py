@@ -12,14 +12,6 @@ from trivmap.reports.formats import NONE, count, estimate_cell, parenthesis
 from trivmap.runs.presets import preset_names
 from trivmap.studies.compare_card import PRESETS
 
-TARGETS = {
-    "free-L8": "Free field, L=8, m^2 = 0.25; exact",
-    "ring-L16": "phi^4 in d=1, L=16, beta = 1, lam = 0.5; transfer matrix",
-    "phi4-L8": "phi^4, L=8, beta = 0.576, lam = 0.5; reference row",
-    "phi4-L16": "phi^4, L=16, beta = 0.634, lam = 0.5; reference row",
-}
-"""The targets of exactness.py, as the page calls them."""
-
 
 def compared(preset: str) -> str:
     """The tables of a comparison and its pictures."""
@@ -28,13 +20,14 @@ def compared(preset: str) -> str:
         return f"Not measured yet; `python docs/results/comparison.py {preset}` does it.\n"
     parts = [
         "Independent samples per second of every observable:",
-        *(f"{text}" for text in ("\n".join(markdown(comparison.rate_rows(result))), comparison.conditions(result))),
+        markdown(*comparison.rate_rows(result)),
+        comparison.conditions(result),
         "Autocorrelation times in steps, and effective samples by reweighting:",
-        "\n".join(markdown(comparison.time_rows(result))),
+        markdown(*comparison.time_rows(result)),
         "Costs, and the number of independent |m| from which the training of the samplers on the right has paid:",
-        "\n".join(markdown(comparison.cost_rows(result))),
+        markdown(*comparison.cost_rows(result)),
         "Results, which must agree:",
-        "\n".join(markdown(comparison.value_rows(result))),
+        markdown(*comparison.value_rows(result)),
         f"Largest differences: {comparison.worst_pulls(result)}.",
         "Steps stored: " + ", ".join(f"{name} {count(one['steps'])}" for name, one in result["samplers"].items()) + ".",
     ]
@@ -58,8 +51,7 @@ def slowing_down() -> str:
     if result is None:
         return "Not measured yet; `python docs/results/slowing_down.py` does it.\n"
     extents = sorted({int(extent) for entries in result["entries"].values() for extent in entries})
-    lines = [f"| tau_int of \\|m\\| | {' | '.join(f'L={extent}' for extent in extents)} | z | chi^2/dof |"]
-    lines.append("|---|" + "---|" * (len(extents) + 2))
+    rows = []
     for sampler, entries in result["entries"].items():
         found = [entries.get(str(extent)) for extent in extents]
         cells = [parenthesis(*entry["abs_magnetization"].values()) if entry else "" for entry in found]
@@ -69,8 +61,9 @@ def slowing_down() -> str:
         else:
             cells.append(parenthesis(*law["exponent"].values()) if law["supported"] else "no power law")
             cells.append(f"{law['chi_squared']:.1f}/{law['degrees']}")
-        lines.append(f"| {sampler} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "![tau_int against the correlation length](results/slowing-down.png)"]) + "\n"
+        rows.append([sampler, *cells])
+    table = markdown(["tau_int of |m|", *(f"L={extent}" for extent in extents), "z", "chi^2/dof"], rows)
+    return f"{table}\n\n![tau_int against the correlation length](results/slowing-down.png)\n"
 
 
 def tuned() -> str:
@@ -82,7 +75,7 @@ def tuned() -> str:
         error, cycles = found["error"], entry["cycles"]
         difference = f"{(found['value'] / beta - 1) * 100:+.2f} %, {(found['value'] - beta) / error:+.1f} errors"
         rows.append([extent, f"{beta:g}", parenthesis(found["value"], error), difference, count(cycles)])
-    return "\n".join([*markdown((["L", "the line", "`trivmap tune`", "difference", "cycles"], rows)), ""])
+    return markdown(["L", "the line", "`trivmap tune`", "difference", "cycles"], rows) + "\n"
 
 
 def pull(found: Mapping[str, Any] | None, known: Mapping[str, Any] | None) -> float | None:
@@ -114,7 +107,7 @@ def exactness() -> str:
     if result is None:
         return "Not measured yet; `python docs/results/exactness.py` does it.\n"
     parts = []
-    for name, target in result.items():
+    for target in result.values():
         known, rows = target["known"], []
         log_z = f"{known['log_z']['value']:.9g}" if "log_z" in known else ""
         rows.append(["known", estimate_cell(known["susceptibility"]), "", "", "", log_z, ""])
@@ -137,8 +130,7 @@ def exactness() -> str:
                 ]
             )
         header = ["sampler", "χ", "its error", "off by", "largest of four", "log Z", "off by"]
-        parts += [f"**{TARGETS[name]}**", "\n".join(markdown((header, rows)))]
-        parts.append(together(target))
+        parts += [f"**{target['title']}**", markdown(header, rows), together(target)]
         flow, annealed = (target["samplers"][key]["observables"].get("log_z") for key in ("flow", "annealed"))
         if (between := pull(flow, annealed)) is not None:
             parts.append(f"log Z of flow and annealing differ by {between:+.1f} combined errors.")

@@ -5,27 +5,25 @@ Every sampler runs by a compare card until the error of its susceptibility is be
 exactness.json beside this file, target by target; a comparison found in DIR is gone on with.
 """
 
-import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+from keeping import HERE, kept, named_runs, store
 
 jax.config.update("jax_enable_x64", True)
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT))  # for the oracles of the tests
+sys.path.append(str(HERE.parents[1]))  # for the oracles of the tests
 
 from tests.oracles import ChainOracle  # noqa: E402
 from trivmap.reports.references import find_reference  # noqa: E402
 from trivmap.runs.build import build_action  # noqa: E402
+from trivmap.runs.card import load_card  # noqa: E402
 from trivmap.studies.compare_card import CompareCard  # noqa: E402
 from trivmap.studies.comparison import ComparisonDirectory, compare  # noqa: E402
 
-TARGET = Path(__file__).with_name("exactness.json")
 OBSERVABLES = ("susceptibility", "abs_magnetization", "phi2", "ising_energy")
 SAMPLERS: dict[str, dict[str, Any]] = {
     "flow": {"kind": "flow", "chains": 4},
@@ -36,99 +34,77 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "trivialised-hmc": {"kind": "trivialised-hmc", "chains": 16, "warmup": 100},
     "annealed": {"kind": "annealed", "chains": 4},
 }
-TARGETS: dict[str, dict[str, Any]] = {
-    "free-L8": {
-        "lattice": [8, 8],
-        "action": {"kind": "free", "m_sq": 0.25},
-        "map": "phi4-L8",
-        "training": {"steps": 10},
-        "annealing": 10,
-        "proposals": {
-            "flow": 240_000,
-            "hmc": 2_400_000,
-            "hmc-fourier": 640_000,
-            "cluster": 1_000_000,
-            "cluster-wolff": 1_000_000,
-            "trivialised-hmc": 320_000,
-            "annealed": 240_000,
-        },
-    },
-    "ring-L16": {
-        "lattice": [16],
-        "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 1.0, "lam": 0.5},
-        "map": "phi4-L8",
-        "training": {"steps": 20},
-        "annealing": 20,
-        "proposals": {
-            "flow": 240_000,
-            "hmc": 3_200_000,
-            "hmc-fourier": 1_280_000,
-            "cluster": 400_000,
-            "cluster-wolff": 400_000,
-            "trivialised-hmc": 320_000,
-            "annealed": 600_000,
-        },
-    },
-    "phi4-L8": {
-        "lattice": [8, 8],
-        "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.576, "lam": 0.5},
-        "map": "phi4-L8",
-        "training": {"steps": 15},
-        "annealing": 40,
-        "proposals": {
-            "flow": 240_000,
-            "hmc": 2_400_000,
-            "hmc-fourier": 800_000,
-            "cluster": 600_000,
-            "cluster-wolff": 500_000,
-            "trivialised-hmc": 160_000,
-            "annealed": 400_000,
-        },
-    },
-    "phi4-L16": {
-        "lattice": [16, 16],
-        "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.634, "lam": 0.5},
-        "map": "phi4-L16",
-        "training": {"steps": 20},
-        "annealing": 200,
-        "proposals": {
-            "flow": 240_000,
-            "hmc": 6_400_000,
-            "hmc-fourier": 1_600_000,
-            "cluster": 600_000,
-            "cluster-wolff": 500_000,
-            "trivialised-hmc": 128_000,
-            "annealed": 360_000,
-        },
-    },
+
+
+class Target(NamedTuple):
+    """A theory with a known answer, the preset whose map is trained on it, and how long each sampler runs."""
+
+    title: str
+    lattice: list[int]
+    action: dict[str, Any]
+    preset: str
+    training_steps: int
+    annealing_steps: int
+    proposals: tuple[int, ...]
+    """In the order of `SAMPLERS`."""
+
+
+TARGETS = {
+    "free-L8": Target(
+        "Free field, L=8, m^2 = 0.25; exact",
+        [8, 8],
+        {"kind": "free", "m_sq": 0.25},
+        preset="phi4-L8",
+        training_steps=10,
+        annealing_steps=10,
+        proposals=(240_000, 2_400_000, 640_000, 1_000_000, 1_000_000, 320_000, 240_000),
+    ),
+    "ring-L16": Target(
+        "phi^4 in d=1, L=16, beta = 1, lam = 0.5; transfer matrix",
+        [16],
+        {"kind": "phi4", "notation": "bosetti2015", "beta": 1.0, "lam": 0.5},
+        preset="phi4-L8",
+        training_steps=20,
+        annealing_steps=20,
+        proposals=(240_000, 3_200_000, 1_280_000, 400_000, 400_000, 320_000, 600_000),
+    ),
+    "phi4-L8": Target(
+        "phi^4, L=8, beta = 0.576, lam = 0.5; reference row",
+        [8, 8],
+        {"kind": "phi4", "notation": "bosetti2015", "beta": 0.576, "lam": 0.5},
+        preset="phi4-L8",
+        training_steps=15,
+        annealing_steps=40,
+        proposals=(240_000, 2_400_000, 800_000, 600_000, 500_000, 160_000, 400_000),
+    ),
+    "phi4-L16": Target(
+        "phi^4, L=16, beta = 0.634, lam = 0.5; reference row",
+        [16, 16],
+        {"kind": "phi4", "notation": "bosetti2015", "beta": 0.634, "lam": 0.5},
+        preset="phi4-L16",
+        training_steps=20,
+        annealing_steps=200,
+        proposals=(240_000, 6_400_000, 1_600_000, 600_000, 500_000, 128_000, 360_000),
+    ),
 }
 
 
 def card(name: str) -> CompareCard:
     """The compare card of a target."""
     target, samplers = TARGETS[name], {}
-    for sampler, section in SAMPLERS.items():
-        entry: dict[str, Any] = {"sampling": section | {"proposals": target["proposals"][sampler]}}
+    preset = load_card(target.preset).to_data()
+    for (sampler, section), proposals in zip(SAMPLERS.items(), target.proposals, strict=True):
+        entry: dict[str, Any] = {"sampling": section | {"proposals": proposals}}
         match sampler:
             case "flow":
-                entry |= {"use": target["map"], "training": training(target)}
+                entry |= {"model": preset["model"], "training": preset["training"] | {"steps": target.training_steps}}
             case "trivialised-hmc":
                 entry["map_of"] = "flow"
             case "annealed":
-                entry["sampling"] |= {"steps": target["annealing"]}
+                entry["sampling"] |= {"steps": target.annealing_steps}
         samplers[sampler] = entry
-    common = {"schema": 1, "name": name, "lattice": target["lattice"], "action": target["action"]}
+    common = {"schema": 1, "name": name, "lattice": target.lattice, "action": target.action}
     return CompareCard.from_data(common | {"samplers": samplers})
-
-
-def training(target: dict[str, Any]) -> dict[str, Any]:
-    """That of the presets of the line."""
-    return {
-        **target["training"],
-        "batch": 256,
-        "optimiser": {"kind": "gauss-newton"},
-        "evaluate": {"every": 5, "proposals": 4096},
-    }
 
 
 def known(name: str) -> dict[str, dict[str, float]]:
@@ -167,6 +143,7 @@ def judged(name: str, result: dict[str, Any]) -> dict[str, Any]:
             "untrusted": entry["untrusted"],
         }
     return {
+        "title": TARGETS[name].title,
         "action": result["action"],
         "lattice": result["lattice"],
         "known": {key: exact[key] for key in (*OBSERVABLES, "log_z") if key in exact},
@@ -176,19 +153,14 @@ def judged(name: str, result: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run what is named, or everything, and keep what is there of the rest."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", metavar="TARGET")
-    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR")
-    arguments = parser.parse_args()
+    arguments = named_runs(__doc__, "TARGET").parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
-    for name in arguments.targets or TARGETS:
+    for name in arguments.named or TARGETS:
         out = folder / name
         directory = ComparisonDirectory.open(out) if out.exists() else ComparisonDirectory.create(out, card(name))
-        result = compare(directory)
-        content = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-        content[name] = judged(name, result)
-        kept = {key: content[key] for key in TARGETS if key in content}
-        TARGET.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        content = {name: judged(name, compare(directory))}
+        content = (kept("exactness") or {}) | content
+        store("exactness", {key: content[key] for key in TARGETS if key in content})
 
 
 if __name__ == "__main__":

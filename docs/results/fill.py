@@ -160,7 +160,7 @@ def milestones() -> str:
         cells.append(parenthesis(*training["evaluation"]["acceptance"].values()))
         cells.append(f"{summary['sampling']['wall_seconds']:.0f}")
         rows.append(cells)
-    return "\n".join(markdown((header, rows))) + "\n"
+    return markdown(header, rows) + "\n"
 
 
 def forward_ess() -> str:
@@ -175,7 +175,7 @@ def forward_ess() -> str:
         values = [parenthesis(*one.values()) for one in (reverse, forward)]
         rows.append([f"`{row['preset']}`", str(row["seed"]), *values, f"{pull:+.1f}"])
     header = ["preset", "seed", "reverse ESS", "forward ESS", "difference in errors"]
-    return "\n".join(markdown((header, rows))) + "\n"
+    return markdown(header, rows) + "\n"
 
 
 def presets_text(package: str = RUNS) -> str:
@@ -194,15 +194,14 @@ def broken_phase() -> str:
     if result is None:
         return "No comparison is kept yet; `python docs/results/broken_phase.py` makes it.\n"
     simulation = result["simulation"]["abs_magnetization"]
-    lines = ["| | acceptance | reverse ESS | forward ESS | <\\|m\\|> |", "|---|---|---|---|---|"]
-    lines.append(f"| {result['simulation']['algorithm']} | | | | {parenthesis(*simulation.values())} |")
+    rows = [[result["simulation"]["algorithm"], "", "", "", parenthesis(*simulation.values())]]
     for name in ("annealed", "not annealed"):
         entry = result[name]
         m = entry["abs_magnetization"]
         cells = [parenthesis(*entry[key].values()) for key in ("acceptance", "reverse_ess", "forward_ess")]
         cells.append(parenthesis(m["value"], m["error"]) if m else "not trusted")
-        lines.append(f"| flow, {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([f"flow, {name}", *cells])
+    return markdown(["", "acceptance", "reverse ESS", "forward ESS", "<|m|>"], rows) + "\n"
 
 
 def choices() -> str:
@@ -211,12 +210,12 @@ def choices() -> str:
     if result is None:
         return "Nothing is measured yet; `python docs/results/choices.py` does it.\n"
     seeds = len(result["variants"][0]["acceptance"])
-    heads = [f"seed {seed}" for seed in range(seeds)]
-    lines = [f"| variant | {' | '.join(heads)} | parameters | cost of a step |", "|---|" + "---|" * (seeds + 2)]
+    header = ["variant", *(f"seed {seed}" for seed in range(seeds)), "parameters", "cost of a step"]
+    rows = []
     for row in result["variants"]:
         values = [f"{value:.3f}" for value in row["acceptance"]]
-        lines.append(f"| {row['variant']} | {' | '.join(values)} | {row['parameters']} | {row['cost']:g} |")
-    return "\n".join(lines) + "\n"
+        rows.append([row["variant"], *values, str(row["parameters"]), f"{row['cost']:g}"])
+    return markdown(header, rows) + "\n"
 
 
 def cost(reached: Mapping[str, Any] | None, clock: str = "processor_seconds") -> list[str]:
@@ -241,7 +240,7 @@ def what_pays() -> str:
     usual = {extent: median(row["pace"] for row in rows if row["extent"] == extent) for extent in extents}
     heads = [f"L={extent}: {head}" for extent in extents for head in ("to 0.7", "s", "at the end")]
     last = ["seconds per configuration, recipe = 1", "integration: mean, spread"]
-    lines = [f"| variant | parameters | {' | '.join(heads + last)} |", "|---|---|" + "---|" * len(heads + last)]
+    table = []
     for name in dict.fromkeys(row["variant"] for row in rows):
         own = sorted((row for row in rows if row["variant"] == name), key=lambda row: (row["extent"], row["seed"]))
         cells = [name, ", ".join(dict.fromkeys(str(row["parameters"]) for row in own))]
@@ -256,8 +255,8 @@ def what_pays() -> str:
         cells.append(f"{median(row['processor_seconds'] / row['configurations'] / row['pace'] for row in own):.2f}")
         errors = [row["integration"] for row in own if row.get("integration")]
         cells.append("; ".join(f"{e['mean']:+.3f}, {e['spread']:.3f}" for e in errors) or "not measured")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        table.append(cells)
+    return markdown(["variant", "parameters", *heads, *last], table) + "\n"
 
 
 def scaling() -> str:
@@ -265,10 +264,7 @@ def scaling() -> str:
     result = (kept("what-pays") or {}).get("scaling")
     if result is None:
         return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
-    lines = [
-        "| L | start | configurations to 0.7, three seeds | 10^9 operations | processor seconds |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     groups: dict[tuple[int, str], list[Mapping[str, Any] | None]] = {}
     for row in result["rows"]:
         groups.setdefault((row["extent"], row["kind"]), []).append(row["reached"])
@@ -276,13 +272,10 @@ def scaling() -> str:
         configurations = over_seeds([r and r["configurations"] for r in reached], "d")
         giga = over_seeds([r and r["operations"] / 1e9 for r in reached], ".3g")
         seconds = over_seeds([r and r["processor_seconds"] for r in reached], ".1f")
-        lines.append(f"| {extent} | {kind} | {configurations} | {giga} | {seconds} |")
-    lines += ["", "| cost ~ L^z | z |", "|---|---|"]
-    lines += [
-        f"| {name.replace('_', ' ')} | {parenthesis(z['value'], z['error'])} |"
-        for name, z in result["exponents"].items()
-    ]
-    return "\n".join(lines) + "\n"
+        rows.append([str(extent), kind, configurations, giga, seconds])
+    header = ["L", "start", "configurations to 0.7, three seeds", "10^9 operations", "processor seconds"]
+    fits = [[name.replace("_", " "), parenthesis(z["value"], z["error"])] for name, z in result["exponents"].items()]
+    return f"{markdown(header, rows)}\n\n{markdown(['cost ~ L^z', 'z'], fits)}\n"
 
 
 def optimisers() -> str:
@@ -290,10 +283,8 @@ def optimisers() -> str:
     rows = (kept("optimisers") or {}).get("rows")
     if not rows:
         return "Nothing is measured yet; `python docs/results/optimisers.py` does it.\n"
-    lines = [
-        "| map | L | optimiser | seed | to 0.7 | s | to 0.9 | s | acceptance at the end | after | s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    header = ["map", "L", "optimiser", "seed", "to 0.7", "s", "to 0.9", "s", "acceptance at the end", "after", "s"]
+    table = []
     maps = ("continuous", "local", "dense")
 
     def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -303,9 +294,8 @@ def optimisers() -> str:
         end = "-" if row["acceptance"] is None else parenthesis(row["acceptance"], row["acceptance_error"])
         cells = [row["map"], str(row["extent"]), row["optimiser"], str(row["seed"])]
         cells += [*cost(row["reached"]["0.7"]), *cost(row["reached"]["0.9"])]
-        cells += [end, count(row["configurations"]), f"{row['processor_seconds']:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        table.append([*cells, end, count(row["configurations"]), f"{row['processor_seconds']:.1f}"])
+    return markdown(header, table) + "\n"
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {

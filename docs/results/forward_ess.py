@@ -5,7 +5,6 @@ from it (forward) and from the flow's own proposals (reverse) are equal where th
 forward-ess.json beside this file; what it holds of other presets and seeds stays.
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from fill import changes
+from keeping import kept, store
 
 from trivmap.runs import pipeline
 from trivmap.runs.card import RunCard
@@ -24,7 +24,6 @@ from trivmap.runs.samples import SampleReader
 from trivmap.runs.sampling import sample
 from trivmap.samplers import effective_sample_size, forward_effective_sample_size
 
-TARGET = Path(__file__).with_name("forward-ess.json")
 CHAINS, KEPT, EVERY = 16, 500, 20
 
 
@@ -66,7 +65,7 @@ def judged(run: Run) -> dict[str, Any]:
 
 def main() -> None:
     """Judge the runs named."""
-    rows = json.loads(TARGET.read_text(encoding="utf-8"))["rows"] if TARGET.exists() else []
+    rows = (kept("forward-ess") or {"rows": []})["rows"]
     for directory in sys.argv[1:]:
         run = Run(RunDirectory.open(directory))
         if changed := [key for key in changes(run.card) if not key.startswith("seed=")]:
@@ -74,7 +73,7 @@ def main() -> None:
         row = {"preset": run.card.name, "lattice": run.card.lattice, "seed": run.card.seed, **judged(run)}
         sys.stderr.write(f"{row}\n")
         rows = [other for other in rows if (other["preset"], other["seed"]) != (row["preset"], row["seed"])] + [row]
-        TARGET.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+        store("forward-ess", {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ clipped at norm 10, 20 steps of warm-up, then a cosine; batch, peak and length i
 """
 
 import argparse
-import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
+from keeping import kept, store
 from what_pays import BETA
 
 from trivmap.runs.build import build_action, build_plan
@@ -29,7 +28,6 @@ from trivmap.runs.pipeline import keys, skeleton
 from trivmap.training import Evaluation, Trainer
 from trivmap.training.observer import Silent
 
-TARGET = Path(__file__).with_name("optimisers.json")
 COUPLINGS = {**BETA, 6: 0.537}
 EXTENTS = (8, 6, 16, 12)
 DENSE = {"kind": "affine", "couplings": 2, "network": {"kind": "dense", "hidden": ["1.0V"], "activation": "tanh"}}
@@ -132,7 +130,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
     only = {key: values.split(",") for key, _, values in (text.partition("=") for text in arguments.only)}
-    rows = json.loads(TARGET.read_text(encoding="utf-8"))["rows"] if TARGET.exists() else []
+    rows = (kept("optimisers") or {"rows": []})["rows"]
     identity = ("seed", "extent", "map", "optimiser")
     done = {tuple(row[key] for key in identity) for row in rows}
     for seed in range(arguments.seeds):
@@ -144,7 +142,7 @@ def main() -> None:
                         continue
                     rows.append(measured(entry))
                     sys.stderr.write(f"{rows[-1]}\n")
-                    TARGET.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+                    store("optimisers", {"rows": rows})
                     jax.clear_caches()
 
 

@@ -1,17 +1,16 @@
 """The tables of docs/performance.md, from what the benchmarks keep in benchmarks/results."""
 
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
+
+from keeping import HERE, kept, markdown
 
 from trivmap.reports.formats import parenthesis
 
 
 def benchmark(name: str) -> dict[str, Any] | None:
     """What `benchmarks/results/NAME.json` holds, None if that benchmark has not been run."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return kept(name, HERE.parents[1] / "benchmarks" / "results")
 
 
 def not_measured(name: str) -> str:
@@ -19,23 +18,24 @@ def not_measured(name: str) -> str:
     return f"Nothing is measured yet; `python -m benchmarks {name}` does it.\n"
 
 
+def measured_with(result: Mapping[str, Any], package: str) -> str:
+    """The versions of another package and of JAX."""
+    return f"{package} {result['versions'][package]}, jax {result['versions']['jax']}."
+
+
 def throughput() -> str:
     """Proposals per second, with one thread and with one per core."""
     result = benchmark("sampling")
     if result is None:
         return not_measured("sampling")
-    lines = ["| L | proposals/s, one thread | a thread per core | ratio | cores used |", "|---|---|---|---|---|"]
+    rows = []
     for row in result["sizes"]:
-        rate = [f"{row[key]:.0f}" for key in ("proposals_per_second", "proposals_per_second_threads")]
-        lines.append(
-            f"| {row['extent']} | {' | '.join(rate)} | {row['speedup_threads']:.2f} | {row['cores_used_threads']:.2f} |"
-        )
+        cells = [f"{row[key]:.0f}" for key in ("extent", "proposals_per_second", "proposals_per_second_threads")]
+        rows.append(cells + [f"{row[key]:.2f}" for key in ("speedup_threads", "cores_used_threads")])
+    table = markdown(["L", "proposals/s, one thread", "a thread per core", "ratio", "cores used"], rows)
     steps, cores = result["sizes"][0]["steps"], result["machine"]["processors"]
-    lines += [
-        "",
-        f"{steps} integration steps of five evaluations each; {cores} cores; jax {result['versions']['jax']}.",
-    ]
-    return "\n".join(lines) + "\n"
+    how = f"{steps} integration steps of five evaluations each; {cores} cores; jax {result['versions']['jax']}."
+    return f"{table}\n\n{how}\n"
 
 
 def time_of_a_proposal() -> str:
@@ -44,8 +44,7 @@ def time_of_a_proposal() -> str:
     if result is None:
         return not_measured("sampling")
     sizes = result["sizes"]
-    heads = " | ".join(f"L={row['extent']}" for row in sizes)
-    lines = [f"| part | {heads} |", "|---|" + "---|" * len(sizes)]
+    rows = []
     for name in sizes[0]["microseconds"]:
         if name in ("velocity", "whole"):
             continue
@@ -53,11 +52,11 @@ def time_of_a_proposal() -> str:
         for row in sizes:
             value, whole = row["microseconds"][name], row["microseconds"]["whole"]
             cells.append(f"{short(value)} ({100 * value / whole:.1f} %)")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        rows.append([name, *cells])
     sums, wholes = [row["sum"] for row in sizes], [row["microseconds"]["whole"] for row in sizes]
     for name, values in (("sum of these", sums), ("the whole, as it runs", wholes)):
-        lines.append(f"| {name} | {' | '.join(short(value) for value in values)} |")
-    return "\n".join(lines) + "\n"
+        rows.append([name, *map(short, values)])
+    return markdown(["part", *(f"L={row['extent']}" for row in sizes)], rows) + "\n"
 
 
 def short(value: float) -> str:
@@ -71,16 +70,13 @@ def machine_limits() -> str:
     if result is None:
         return not_measured("sampling")
     most = result["limits"]
-    lines = ["| | GFLOP/s | GB/s | 10^9 tanh/s |", "|---|---|---|---|"]
-    lines.append(
-        f"| limit of a core | {most['matmul_gflops']:.0f} (matrix product) | {most['cache_gbs']:.0f} in cache, "
-        f"{most['memory_gbs']:.0f} in memory | {most['gtanh']:.2f} |"
-    )
+    memory = f"{most['cache_gbs']:.0f} in cache, {most['memory_gbs']:.0f} in memory"
+    rows = [["limit of a core", f"{most['matmul_gflops']:.0f} (matrix product)", memory, f"{most['gtanh']:.2f}"]]
     for row in result["sizes"]:
         for name, rate in row["rates"].items():
             cells = [f"{rate[key]:.2f}" if rate[key] else "" for key in ("gflops", "gbs", "gtanh")]
-            lines.append(f"| L={row['extent']}, {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            rows.append([f"L={row['extent']}, {name}", *cells])
+    return markdown(["", "GFLOP/s", "GB/s", "10^9 tanh/s"], rows) + "\n"
 
 
 def kernels_table() -> str:
@@ -89,11 +85,11 @@ def kernels_table() -> str:
     if result is None:
         return not_measured("kernels")
     names = ("matrix", "circulant", "axes", "fft", "slices")
-    lines = [f"| L | features | {' | '.join(names)} | taken |", "|---|---|" + "---|" * (len(names) + 1)]
+    rows = []
     for row in result["cases"]:
         cells = [f"{row['nanoseconds'][name]:.0f}" if name in row["nanoseconds"] else "" for name in names]
-        lines.append(f"| {row['extent']} | {row['features']} | {' | '.join(cells)} | {row['chosen']} |")
-    return "\n".join(lines) + "\n"
+        rows.append([str(row["extent"]), str(row["features"]), *cells, row["chosen"]])
+    return markdown(["L", "features", *names, "taken"], rows) + "\n"
 
 
 def solvers_table() -> str:
@@ -101,13 +97,15 @@ def solvers_table() -> str:
     result = benchmark("solvers")
     if result is None:
         return not_measured("solvers")
-    lines = ["| L | solver | forward, ms | ratio | with gradient, ms | ratio |", "|---|---|---|---|---|---|"]
+    rows = []
     for row in result["cases"]:
         for name, forward in row["forward"].items():
-            cells = [f"{c['milliseconds']:.3g} | {c['ratio']:.2f}" for c in (forward, row["gradient"][name])]
-            lines.append(f"| {row['extent']} | {name} | {' | '.join(cells)} |")
-    lines += ["", f"diffrax {result['versions']['diffrax']}, jax {result['versions']['jax']}."]
-    return "\n".join(lines) + "\n"
+            cells = [str(row["extent"]), name]
+            for timed in (forward, row["gradient"][name]):
+                cells += [f"{timed['milliseconds']:.3g}", f"{timed['ratio']:.2f}"]
+            rows.append(cells)
+    table = markdown(["L", "solver", "forward, ms", "ratio", "with gradient, ms", "ratio"], rows)
+    return f"{table}\n\n{measured_with(result, 'diffrax')}\n"
 
 
 def hmc_table() -> str:
@@ -115,19 +113,16 @@ def hmc_table() -> str:
     result = benchmark("hmc")
     if result is None:
         return not_measured("hmc")
-    lines = [
-        "| L | step size | trajectories/s | blackjax | ratio, clock | ratio, processors | accepted | blackjax |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for row in result["cases"]:
         own, other = (row[name] for name in ("trivmap", "blackjax"))
         rates = [f"{each['trajectories_per_second']:.0f}" for each in (own, other)]
         accepted = [parenthesis(each["acceptance"], each["error"]) for each in (own, other)]
         ratios = [f"{row['ratio'][clock]:.2f}" for clock in ("wall", "processor")]
-        cells = [str(row["extent"]), f"{row['step_size']:g}", *rates, *ratios, *accepted]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"blackjax {result['versions']['blackjax']}, jax {result['versions']['jax']}."]
-    return "\n".join(lines) + "\n"
+        rows.append([str(row["extent"]), f"{row['step_size']:g}", *rates, *ratios, *accepted])
+    header = ["L", "step size", "trajectories/s", "blackjax", "ratio, clock", "ratio, processors"]
+    header += ["accepted", "blackjax"]
+    return f"{markdown(header, rows)}\n\n{measured_with(result, 'blackjax')}\n"
 
 
 def cluster_table() -> str:
@@ -135,14 +130,13 @@ def cluster_table() -> str:
     result = benchmark("cluster")
     if result is None:
         return not_measured("cluster")
-    lines = ["| L | beta | update | us a cycle | tau_int | independent a second |", "|---|---|---|---|---|---|"]
+    rows = []
     for row in result["cases"]:
         for name in ("swendsen-wang", "wolff"):
             found = row[name]
             cells = [str(row["extent"]), f"{row['beta']:g}", name, f"{1e6 * found['seconds_per_cycle']:.0f}"]
-            cells += [parenthesis(*found[key].values()) for key in ("tau_int", "independent_per_second")]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            rows.append(cells + [parenthesis(*found[key].values()) for key in ("tau_int", "independent_per_second")])
+    return markdown(["L", "beta", "update", "us a cycle", "tau_int", "independent a second"], rows) + "\n"
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {

@@ -4,7 +4,6 @@ Every study (or those named) is run by `trivmap study` in DIR/STUDY, or gone on 
 study-STUDY.json beside this file, draws scaling.png, the cost to 70 percent of all that is kept, and fills the pages.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -12,15 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from keeping import HERE, kept, named_runs
+from scaling_tables import STUDIES
+
 from trivmap.reports.figures import png
 from trivmap.reports.figures.study import cost_figure
-from trivmap.runs.presets import preset_names
 from trivmap.studies.scaling.analysis import COSTS
-from trivmap.studies.scaling.card import PRESETS
 
-HERE = Path(__file__).resolve().parent
 COMMAND = [sys.executable, "-m", "trivmap", "study"]
-STUDIES = [name for name in preset_names(PRESETS) if name != "quick-study"]
 TARGET = "0.7"
 VARIED = ("-factors", "-broken")
 DROPPED = ("observables", "untrusted", "log_z", "processors", "after", "settings", "name")
@@ -53,9 +51,7 @@ def together() -> dict[str, Any]:
     """The runs and fits of all studies that are kept, as those of one, but for variations of a series."""
     found: dict[str, Any] = {"runs": [], "fits": []}
     for study in STUDIES:
-        path = HERE / f"study-{study}.json"
-        if path.exists():
-            result = json.loads(path.read_text(encoding="utf-8"))
+        if result := kept(f"study-{study}"):
             shown = {run["label"] for run in result["runs"] if not run["series"].endswith(VARIED)}
             for key in found:
                 found[key] += [entry for entry in result[key] if entry["label"] in shown]
@@ -64,12 +60,9 @@ def together() -> dict[str, Any]:
 
 def main() -> None:
     """Run what is named, draw, and fill the pages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="*", metavar="STUDY")
-    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR")
-    arguments = parser.parse_args()
+    arguments = named_runs(__doc__, "STUDY").parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
-    for study in arguments.studies or STUDIES:
+    for study in arguments.named or STUDIES:
         keep(study, folder)
     (HERE / "scaling.png").write_bytes(png(cost_figure(together(), TARGET, COSTS)))
     subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)

@@ -12,6 +12,9 @@ from trivmap.reports.study import conditions, fit_rows
 from trivmap.runs.presets import preset_names
 from trivmap.studies.scaling.card import PRESETS
 
+STUDIES = [name for name in preset_names(PRESETS) if name != "quick-study"]
+"""Those of the page."""
+
 
 def costs(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Of every series and lattice: how many runs got there, and the medians of their costs."""
@@ -42,7 +45,7 @@ def study(name: str) -> str:
     result = kept(f"study-{name}")
     if result is None:
         return f"Not measured yet; `python docs/results/scaling.py {name}` does it.\n"
-    parts = ["\n".join(markdown(costs(result))), "\n".join(markdown(fit_rows(result))), conditions(result)]
+    parts = [markdown(*costs(result)), markdown(*fit_rows(result)), conditions(result)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,5 +58,5 @@ def picture() -> str:
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "scaling-picture": picture,
-    **{f"study-{name}": partial(study, name) for name in preset_names(PRESETS) if name != "quick-study"},
+    **{f"study-{name}": partial(study, name) for name in STUDIES},
 }

@@ -9,7 +9,6 @@ and so on names a finished run directory. The flow at L = 64 is left out without
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from keeping import HERE, kept, store
 from scipy.stats import chi2
 
 jax.config.update("jax_enable_x64", True)
@@ -40,8 +40,7 @@ from trivmap.studies.comparison_result import chain_series  # noqa: E402
 from trivmap.studies.rates import magnetization  # noqa: E402
 from trivmap.studies.slowing_down import LINE, power_law  # noqa: E402
 
-TARGET = Path(__file__).with_name("slowing-down.json")
-PICTURE = TARGET.with_suffix(".png")
+NAME = "slowing-down"
 SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialised-hmc")
 CHAINS = {"hmc": 16, "hmc-fourier": 16, "cluster": 2, "trivialised-hmc": 8}
 FOURIER_MASS = 0.25
@@ -143,6 +142,11 @@ def fits(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def with_fits(entries: dict[str, Any]) -> dict[str, Any]:
+    """What is kept: the entries, and the exponents that follow."""
+    return {"entries": entries, "fits": fits(entries)}
+
+
 @styled
 def figure(content: dict[str, Any]) -> Any:
     """tau_int of |m| against xi with the fits."""
@@ -202,7 +206,7 @@ def main() -> None:
     for extent in LINE:
         parser.add_argument(f"--flow-{extent}", type=Path, metavar="DIR")
     arguments = parser.parse_args()
-    content = json.loads(TARGET.read_text()) if TARGET.exists() else {"entries": {}, "fits": {}}
+    content = kept(NAME) or {"entries": {}}
     run_at = flow_runs(arguments)
     for sampler, extent in wanted(arguments.only, content["entries"]):
         run = run_at(extent) if sampler in ("flow", "trivialised-hmc") else None
@@ -211,11 +215,11 @@ def main() -> None:
         entry = measured(sampler, extent, run)
         entries = content["entries"].get(sampler, {}) | {str(extent): entry}
         content["entries"][sampler] = {str(e): entries[str(e)] for e in LINE if str(e) in entries}
-        TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        store(NAME, with_fits(content["entries"]))
         sys.stderr.write(f"{sampler}/{extent}: {entry['abs_magnetization']}, {entry['wall_seconds']:.0f} s\n")
-    content["fits"] = fits(content["entries"])
-    TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    PICTURE.write_bytes(png(figure(content)))
+    content = with_fits(content["entries"])
+    store(NAME, content)
+    (HERE / f"{NAME}.png").write_bytes(png(figure(content)))
 
 
 if __name__ == "__main__":

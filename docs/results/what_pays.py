@@ -11,18 +11,17 @@ told in those.
 only those variants.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from math import erfc, sqrt
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from keeping import kept, store
 
 from trivmap.lattice import Lattice
 from trivmap.runs.build import build_plan, build_target
@@ -33,7 +32,6 @@ from trivmap.samplers import certificate
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 
-TARGET = Path(__file__).with_name("what-pays.json")
 BETA = {8: 0.576, 12: 0.616, 16: 0.634, 20: 0.645, 32: 0.6614}
 GOAL = 0.7
 SEEDS = {"recipe": 3}
@@ -236,8 +234,7 @@ class Pace:
 
 def variants(names: list[str]) -> Iterator[list[dict[str, Any]]]:
     """The variants of these names, or all, seed after seed; what has a row is not measured again."""
-    kept = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-    rows = kept.get("variants", [])
+    rows = (kept("what-pays") or {}).get("variants", [])
     for name, extent in ((name, extent) for extent in (16, 20) for name in names or VARIANTS):
         if extent == 20 and name not in LARGER:
             continue
@@ -255,8 +252,7 @@ def variants(names: list[str]) -> Iterator[list[dict[str, Any]]]:
 
 def scaling() -> Iterator[dict[str, Any]]:
     """Cost to 0.7 against L, three seeds each; what has a row is not measured again."""
-    kept = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-    rows = kept.get("scaling", {}).get("rows", [])
+    rows = (kept("what-pays") or {}).get("scaling", {}).get("rows", [])
     for extent, ladder in LADDERS.items():
         for kind in ("scratch", "ladder") if ladder else ("scratch",):
             for seed in range(3):
@@ -302,11 +298,11 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what is asked for."""
-    content = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
+    content = kept("what-pays") or {}
     for name in sys.argv[1:2] or ["scaling", "variants"]:
         for table in scaling() if name == "scaling" else variants(sys.argv[2:]):
             content[name] = table
-            TARGET.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            store("what-pays", content)
 
 
 if __name__ == "__main__":
