@@ -19,6 +19,19 @@ def store(name: str, content: Any) -> None:
     (HERE / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def store_shortened(name: str, content: Any) -> None:
+    """Write `docs/results/NAME.json` in one line, numbers to six digits: for what is long."""
+    (HERE / f"{name}.json").write_text(json.dumps(_shortened(content)) + "\n", encoding="utf-8")
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shortened(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_shortened(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A table, every | of its text escaped."""
     lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in (header, *rows)]

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from keeping import HERE, kept, named_runs
+from keeping import HERE, kept, named_runs, store_shortened
 from scaling_tables import STUDIES
 
 from trivmap.reports.figures import png
@@ -35,16 +35,7 @@ def keep(study: str, folder: Path) -> None:
             run.pop(key, None)
         for point in run.get("curve") or []:
             point.pop("ess", None)
-    (HERE / f"study-{study}.json").write_text(json.dumps(shortened(result)) + "\n", encoding="utf-8")
-
-
-def shortened(value: Any) -> Any:
-    """Floating-point numbers to six digits."""
-    if isinstance(value, dict):
-        return {key: shortened(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [shortened(each) for each in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    store_shortened(f"study-{study}", result)
 
 
 def together() -> dict[str, Any]:

@@ -17,7 +17,7 @@ STUDIES = [name for name in preset_names(PRESETS) if name != "quick-study"]
 
 
 def costs(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Of every series and lattice: how many runs got there, and the medians of their costs."""
+    """Of every series and lattice: how many runs are complete and got there, and the medians of their costs."""
     targets = [f"{target:g}" for target in result["targets"]]
     header = ["series", "L", "parameters", "runs", *(f"configurations to {target}" for target in targets)]
     header += [f"wall to {targets[-2]}", "acceptance at the end", "largest pull"]
@@ -25,11 +25,14 @@ def costs(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     for label, extent in dict.fromkeys((run["label"], run["extent"]) for run in result["runs"]):
         runs = [run for run in result["runs"] if (run["label"], run["extent"]) == (label, extent)]
         done = [run for run in runs if run["state"] == "complete"]
-        cells = [label, str(extent), count(done[0]["parameters"]) if done else "", str(len(runs))]
+        if not done:
+            continue
+        cells = [label, str(extent), count(done[0]["parameters"]), f"{len(done)} of {len(runs)}"]
         for target in targets:
             reached = [run["reached"][target]["configurations"] for run in done if run["reached"][target]]
-            missed = f" ({len(runs) - len(reached)} not)" if reached and len(reached) < len(runs) else ""
-            cells.append(f"{count(round(median(reached)))}{missed}" if reached else "not reached")
+            missed = f" ({len(done) - len(reached)} not)" if len(reached) < len(done) else ""
+            budget = count(round(median(run["spent"]["configurations"] for run in done)))
+            cells.append(f"{count(round(median(reached)))}{missed}" if reached else f"not in {budget}")
         seconds = [run["reached"][targets[-2]]["seconds"] for run in done if run["reached"][targets[-2]]]
         ends = [run["acceptance"]["value"] for run in done if run["acceptance"]]
         pulls = [pull for run in done for pull in run["pulls"].values()]

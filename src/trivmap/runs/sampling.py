@@ -62,16 +62,15 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
                 drawn["state"] |= {"seconds": seconds + time.monotonic() - started}
                 if first():
                     writer.append(**drawn)
-        summary = run.summary()
         if first():
             outcome = _summary(run, card, source, seconds + time.monotonic() - started)
             if not drawn_before or drawn_before["proposals"] != outcome["sampling"]["proposals"]:
                 # What was measured on fewer proposals does not describe these.
                 of_samples = {name: text for name, text in outcome["untrusted"].items() if name in OF_SAMPLES}
                 outcome |= {"observables": {}, "untrusted": of_samples}
-            summary = run.update_summary(**outcome)
+            run.update_summary(**outcome)
         interruption.check(f"interrupted after the last proposal; go on with trivmap measure {run.root}")
-        return summary
+        return run.summary()
 
 
 def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:

@@ -44,6 +44,17 @@ def test_some_lattices_may_have_other_seeds():
     assert list(StudyCard.from_data(card_yaml.parse(card.to_yaml(), "again")).runs) == list(card.runs)
 
 
+def test_some_lattices_may_have_other_settings_which_the_grid_can_still_vary(tmp_path):
+    entry = {"set": ["training.steps=50"], "set_at": {6: ["training.steps=30", "training.batch=16"]}}
+    varied = {"training.batch": [64, 128]}
+    card = StudyCard.from_data(small(series=series(**entry, grid=varied)))
+    found = {(run.extent, run.card.training.steps, run.card.training.batch) for run in card.runs.values()}
+    assert found == {(4, 50, 64), (4, 50, 128), (6, 30, 64), (6, 30, 128)}
+    (tmp_path / "study.yaml").write_text(card.to_yaml())
+    again = load_study_card(tmp_path / "study.yaml", ["series.fourier.set_at.6=[training.steps=20]"])
+    assert {(run.extent, run.card.training.steps) for run in again.runs.values()} == {(4, 50), (6, 20)}
+
+
 def test_a_preset_gives_model_and_training():
     entry = {"use": "del-debbio-2021-affine-L8", "set": ["training.steps=10", "training.evaluate.every=5"]}
     card = StudyCard.from_data(small(dimension=2, series={"affine": entry}))
@@ -79,9 +90,12 @@ def test_presets_are_whole(name):
         ({"targets": [1.5]}, "targets"),
         ({"series": series(grid={"training.batch": []})}, "series.fourier.grid.training.batch: empty"),
         ({"series": series(seeds=[])}, "series.fourier.seeds: empty; leave it out"),
+        ({"series": series(extents=[6, 6])}, "series.fourier.extents: one stands there twice"),
         ({"series": series(seeds_at={6: []})}, "series.fourier.seeds_at.6: empty; leave it out"),
         ({"series": series(seeds_at={6: [0, 0]})}, "series.fourier.seeds_at.6: one stands there twice"),
         ({"series": series(seeds_at={8: [0]})}, "series.fourier.seeds_at.8: series fourier does not run at L = 8"),
+        ({"series": series(set_at={8: []})}, "series.fourier.set_at.8: series fourier does not run at L = 8"),
+        ({"series": series(set_at={6: ["training.stepz=3"]})}, "training.stepz"),
         ({"series": series(seeds_at={6: [0, 3]})}, "seeds_at: seed 3 at L = 6 has no run at L = 4 to start from"),
         ({"series": series(model={"base": {"kind": "gauss"}, "maps": []})}, "fourier_L4_seed0: model.base.kind"),
         ({"series": series(training=None)}, "has no section training; a study asks what training costs"),

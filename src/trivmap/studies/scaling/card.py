@@ -28,7 +28,8 @@ class Series(Section):
 
     `use` takes model and training of a preset of run cards. An axis of the grid is a key of the run card with the list
     of its values, or a name with overrides for each label. With `transfer` every run starts from the trained map of the
-    next smaller lattice. `seeds_at` are the seeds of some L, in place of `seeds`.
+    next smaller lattice. `seeds_at` are the seeds of some L, in place of `seeds`; `set_at` are overrides for some L,
+    behind those of `set` and before those of the grid.
     """
 
     use: str | None = None
@@ -41,6 +42,7 @@ class Series(Section):
     extents: list[Count] | None = None
     seeds: list[Index] | None = None
     seeds_at: dict[Count, list[Index]] = Field(default={})
+    set_at: dict[Count, list[str]] = Field(default={})
     transfer: bool = False
 
 
@@ -111,9 +113,9 @@ class StudyCard(Section):
             if not _NAME.fullmatch(name):
                 raise refusal("cannot be part of a file's name; use letters, digits, '.', '+' and '-'", name)
             for key, chosen in (("extents", series.extents), ("seeds", series.seeds)):
-                if chosen is not None and not chosen:
-                    raise refusal("empty; leave it out to take the study's own", f"series.{name}.{key}")
-            self._require_seeds(name, series)
+                if chosen is not None:
+                    _require_some(chosen, f"series.{name}.{key}", "leave it out to take the study's own")
+            self._require_at(name, series)
             for axis, values in series.grid.items():
                 key = f"series.{name}.grid.{axis}"
                 if not values:
@@ -128,27 +130,21 @@ class StudyCard(Section):
             if missing:
                 raise refusal(f"nothing for L = {missing[0]}, which series {name} runs at; add its line", "couplings")
         for key in ("extents", "seeds"):
-            values = getattr(self, key)
-            if not values:
-                raise refusal("empty; give at least one", key)
-            if len(set(values)) < len(values):
-                raise refusal("one stands there twice", key)
+            _require_some(getattr(self, key), key, "give at least one")
         return self
 
     def _seeds(self, series: Series, extent: int) -> list[int]:
         return series.seeds_at.get(extent) or series.seeds or self.seeds
 
-    def _require_seeds(self, name: str, series: Series) -> None:
-        """Refuse seeds at an L that is not run, none at all, and those that have nothing to start from."""
+    def _require_at(self, name: str, series: Series) -> None:
+        """Refuse what is said of an L that is not run, an L without seeds, and seeds with nothing to start from."""
         extents = sorted(series.extents or self.extents)
+        for key, said in (("seeds_at", series.seeds_at), ("set_at", series.set_at)):
+            for extent in said:
+                if extent not in extents:
+                    raise refusal(f"series {name} does not run at L = {extent}", f"series.{name}.{key}.{extent}")
         for extent, seeds in series.seeds_at.items():
-            key = f"series.{name}.seeds_at.{extent}"
-            if extent not in extents:
-                raise refusal(f"series {name} does not run at L = {extent}", key)
-            if not seeds:
-                raise refusal("empty; leave it out to take the series' own", key)
-            if len(set(seeds)) < len(seeds):
-                raise refusal("one stands there twice", key)
+            _require_some(seeds, f"series.{name}.seeds_at.{extent}", "leave it out to take the series' own")
         for small, large in pairwise(extents if series.transfer else []):
             if lost := set(self._seeds(series, large)) - set(self._seeds(series, small)):
                 raise refusal(
@@ -176,8 +172,9 @@ class StudyCard(Section):
         extents = sorted(series.extents or self.extents)
         for point in product(*axes):
             labels = {axis: label for axis, label, _ in point}
-            changes = [*series.set, *(override for _, _, overrides in point for override in overrides)]
+            varied = [override for _, _, overrides in point for override in overrides]
             for position, extent in enumerate(extents):
+                changes = [*series.set, *series.set_at.get(extent, []), *varied]
                 for seed in self._seeds(series, extent):
                     after = _run_name(name, labels, extents[position - 1], seed) if position else None
                     after = after if series.transfer else None
@@ -241,6 +238,14 @@ def is_study(source: str) -> bool:
     return source in preset_names(PRESETS)
 
 
+def _require_some(values: list[int], key: str, otherwise: str) -> None:
+    """Refuse an empty list, and one with a value twice: two runs would have one name."""
+    if not values:
+        raise refusal(f"empty; {otherwise}", key)
+    if len(set(values)) < len(values):
+        raise refusal("one stands there twice", key)
+
+
 def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) -> str:
     """What the run's directory is called."""
     parts = [series, *(_slug(label) for label in labels.values()), f"L{extent}", f"seed{seed}"]
@@ -254,8 +259,11 @@ def _with_whole_extents(data: Mapping[str, Any]) -> dict[str, Any]:
         found["couplings"] = _by_number(data["couplings"])
     if isinstance(data.get("series"), Mapping):
         found["series"] = {
-            name: {**entry, "seeds_at": _by_number(entry["seeds_at"])}
-            if isinstance(entry, Mapping) and isinstance(entry.get("seeds_at"), Mapping)
+            name: {
+                key: _by_number(value) if key.endswith("_at") and isinstance(value, Mapping) else value
+                for key, value in entry.items()
+            }
+            if isinstance(entry, Mapping)
             else entry
             for name, entry in data["series"].items()
         }
