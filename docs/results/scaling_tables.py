@@ -28,10 +28,10 @@ def costs(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         if not done:
             continue
         cells = [label, str(extent), count(done[0]["parameters"]), f"{len(done)} of {len(runs)}"]
+        budget = count(round(median(run["spent"]["configurations"] for run in done)))
         for target in targets:
             reached = [run["reached"][target]["configurations"] for run in done if run["reached"][target]]
             missed = f" ({len(done) - len(reached)} not)" if len(reached) < len(done) else ""
-            budget = count(round(median(run["spent"]["configurations"] for run in done)))
             cells.append(f"{count(round(median(reached)))}{missed}" if reached else f"not in {budget}")
         seconds = [run["reached"][targets[-2]]["seconds"] for run in done if run["reached"][targets[-2]]]
         ends = [run["acceptance"]["value"] for run in done if run["acceptance"]]

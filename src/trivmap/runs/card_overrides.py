@@ -90,20 +90,26 @@ def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
 
 def _get(holder: Any, part: str, change: _Change, depth: int) -> Any:
     if isinstance(holder, dict):
-        return holder.get(part)
+        return holder.get(_own_key(holder, part))
     index = _index(holder, part, change, depth)
     return holder[index] if index < len(holder) else None
 
 
 def _put(holder: Any, part: str, value: Any, change: _Change, depth: int) -> None:
     if isinstance(holder, dict):
-        holder[part] = value
+        holder[_own_key(holder, part)] = value
         return
     index = _index(holder, part, change, depth)
     if index == len(holder):
         holder.append(value)
     else:
         holder[index] = value
+
+
+def _own_key(holder: dict[Any, Any], part: str) -> Any:
+    """The key `part` names: where the section has it as a number, such as an L of a study, that number."""
+    number = int(part) if part.isdigit() else part
+    return number if number in holder else part
 
 
 def _index(holder: Any, part: str, change: _Change, depth: int) -> int:

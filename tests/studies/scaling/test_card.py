@@ -53,6 +53,8 @@ def test_some_lattices_may_have_other_settings_which_the_grid_can_still_vary(tmp
     (tmp_path / "study.yaml").write_text(card.to_yaml())
     again = load_study_card(tmp_path / "study.yaml", ["series.fourier.set_at.6=[training.steps=20]"])
     assert {(run.extent, run.card.training.steps) for run in again.runs.values()} == {(4, 50), (6, 20)}
+    again = load_study_card(tmp_path / "study.yaml", ["series.fourier.set_at.6.0=training.steps=40"])
+    assert {(run.extent, run.card.training.steps) for run in again.runs.values()} == {(4, 50), (6, 40)}
 
 
 def test_a_preset_gives_model_and_training():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise, product
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from trivmap.errors import InputError
 from trivmap.runs import card_yaml
@@ -20,6 +20,8 @@ from trivmap.runs.presets import preset_names, preset_text
 PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
+_Extent = Annotated[Count, BeforeValidator(lambda key: int(key) if isinstance(key, str) and key.isdigit() else key)]
+"""A key that is a lattice; JSON and overrides write it as text."""
 _OWN = ("model", "training", "sampling", "measure")
 
 
@@ -41,8 +43,8 @@ class Series(Section):
     grid: dict[str, Any] = Field(default={})
     extents: list[Count] | None = None
     seeds: list[Index] | None = None
-    seeds_at: dict[Count, list[Index]] = Field(default={})
-    set_at: dict[Count, list[str]] = Field(default={})
+    seeds_at: dict[_Extent, list[Index]] = Field(default={})
+    set_at: dict[_Extent, list[str]] = Field(default={})
     transfer: bool = False
 
 
@@ -75,7 +77,7 @@ class StudyCard(Section):
     action: dict[str, Any] = Field(
         description="what all lattices share, such as {kind: phi4, notation: bosetti2015, lam: 0.5}"
     )
-    couplings: dict[Count, dict[str, Real]] = Field(description="for each extent, such as {8: {beta: 0.576}}")
+    couplings: dict[_Extent, dict[str, Real]] = Field(description="for each extent, such as {8: {beta: 0.576}}")
     extents: list[Count] = Field(description="the list of extents, for example [8, 16]")
     seeds: list[Index] = Field(default=[0])
     targets: list[Annotated[Real, Field(gt=0, lt=1)]] = Field(default=[0.5, 0.7, 0.9])
@@ -95,7 +97,7 @@ class StudyCard(Section):
                 )
         require_known_schema(data, source)
         try:
-            card = cls.model_validate(_with_whole_extents(data))
+            card = cls.model_validate(data)
         except ValidationError as error:
             raise InputError(f"{source}: {sentence(error, data)}") from error
         for name, series in card.series.items():
@@ -250,35 +252,6 @@ def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) ->
     """What the run's directory is called."""
     parts = [series, *(_slug(label) for label in labels.values()), f"L{extent}", f"seed{seed}"]
     return "_".join(parts)
-
-
-def _with_whole_extents(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data with lattices that are keys as numbers: an override names them by text."""
-    found = dict(data)
-    if isinstance(data.get("couplings"), Mapping):
-        found["couplings"] = _by_number(data["couplings"])
-    if isinstance(data.get("series"), Mapping):
-        found["series"] = {
-            name: {
-                key: _by_number(value) if key.endswith("_at") and isinstance(value, Mapping) else value
-                for key, value in entry.items()
-            }
-            if isinstance(entry, Mapping)
-            else entry
-            for name, entry in data["series"].items()
-        }
-    return found
-
-
-def _by_number(data: Mapping[Any, Any]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for key, value in data.items():
-        number = int(key) if isinstance(key, str) and key.isdigit() else key
-        known = found.get(number)
-        if isinstance(known, Mapping) and isinstance(value, Mapping):
-            value = {**known, **value}
-        found[number] = value
-    return found
 
 
 def _labelled(values: Mapping[str, Any]) -> bool:
