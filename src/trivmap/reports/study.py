@@ -196,8 +196,9 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
     extents = ", ".join(str(extent) for extent in sorted({run["extent"] for run in result["runs"]}))
     unfinished = [f"{run['name']}: {run['reason'] or run['state']}" for run in result["runs"] if not _done(run)]
     note = (
-        "Errors of z from the spread over seeds, widened where the line does not fit. A lattice at which a run never "
-        "reached the target is censored: left out of the fit, and z, where it lies above the others, a lower bound (≥)."
+        "Errors of z from the spread over seeds and the distance between evaluations, widened where the line does not "
+        "fit. A lattice at which a run never reached the target is censored: left out of the fit, and z, where it lies "
+        "above the others, a lower bound (≥)."
     )
     return render(
         title=result["name"] or directory.root.resolve().name,

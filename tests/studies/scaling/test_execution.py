@@ -88,6 +88,12 @@ class TestWhole:
         assert first["spent"]["operations"] == 60 * stretch["operations"] > 0
         reached = first["reached"]["0.5"]
         assert reached["operations"] == reached["configurations"] / 32 * stretch["operations"]
+        before = [point for point in first["curve"] if point["configurations"] < reached["configurations"]]
+        assert reached["above"]["configurations"] == (before[-1]["configurations"] if before else 32)
+        assert 0 < reached["above"]["seconds"] < reached["seconds"]
+        at_once = second["reached"]["0.5"]
+        assert at_once["configurations"] == second["curve"][0]["configurations"]
+        assert at_once["above"]["configurations"] == 60 * 32 + 32
         assert second["reached"]["0.9999"] is None
 
     def test_the_free_field_is_what_it_is(self, study):

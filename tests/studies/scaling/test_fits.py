@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from trivmap.studies.scaling.fits import cost_exponent
+from trivmap.studies.scaling.fits import Cost
+from trivmap.studies.scaling.fits import cost_exponent as exponent_of_intervals
 
 EXTENTS = (6, 8, 12, 16, 20)
+
+
+def cost_exponent(costs, ratio=1.0):
+    """Of costs that are known to a factor `ratio`."""
+    return exponent_of_intervals({L: [c and Cost(c, c / ratio) for c in each] for L, each in costs.items()})
 
 
 def test_an_exact_power_law_is_found():
@@ -59,3 +65,31 @@ def test_seeds_that_agree_to_the_last_leave_the_scatter_about_the_line():
     slope, covariance = np.polyfit(x, y, 1, cov=True)
     assert found.exponent.value == pytest.approx(slope[0])
     assert found.exponent.error == pytest.approx(np.sqrt(covariance[0, 0]))
+    assert np.isnan(found.chi_squared)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_evaluations_far_apart_leave_the_exponent_that_uncertain(seeds):
+    """Costs rounded up to the next power of 4, of which the seeds know nothing."""
+    costs = {L: [float(4 ** np.ceil(np.log(L**1.5) / np.log(4)))] * seeds for L in EXTENTS}
+    found = cost_exponent(costs, ratio=4.0)
+    x = np.log(EXTENTS)
+    alone = np.log(4) / np.sqrt(12 * np.sum((x - x.mean()) ** 2))
+    assert found.exponent.error == pytest.approx(alone * np.sqrt(max(1.0, found.chi_squared / found.degrees)))
+    assert found.exponent.value == pytest.approx(1.5, abs=2 * found.exponent.error)
+
+
+def test_equal_costs_are_not_sure_for_being_equal():
+    found = cost_exponent({4: [384.0, 384.0, 384.0], 6: [384.0] * 3, 8: [384.0] * 3}, ratio=3.0)
+    assert found.exponent.value == pytest.approx(0.0, abs=1e-12) and found.exponent.error > 0.4
+
+
+def test_rounding_to_evaluations_is_covered_by_the_error():
+    """A true law, one seed's scatter of 10%, costs seen at the next of evaluations a factor of 2 apart."""
+    generator, pulls = np.random.default_rng(1), []
+    for _ in range(1000):
+        shift = generator.uniform(0, 1)
+        logs = {L: 1.5 * np.log(L) / np.log(2) + 0.15 * generator.normal(size=3) for L in EXTENTS}
+        found = cost_exponent({L: list(2 ** (np.ceil(each - shift) + shift)) for L, each in logs.items()}, ratio=2.0)
+        pulls.append((found.exponent.value - 1.5) / found.exponent.error)
+    assert abs(np.mean(pulls)) < 0.25 and 0.5 < np.std(pulls) < 1.1

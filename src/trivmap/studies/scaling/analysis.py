@@ -9,7 +9,7 @@ from trivmap.runs.card import RunCard
 from trivmap.runs.directory import finite
 from trivmap.studies.scaling.card import StudyCard, StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
-from trivmap.studies.scaling.fits import cost_exponent
+from trivmap.studies.scaling.fits import Cost, cost_exponent
 
 COSTS = ("configurations", "operations", "seconds")
 """Configurations generated in training, arithmetic operations of its steps, wall seconds with compilation."""
@@ -93,13 +93,14 @@ def _run(
         for record in metrics
         if "evaluation" in record and _on_final_rung(record, training)
     ]
+    least = spent(1, done["operations"][0]["batch"], min(training["compile_seconds"], training["wall_seconds"]))
     return entry | {
         "state": "complete",
         "status": training["status"],
         "parameters": summary["model"]["parameters"],
         "spent": spent(training["steps"], training["configurations"], training["wall_seconds"]),
         "compile_seconds": training["compile_seconds"],
-        "reached": {f"{target:g}": _reached(curve, target) for target in card.targets},
+        "reached": {f"{target:g}": _reached(curve, target, least) for target in card.targets},
         "curve": curve,
         "acceptance": sampling.get("acceptance"),
         "ess": {"value": sampling.get("ess"), "error": sampling.get("ess_error")},
@@ -134,11 +135,16 @@ def _on_final_rung(record: Mapping[str, Any], training: Mapping[str, Any]) -> bo
     return record["step"] > below
 
 
-def _reached(curve: Sequence[Mapping[str, Any]], target: float) -> dict[str, float] | None:
-    """The cost of the first evaluation whose acceptance minus one error exceeds the target."""
+def _reached(curve: Sequence[Mapping[str, Any]], target: float, least: Mapping[str, float]) -> dict[str, Any] | None:
+    """The cost of the first evaluation whose acceptance minus one error exceeds the target.
+
+    `above` is that of the evaluation before it, or `least`, of a single step.
+    """
+    above = least
     for point in curve:
         if point["acceptance"] is not None and point["acceptance"] - (point["error"] or 0.0) > target:
-            return {key: point[key] for key in COSTS}
+            return {key: point[key] for key in COSTS} | {"above": {key: min(above[key], point[key]) for key in COSTS}}
+        above = point
     return None
 
 
@@ -165,10 +171,12 @@ def _fits(card: StudyCard, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, 
         own = [run for run in own if run["extent"] not in open_]
         for target in (f"{target:g}" for target in card.targets):
             for cost in COSTS:
-                table: dict[int, list[float | None]] = {}
+                table: dict[int, list[Cost | None]] = {}
                 for run in own:
                     reached = run["reached"][target] if run["state"] == "complete" else None
-                    table.setdefault(run["extent"], []).append(reached[cost] if reached else None)
+                    table.setdefault(run["extent"], []).append(
+                        Cost(reached[cost], reached["above"][cost]) if reached else None
+                    )
                 found = cost_exponent(table)
                 censored = sorted(extent for extent, each in table.items() if None in each)
                 entry: dict[str, Any] = {"label": name, "target": target, "cost": cost, "censored": censored}

@@ -24,30 +24,44 @@ class Exponent(NamedTuple):
     lower_bound: bool
 
 
-def cost_exponent(costs: Mapping[int, Sequence[float | None]]) -> Exponent | None:
+class Cost(NamedTuple):
+    """What a run had spent where it was first seen at the target, and what it had spent when it was not there yet."""
+
+    value: float
+    above: float
+
+
+def cost_exponent(costs: Mapping[int, Sequence[Cost | None]]) -> Exponent | None:
     """The weighted straight line through the means of log(cost) over seeds, against log(L).
 
     `costs` are those of the seeds at every L, None for a run that did not reach the target. A lattice with such a run
-    is left out: the mean over the others would be too small. The error of a mean comes from the spread over seeds,
-    pooled over all lattices; with a single seed everywhere, from the scatter about the line. The error of the exponent
-    is widened by sqrt(chi^2 / degrees of freedom) where that exceeds 1. None with fewer than two lattices, or with two
-    and one seed: there would be no error.
+    is left out: the mean over the others would be too small. The variance of a mean is s^2 / n + g^2. The spread s over
+    seeds is pooled over all lattices; g^2, the mean of log(value / above)^2 / 12, comes from the distance between
+    evaluations, which seeds have in common. With a single seed everywhere it is the mean g^2 of all lattices. The error
+    of the exponent is widened by sqrt(chi^2 / degrees of freedom) where that exceeds 1. None with fewer than two
+    lattices, or with two and one seed: there would be no error.
     """
-    whole = {L: np.log([c for c in each if c is not None]) for L, each in costs.items() if each and None not in each}
+    whole = {L: [c for c in each if c is not None] for L, each in costs.items() if each and None not in each}
     censored = tuple(sorted(L for L, each in costs.items() if each and None in each))
     extents = tuple(sorted(whole))
     if len(extents) < 2:
         return None
-    counts = np.array([len(whole[L]) for L in extents])
-    means = np.array([whole[L].mean() for L in extents])
+    logs = [np.log([cost.value for cost in whole[L]]) for L in extents]
+    counts = np.array([len(each) for each in logs])
+    means = np.array([each.mean() for each in logs])
     spread_degrees, degrees = int((counts - 1).sum()), len(extents) - 2
     if spread_degrees == 0 and degrees == 0:
         return None
-    pooled = sum(float(((whole[L] - whole[L].mean()) ** 2).sum()) for L in extents)
-    variance = pooled / spread_degrees if spread_degrees else 1.0
-    # Seeds that agree to the last configuration leave the scatter about the line as the only measure.
-    known = spread_degrees > 0 and variance > 0
-    weights = counts / (variance if known else 1.0)
+    widths = np.array([np.mean([np.log(cost.value / cost.above) ** 2 for cost in whole[L]]) for L in extents]) / 12
+    if spread_degrees:
+        # From the first of them: seeds that agree to the last then have no spread, not that of rounding.
+        pooled = sum(len(each) * np.var(each - each[0]) for each in logs)
+        variances = pooled / spread_degrees / counts + widths
+    else:
+        variances = np.full(len(extents), widths.mean())
+    # Without any variance the scatter about the line is the only measure.
+    known = bool(np.all(variances > 0))
+    weights = 1 / variances if known else counts.astype(float)
     x = np.log(extents)
     design = np.stack([np.ones_like(x), x], axis=1)
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
