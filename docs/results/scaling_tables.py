@@ -7,6 +7,7 @@ from typing import Any
 
 from keeping import HERE, kept, markdown
 
+from trivmap.estimate import Estimate
 from trivmap.reports.formats import count, duration
 from trivmap.reports.study import conditions, fit_rows
 from trivmap.runs.presets import preset_names
@@ -59,7 +60,35 @@ def picture() -> str:
     return "![Cost to an acceptance of 0.7 against L](results/scaling.png)\n"
 
 
+def modes() -> str:
+    """The divergence of every map and how much of it is in the two-point function."""
+    result = kept("modes")
+    if result is None:
+        return "Not measured yet; `python docs/results/modes.py --in DIR` does it.\n"
+    cells = []
+    for row in result["rows"]:
+        ratio, whole, pairs = row["stages"][-1]["ratio"], row["divergence"], row["two_point"]
+        infrared = sum(cost for cost, k in zip(row["gaussian"], row["momentum_squared"], strict=True) if k < 1)
+        cells.append(
+            [
+                row["label"],
+                str(row["extent"]),
+                f"{row['acceptance']:.3f}",
+                str(Estimate(**whole)),
+                str(Estimate(**pairs)),
+                f"{sum(row['gaussian']):.3f}",
+                f"{infrared:.3f}",
+                f"{ratio[0]:.3f}",
+                f"{ratio[-1]:.3f}",
+            ]
+        )
+    header = ["map", "L", "acceptance", "KL", "of the covariance", "of the spectrum", "of khat^2 < 1"]
+    header += ["ratio at k = 0", "at (pi, pi)"]
+    return f"![Spectra of the proposals over the exact ones](results/modes.png)\n\n{markdown(header, cells)}\n"
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "scaling-picture": picture,
+    "scaling-modes": modes,
     **{f"study-{name}": partial(study, name) for name in STUDIES},
 }

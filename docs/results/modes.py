@@ -1,0 +1,155 @@
+"""Which momenta a map has not learnt: `python docs/results/modes.py --in DIR`, with what scaling.py left there.
+
+The spectrum <|phi_k|^2> of the proposals, after every stage of the map and by orbits of momenta, over that of embedded
+clusters, which know nothing of the map. The reverse KL divergence beside two parts of it: what a ratio r of spectra
+costs a Gaussian field, (r - 1 - log r) / 2 for every mode, and what the whole covariance costs it, which a map without
+translation invariance can have wrong though its spectrum is right. Writes modes.json and modes.png beside this file and
+fills the pages.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from forward_ess import simulated
+from keeping import HERE, store_shortened
+from matplotlib.figure import Figure
+
+from trivmap.lattice import Lattice
+from trivmap.observables.stages import fields_along_the_map, keys_of_batches
+from trivmap.reports.figures.style import SERIES, logarithmic, new_figure, png, styled
+from trivmap.runs.directory import RunDirectory
+from trivmap.runs.loading import Run
+
+MAPS = {
+    "affine, reverse KL": "published-baseline/runs/affine_L{L}_seed0",
+    "hybrid, reverse KL": "published-baseline/runs/hybrid_L{L}_seed0",
+    "affine, path gradient": "same-map-better-training/runs/affine_by-the-path-gradient_L{L}_seed0",
+    "affine, Gauss-Newton": "same-map-better-training/runs/affine-gauss-newton_L{L}_seed0",
+    "continuous, Gauss-Newton": "flows-that-scale/runs/scratch_L{L}_seed0",
+}
+EXTENTS = (8, 12)
+PROPOSALS = 1 << 15
+
+
+def spectrum(fields: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
+    """<|phi_k|^2> / V of every orbit of momenta from (batches, n, *lattice), and its error from the batches."""
+    axes = tuple(range(2, fields.ndim))
+    power = (np.abs(np.fft.fftn(fields, axes=axes)) ** 2).mean(axis=1).reshape(len(fields), -1) / lattice.volume
+    orbits = lattice.orbits.ravel()
+    each = np.stack([np.bincount(orbits, row) / lattice.orbit_sizes for row in power])
+    return each.mean(axis=0), each.std(axis=0, ddof=1) / np.sqrt(len(each))
+
+
+def two_point(fields: np.ndarray, power: np.ndarray) -> dict[str, float]:
+    """KL divergence of the Gaussian field with the covariance of (batches, n, *lattice) from that with a spectrum.
+
+    (tr M - V - log det M) / 2 with M the covariance in units of the exact one, less its mean for a sample of the exact
+    field, V (V + 1) / (4 N); the error by leaving one batch out.
+    """
+    volume, axes = power.size, tuple(range(2, fields.ndim))
+    white = np.fft.ifftn(np.fft.fftn(fields, axes=axes) / np.sqrt(power), axes=axes).real
+    white = white.reshape(len(fields), -1, volume)
+    products = np.einsum("bni,bnj->bij", white, white)
+
+    def divergence(summed: np.ndarray, batches: int) -> float:
+        count = batches * white.shape[1]
+        matrix = summed / count
+        found = (np.trace(matrix) - volume - np.linalg.slogdet(matrix)[1]) / 2
+        return float(found - volume * (volume + 1) / (4 * count))
+
+    total, batches = products.sum(axis=0), len(products)
+    left_out = [divergence(total - product, batches - 1) for product in products]
+    return {"value": divergence(total, batches), "error": float(np.std(left_out) * np.sqrt(batches - 1))}
+
+
+def judged(run: Run, exact: tuple[np.ndarray, np.ndarray], log_z: float) -> dict[str, Any]:
+    """The spectrum over the exact one after every stage, and the divergence of the trained map."""
+    flow, action = run.flow, run.action
+    drawn = action if flow.decimated else None
+    batches = [
+        [np.asarray(field, np.float64) for field in fields_along_the_map(flow, drawn, keys)]
+        for keys in keys_of_batches(jax.random.key(1), PROPOSALS)
+    ]
+    stages = []
+    for stage in zip(*batches, strict=True):
+        value, error = spectrum(np.stack(stage), flow.lattice)
+        ratio = value / exact[0]
+        stages.append(
+            {"ratio": ratio.tolist(), "error": (ratio * np.hypot(error / value, exact[1] / exact[0])).tolist()}
+        )
+    last = np.array(stages[-1]["ratio"])
+    power = exact[0][flow.lattice.orbits]
+    loss = [record["evaluation"]["loss"] for record in run.metrics if "evaluation" in record][-1]
+    return {
+        "acceptance": run.summary["sampling"]["acceptance"]["value"],
+        "divergence": {"value": loss["value"] + log_z, "error": loss["error"]},
+        "gaussian": (flow.lattice.orbit_sizes * (last - 1 - np.log(last)) / 2).tolist(),
+        "two_point": two_point(np.stack([batch[-1] for batch in batches]), power),
+        "stages": stages,
+    }
+
+
+def measured(folder: Path) -> list[dict[str, Any]]:
+    """Every map that the folder holds, lattice by lattice."""
+    rows = []
+    for extent in EXTENTS:
+        best = Run(RunDirectory.open(folder / MAPS["continuous, Gauss-Newton"].format(L=extent)))
+        lattice, log_z = Lattice(best.card.lattice), best.summary["log_z"]["value"]
+        exact = spectrum(simulated(best.card), lattice)
+        for label, path in MAPS.items():
+            root = folder / path.format(L=extent)
+            if (root / "summary.json").exists():
+                found = judged(Run(RunDirectory.open(root)), exact, log_z)
+                rows.append(
+                    {"label": label, "extent": extent, "momentum_squared": lattice.orbit_momenta.tolist()} | found
+                )
+                sys.stderr.write(f"{label} L={extent} {found['divergence']} {found['two_point']}\n")
+    return rows
+
+
+@styled
+def figure(rows: list[dict[str, Any]]) -> Figure:
+    """The ratio against khat^2: of the trained maps above, after every stage of the published one below."""
+    drawn = new_figure(9.0, 7.2)
+    panels = drawn.subplots(2, len(EXTENTS), sharex=True, sharey="row")
+    for column, extent in enumerate(EXTENTS):
+        own = [row for row in rows if row["extent"] == extent]
+        trained = [(row["label"], row, row["stages"][-1]) for row in own]
+        staged = [
+            ("base" if number == 0 else f"after stage {number}", own[0], stage)
+            for number, stage in enumerate(own[0]["stages"])
+        ]
+        for above, curves in ((panels[0, column], trained), (panels[1, column], staged)):
+            for (name, row, curve), colour in zip(curves, SERIES, strict=False):
+                order = np.argsort(row["momentum_squared"])
+                x, y, error = (np.array(v)[order] for v in (row["momentum_squared"], curve["ratio"], curve["error"]))
+                above.errorbar(x, y, error, marker="o", markersize=3, linewidth=1, color=colour, label=name)
+            above.axhline(1.0, color="0.4", linewidth=0.8)
+            logarithmic(above)
+        panels[0, column].set_title(f"L = {extent}")
+        panels[1, column].set_title(f"{own[0]['label']}, stage by stage")
+        panels[1, column].set_xlabel(r"$\hat k^2$")
+    for row in panels:
+        row[0].set_ylabel(r"$\langle|\phi_k|^2\rangle$ / exact")
+        row[-1].legend(fontsize=7)
+    return drawn
+
+
+def main() -> None:
+    """Measure, draw, and fill the pages."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR", required=True)
+    rows = measured(parser.parse_args().folder)
+    store_shortened("modes", {"rows": rows})
+    (HERE / "modes.png").write_bytes(png(figure(rows)))
+    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)
+    main()
