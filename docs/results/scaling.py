@@ -21,6 +21,8 @@ from trivmap.studies.scaling.analysis import COSTS
 COMMAND = [sys.executable, "-m", "trivmap", "study"]
 TARGET = "0.7"
 VARIED = ("-factors", "-broken")
+SHOWN = {"scratch": "continuous, from scratch", "transfer": "continuous, by transfer"}
+"""What a label of one study is called among those of others."""
 DROPPED = ("observables", "untrusted", "log_z", "processors", "after", "settings", "name")
 """Of every run: what neither page nor picture needs."""
 
@@ -45,7 +47,11 @@ def together() -> dict[str, Any]:
         if result := kept(f"study-{study}"):
             shown = {run["label"] for run in result["runs"] if not run["series"].endswith(VARIED)}
             for key in found:
-                found[key] += [entry for entry in result[key] if entry["label"] in shown]
+                found[key] += [
+                    entry | {"label": SHOWN.get(entry["label"], entry["label"])}
+                    for entry in result[key]
+                    if entry["label"] in shown
+                ]
     return found
 
 

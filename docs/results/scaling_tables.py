@@ -7,8 +7,7 @@ from typing import Any
 
 from keeping import HERE, kept, markdown
 
-from trivmap.estimate import Estimate
-from trivmap.reports.formats import count, duration
+from trivmap.reports.formats import count, duration, estimate_cell
 from trivmap.reports.study import conditions, fit_rows
 from trivmap.runs.presets import preset_names
 from trivmap.studies.scaling.card import PRESETS
@@ -49,7 +48,9 @@ def study(name: str) -> str:
     result = kept(f"study-{name}")
     if result is None:
         return f"Not measured yet; `python docs/results/scaling.py {name}` does it.\n"
-    parts = [markdown(*costs(result)), markdown(*fit_rows(result)), conditions(result)]
+    header, rows = fit_rows(result)
+    fitted = [row for row in rows if row[header.index("L of the fit")] != "–"]
+    parts = [markdown(*costs(result)), markdown(header, fitted), conditions(result)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,8 +75,8 @@ def modes() -> str:
                 row["label"],
                 str(row["extent"]),
                 f"{row['acceptance']:.3f}",
-                str(Estimate(**whole)),
-                str(Estimate(**pairs)),
+                estimate_cell(whole),
+                estimate_cell(pairs),
                 f"{sum(row['gaussian']):.3f}",
                 f"{infrared:.3f}",
                 f"{ratio[0]:.3f}",

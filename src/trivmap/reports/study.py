@@ -105,17 +105,19 @@ def conditions(result: Mapping[str, Any]) -> str:
     complete = [run for run in result["runs"] if run["state"] == "complete"]
     alone = sum(run["exclusive"] for run in complete)
     hosts = len({run["host"] for run in complete})
+    again = sum(run["sessions"] > 1 for run in complete)
     if result["threads"] is None:
         how = "Every run was free to use all processors of its machine: seconds compare only where one ran at a time"
     else:
         threads = "one processor" if result["threads"] == 1 else f"{result['threads']} processors"
         how = f"{alone} of {len(complete)} runs had {threads} each to themselves, among the runs of studies"
     return (
-        f"{how} ({hosts} {'machine' if hosts == 1 else 'machines'}). Seconds are wall time since the process started, "
-        "compilation and evaluation included, and of a run taken up again all its sessions. Operations are the "
-        "compiler's count of each loop's body times its turns; of iterations whose number is not known beforehand, and "
-        "of factorisations by a library, it knows nothing. Of a run that starts from another one, all costs include "
-        "that one's."
+        f"{how} ({hosts} {'machine' if hosts == 1 else 'machines'}), {again or 'none'} in more than one session. "
+        "Seconds are wall time since the process started, compilation and evaluation included, of all sessions; what a "
+        "kill undid since the last checkpoint is not among them, compiling once more is. Operations are the compiler's "
+        "count of each loop's body times its turns; of iterations whose number is not known beforehand, and of "
+        "factorisations by a library, it knows nothing. Of a run that starts from another one, all costs include that "
+        "one's."
     )
 
 

@@ -23,7 +23,7 @@ from trivmap.studies.scaling.status import status_of, statuses
 
 pytestmark = pytest.mark.slow
 FIRST, SECOND = "fourier_L4_seed0", "fourier_L6_seed0"
-TIMED = {"seconds", "wall_seconds", "compile_seconds", "load", "processors", "exclusive", "host"}
+TIMED = {"seconds", "wall_seconds", "compile_seconds", "load", "processors", "exclusive", "host", "sessions"}
 """What a clock or the machine says."""
 
 
@@ -190,6 +190,10 @@ def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp
     done = trivmap("study", "--resume", "away", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert result(root) == result(study[0] / "whole")
+    sessions = [
+        json.loads((base / "study.json").read_text())["runs"][0]["sessions"] for base in (root, study[0] / "whole")
+    ]
+    assert sessions[0] >= 2 and sessions[1] == 1
     for name in (FIRST, SECOND):
         weights = [next((base / "runs" / name / "model").glob("weights-*")) for base in (root, study[0] / "whole")]
         assert weights[0].read_bytes() == weights[1].read_bytes()

@@ -111,6 +111,8 @@ def test_a_run_sent_to_a_worker_of_another_version_fails_there(tmp_path):
     ],
 )
 def test_the_page_says_how_runs_were_timed(threads, exclusive, sentence):
-    runs = [{"state": "complete", "exclusive": each, "host": "one"} for each in exclusive]
+    runs = [{"state": "complete", "exclusive": each, "host": "one", "sessions": 1} for each in exclusive]
     text = conditions({"threads": threads, "runs": [*runs, {"state": "failed"}]})
-    assert sentence in text and "(1 machine)" in text
+    assert sentence in text and "(1 machine), none in more than one session" in text
+    text = conditions({"threads": threads, "runs": [*runs, {**runs[0], "sessions": 2}]})
+    assert ", 1 in more than one session" in text

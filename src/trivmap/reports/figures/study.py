@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from trivmap.reports.figures.style import SERIES, empty_panel, new_figure, plain_labels, styled
 
-_MARKERS = "osD^vPX*"
+_MARKERS = "osDpXP*h"
 
 
 @styled

@@ -111,6 +111,7 @@ def _run(
         "pulls": _pulls(reference(run.card), summary["observables"]),
         "processors": done["processors"],
         "exclusive": done["exclusive"],
+        "sessions": done["sessions"],
         "host": done["host"],
         "load": done["load"],
     }

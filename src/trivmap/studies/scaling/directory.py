@@ -22,6 +22,7 @@ class StudyDirectory:
         self.runs_path = root / "runs"
         self.done_path = root / "done"
         self.failed_path = root / "failed"
+        self.sessions_path = root / "sessions"
         self.result_path = root / "study.json"
         self.page_path = root / "study.html"
         self._card: StudyCard | None = None
@@ -36,7 +37,7 @@ class StudyDirectory:
         with new_directory(root, "go on with trivmap study --resume") as partial:
             unfinished = cls(partial)
             write_text(unfinished.card_path, card.to_yaml())
-            for path in (unfinished.runs_path, unfinished.done_path, unfinished.failed_path):
+            for path in (unfinished.runs_path, unfinished.done_path, unfinished.failed_path, unfinished.sessions_path):
                 path.mkdir()
         return cls(root)
 
@@ -78,6 +79,13 @@ class StudyDirectory:
         """Count one more attempt that failed."""
         before = self.failed(name) or {"attempts": 0}
         write_json(self.failed_path / f"{name}.json", {"attempts": before["attempts"] + 1, "reason": reason})
+
+    def begin_session(self, name: str, exclusive: bool) -> list[bool]:
+        """Note that a process begins to work on a run, and whether alone on its processors; that of all so far."""
+        path = self.sessions_path / f"{name}.json"
+        sessions = [*(read_json(path, "delete it") if path.exists() else []), exclusive]
+        write_json(path, sessions)
+        return sessions
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[None]:

@@ -44,9 +44,10 @@ def finish(
             return done
         if study_run.after is not None and directory.done(study_run.after) is None:
             raise InputError(f"{name}: starts from {study_run.after}, which is not complete; run that first")
+        sessions = directory.begin_session(name, share.exclusive)
         try:
             _work(directory.run(name), study_run.card, progress, elapsed, trained)
-            facts = _facts(study_run.card, share)
+            facts = _facts(study_run.card, share, sessions)
         except Interrupted:
             raise
         except Exception as error:
@@ -75,10 +76,13 @@ def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float, 
         pipeline.measure(run, progress)
 
 
-def _facts(card: RunCard, share: Share) -> dict[str, Any]:
+def _facts(card: RunCard, share: Share, sessions: list[bool]) -> dict[str, Any]:
     return {
         "operations": operations(card),
-        **share._asdict(),
+        "processors": share.processors,
+        # The costs are those of all sessions.
+        "exclusive": all(sessions),
+        "sessions": len(sessions),
         "host": os.uname().nodename,
         "load": os.getloadavg()[0],
     }
