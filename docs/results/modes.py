@@ -1,10 +1,10 @@
 """Which momenta a map has not learnt: `python docs/results/modes.py --in DIR`, with what scaling.py left there.
 
 The spectrum <|phi_k|^2> of the proposals, after every stage of the map and by orbits of momenta, over that of embedded
-clusters, which know nothing of the map. The reverse KL divergence beside two parts of it: what a ratio r of spectra
-costs a Gaussian field, (r - 1 - log r) / 2 for every mode, and what the whole covariance costs it, which a map without
-translation invariance can have wrong though its spectrum is right. Writes modes.json and modes.png beside this file and
-fills the pages.
+clusters, which know nothing of the map. The reverse KL divergence beside what would cost a Gaussian field as much: a
+ratio r of spectra, (r - 1 - log r) / 2 for every mode, and the whole covariance, which a map without translation
+invariance can have wrong though its spectrum is right. And beside that of the distributions of |m| alone, than which it
+cannot be less. What noise alone adds is subtracted. Writes modes.json and modes.png beside this file, fills the pages.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from forward_ess import simulated
 from keeping import HERE, store_shortened
 from matplotlib.figure import Figure
 
+from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
 from trivmap.observables.stages import fields_along_the_map, keys_of_batches
 from trivmap.reports.figures.style import SERIES, logarithmic, new_figure, png, styled
@@ -28,12 +29,11 @@ from trivmap.runs.loading import Run
 MAPS = {
     "affine, reverse KL": "published-baseline/runs/affine_L{L}_seed0",
     "hybrid, reverse KL": "published-baseline/runs/hybrid_L{L}_seed0",
-    "affine, path gradient": "same-map-better-training/runs/affine_by-the-path-gradient_L{L}_seed0",
-    "affine, Gauss-Newton": "same-map-better-training/runs/affine-gauss-newton_L{L}_seed0",
+    "affine, path gradient": "same-map-better-training/runs/affine-path-gradient_L{L}_seed0",
     "continuous, Gauss-Newton": "flows-that-scale/runs/scratch_L{L}_seed0",
 }
 EXTENTS = (8, 12)
-PROPOSALS = 1 << 15
+PROPOSALS, BINS = 1 << 15, 20
 
 
 def spectrum(fields: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
@@ -45,11 +45,11 @@ def spectrum(fields: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarr
     return each.mean(axis=0), each.std(axis=0, ddof=1) / np.sqrt(len(each))
 
 
-def two_point(fields: np.ndarray, power: np.ndarray) -> dict[str, float]:
+def two_point(fields: np.ndarray, power: np.ndarray, noise: float) -> dict[str, float]:
     """KL divergence of the Gaussian field with the covariance of (batches, n, *lattice) from that with a spectrum.
 
     (tr M - V - log det M) / 2 with M the covariance in units of the exact one, less its mean for a sample of the exact
-    field, V (V + 1) / (4 N); the error by leaving one batch out.
+    field, V (V + 1) / (4 N), and less `noise`, that of the spectrum; the error by leaving one batch out.
     """
     volume, axes = power.size, tuple(range(2, fields.ndim))
     white = np.fft.ifftn(np.fft.fftn(fields, axes=axes) / np.sqrt(power), axes=axes).real
@@ -60,14 +60,41 @@ def two_point(fields: np.ndarray, power: np.ndarray) -> dict[str, float]:
         count = batches * white.shape[1]
         matrix = summed / count
         found = (np.trace(matrix) - volume - np.linalg.slogdet(matrix)[1]) / 2
-        return float(found - volume * (volume + 1) / (4 * count))
+        return float(found - volume * (volume + 1) / (4 * count) - noise)
 
     total, batches = products.sum(axis=0), len(products)
     left_out = [divergence(total - product, batches - 1) for product in products]
     return {"value": divergence(total, batches), "error": float(np.std(left_out) * np.sqrt(batches - 1))}
 
 
-def judged(run: Run, exact: tuple[np.ndarray, np.ndarray], log_z: float) -> dict[str, Any]:
+def of_the_spectrum(sizes: np.ndarray, ratio: np.ndarray, error: np.ndarray) -> dict[str, float]:
+    """What ratios of spectra cost a Gaussian field, of so many modes each, with the error; without that of noise."""
+    value = np.sum(sizes * ((ratio - 1 - np.log(ratio)) / 2 - (error / ratio) ** 2 / 4))
+    return {"value": float(value), "error": float(np.linalg.norm(sizes * (1 - 1 / ratio) / 2 * error))}
+
+
+def of_the_mean(fields: np.ndarray, exact: np.ndarray) -> dict[str, float]:
+    """KL divergence of the distributions of |m| in `BINS` bins of equal exact content; the error from batches.
+
+    Less what noise alone gives, (BINS - 1) / 2 times the inverse of both numbers of independent configurations; those
+    of clusters are nearly so.
+    """
+    axes = tuple(range(2, fields.ndim))
+    known = np.abs(exact.mean(axis=axes)).ravel()
+    edges = np.quantile(known, np.arange(1, BINS) / BINS)
+    bins = np.searchsorted(edges, np.abs(fields.mean(axis=axes)))
+    parts = np.stack([np.bincount(row, minlength=BINS) for row in bins])
+
+    def divergence(counts: np.ndarray) -> float:
+        share = counts / counts.sum()
+        noise = (BINS - 1) / 2 * (1 / counts.sum() + 1 / known.size)
+        return float(np.sum(share[share > 0] * np.log(share[share > 0] * BINS)) - noise)
+
+    left_out = [divergence(parts.sum(axis=0) - part) for part in parts]
+    return {"value": divergence(parts.sum(axis=0)), "error": float(np.std(left_out) * np.sqrt(len(parts) - 1))}
+
+
+def judged(run: Run, sample: np.ndarray, exact: tuple[np.ndarray, np.ndarray], log_z: Estimate) -> dict[str, Any]:
     """The spectrum over the exact one after every stage, and the divergence of the trained map."""
     flow, action = run.flow, run.action
     drawn = action if flow.decimated else None
@@ -82,33 +109,34 @@ def judged(run: Run, exact: tuple[np.ndarray, np.ndarray], log_z: float) -> dict
         stages.append(
             {"ratio": ratio.tolist(), "error": (ratio * np.hypot(error / value, exact[1] / exact[0])).tolist()}
         )
-    last = np.array(stages[-1]["ratio"])
-    power = exact[0][flow.lattice.orbits]
+    last, error = np.array(stages[-1]["ratio"]), np.array(stages[-1]["error"])
+    sizes, infrared = flow.lattice.orbit_sizes, flow.lattice.orbit_momenta < 1
+    noise = float(np.sum(sizes * (exact[1] / exact[0]) ** 2) / 4)
     loss = [record["evaluation"]["loss"] for record in run.metrics if "evaluation" in record][-1]
     return {
         "acceptance": run.summary["sampling"]["acceptance"]["value"],
-        "divergence": {"value": loss["value"] + log_z, "error": loss["error"]},
-        "gaussian": (flow.lattice.orbit_sizes * (last - 1 - np.log(last)) / 2).tolist(),
-        "two_point": two_point(np.stack([batch[-1] for batch in batches]), power),
+        "divergence": {"value": loss["value"] + log_z.value, "error": float(np.hypot(loss["error"], log_z.error))},
+        "spectrum": of_the_spectrum(sizes, last, error),
+        "infrared": of_the_spectrum(sizes[infrared], last[infrared], error[infrared]),
+        "mean": of_the_mean(np.stack([batch[-1] for batch in batches]), sample),
+        "two_point": two_point(np.stack([batch[-1] for batch in batches]), exact[0][flow.lattice.orbits], noise),
         "stages": stages,
     }
 
 
 def measured(folder: Path) -> list[dict[str, Any]]:
-    """Every map that the folder holds, lattice by lattice."""
+    """Every map, lattice by lattice."""
     rows = []
     for extent in EXTENTS:
         best = Run(RunDirectory.open(folder / MAPS["continuous, Gauss-Newton"].format(L=extent)))
-        lattice, log_z = Lattice(best.card.lattice), best.summary["log_z"]["value"]
-        exact = spectrum(simulated(best.card), lattice)
+        lattice, log_z = Lattice(best.card.lattice), Estimate(**best.summary["log_z"])
+        sample = simulated(best.card)
+        exact = spectrum(sample, lattice)
         for label, path in MAPS.items():
-            root = folder / path.format(L=extent)
-            if (root / "summary.json").exists():
-                found = judged(Run(RunDirectory.open(root)), exact, log_z)
-                rows.append(
-                    {"label": label, "extent": extent, "momentum_squared": lattice.orbit_momenta.tolist()} | found
-                )
-                sys.stderr.write(f"{label} L={extent} {found['divergence']} {found['two_point']}\n")
+            run = Run(RunDirectory.open(folder / path.format(L=extent)))
+            row = {"label": label, "extent": extent, "momentum_squared": lattice.orbit_momenta.tolist()}
+            rows.append(row | judged(run, sample, exact, log_z))
+            sys.stderr.write(f"{label} L={extent} {rows[-1]['divergence']} {rows[-1]['two_point']}\n")
     return rows
 
 
@@ -130,7 +158,8 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
                 x, y, error = (np.array(v)[order] for v in (row["momentum_squared"], curve["ratio"], curve["error"]))
                 above.errorbar(x, y, error, marker="o", markersize=3, linewidth=1, color=colour, label=name)
             above.axhline(1.0, color="0.4", linewidth=0.8)
-            logarithmic(above)
+            if above is panels[1, column]:
+                logarithmic(above)
         panels[0, column].set_title(f"L = {extent}")
         panels[1, column].set_title(f"{own[0]['label']}, stage by stage")
         panels[1, column].set_xlabel(r"$\hat k^2$")

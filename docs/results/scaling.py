@@ -30,7 +30,11 @@ DROPPED = ("observables", "untrusted", "log_z", "processors", "after", "settings
 def keep(study: str, folder: Path) -> None:
     """Run a study, or go on with it, and keep its outcome."""
     out = folder / study
-    subprocess.run([*COMMAND, *(["--resume", str(out)] if out.exists() else [study, "--out", str(out)])], check=False)
+    done = subprocess.run(
+        [*COMMAND, *(["--resume", str(out)] if out.exists() else [study, "--out", str(out)])], check=False
+    )
+    if done.returncode not in (0, 1):
+        sys.exit(done.returncode)
     result = json.loads((out / "study.json").read_text(encoding="utf-8"))
     for run in result["runs"]:
         for key in DROPPED:

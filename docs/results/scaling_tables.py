@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf, isinf
 from statistics import median
 from typing import Any
 
@@ -30,17 +31,22 @@ def costs(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [label, str(extent), count(done[0]["parameters"]), f"{len(done)} of {len(runs)}"]
         budget = count(round(median(run["spent"]["configurations"] for run in done)))
         for target in targets:
-            reached = [run["reached"][target]["configurations"] for run in done if run["reached"][target]]
-            missed = f" ({len(done) - len(reached)} not)" if len(reached) < len(done) else ""
-            cells.append(f"{count(round(median(reached)))}{missed}" if reached else f"not in {budget}")
-        seconds = [run["reached"][targets[-2]]["seconds"] for run in done if run["reached"][targets[-2]]]
+            missed = sum(run["reached"][target] is None for run in done)
+            middle = median(_to(target, "configurations", done))
+            note = f" ({missed} not)" if missed else ""
+            cells.append(f"not in {budget}" if isinf(middle) else f"{count(round(middle))}{note}")
+        seconds = median(_to(targets[-2], "seconds", done))
         ends = [run["acceptance"]["value"] for run in done if run["acceptance"]]
         pulls = [pull for run in done for pull in run["pulls"].values()]
-        cells.append(duration(median(seconds)) if seconds else "")
+        cells.append("" if isinf(seconds) else duration(seconds))
         cells.append(", ".join(f"{value:.3f}" for value in ends))
         cells.append(f"{max(pulls, key=abs):+.1f} of {len(pulls)}" if pulls else "")
         rows.append(cells)
     return header, rows
+
+
+def _to(target: str, cost: str, runs: list[Mapping[str, Any]]) -> list[float]:
+    return [run["reached"][target][cost] if run["reached"][target] else inf for run in runs]
 
 
 def study(name: str) -> str:
@@ -62,29 +68,24 @@ def picture() -> str:
 
 
 def modes() -> str:
-    """The divergence of every map and how much of it is in the two-point function."""
+    """The divergence of every map, and what its two-point function would cost a Gaussian field."""
     result = kept("modes")
     if result is None:
         return "Not measured yet; `python docs/results/modes.py --in DIR` does it.\n"
+    names = {
+        "divergence": "KL",
+        "two_point": "covariance",
+        "spectrum": "spectrum",
+        "infrared": "khat^2 < 1",
+        "mean": "of |m|",
+    }
+    header = ["map", "L", "acceptance", *names.values(), "ratio at k = 0", "at (pi, pi)"]
     cells = []
     for row in result["rows"]:
-        ratio, whole, pairs = row["stages"][-1]["ratio"], row["divergence"], row["two_point"]
-        infrared = sum(cost for cost, k in zip(row["gaussian"], row["momentum_squared"], strict=True) if k < 1)
-        cells.append(
-            [
-                row["label"],
-                str(row["extent"]),
-                f"{row['acceptance']:.3f}",
-                estimate_cell(whole),
-                estimate_cell(pairs),
-                f"{sum(row['gaussian']):.3f}",
-                f"{infrared:.3f}",
-                f"{ratio[0]:.3f}",
-                f"{ratio[-1]:.3f}",
-            ]
-        )
-    header = ["map", "L", "acceptance", "KL", "of the covariance", "of the spectrum", "of khat^2 < 1"]
-    header += ["ratio at k = 0", "at (pi, pi)"]
+        ratio = row["stages"][-1]["ratio"]
+        costs = [estimate_cell(row[name]) for name in names]
+        ends = [f"{value:.3f}" for value in (ratio[0], ratio[-1])]
+        cells.append([row["label"], str(row["extent"]), f"{row['acceptance']:.3f}", *costs, *ends])
     return f"![Spectra of the proposals over the exact ones](results/modes.png)\n\n{markdown(header, cells)}\n"
 
 

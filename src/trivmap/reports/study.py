@@ -73,7 +73,7 @@ def run_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The exponents, one line for every series and target."""
-    header = ["series", "target", *(f"z of {cost}" for cost in COSTS), "L of the fit", "censored"]
+    header = ["series", "target", *(f"z of {cost}" for cost in COSTS), "chi^2 / dof", "L of the fit", "censored"]
     rows = []
     for name, target in dict.fromkeys((fit["label"], fit["target"]) for fit in result["fits"]):
         fits = [fit for fit in result["fits"] if (fit["label"], fit["target"]) == (name, target)]
@@ -81,7 +81,8 @@ def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         known = next((fit for fit in fits if fit.get("exponent")), None)
         used = ", ".join(map(str, known["extents"])) if known else NONE
         left_out = [*map(str, fits[0]["censored"]), *(f"{extent} (not done)" for extent in fits[0]["incomplete"])]
-        rows.append([name, target, *cells, used, ", ".join(left_out)])
+        fitness = [_fitness(next(fit for fit in fits if fit["cost"] == cost)) for cost in COSTS]
+        rows.append([name, target, *cells, ", ".join(fitness) if known else NONE, used, ", ".join(left_out)])
     return header, rows
 
 
@@ -111,8 +112,12 @@ def conditions(result: Mapping[str, Any]) -> str:
     else:
         threads = "one processor" if result["threads"] == 1 else f"{result['threads']} processors"
         how = f"{alone} of {len(complete)} runs had {threads} each to themselves, among the runs of studies"
+        if alone < len(complete):
+            how += ", the others shared those of any: seconds do not compare"
+    loads = sorted(run["load"] for run in complete)
+    busy = f"load {loads[0]:.1f} to {loads[-1]:.1f} at the ends of the runs; " if loads else ""
     return (
-        f"{how} ({hosts} {'machine' if hosts == 1 else 'machines'}), {again or 'none'} in more than one session. "
+        f"{how} ({busy}{hosts} {'machine' if hosts == 1 else 'machines'}), {again or 'none'} in more than one session. "
         "Seconds are wall time since the process started, compilation and evaluation included, of all sessions; what a "
         "kill undid since the last checkpoint is not among them, compiling once more is. Operations are the compiler's "
         "count of each loop's body times its turns; of iterations whose number is not known beforehand, and of "
@@ -172,8 +177,8 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
     pictures = [
         Picture(
             f"cost_{target:g}", "costs", f"Cost to an acceptance of {target:g}",
-            "Every seed by itself; lines: fitted power laws. Open triangles: runs that never got there, at what they "
-            "spent, a lower bound.",
+            "Every seed by itself; lines: fitted power laws, through the middles of the intervals in which costs are "
+            "known. Open triangles: runs that never got there, at what they spent, a lower bound.",
             png(cost_figure(result, f"{target:g}", COSTS)), True,
         )
         for target in result["targets"]
@@ -199,8 +204,8 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
     unfinished = [f"{run['name']}: {run['reason'] or run['state']}" for run in result["runs"] if not _done(run)]
     note = (
         "Errors of z from the spread over seeds and the distance between evaluations, widened where the line does not "
-        "fit. A lattice at which a run never reached the target is censored: left out of the fit, and z, where it lies "
-        "above the others, a lower bound (≥)."
+        "fit (chi^2 / dof of the three). A lattice at which a run never reached the target is censored and left out of "
+        "the fit; z is a lower bound (≥) where a run at a larger lattice spent more than the law says, in vain."
     )
     return render(
         title=result["name"] or directory.root.resolve().name,
@@ -228,6 +233,12 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
 
 def _done(run: Mapping[str, Any]) -> bool:
     return run["state"] == "complete"
+
+
+def _fitness(fit: Mapping[str, Any]) -> str:
+    if not fit.get("exponent") or not fit["degrees"] or fit["chi_squared"] is None:
+        return NONE
+    return f"{fit['chi_squared']:.2g} / {fit['degrees']}"
 
 
 def _exponent(fit: Mapping[str, Any]) -> str:

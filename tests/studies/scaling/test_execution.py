@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from tests.studies.scaling.small_study import small
 from trivmap.cli.main import cli
+from trivmap.studies.scaling import execution
 from trivmap.studies.scaling.card import load_study_card
 from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.studies.scaling.pinning import Share
@@ -237,3 +239,13 @@ def test_what_is_wrong_is_said_in_one_sentence(arguments, sentence, tmp_path, mo
     done = CliRunner().invoke(cli, ["study", *arguments])
     assert done.exit_code == 2
     assert sentence in done.stderr.strip().splitlines()[-1], done.stderr
+
+
+def test_two_clusters_of_their_own_do_not_meet():
+    """Warnings are errors here, so is that of a port that is taken."""
+    with contextlib.closing(socket.socket()) as taken:
+        with contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        with execution.cluster(None, 1, 1) as first, execution.cluster(None, 1, 1) as second:
+            assert first.scheduler.address != second.scheduler.address

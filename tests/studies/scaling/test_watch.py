@@ -111,8 +111,9 @@ def test_a_run_sent_to_a_worker_of_another_version_fails_there(tmp_path):
     ],
 )
 def test_the_page_says_how_runs_were_timed(threads, exclusive, sentence):
-    runs = [{"state": "complete", "exclusive": each, "host": "one", "sessions": 1} for each in exclusive]
+    runs = [{"state": "complete", "exclusive": each, "host": "one", "sessions": 1, "load": 1.5} for each in exclusive]
     text = conditions({"threads": threads, "runs": [*runs, {"state": "failed"}]})
-    assert sentence in text and "(1 machine), none in more than one session" in text
+    assert sentence in text and "(load 1.5 to 1.5 at the ends of the runs; 1 machine), none in more" in text
+    assert ("seconds do not compare" in text) == (threads is not None and not all(exclusive))
     text = conditions({"threads": threads, "runs": [*runs, {**runs[0], "sessions": 2}]})
     assert ", 1 in more than one session" in text

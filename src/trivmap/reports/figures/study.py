@@ -17,7 +17,7 @@ _MARKERS = "osDpXP*h"
 def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) -> Figure:
     """Cost to a target acceptance against L, one panel a cost: every seed, and the fitted power law.
 
-    A run that never reached the target stands as an open arrow at what it spent: a lower bound.
+    A run that never reached the target stands as an open triangle at what it spent: a lower bound.
     """
     figure = new_figure(3.6 * len(costs), 4.2)
     panels = np.atleast_1d(figure.subplots(1, len(costs)))

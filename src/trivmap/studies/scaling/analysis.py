@@ -172,17 +172,22 @@ def _fits(card: StudyCard, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, 
         own = [run for run in own if run["extent"] not in open_]
         for target in (f"{target:g}" for target in card.targets):
             for cost in COSTS:
-                table: dict[int, list[Cost | None]] = {}
+                table: dict[int, list[Cost]] = {}
                 for run in own:
-                    reached = run["reached"][target] if run["state"] == "complete" else None
-                    table.setdefault(run["extent"], []).append(
-                        Cost(reached[cost], reached["above"][cost]) if reached else None
-                    )
+                    table.setdefault(run["extent"], []).append(_cost(run, target, cost))
                 found = cost_exponent(table)
-                censored = sorted(extent for extent, each in table.items() if None in each)
+                censored = sorted(extent for extent, each in table.items() if any(math.isinf(c.value) for c in each))
                 entry: dict[str, Any] = {"label": name, "target": target, "cost": cost, "censored": censored}
                 entry["incomplete"] = sorted(open_)
                 if found is not None:
                     entry |= found._asdict() | {"exponent": found.exponent._asdict()}
                 fits.append(entry)
     return fits
+
+
+def _cost(run: Mapping[str, Any], target: str, cost: str) -> Cost:
+    """What a run says about the cost to a target; one that failed, nothing."""
+    if run["state"] != "complete":
+        return Cost(0.0, math.inf)
+    reached = run["reached"][target]
+    return Cost(reached["above"][cost], reached[cost]) if reached else Cost(run["spent"][cost], math.inf)

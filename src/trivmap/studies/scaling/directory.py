@@ -37,7 +37,7 @@ class StudyDirectory:
         with new_directory(root, "go on with trivmap study --resume") as partial:
             unfinished = cls(partial)
             write_text(unfinished.card_path, card.to_yaml())
-            for path in (unfinished.runs_path, unfinished.done_path, unfinished.failed_path, unfinished.sessions_path):
+            for path in (unfinished.runs_path, unfinished.done_path, unfinished.failed_path):
                 path.mkdir()
         return cls(root)
 
@@ -82,6 +82,7 @@ class StudyDirectory:
 
     def begin_session(self, name: str, exclusive: bool) -> list[bool]:
         """Note that a process begins to work on a run, and whether alone on its processors; that of all so far."""
+        self.sessions_path.mkdir(exist_ok=True)
         path = self.sessions_path / f"{name}.json"
         sessions = [*(read_json(path, "delete it") if path.exists() else []), exclusive]
         write_json(path, sessions)

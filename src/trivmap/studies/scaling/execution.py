@@ -83,6 +83,8 @@ def cluster(scheduler: str | None, workers: int | None, threads: int | None) -> 
             count = workers or max(1, processors() // (threads or processors()))
             # No dashboard; runs are processes of their own, which the workers' limits of memory would not meet.
             settings: dict[str, Any] = {"dashboard_address": None, "memory_limit": 0, "silence_logs": 50}
+            # Its metrics are served all the same; on any port, as the usual one may be that of another study.
+            settings["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
             local = LocalCluster(n_workers=count, threads_per_worker=1, **settings)
             client = Client(stack.enter_context(local))
         else:
