@@ -136,5 +136,5 @@ def test_interruption(make):
     interruption = Interruption()
     observer = make(interruption=interruption)
     assert not observer.interrupted()
-    interruption.signal_number = 15
+    interruption.tell(15)
     assert observer.interrupted()

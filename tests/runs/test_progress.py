@@ -25,6 +25,18 @@ def test_a_signal_is_noted_and_the_next_one_is_not(number):
     assert signal.getsignal(number) == before
 
 
+def test_a_signal_that_arrives_while_processes_compare_notes_is_not_lost(monkeypatch):
+    def largest(told):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return told
+
+    with Interruption.catching() as interruption:
+        with monkeypatch.context() as patched:
+            patched.setattr("trivmap.runs.progress.largest", largest)
+            assert not interruption
+        assert interruption and interruption.signal_number == signal.SIGTERM
+
+
 def test_a_second_interrupt_ends_at_once():
     # A process started in the background of a script inherits SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -72,10 +72,17 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        """What the processes have agreed on."""
+        self._told = 0
 
     def __bool__(self) -> bool:
-        self.signal_number = largest(self.signal_number or 0) or None
+        # A signal may arrive while the processes compare notes: what it wrote must outlive the answer.
+        self.signal_number = largest(self._told) or None
         return self.signal_number is not None
+
+    def tell(self, number: int) -> None:
+        """Note a signal."""
+        self._told = number
 
     @classmethod
     @contextmanager
@@ -93,7 +100,7 @@ class Interruption:
                 signal.signal(number, handler)
 
         def handle(number: int, frame: FrameType | None) -> None:
-            interruption.signal_number = number
+            interruption.tell(number)
             restore()
 
         for number in before:
