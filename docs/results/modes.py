@@ -10,6 +10,7 @@ cannot be less. What noise alone adds is subtracted. Writes modes.json and modes
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +46,22 @@ def spectrum(fields: np.ndarray, lattice: Lattice) -> tuple[np.ndarray, np.ndarr
     return each.mean(axis=0), each.std(axis=0, ddof=1) / np.sqrt(len(each))
 
 
+def from_batches(sums: np.ndarray, estimate: Callable[[np.ndarray, int], float]) -> dict[str, float]:
+    """`estimate` of the sum over (batches, ...) and their number; the error by leaving one batch out."""
+    total, batches = sums.sum(axis=0), len(sums)
+    left_out = [estimate(total - each, batches - 1) for each in sums]
+    return {"value": estimate(total, batches), "error": float(np.std(left_out) * np.sqrt(batches - 1))}
+
+
 def two_point(fields: np.ndarray, power: np.ndarray, noise: float) -> dict[str, float]:
     """KL divergence of the Gaussian field with the covariance of (batches, n, *lattice) from that with a spectrum.
 
     (tr M - V - log det M) / 2 with M the covariance in units of the exact one, less its mean for a sample of the exact
-    field, V (V + 1) / (4 N), and less `noise`, that of the spectrum; the error by leaving one batch out.
+    field, V (V + 1) / (4 N), and less `noise`, that of the spectrum.
     """
     volume, axes = power.size, tuple(range(2, fields.ndim))
     white = np.fft.ifftn(np.fft.fftn(fields, axes=axes) / np.sqrt(power), axes=axes).real
     white = white.reshape(len(fields), -1, volume)
-    products = np.einsum("bni,bnj->bij", white, white)
 
     def divergence(summed: np.ndarray, batches: int) -> float:
         count = batches * white.shape[1]
@@ -62,9 +69,7 @@ def two_point(fields: np.ndarray, power: np.ndarray, noise: float) -> dict[str, 
         found = (np.trace(matrix) - volume - np.linalg.slogdet(matrix)[1]) / 2
         return float(found - volume * (volume + 1) / (4 * count) - noise)
 
-    total, batches = products.sum(axis=0), len(products)
-    left_out = [divergence(total - product, batches - 1) for product in products]
-    return {"value": divergence(total, batches), "error": float(np.std(left_out) * np.sqrt(batches - 1))}
+    return from_batches(np.einsum("bni,bnj->bij", white, white), divergence)
 
 
 def of_the_spectrum(sizes: np.ndarray, ratio: np.ndarray, error: np.ndarray) -> dict[str, float]:
@@ -74,7 +79,7 @@ def of_the_spectrum(sizes: np.ndarray, ratio: np.ndarray, error: np.ndarray) -> 
 
 
 def of_the_mean(fields: np.ndarray, exact: np.ndarray) -> dict[str, float]:
-    """KL divergence of the distributions of |m| in `BINS` bins of equal exact content; the error from batches.
+    """KL divergence of the distributions of |m| in `BINS` bins of equal exact content.
 
     Less what noise alone gives, (BINS - 1) / 2 times the inverse of both numbers of independent configurations; those
     of clusters are nearly so.
@@ -83,28 +88,24 @@ def of_the_mean(fields: np.ndarray, exact: np.ndarray) -> dict[str, float]:
     known = np.abs(exact.mean(axis=axes)).ravel()
     edges = np.quantile(known, np.arange(1, BINS) / BINS)
     bins = np.searchsorted(edges, np.abs(fields.mean(axis=axes)))
-    parts = np.stack([np.bincount(row, minlength=BINS) for row in bins])
 
-    def divergence(counts: np.ndarray) -> float:
+    def divergence(counts: np.ndarray, batches: int) -> float:
         share = counts / counts.sum()
         noise = (BINS - 1) / 2 * (1 / counts.sum() + 1 / known.size)
         return float(np.sum(share[share > 0] * np.log(share[share > 0] * BINS)) - noise)
 
-    left_out = [divergence(parts.sum(axis=0) - part) for part in parts]
-    return {"value": divergence(parts.sum(axis=0)), "error": float(np.std(left_out) * np.sqrt(len(parts) - 1))}
+    return from_batches(np.stack([np.bincount(row, minlength=BINS) for row in bins]), divergence)
 
 
 def judged(run: Run, sample: np.ndarray, exact: tuple[np.ndarray, np.ndarray], log_z: Estimate) -> dict[str, Any]:
     """The spectrum over the exact one after every stage, and the divergence of the trained map."""
     flow, action = run.flow, run.action
     drawn = action if flow.decimated else None
-    batches = [
-        [np.asarray(field, np.float64) for field in fields_along_the_map(flow, drawn, keys)]
-        for keys in keys_of_batches(jax.random.key(1), PROPOSALS)
-    ]
+    batches = [fields_along_the_map(flow, drawn, keys) for keys in keys_of_batches(jax.random.key(1), PROPOSALS)]
+    along = [np.stack(stage).astype(np.float64) for stage in zip(*batches, strict=True)]
     stages = []
-    for stage in zip(*batches, strict=True):
-        value, error = spectrum(np.stack(stage), flow.lattice)
+    for stage in along:
+        value, error = spectrum(stage, flow.lattice)
         ratio = value / exact[0]
         stages.append(
             {"ratio": ratio.tolist(), "error": (ratio * np.hypot(error / value, exact[1] / exact[0])).tolist()}
@@ -118,8 +119,8 @@ def judged(run: Run, sample: np.ndarray, exact: tuple[np.ndarray, np.ndarray], l
         "divergence": {"value": loss["value"] + log_z.value, "error": float(np.hypot(loss["error"], log_z.error))},
         "spectrum": of_the_spectrum(sizes, last, error),
         "infrared": of_the_spectrum(sizes[infrared], last[infrared], error[infrared]),
-        "mean": of_the_mean(np.stack([batch[-1] for batch in batches]), sample),
-        "two_point": two_point(np.stack([batch[-1] for batch in batches]), exact[0][flow.lattice.orbits], noise),
+        "mean": of_the_mean(along[-1], sample),
+        "two_point": two_point(along[-1], exact[0][flow.lattice.orbits], noise),
         "stages": stages,
     }
 

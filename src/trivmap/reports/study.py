@@ -76,13 +76,14 @@ def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     header = ["series", "target", *(f"z of {cost}" for cost in COSTS), "chi^2 / dof", "L of the fit", "censored"]
     rows = []
     for name, target in dict.fromkeys((fit["label"], fit["target"]) for fit in result["fits"]):
-        fits = [fit for fit in result["fits"] if (fit["label"], fit["target"]) == (name, target)]
-        cells = [_exponent(next(fit for fit in fits if fit["cost"] == cost)) for cost in COSTS]
+        own = [fit for fit in result["fits"] if (fit["label"], fit["target"]) == (name, target)]
+        by_cost = {fit["cost"]: fit for fit in own}
+        fits = [by_cost[cost] for cost in COSTS]
         known = next((fit for fit in fits if fit.get("exponent")), None)
         used = ", ".join(map(str, known["extents"])) if known else NONE
         left_out = [*map(str, fits[0]["censored"]), *(f"{extent} (not done)" for extent in fits[0]["incomplete"])]
-        fitness = [_fitness(next(fit for fit in fits if fit["cost"] == cost)) for cost in COSTS]
-        rows.append([name, target, *cells, ", ".join(fitness) if known else NONE, used, ", ".join(left_out)])
+        fitness = ", ".join(map(_fitness, fits)) if known else NONE
+        rows.append([name, target, *map(_exponent, fits), fitness, used, ", ".join(left_out)])
     return header, rows
 
 
