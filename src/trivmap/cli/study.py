@@ -81,7 +81,7 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     directory = StudyDirectory.open(root)
     card = directory.found(name).card
     with contextlib.ExitStack() as stack:
-        share = Share(list(range(processors())), False)
+        share = Share(list(range(processors())))
         if card.threads is not None and hasattr(os, "sched_setaffinity"):
             share = stack.enter_context(processors_of_its_own(card.threads))
             os.sched_setaffinity(0, share.processors)

@@ -136,7 +136,22 @@ def test_a_run_started_twice_is_done_once(study, tmp_path):
     said = [process.communicate(timeout=200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("train:" in text for text in said) == 1
-    assert finish(directory, FIRST, Share([], False)) == directory.done(FIRST)
+    assert finish(directory, FIRST, Share([])) == directory.done(FIRST)
+
+
+def test_a_session_that_others_joined_was_not_alone(study, tmp_path):
+    directory = StudyDirectory.create(tmp_path / "joined", load_study_card(study[0] / "card.yaml"))
+    answers = iter([True, True, True, False, True])
+    with directory.session(FIRST, lambda: next(answers)) as sessions:
+        assert sessions == [True]
+    with pytest.raises(KeyboardInterrupt), directory.session(FIRST, lambda: next(answers)) as sessions:
+        raise KeyboardInterrupt
+    assert sessions == [True, False]
+    with directory.session(FIRST, lambda: next(answers)) as sessions:
+        # A kill leaves what was known at the beginning.
+        assert json.loads((directory.sessions_path / f"{FIRST}.json").read_text()) == [True, False, True]
+        answers = iter([True])
+    assert sessions == [True, False, True]
 
 
 class Cluster:
@@ -186,9 +201,10 @@ def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp
     assert driver.returncode == 2, said
     assert said.strip().splitlines()[-1].startswith("trivmap: away: the scheduler has")
     assert "go on with trivmap study --resume away" in said
-    process = start(tmp_path, "--resume", "away")
-    time.sleep(generator.uniform(4.0, 10.0))
-    kill_group(process)
+    for _ in range(3):
+        process = start(tmp_path, "--resume", "away")
+        time.sleep(generator.uniform(4.0, 10.0))
+        kill_group(process)
     done = trivmap("study", "--resume", "away", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert result(root) == result(study[0] / "whole")

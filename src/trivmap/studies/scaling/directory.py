@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +80,18 @@ class StudyDirectory:
         before = self.failed(name) or {"attempts": 0}
         write_json(self.failed_path / f"{name}.json", {"attempts": before["attempts"] + 1, "reason": reason})
 
-    def begin_session(self, name: str, exclusive: bool) -> list[bool]:
-        """Note that a process begins to work on a run, and whether alone on its processors; that of all so far."""
+    @contextlib.contextmanager
+    def session(self, name: str, exclusive: Callable[[], bool]) -> Iterator[list[bool]]:
+        """A process works on a run: whether alone on its processors, for all such so far and, at the end, this one."""
         self.sessions_path.mkdir(exist_ok=True)
         path = self.sessions_path / f"{name}.json"
-        sessions = [*(read_json(path, "delete it") if path.exists() else []), exclusive]
+        sessions = [*(read_json(path, "delete it") if path.exists() else []), exclusive()]
         write_json(path, sessions)
-        return sessions
+        try:
+            yield sessions
+        finally:
+            sessions[-1] = exclusive()
+            write_json(path, sessions)
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[None]:

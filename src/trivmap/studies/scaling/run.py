@@ -44,9 +44,9 @@ def finish(
             return done
         if study_run.after is not None and directory.done(study_run.after) is None:
             raise InputError(f"{name}: starts from {study_run.after}, which is not complete; run that first")
-        sessions = directory.begin_session(name, share.exclusive)
         try:
-            _work(directory.run(name), study_run.card, progress, elapsed, trained)
+            with directory.session(name, lambda: share.exclusive) as sessions:
+                _work(directory.run(name), study_run.card, progress, elapsed, trained)
             facts = _facts(study_run.card, share, sessions)
         except Interrupted:
             raise
