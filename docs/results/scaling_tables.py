@@ -8,7 +8,7 @@ from typing import Any
 
 from keeping import HERE, kept, markdown
 
-from trivmap.reports.formats import NONE, count, duration, estimate_cell
+from trivmap.reports.formats import count, duration, estimate_cell
 from trivmap.reports.study import conditions, fit_rows
 from trivmap.runs.presets import preset_names
 from trivmap.studies.scaling.card import PRESETS
@@ -54,9 +54,7 @@ def study(name: str) -> str:
     result = kept(f"study-{name}")
     if result is None:
         return f"Not measured yet; `python docs/results/scaling.py {name}` does it.\n"
-    header, rows = fit_rows(result)
-    fitted = [row for row in rows if row[header.index("L of the fit")] != NONE]
-    parts = [markdown(*costs(result)), markdown(header, fitted), conditions(result)]
+    parts = [markdown(*costs(result)), markdown(*fit_rows(result)), conditions(result)]
     return "\n\n".join(parts) + "\n"
 
 

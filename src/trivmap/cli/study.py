@@ -241,7 +241,7 @@ def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bo
     """The outcome of a study on stdout."""
     from rich.console import Console
 
-    from trivmap.reports.study import fit_rows, run_rows
+    from trivmap.reports.study import fit_rows, not_fitted, run_rows
 
     if as_json:
         click.echo(json.dumps({"study": str(directory.root), **result}, indent=2))
@@ -252,7 +252,10 @@ def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bo
         console = Console(highlight=False, width=200)
     console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
     for title, (header, rows) in (("Runs", run_rows(result)), ("cost ~ L^z", fit_rows(result))):
-        console.print(_table(title, header, rows))
+        if rows:
+            console.print(_table(title, header, rows))
+    if missing := not_fitted(result):
+        console.print(missing, markup=False, soft_wrap=True)
     for entry in result["runs"]:
         if entry["state"] != "complete":
             console.print(f"{entry['state']}: {entry['name']}: {entry['reason']}", markup=False, style="yellow")

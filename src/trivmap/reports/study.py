@@ -72,7 +72,7 @@ def run_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The exponents, one line for every series and target."""
+    """The exponents, one line for every series and target that has any."""
     header = ["series", "target", *(f"z of {cost}" for cost in COSTS), "chi^2 / dof", "L of the fit", "censored"]
     rows = []
     for name, target in dict.fromkeys((fit["label"], fit["target"]) for fit in result["fits"]):
@@ -80,11 +80,28 @@ def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         by_cost = {fit["cost"]: fit for fit in own}
         fits = [by_cost[cost] for cost in COSTS]
         known = next((fit for fit in fits if fit.get("exponent")), None)
-        used = ", ".join(map(str, known["extents"])) if known else NONE
+        if known is None:
+            continue
+        used = ", ".join(map(str, known["extents"]))
         left_out = [*map(str, fits[0]["censored"]), *(f"{extent} (not done)" for extent in fits[0]["incomplete"])]
-        fitness = ", ".join(map(_fitness, fits)) if known else NONE
-        rows.append([name, target, *map(_exponent, fits), fitness, used, ", ".join(left_out)])
+        rows.append([name, target, *map(_exponent, fits), ", ".join(map(_fitness, fits)), used, ", ".join(left_out)])
     return header, rows
+
+
+def not_fitted(result: Mapping[str, Any]) -> str:
+    """The series and targets that `fit_rows` leaves out; empty if there are none."""
+    fitted = {(fit["label"], fit["target"]) for fit in result["fits"] if fit.get("exponent")}
+    missing: dict[str, list[str]] = {}
+    for label, target in dict.fromkeys((fit["label"], fit["target"]) for fit in result["fits"]):
+        if (label, target) not in fitted:
+            missing.setdefault(label, []).append(target)
+    if not missing:
+        return ""
+    every = list(dict.fromkeys(fit["target"] for fit in result["fits"]))
+    each = "; ".join(
+        f"{label} ({'all' if targets == every else ', '.join(targets)})" for label, targets in missing.items()
+    )
+    return f"No exponent, for want of lattices that all runs got to, or of seeds: {each}."
 
 
 def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -215,7 +232,7 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
         tiles=[],
         warnings=unfinished,
         sections=[
-            Section("costs", "Cost against lattice", table=plain_table(fit_rows(result), note)),
+            Section("costs", "Cost against lattice", not_fitted(result), plain_table(fit_rows(result), note)),
             Section("training", "Training"),
             Section("quality", "Quality"),
             Section("runs", "Runs", table=plain_table(run_rows(result), conditions(result))),

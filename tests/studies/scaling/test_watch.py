@@ -12,7 +12,7 @@ from distributed import Client
 
 from tests.studies.scaling.small_study import small
 from trivmap.errors import InputError
-from trivmap.reports.study import conditions
+from trivmap.reports.study import conditions, fit_rows, not_fitted
 from trivmap.runs.files import write_text
 from trivmap.studies.scaling import execution
 from trivmap.studies.scaling.card import StudyCard
@@ -117,3 +117,17 @@ def test_the_page_says_how_runs_were_timed(threads, exclusive, sentence):
     assert ("seconds do not compare" in text) == (threads is not None and not all(exclusive))
     text = conditions({"threads": threads, "runs": [*runs, {**runs[0], "sessions": 2}]})
     assert ", 1 in more than one session" in text
+
+
+def test_what_has_no_exponent_is_named_once():
+    exponent = {"exponent": {"value": 2.0, "error": 0.1}, "amplitude": 1.0, "chi_squared": 0.5, "degrees": 1}
+    found = {**exponent, "extents": [4, 6, 8], "lower_bound": False}
+    fits = [
+        {"label": label, "target": target, "cost": cost, "censored": [], "incomplete": [], **(found if known else {})}
+        for label, target, known in (("a", "0.5", True), ("a", "0.7", False), ("b", "0.5", False), ("b", "0.7", False))
+        for cost in ("configurations", "operations", "seconds")
+    ]
+    _, rows = fit_rows({"fits": fits})
+    assert [row[:3] for row in rows] == [["a", "0.5", "2.00(10)"]]
+    assert not_fitted({"fits": fits}).endswith("or of seeds: a (0.7); b (all).")
+    assert not_fitted({"fits": fits[:3]}) == ""
