@@ -29,17 +29,18 @@ def save_model(folder: Path, flow: Any, card: RunCard) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     eqx.tree_serialise_leaves(buffer, flow)
-    content = buffer.getbuffer()
-    digest = hashlib.sha256(content).hexdigest()
-    weights = folder / f"weights-{digest[:12]}.eqx"
-    write_bytes(weights, content)
+    # Given back whatever happens: Python 3.12.1 crashes when it collects a view that an exception keeps (gh-111049).
+    with buffer.getbuffer() as content:
+        digest, size = hashlib.sha256(content).hexdigest(), len(content)
+        weights = folder / f"weights-{digest[:12]}.eqx"
+        write_bytes(weights, content)
     data = card.to_data()
     header = {
         "schema": 1,
         "trivmap": package_version("trivmap"),
         **{key: data[key] for key in _SECTIONS},
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(flow, eqx.is_inexact_array))),
-        "weights": {"file": weights.name, "bytes": len(content), "sha256": digest},
+        "weights": {"file": weights.name, "bytes": size, "sha256": digest},
     }
     write_json(folder / "header.json", header)
     for old in folder.glob("weights-*.eqx"):

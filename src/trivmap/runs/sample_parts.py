@@ -69,7 +69,9 @@ def write_part(
                 group.attrs[name] = json.dumps(value)
     with storing(path):
         path.parent.mkdir(exist_ok=True)
-        write_bytes(path, buffer.getbuffer())
+        # Given back whatever happens, as in `save_model`.
+        with buffer.getbuffer() as content:
+            write_bytes(path, content)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -220,4 +220,6 @@ def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) ->
                     )
                 offset += length
             file.create_virtual_dataset(name, layout)
-    write_bytes(path, buffer.getbuffer())
+    # Given back whatever happens, as in `save_model`.
+    with buffer.getbuffer() as content:
+        write_bytes(path, content)
