@@ -68,12 +68,11 @@ def run_study(
 
 def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     """One run of a study in this process: what a worker starts, and a job array may."""
-    from trivmap.ahead import processors
     from trivmap.cli.display import Display
     from trivmap.cli.process import prepare
     from trivmap.runs.progress import process_age
     from trivmap.studies.scaling.directory import StudyDirectory
-    from trivmap.studies.scaling.pinning import Share, processors_of_its_own
+    from trivmap.studies.scaling.pinning import share_of_processors
     from trivmap.studies.scaling.run import finish
 
     if while_parent_lives:
@@ -81,9 +80,8 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     directory = StudyDirectory.open(root)
     card = directory.found(name).card
     with contextlib.ExitStack() as stack:
-        share = Share(list(range(processors())))
+        share = stack.enter_context(share_of_processors(card.threads))
         if card.threads is not None and hasattr(os, "sched_setaffinity"):
-            share = stack.enter_context(processors_of_its_own(card.threads))
             os.sched_setaffinity(0, share.processors)
         prepare(card)
         cached = partial(_keep_programs, directory.root / ".programs")

@@ -101,7 +101,7 @@ def not_fitted(result: Mapping[str, Any]) -> str:
     each = "; ".join(
         f"{label} ({'all' if targets == every else ', '.join(targets)})" for label, targets in missing.items()
     )
-    return f"No exponent, for want of lattices that all runs got to, or of seeds: {each}."
+    return f"No exponent, for want of lattices at which every run got to the target, or of seeds: {each}."
 
 
 def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -131,7 +131,7 @@ def conditions(result: Mapping[str, Any]) -> str:
         threads = "one processor" if result["threads"] == 1 else f"{result['threads']} processors"
         how = f"{alone} of {len(complete)} runs had {threads} each to themselves, among the runs of studies"
         if alone < len(complete):
-            how += ", the others shared those of any: seconds do not compare"
+            how += ", the others shared some or were killed meanwhile: seconds do not compare"
     loads = sorted(run["load"] for run in complete)
     busy = f"load {loads[0]:.1f} to {loads[-1]:.1f} at the ends of the runs; " if loads else ""
     return (

@@ -1,5 +1,6 @@
 """A study of seconds: the free field on rings of 4 and 6 sites, the second from the trained map of the first."""
 
+import time
 from copy import deepcopy
 from typing import Any
 
@@ -38,3 +39,10 @@ def small(**changes: Any) -> dict[str, Any]:
 def series(**changes: Any) -> dict[str, Any]:
     """Its one series with changes, under the name it has."""
     return {"fourier": deepcopy(_DATA["series"]["fourier"]) | changes}
+
+
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "took too long"
+        time.sleep(0.1)

@@ -82,16 +82,24 @@ class StudyDirectory:
 
     @contextlib.contextmanager
     def session(self, name: str, exclusive: Callable[[], bool]) -> Iterator[list[bool]]:
-        """A process works on a run: whether alone on its processors, for all such so far and, at the end, this one."""
+        """A process works on a run; yields whether each that did so had its processors to itself, from first to last.
+
+        Of this one that is known at the end of the block; a kill leaves that it had not.
+        """
         self.sessions_path.mkdir(exist_ok=True)
         path = self.sessions_path / f"{name}.json"
-        sessions = [*(read_json(path, "delete it") if path.exists() else []), exclusive()]
+        sessions = [*(read_json(path, "delete it") if path.exists() else []), False]
         write_json(path, sessions)
         try:
             yield sessions
-        finally:
+        except BaseException:
             sessions[-1] = exclusive()
-            write_json(path, sessions)
+            # What ended the work is worth more than the note.
+            with contextlib.suppress(InputError, OSError):
+                write_json(path, sessions)
+            raise
+        sessions[-1] = exclusive()
+        write_json(path, sessions)
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[None]:

@@ -3,13 +3,19 @@
 import contextlib
 import os
 import random
-import tempfile
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from trivmap.ahead import processors
 from trivmap.runs.files import try_lock
+
+FOLDER = Path("/tmp")
+"""Where claims are noted: the same for all of a user's runs, whatever their TMPDIR says."""
+_PATIENCE = 5.0
+"""Seconds to wait for a run that claims a processor at this moment."""
 
 
 class Share(NamedTuple):
@@ -20,44 +26,57 @@ class Share(NamedTuple):
 
     @property
     def exclusive(self) -> bool:
-        """Whether no other run of any study of this user has been given one of the processors up to now."""
-        return bool(self.claims) and not any(os.fstat(claim).st_size for claim in self.claims)
+        """Whether no other run of any study of this user was given one of the processors, as long as they are held."""
+        return bool(self.claims) and all(_untouched(os.fstat(claim)) for claim in self.claims)
 
 
 @contextlib.contextmanager
-def processors_of_its_own(threads: int) -> Iterator[Share]:
+def share_of_processors(threads: int | None) -> Iterator[Share]:
     """So many processors that no other run has, for as long as the block runs; any where there are not enough.
 
-    A run whose processors are taken by another one later is told by `Share.exclusive`. The system drops the claims with
-    the process, so that a killed one leaves none behind.
+    None shares all processors. A run whose processors are taken by another one later is told by `Share.exclusive`. The
+    system drops the claims with the process, so that a killed one leaves none behind.
     """
-    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    folder = Path(tempfile.gettempdir()) / f"trivmap-processors-{os.getuid()}"
+    affinity = hasattr(os, "sched_getaffinity")
+    allowed = sorted(os.sched_getaffinity(0)) if affinity else list(range(processors()))
     with contextlib.ExitStack() as held:
         mine: dict[int, int] = {}
         # Where there is nowhere to note them, processors are shared.
         with contextlib.suppress(OSError):
-            folder.mkdir(exist_ok=True)
-            for number in allowed:
-                if len(mine) < threads and (claim := _claim(folder, number, held)) is not None:
+            folder = _folder(held)
+            for number in allowed if affinity else []:
+                if len(mine) < (threads or 0) and (claim := _claim(folder, number, held)) is not None:
                     mine[number] = claim
-        if len(mine) == threads:
+        if threads is not None and len(mine) == threads:
             yield Share(list(mine), tuple(mine.values()))
             return
         held.close()
-        others = sorted(random.sample(allowed, min(threads, len(allowed))))
+        others = allowed if threads is None else sorted(random.sample(allowed, min(threads, len(allowed))))
         with contextlib.suppress(OSError):
+            folder = _folder(held)
             for number in others:
                 _join(folder, number, held)
         yield Share(others)
 
 
-def _claim(folder: Path, number: int, held: contextlib.ExitStack) -> int | None:
+def _folder(held: contextlib.ExitStack) -> int:
+    """The open folder of the claims; `PermissionError` where another user has made it."""
+    path = FOLDER / f"trivmap-processors-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    held.callback(os.close, folder)
+    found = os.fstat(folder)
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{path} is not this user's alone")
+    return folder
+
+
+def _claim(folder: int, number: int, held: contextlib.ExitStack) -> int | None:
     """The open file by which a processor is this run's, empty until another run joins; None if it is taken."""
     with contextlib.ExitStack() as opened:
-        claim = _open(folder / str(number), opened)
+        claim = _open(folder, str(number), opened)
         with contextlib.ExitStack() as briefly:
-            if not try_lock(claim) or not try_lock(_open(folder / f"{number}.shared", briefly)):
+            if not try_lock(claim) or not try_lock(_open(folder, f"{number}.shared", briefly)):
                 return None
             # What earlier runs wrote to earlier owners.
             os.ftruncate(claim, 0)
@@ -65,17 +84,23 @@ def _claim(folder: Path, number: int, held: contextlib.ExitStack) -> int | None:
         return claim
 
 
-def _join(folder: Path, number: int, held: contextlib.ExitStack) -> None:
+def _join(folder: int, number: int, held: contextlib.ExitStack) -> None:
     """Share a processor: nobody may claim it as long as this run has it, and who has claimed it is told."""
-    shared = _open(folder / f"{number}.shared", held)
-    while not try_lock(shared, shared=True):
+    shared = _open(folder, f"{number}.shared", held)
+    deadline = time.monotonic() + _PATIENCE
+    while not try_lock(shared, shared=True) and time.monotonic() < deadline:
         # Somebody claims it at this moment.
         time.sleep(0.01)
-    with (folder / str(number)).open("ab") as claim:
-        claim.write(b".")
+    with contextlib.ExitStack() as briefly:
+        os.write(_open(folder, str(number), briefly), b".")
 
 
-def _open(path: Path, held: contextlib.ExitStack) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def _open(folder: int, name: str, held: contextlib.ExitStack) -> int:
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     held.callback(os.close, descriptor)
     return descriptor
+
+
+def _untouched(claim: os.stat_result) -> bool:
+    """Nobody has joined, and nobody has removed the file, by which others could not tell that it is claimed."""
+    return claim.st_size == 0 and claim.st_nlink > 0
