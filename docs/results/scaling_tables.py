@@ -87,8 +87,24 @@ def modes() -> str:
     return f"![Spectra of the proposals over the exact ones](results/modes.png)\n\n{markdown(header, cells)}\n"
 
 
+def tails() -> str:
+    """Chains drawn on, and what their weights said before."""
+    result = kept("tails")
+    if result is None:
+        return "Not measured yet; `python docs/results/tails.py --in DIR` does it.\n"
+    header = ["", "proposals", "susceptibility", "its tau_int", "ESS", "Pareto shape"]
+    cells = []
+    for row in result["rows"]:
+        weights = [f"{row[name]:.2f}" if name in row else "" for name in ("ess", "pareto_shape")]
+        found = row["susceptibility"]
+        cells.append([row["name"], count(row["proposals"]), estimate_cell(found), f"{found['tau_int']:.2f}", *weights])
+    cells.append(["reference of the pulls", "", estimate_cell(result["reference"]), "", "", ""])
+    return markdown(header, cells) + "\n"
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "scaling-picture": picture,
     "scaling-modes": modes,
+    "scaling-tails": tails,
     **{f"study-{name}": partial(study, name) for name in STUDIES},
 }
