@@ -49,7 +49,7 @@ def row(name: str, run: RunDirectory) -> dict[str, Any]:
         "proposals": sampling["proposals"],
         "susceptibility": summary["observables"]["susceptibility"],
     }
-    if "ess" in sampling:
+    if sampling["kind"] == "flow":
         with SampleReader(run.root) as reader:
             found |= {"ess": sampling["ess"], "pareto_shape": pareto_shape(reader["log_weight"])}
     return found
