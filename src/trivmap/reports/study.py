@@ -256,7 +256,8 @@ def _done(run: Mapping[str, Any]) -> bool:
 def _fitness(fit: Mapping[str, Any]) -> str:
     if not fit.get("exponent") or not fit["degrees"] or fit["chi_squared"] is None:
         return NONE
-    return f"{fit['chi_squared']:.2g} / {fit['degrees']}"
+    # What is left by rounding is none.
+    return f"{round(fit['chi_squared'], 6):.2g} / {fit['degrees']}"
 
 
 def _exponent(fit: Mapping[str, Any]) -> str:
