@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), one role for each colour throughout a report.
 CHAIN = "#0072B2"
@@ -81,8 +81,12 @@ def plain_labels(axes: Axes) -> None:
     low, high = axes.get_ylim()
     if high / low > 100:
         return
-    digits = (1.0, 2.0, 5.0) if high / low > 8 else tuple(np.arange(1, 10, 1.0 if high / low > 1.5 else 0.25))
-    axes.yaxis.set_major_locator(LogLocator(subs=digits))
+    if high / low < 3:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    else:
+        digits = (1.0, 2.0, 5.0) if high / low > 8 else tuple(np.arange(1.0, 10.0))
+        axes.yaxis.set_major_locator(LogLocator(subs=digits))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
