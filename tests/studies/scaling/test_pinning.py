@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from trivmap.runs.files import try_lock
 from trivmap.studies.scaling import pinning
 from trivmap.studies.scaling.pinning import share_of_processors
 
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="th
 
 HOLD = """
 import pathlib, sys
+from trivmap.runs.files import try_lock
 from trivmap.studies.scaling import pinning
 pinning.FOLDER = pathlib.Path(sys.argv[1])
 with pinning.share_of_processors(int(sys.argv[2])) as share:
@@ -86,6 +89,20 @@ def test_another_process_tells_who_has_the_processors(folder):
         process, said = holder(folder, 1)
         process.communicate()
         assert said == "False" and not share.exclusive
+
+
+def test_who_joins_waits_for_who_claims(folder):
+    """The claim would be emptied after the joining run has written to it."""
+    with share_of_processors(None):
+        pass
+    path = next(folder.glob("*/*.shared"))
+    claiming = os.open(path, os.O_RDWR)
+    assert try_lock(claiming)
+    threading.Timer(0.3, os.close, [claiming]).start()
+    with share_of_processors(None):
+        other = os.open(path, os.O_RDWR)
+        assert not try_lock(other)
+        os.close(other)
 
 
 def test_claims_that_were_removed_say_nothing(folder):
