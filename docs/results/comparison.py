@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 from forward_ess import judged
-from keeping import HERE, named_runs, store
+from keeping import HERE, fill_pages, named_runs, store
 
 from trivmap.runs.directory import RunDirectory
 from trivmap.runs.loading import Run
@@ -59,7 +59,7 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.mkdtemp())
     for preset in arguments.named or preset_names(PRESETS):
         run(preset, folder, arguments.again, more)
-    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
+    fill_pages()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,15 @@ def named_runs(documentation: str | None, metavar: str) -> argparse.ArgumentPars
     parser.add_argument("named", nargs="*", metavar=metavar)
     parser.add_argument("--in", dest="folder", type=Path, metavar="DIR")
     return parser
+
+
+def folder_of_runs(documentation: str | None) -> Path:
+    """What the command line of a script names that judges what scaling.py left in a folder."""
+    parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR", required=True)
+    return parser.parse_args().folder
+
+
+def fill_pages() -> None:
+    """Write what is kept into the pages, in a process of its own."""
+    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)

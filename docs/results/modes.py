@@ -7,8 +7,6 @@ invariance can have wrong though its spectrum is right. And beside that of the d
 cannot be less. What noise alone adds is subtracted. Writes modes.json and modes.png beside this file, fills the pages.
 """
 
-import argparse
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 from forward_ess import simulated
-from keeping import HERE, store_shortened
+from keeping import HERE, fill_pages, folder_of_runs, store_shortened
 from matplotlib.figure import Figure
 
 from trivmap.estimate import Estimate
@@ -172,12 +170,10 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
 
 def main() -> None:
     """Measure, draw, and fill the pages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR", required=True)
-    rows = measured(parser.parse_args().folder)
+    rows = measured(folder_of_runs(__doc__))
     store_shortened("modes", {"rows": rows})
     (HERE / "modes.png").write_bytes(png(figure(rows)))
-    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
+    fill_pages()
 
 
 if __name__ == "__main__":

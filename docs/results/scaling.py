@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from keeping import HERE, kept, named_runs, store_shortened
+from keeping import HERE, fill_pages, kept, named_runs, store_shortened
 from scaling_tables import STUDIES
 
 from trivmap.reports.figures import png
@@ -66,7 +66,7 @@ def main() -> None:
     for study in arguments.named or STUDIES:
         keep(study, folder)
     (HERE / "scaling.png").write_bytes(png(cost_figure(together(), TARGET, COSTS)))
-    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
+    fill_pages()
 
 
 if __name__ == "__main__":

@@ -5,17 +5,14 @@ times as many, beside that of clusters and HMC. The Pareto shape is that of the 
 (arXiv:1507.02646). The runs in DIR stay as they are. Writes tails.json beside this file and fills the pages.
 """
 
-import argparse
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from keeping import HERE, store
+from keeping import fill_pages, folder_of_runs, store
 from scipy.stats import genpareto
 
 from trivmap.reports.references import find_reference
@@ -55,10 +52,10 @@ def row(name: str, run: RunDirectory) -> dict[str, Any]:
     return found
 
 
-def drawn_on(run: RunDirectory, factor: int) -> RunDirectory:
-    """So many times the proposals of a run, the first of which are there."""
+def drawn_on(run: RunDirectory) -> RunDirectory:
+    """`FACTOR` times the proposals of a run, the first of which are there."""
     data = run.card().to_data()
-    data["sampling"]["proposals"] *= factor
+    data["sampling"]["proposals"] *= FACTOR
     sample(run, card=RunCard.from_data(data))
     pipeline.measure(run)
     return run
@@ -71,7 +68,7 @@ def measured(folder: Path) -> dict[str, Any]:
         for number, (name, where) in enumerate(MAPS.items()):
             shutil.copytree(folder / where, Path(scratch) / str(number))
             run = RunDirectory.open(Path(scratch) / str(number))
-            rows += [row(name, run), row(name, drawn_on(run, FACTOR))]
+            rows += [row(name, run), row(name, drawn_on(run))]
         for name, sampling in SIMULATIONS.items():
             own = {key: card.to_data()[key] for key in ("lattice", "action")}
             run = pipeline.create(RunCard.from_data({**own, "seed": 2021, "sampling": sampling}), Path(scratch) / name)
@@ -85,10 +82,8 @@ def measured(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and fill the pages."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--in", dest="folder", type=Path, metavar="DIR", required=True)
-    store("tails", measured(parser.parse_args().folder))
-    subprocess.run([sys.executable, str(HERE / "fill.py")], check=True)
+    store("tails", measured(folder_of_runs(__doc__)))
+    fill_pages()
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     card = directory.found(name).card
     with contextlib.ExitStack() as stack:
         share = stack.enter_context(share_of_processors(card.threads))
-        if card.threads is not None and hasattr(os, "sched_setaffinity"):
+        if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, share.processors)
         prepare(card)
         cached = partial(_keep_programs, directory.root / ".programs")

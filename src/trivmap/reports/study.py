@@ -75,9 +75,7 @@ def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The exponents, one line for every series and target that has any."""
     header = ["series", "target", *(f"z of {cost}" for cost in COSTS), "chi^2 / dof", "L of the fit", "censored"]
     rows = []
-    for name, target in dict.fromkeys((fit["label"], fit["target"]) for fit in result["fits"]):
-        own = [fit for fit in result["fits"] if (fit["label"], fit["target"]) == (name, target)]
-        by_cost = {fit["cost"]: fit for fit in own}
+    for (name, target), by_cost in _fits(result).items():
         fits = [by_cost[cost] for cost in COSTS]
         known = next((fit for fit in fits if fit.get("exponent")), None)
         if known is None:
@@ -90,10 +88,9 @@ def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def not_fitted(result: Mapping[str, Any]) -> str:
     """The series and targets that `fit_rows` leaves out; empty if there are none."""
-    fitted = {(fit["label"], fit["target"]) for fit in result["fits"] if fit.get("exponent")}
     missing: dict[str, list[str]] = {}
-    for label, target in dict.fromkeys((fit["label"], fit["target"]) for fit in result["fits"]):
-        if (label, target) not in fitted:
+    for (label, target), by_cost in _fits(result).items():
+        if not any(fit.get("exponent") for fit in by_cost.values()):
             missing.setdefault(label, []).append(target)
     if not missing:
         return ""
@@ -251,6 +248,14 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
 
 def _done(run: Mapping[str, Any]) -> bool:
     return run["state"] == "complete"
+
+
+def _fits(result: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
+    """Those of every cost, by series and target."""
+    found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for fit in result["fits"]:
+        found.setdefault((fit["label"], fit["target"]), {})[fit["cost"]] = fit
+    return found
 
 
 def _fitness(fit: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -48,8 +49,8 @@ def storing(path: Path) -> Iterator[None]:
         raise
 
 
-def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
-    """Replace `path` by the pieces, all or nothing: written beside it under another name, synced and renamed.
+def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
+    """Replace `path` by the content, all or nothing: written beside it under another name, synced and renamed.
 
     Of several processes of one run the first writes, here and in `append_bytes`; in the others nothing happens.
     """
@@ -59,8 +60,10 @@ def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
     with storing(path):
         try:
             with partial.open("wb") as file:
-                for piece in pieces:
-                    file.write(piece)
+                # Given back whatever happens: Python 3.12.1 crashes when it collects a view that an exception keeps
+                # (gh-111049).
+                with content.getbuffer() if isinstance(content, io.BytesIO) else memoryview(content) as view:
+                    file.write(view)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

@@ -29,11 +29,9 @@ def save_model(folder: Path, flow: Any, card: RunCard) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     eqx.tree_serialise_leaves(buffer, flow)
-    # Given back whatever happens: Python 3.12.1 crashes when it collects a view that an exception keeps (gh-111049).
-    with buffer.getbuffer() as content:
-        digest, size = hashlib.sha256(content).hexdigest(), len(content)
-        weights = folder / f"weights-{digest[:12]}.eqx"
-        write_bytes(weights, content)
+    digest, size = hashlib.sha256(buffer.getbuffer()).hexdigest(), buffer.tell()
+    weights = folder / f"weights-{digest[:12]}.eqx"
+    write_bytes(weights, buffer)
     data = card.to_data()
     header = {
         "schema": 1,

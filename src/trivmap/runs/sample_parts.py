@@ -69,9 +69,7 @@ def write_part(
                 group.attrs[name] = json.dumps(value)
     with storing(path):
         path.parent.mkdir(exist_ok=True)
-        # Given back whatever happens, as in `save_model`.
-        with buffer.getbuffer() as content:
-            write_bytes(path, content)
+        write_bytes(path, buffer)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -220,6 +220,4 @@ def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) ->
                     )
                 offset += length
             file.create_virtual_dataset(name, layout)
-    # Given back whatever happens, as in `save_model`.
-    with buffer.getbuffer() as content:
-        write_bytes(path, content)
+    write_bytes(path, buffer)

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="th
 
 HOLD = """
 import pathlib, sys
-from trivmap.runs.files import try_lock
 from trivmap.studies.scaling import pinning
 pinning.FOLDER = pathlib.Path(sys.argv[1])
 with pinning.share_of_processors(int(sys.argv[2])) as share:

@@ -7,12 +7,11 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from tests.studies.scaling.small_study import small, wait_until
 from trivmap.runs.progress import Interrupted
 from trivmap.studies.scaling import pinning
-from trivmap.studies.scaling.card import load_study_card
+from trivmap.studies.scaling.card import StudyCard
 from trivmap.studies.scaling.directory import StudyDirectory
 
 FIRST = "fourier_L4_seed0"
@@ -34,8 +33,7 @@ run_one(pathlib.Path(root), name, False)
 
 @pytest.fixture
 def directory(tmp_path):
-    (tmp_path / "card.yaml").write_text(yaml.safe_dump(small()))
-    return StudyDirectory.create(tmp_path / "noted", load_study_card(tmp_path / "card.yaml"))
+    return StudyDirectory.create(tmp_path / "noted", StudyCard.from_data(small()))
 
 
 def noted(directory):

@@ -89,17 +89,20 @@ class StudyDirectory:
         self.sessions_path.mkdir(exist_ok=True)
         path = self.sessions_path / f"{name}.json"
         sessions = [*(read_json(path, "delete it") if path.exists() else []), False]
-        write_json(path, sessions)
+
+        def note(alone: bool) -> None:
+            sessions[-1] = alone
+            write_json(path, sessions)
+
+        note(False)
         try:
             yield sessions
         except BaseException:
-            sessions[-1] = exclusive()
             # What ended the work is worth more than the note.
             with contextlib.suppress(InputError, OSError):
-                write_json(path, sessions)
+                note(exclusive())
             raise
-        sessions[-1] = exclusive()
-        write_json(path, sessions)
+        note(exclusive())
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[None]:

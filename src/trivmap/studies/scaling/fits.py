@@ -75,12 +75,7 @@ def cost_exponent(costs: Mapping[int, Sequence[Cost]]) -> Exponent | None:
     chi_squared = float((weights * (means - offset - slope * x) ** 2).sum())
     scale = chi_squared / degrees if degrees else 0.0
     error = float(np.sqrt(covariance[1, 1] * (max(1.0, scale) if known else scale)))
-    beyond = [
-        cost.above > np.exp(offset) * L**slope
-        for L in open_
-        for cost in costs[L]
-        if extents[-1] < L and isinf(cost.value)
-    ]
+    beyond = [(L, cost.above) for L in open_ if extents[-1] < L for cost in costs[L] if isinf(cost.value)]
     return Exponent(
         Estimate(float(slope), error),
         float(np.exp(offset)),
@@ -88,5 +83,5 @@ def cost_exponent(costs: Mapping[int, Sequence[Cost]]) -> Exponent | None:
         degrees,
         extents,
         tuple(sorted(open_)),
-        any(beyond),
+        any(spent > np.exp(offset) * L**slope for L, spent in beyond),
     )

@@ -39,24 +39,18 @@ def share_of_processors(threads: int | None) -> Iterator[Share]:
     """
     affinity = hasattr(os, "sched_getaffinity")
     allowed = sorted(os.sched_getaffinity(0)) if affinity else list(range(processors()))
+    share = Share(allowed if threads is None else sorted(random.sample(allowed, min(threads, len(allowed)))))
     with contextlib.ExitStack() as held:
-        mine: dict[int, int] = {}
         # Where there is nowhere to note them, processors are shared.
         with contextlib.suppress(OSError):
             folder = _folder(held)
-            for number in allowed if affinity else []:
-                if len(mine) < (threads or 0) and (claim := _claim(folder, number, held)) is not None:
-                    mine[number] = claim
-        if threads is not None and len(mine) == threads:
-            yield Share(list(mine), tuple(mine.values()))
-            return
-        held.close()
-        others = allowed if threads is None else sorted(random.sample(allowed, min(threads, len(allowed))))
-        with contextlib.suppress(OSError):
-            folder = _folder(held)
-            for number in others:
-                _join(folder, number, held)
-        yield Share(others)
+            claims = _claims(folder, allowed, threads, held) if affinity and threads is not None else {}
+            if claims:
+                share = Share(list(claims), tuple(claims.values()))
+            else:
+                for number in share.processors:
+                    _join(folder, number, held)
+        yield share
 
 
 def _folder(held: contextlib.ExitStack) -> int:
@@ -69,6 +63,19 @@ def _folder(held: contextlib.ExitStack) -> int:
     if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(f"{path} is not this user's alone")
     return folder
+
+
+def _claims(folder: int, allowed: list[int], threads: int, held: contextlib.ExitStack) -> dict[int, int]:
+    """The open files by which so many processors are this run's; none where there are not enough."""
+    with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+        claims: dict[int, int] = {}
+        for number in allowed:
+            if len(claims) < threads and (claim := _claim(folder, number, opened)) is not None:
+                claims[number] = claim
+        if len(claims) == threads:
+            held.push(opened.pop_all())
+            return claims
+    return {}
 
 
 def _claim(folder: int, number: int, held: contextlib.ExitStack) -> int | None:
