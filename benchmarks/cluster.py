@@ -14,9 +14,9 @@ import numpy as np
 
 from benchmarks.results import keep
 from trivmap.actions import Phi4
+from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
-from trivmap.observables.autocorrelation import autocorrelation_time
 from trivmap.samplers import ClusterCycle, SwendsenWang, Wolff
 from trivmap.simulation import ClusterChains
 from trivmap.studies.costs import independent_per_second

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trivmap.runs.environment import package_version
+from trivmap.store.environment import package_version
 
 FOLDER = Path(__file__).parent / "results"
 

@@ -15,10 +15,10 @@ from trivmap.actions import AbstractAction
 from trivmap.bijections.continuous import Continuous, _rows_sum
 from trivmap.bijections.features import FAMILIES
 from trivmap.bijections.integrators import SCHEMES, integrate
+from trivmap.cards.build import build_flow, build_target
+from trivmap.cards.card import load_card
 from trivmap.fourier import Modes
 from trivmap.observables import measure
-from trivmap.runs.build import build_flow, build_target
-from trivmap.runs.card import load_card
 from trivmap.samplers import accept, proposal_key
 
 STEPS = 12

@@ -22,15 +22,18 @@ FLOORS = [
     {"actions", "networks"},
     {"bijections"},
     {"bases", "flows"},
-    {"objectives", "optimisers", "samplers", "observables"},
+    {"objectives", "optimisers", "diagnostics"},
+    {"samplers", "observables"},
     {"training", "simulation"},
+    {"cards"},
+    {"store"},
     {"runs"},
     {"studies"},
     {"reports", "cli"},
     {"__init__", "__main__"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS, start=1) for name in names}
-GROUND, NUMERIC, TOP = 1, 6, len(FLOORS)
+GROUND, NUMERIC, TOP = 1, 7, len(FLOORS)
 SIDEWAYS = {("flows", "bases"), ("cli", "reports"), ("__main__", "__init__")}
 OUTSIDE_THE_NUMERICS = {"click", "h5py", "jinja2", "matplotlib", "orbax", "pydantic", "rich", "yaml"}
 SLOW_TO_IMPORT = {"click", "h5py", "jinja2", "matplotlib", "orbax", "pyerrors", "rich", "xarray"}
@@ -163,7 +166,7 @@ def test_wheel_is_complete(tmp_path):
         (entry_points,) = (archive.read(name).decode() for name in packed if name.endswith("entry_points.txt"))
     files = files_of_the_repository("--others", PACKAGE.as_posix())
     source = {path.relative_to(PACKAGE.parent).as_posix() for path in files}
-    assert "trivmap/runs/presets/quickstart.yaml" in source
+    assert "trivmap/cards/presets/quickstart.yaml" in source
     assert any(name.startswith("trivmap/reports/templates/") for name in source)
     assert "trivmap/py.typed" in source
     assert {name for name in packed if ".dist-info/" not in name} == source

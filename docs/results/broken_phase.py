@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 jax.config.update("jax_enable_x64", True)
 
 from trivmap.actions import Phi4  # noqa: E402
+from trivmap.cards.card import load_card  # noqa: E402
+from trivmap.diagnostics import effective_sample_size, forward_effective_sample_size  # noqa: E402
 from trivmap.runs import pipeline  # noqa: E402
-from trivmap.runs.card import load_card  # noqa: E402
 from trivmap.runs.loading import Run  # noqa: E402
 from trivmap.runs.sampling import sample  # noqa: E402
 from trivmap.runs.train import train  # noqa: E402
-from trivmap.samplers import effective_sample_size, forward_effective_sample_size  # noqa: E402
 
 HERE = Path(__file__).parent
 CHAINS, SWEEPS, WARMUP, EVERY, STEP = 512, 4000, 1000, 20, 1.4

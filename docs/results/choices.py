@@ -11,9 +11,9 @@ from pathlib import Path
 
 import jax
 
-from trivmap.runs.build import build_action, build_flow, build_plan
-from trivmap.runs.card import RunCard
-from trivmap.runs.card_overrides import apply_overrides
+from trivmap.cards.build import build_action, build_flow, build_plan
+from trivmap.cards.card import RunCard
+from trivmap.cards.overrides import apply_overrides
 from trivmap.runs.pipeline import keys
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent

@@ -17,9 +17,9 @@ import jax
 from forward_ess import judged
 from keeping import HERE, fill_pages, named_runs, store
 
-from trivmap.runs.directory import RunDirectory
+from trivmap.cards.presets import preset_names
 from trivmap.runs.loading import Run
-from trivmap.runs.presets import preset_names
+from trivmap.store.directory import RunDirectory
 from trivmap.studies.compare_card import PRESETS
 
 COMMAND = [sys.executable, "-c", "from trivmap.cli import main; main()", "compare"]

@@ -7,9 +7,9 @@ from typing import Any
 
 from keeping import HERE, kept, markdown
 
+from trivmap.cards.presets import preset_names
 from trivmap.reports import comparison
 from trivmap.reports.formats import NONE, count, estimate_cell, parenthesis
-from trivmap.runs.presets import preset_names
 from trivmap.studies.compare_card import PRESETS
 
 

@@ -18,9 +18,9 @@ jax.config.update("jax_enable_x64", True)
 sys.path.append(str(HERE.parents[1]))  # for the oracles of the tests
 
 from tests.oracles import ChainOracle  # noqa: E402
+from trivmap.cards.build import build_action  # noqa: E402
+from trivmap.cards.card import load_card  # noqa: E402
 from trivmap.reports.references import find_reference  # noqa: E402
-from trivmap.runs.build import build_action  # noqa: E402
-from trivmap.runs.card import load_card  # noqa: E402
 from trivmap.studies.compare_card import CompareCard  # noqa: E402
 from trivmap.studies.comparison import ComparisonDirectory, compare  # noqa: E402
 

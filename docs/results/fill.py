@@ -19,12 +19,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from trivmap.cards.card import RunCard, load_card
+from trivmap.cards.presets import RUNS, preset_names, presets
 from trivmap.cli.results import print_results
 from trivmap.reports import find_reference, result_rows
 from trivmap.reports.formats import count, duration, parenthesis
-from trivmap.runs.card import RunCard, load_card
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.presets import RUNS, preset_names, presets
+from trivmap.store.directory import RunDirectory
 from trivmap.studies.compare_card import PRESETS as COMPARISONS
 
 HERE = Path(__file__).resolve().parent

@@ -16,13 +16,13 @@ import numpy as np
 from fill import changes
 from keeping import kept, store
 
+from trivmap.cards.card import RunCard
+from trivmap.diagnostics import effective_sample_size, forward_effective_sample_size
 from trivmap.runs import pipeline
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.loading import Run
-from trivmap.runs.samples import SampleReader
 from trivmap.runs.sampling import sample
-from trivmap.samplers import effective_sample_size, forward_effective_sample_size
+from trivmap.store.directory import RunDirectory
+from trivmap.store.samples import SampleReader
 
 CHAINS, KEPT, EVERY = 16, 500, 20
 

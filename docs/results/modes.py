@@ -22,8 +22,8 @@ from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
 from trivmap.observables.stages import fields_along_the_map, keys_of_batches
 from trivmap.reports.figures.style import SERIES, logarithmic, new_figure, png, styled
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.loading import Run
+from trivmap.store.directory import RunDirectory
 
 MAPS = {
     "affine, reverse KL": "published-baseline/runs/affine_L{L}_seed0",

@@ -22,8 +22,8 @@ import jax
 from keeping import kept, store
 from what_pays import BETA
 
-from trivmap.runs.build import build_action, build_plan
-from trivmap.runs.card import RunCard
+from trivmap.cards.build import build_action, build_plan
+from trivmap.cards.card import RunCard
 from trivmap.runs.pipeline import keys, skeleton
 from trivmap.training import Evaluation, Trainer
 from trivmap.training.observer import Silent

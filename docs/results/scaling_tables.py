@@ -8,9 +8,9 @@ from typing import Any
 
 from keeping import HERE, kept, markdown
 
+from trivmap.cards.presets import preset_names
 from trivmap.reports.formats import count, duration, estimate_cell
 from trivmap.reports.study import conditions, fit_rows
-from trivmap.runs.presets import preset_names
 from trivmap.studies.scaling.card import PRESETS
 
 STUDIES = [name for name in preset_names(PRESETS) if name != "quick-study"]

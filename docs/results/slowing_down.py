@@ -26,16 +26,16 @@ from scipy.stats import chi2
 jax.config.update("jax_enable_x64", True)
 
 from trivmap.actions import Phi4  # noqa: E402
+from trivmap.diagnostics.autocorrelation import autocorrelation_time  # noqa: E402
+from trivmap.diagnostics.convergence import r_hat  # noqa: E402
 from trivmap.estimate import Estimate  # noqa: E402
 from trivmap.lattice import Lattice  # noqa: E402
-from trivmap.observables.autocorrelation import autocorrelation_time  # noqa: E402
-from trivmap.observables.convergence import r_hat  # noqa: E402
 from trivmap.reports.figures.style import SERIES, new_figure, png, styled  # noqa: E402
-from trivmap.runs.directory import RunDirectory  # noqa: E402
 from trivmap.runs.pipeline import load_flow  # noqa: E402
-from trivmap.runs.samples import SampleReader  # noqa: E402
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FourierMass, PulledBack  # noqa: E402
 from trivmap.simulation import AbstractChains, ClusterChains, MarkovChains  # noqa: E402
+from trivmap.store.directory import RunDirectory  # noqa: E402
+from trivmap.store.samples import SampleReader  # noqa: E402
 from trivmap.studies.comparison_result import chain_series  # noqa: E402
 from trivmap.studies.rates import magnetization  # noqa: E402
 from trivmap.studies.slowing_down import LINE, power_law  # noqa: E402

@@ -15,12 +15,12 @@ import numpy as np
 from keeping import fill_pages, folder_of_runs, store
 from scipy.stats import genpareto
 
+from trivmap.cards.card import RunCard
 from trivmap.reports.references import find_reference
 from trivmap.runs import pipeline
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.samples import SampleReader
 from trivmap.runs.sampling import sample
+from trivmap.store.directory import RunDirectory
+from trivmap.store.samples import SampleReader
 
 MAPS = {f"affine, seed {seed}": f"published-baseline/runs/affine_L8_seed{seed}" for seed in range(3)}
 FACTOR = 500

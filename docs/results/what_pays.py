@@ -23,12 +23,12 @@ import jax
 import numpy as np
 from keeping import kept, store
 
+from trivmap.cards.build import build_plan, build_target
+from trivmap.cards.card import RunCard
+from trivmap.cards.overrides import apply_overrides
+from trivmap.diagnostics import certificate
 from trivmap.lattice import Lattice
-from trivmap.runs.build import build_plan, build_target
-from trivmap.runs.card import RunCard
-from trivmap.runs.card_overrides import apply_overrides
 from trivmap.runs.pipeline import keys, skeleton
-from trivmap.samplers import certificate
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 

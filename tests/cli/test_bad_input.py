@@ -11,7 +11,7 @@ import yaml
 
 from tests.cli.conftest import CARD
 from tests.runs.support import contents, trivmap
-from trivmap.runs.directory import RunDirectory
+from trivmap.store.directory import RunDirectory
 
 
 def refused(*arguments, folder, changed=(), **options):

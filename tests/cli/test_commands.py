@@ -14,12 +14,12 @@ from tests.cli.conftest import CARD
 from tests.oracles import ChainOracle
 from tests.runs.support import contents, trivmap
 from trivmap.actions import FreeScalar
+from trivmap.cards.card import load_card
+from trivmap.cards.presets import preset_names
 from trivmap.cli.main import cli
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.runs.card import load_card
-from trivmap.runs.presets import preset_names
-from trivmap.runs.samples import SampleReader
+from trivmap.store.samples import SampleReader
 from trivmap.studies.compare_card import PRESETS
 from trivmap.studies.scaling.card import PRESETS as STUDIES
 

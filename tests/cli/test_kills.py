@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.runs.support import Command, contents, trivmap
-from trivmap.runs.samples import SampleReader
+from trivmap.store.samples import SampleReader
 
 CARD = {
     "seed": 5,

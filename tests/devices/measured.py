@@ -13,13 +13,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from trivmap.actions import Phi4
+from trivmap.cards.card import RunCard
 from trivmap.devices import at_hand, replicated, spread, using
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.observables import measure
 from trivmap.optimisers import GaussNewton, first_order
-from trivmap.runs.card import RunCard
 from trivmap.runs.pipeline import skeleton
 from trivmap.samplers import HMC, ActionPotential, IndependenceMetropolis
 from trivmap.simulation import START, MarkovChains, Simulation

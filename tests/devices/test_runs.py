@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from tests.devices.measured import XLA_FLAGS
+from trivmap.cards.card import RunCard
 from trivmap.cli.process import prepare
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
-from trivmap.runs.card import RunCard
-from trivmap.runs.samples import SampleReader
+from trivmap.store.samples import SampleReader
 
 CARD = {
     "seed": 5,

@@ -7,8 +7,8 @@ import pytest
 
 from docs.results import fill
 from tests.docs.pages import DOCS, PAGES, README, ROOT, blocks, code, commands, prose, rows
+from trivmap.cards.presets import preset_names
 from trivmap.cli.main import cli
-from trivmap.runs.presets import preset_names
 
 OTHERS = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
@@ -91,10 +91,10 @@ def test_every_kind_of_figures_is_on_a_page():
 
 
 def test_thresholds_are_those_of_the_library():
+    from trivmap.diagnostics import certificate
+    from trivmap.diagnostics.integration_error import CANDIDATES, LIMIT
     from trivmap.observables import binning, correlator_fits, error_analysis
     from trivmap.runs import proposals
-    from trivmap.samplers import certificate
-    from trivmap.samplers.certificate import CANDIDATES, LIMIT
     from trivmap.training.evaluation import FEWEST_PROPOSALS
 
     text = " ".join((ROOT / "docs" / "conventions.md").read_text().split())

@@ -7,17 +7,17 @@ import numpy as np
 from trivmap.actions import FreeScalar
 from trivmap.bases import Gaussian
 from trivmap.bijections import Chain, FourierDiagonal, Rescale
+from trivmap.cards.card import RunCard
+from trivmap.diagnostics import acceptance, effective_sample_size, log_z
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.observables import ArrayHistory, analyse, measure
 from trivmap.observables.stages import along_the_map
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.environment import describe_environment
-from trivmap.runs.files import write_json
-from trivmap.runs.model import save_model
-from trivmap.runs.samples import SampleWriter
-from trivmap.samplers import acceptance, effective_sample_size, log_z
+from trivmap.store.directory import RunDirectory
+from trivmap.store.environment import describe_environment
+from trivmap.store.files import write_json
+from trivmap.store.samples import SampleWriter
+from trivmap.store.weights import save_model
 
 MASS_SQUARED = 0.3
 STEPS = 400

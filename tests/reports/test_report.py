@@ -15,7 +15,7 @@ from trivmap.reports.checks import tiles
 from trivmap.reports.collect import add_history, collect
 from trivmap.reports.data import RunData, training_log
 from trivmap.reports.formats import count, parenthesis
-from trivmap.runs.directory import RunDirectory
+from trivmap.store.directory import RunDirectory
 
 FIGURES = {
     "consistency", "training", "log_weights", "magnetization", "magnetization_history", "autocorrelation",

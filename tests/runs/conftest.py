@@ -7,8 +7,8 @@ import pytest
 
 from tests.runs.small_run import copied, created
 from tests.runs.support import CARD
+from trivmap.cards.card import RunCard
 from trivmap.runs import sampling
-from trivmap.runs.card import RunCard
 from trivmap.runs.train import train
 
 

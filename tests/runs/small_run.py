@@ -4,10 +4,10 @@ import json
 import os
 import shutil
 
+from trivmap.cards.card import RunCard
 from trivmap.runs import pipeline
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.progress import Quiet
+from trivmap.store.directory import RunDirectory
 
 CARD = {
     "seed": 2,

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from tests.oracles import FreeFieldOracle
+from trivmap.cards.card import RunCard
 from trivmap.runs import pipeline
-from trivmap.runs.card import RunCard
 from trivmap.runs.sampling import sample
 
 

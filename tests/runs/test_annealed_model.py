@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from trivmap.bases import FreeField
+from trivmap.cards.build import build_action, build_flow
+from trivmap.cards.card import RunCard
 from trivmap.lattice import Lattice
-from trivmap.runs.build import build_action, build_flow
-from trivmap.runs.card import RunCard
-from trivmap.runs.model import load_model, save_model
 from trivmap.runs.pipeline import skeleton
+from trivmap.store.weights import load_model, save_model
 
 
 def card(spectrum):

@@ -9,11 +9,11 @@ import pytest
 from tests.runs.small_run import CARD, Signalling, copied
 from tests.runs.support import contents
 from trivmap.actions import FreeScalar
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
-from trivmap.runs.card import RunCard
 from trivmap.runs.progress import Interrupted
-from trivmap.runs.samples import SampleReader
+from trivmap.store.samples import SampleReader
 
 pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
 COMMON = {"chains": 4, "proposals": 8000, "part": 600, "warmup": 200, "save_fields": True, "thin": 3}

@@ -5,10 +5,10 @@ import pytest
 
 from tests.oracles import ChainOracle, FreeFieldOracle
 from tests.runs.support import RING
+from trivmap.cards.build import build_action, build_target
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
-from trivmap.runs.build import build_action, build_target
-from trivmap.runs.card import RunCard
 from trivmap.runs.pipeline import load_flow, measure
 from trivmap.runs.train import train
 

@@ -7,9 +7,9 @@ import pytest
 from tests.oracles import ChainOracle
 from tests.runs.small_run import Signalling, copied
 from tests.runs.support import RING, contents
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
-from trivmap.runs.card import RunCard
 from trivmap.runs.progress import Interrupted
 from trivmap.runs.train import train
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import pytest
 
 from trivmap.estimate import Estimate
-from trivmap.runs.checkpoints import CheckpointStore
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.progress import Clock, Interruption, Quiet
+from trivmap.store.checkpoints import CheckpointStore
+from trivmap.store.directory import RunDirectory
 from trivmap.training import Evaluation, TrainingState
 
 

@@ -12,8 +12,8 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.runs import sampling
 from trivmap.runs.progress import Interrupted
-from trivmap.runs.samples import SampleReader
 from trivmap.runs.train import train
+from trivmap.store.samples import SampleReader
 
 pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
 

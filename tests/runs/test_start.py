@@ -4,9 +4,9 @@ import equinox as eqx
 import jax
 import pytest
 
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
-from trivmap.runs.card import RunCard
 from trivmap.runs.train import train
 
 CARD = {

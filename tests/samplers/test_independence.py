@@ -10,8 +10,8 @@ from trivmap.actions import FreeScalar, Phi4
 from trivmap.actions.action import AbstractAction
 from trivmap.bases import FreeField, Gaussian
 from trivmap.bijections import Chain
+from trivmap.diagnostics.rounding import rounding_of_log_weights
 from trivmap.samplers import IndependenceMetropolis, accept, proposal_key
-from trivmap.samplers.rounding import rounding_of_log_weights
 
 LATTICE = Lattice((2, 2))
 ACTION = Phi4.from_couplings("bosetti2015", 2, beta=0.5, lam=0.5)

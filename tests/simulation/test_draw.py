@@ -7,8 +7,8 @@ from trivmap import Flow, InputError, Lattice
 from trivmap.actions import FreeScalar
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
+from trivmap.diagnostics import log_z
 from trivmap.observables import analyse
-from trivmap.samplers import log_z
 from trivmap.simulation import draw
 
 LATTICE = Lattice((6,))

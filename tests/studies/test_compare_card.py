@@ -2,10 +2,10 @@ import copy
 
 import pytest
 
+from trivmap.cards.card import RunCard, load_card
+from trivmap.cards.presets import presets
+from trivmap.cards.yaml_text import parse
 from trivmap.errors import InputError
-from trivmap.runs.card import RunCard, load_card
-from trivmap.runs.card_yaml import parse
-from trivmap.runs.presets import presets
 from trivmap.studies.compare_card import PRESETS, CompareCard, is_comparison, load_compare_card
 
 NAMES = {"compare-L8", "compare-L32", "compare-critical-L32"}

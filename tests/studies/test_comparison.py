@@ -13,12 +13,12 @@ from tests.runs.small_run import Signalling
 from tests.runs.support import contents
 from tests.studies.test_compare_card import CARD, changed
 from trivmap.cli.main import cli
+from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.errors import InputError
-from trivmap.observables.autocorrelation import autocorrelation_time
 from trivmap.reports.comparison import write_comparison
-from trivmap.runs.model import model_digest
 from trivmap.runs.progress import Interrupted
-from trivmap.runs.samples import SampleReader
+from trivmap.store.samples import SampleReader
+from trivmap.store.weights import model_digest
 from trivmap.studies.compare_card import CompareCard
 from trivmap.studies.comparison import ComparisonDirectory, compare
 from trivmap.studies.comparison_result import SERIES, chain_series

@@ -51,7 +51,7 @@ def test_what_cannot_be_fitted_is_refused(lengths, times):
 
 
 def test_the_line_is_that_of_the_presets():
-    from trivmap.runs.card import load_card
+    from trivmap.cards.card import load_card
 
     for extent, beta in LINE.items():
         assert load_card(f"phi4-L{extent}").action.couplings == {"beta": beta, "lam": 0.5}

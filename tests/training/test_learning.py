@@ -10,7 +10,8 @@ from trivmap import Flow, InputError, Lattice
 from trivmap.actions import FreeScalar, Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Affine, Chain, couplings
-from trivmap.samplers import IndependenceMetropolis, log_z
+from trivmap.diagnostics import log_z
+from trivmap.samplers import IndependenceMetropolis
 from trivmap.simulation import START, Simulation
 from trivmap.training import evaluate, fit
 

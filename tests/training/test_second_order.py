@@ -13,7 +13,7 @@ from trivmap.bases import FreeField
 from trivmap.bijections import Affine, Chain, Rescale, couplings
 from trivmap.objectives import PathGradient, residual_and_path
 from trivmap.optimisers import GaussNewton
-from trivmap.runs.checkpoints import CheckpointStore
+from trivmap.store.checkpoints import CheckpointStore
 from trivmap.training import Phase, Trainer, TrainingPlan
 from trivmap.training.schedules import constant_rate
 

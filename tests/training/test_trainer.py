@@ -15,7 +15,7 @@ from trivmap.bases import FreeField
 from trivmap.bijections import Chain, Rescale
 from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.optimisers import first_order
-from trivmap.runs.checkpoints import CheckpointStore
+from trivmap.store.checkpoints import CheckpointStore
 from trivmap.training import Phase, Trainer, TrainingPlan
 from trivmap.training.schedules import constant_rate, restarts_rate, temperature_schedule
 

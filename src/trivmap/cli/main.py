@@ -148,7 +148,7 @@ def report(directory: Path) -> None:
 def show(directory: Path, as_json: bool) -> None:
     """Print a run's state and results."""
     from trivmap.cli.results import print_results
-    from trivmap.runs.directory import RunDirectory
+    from trivmap.store.directory import RunDirectory
 
     print_results(RunDirectory.open(directory), as_json)
 
@@ -178,8 +178,8 @@ def compare(
 @_json
 def presets(name: str | None, as_json: bool) -> None:
     """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
-    from trivmap.runs.presets import RUNS, preset_names, preset_text
-    from trivmap.runs.presets import presets as all_presets
+    from trivmap.cards.presets import RUNS, preset_names, preset_text
+    from trivmap.cards.presets import presets as all_presets
     from trivmap.studies import compare_card
     from trivmap.studies.scaling import card as study_card
 
@@ -208,8 +208,8 @@ def validate(card: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     _require_run_card(card)
 
-    from trivmap.runs.build import build_plan
-    from trivmap.runs.card import load_card
+    from trivmap.cards.build import build_plan
+    from trivmap.cards.card import load_card
     from trivmap.runs.pipeline import skeleton
 
     loaded = load_card(card, overrides)
@@ -233,11 +233,11 @@ def _open_or_create(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, *, to_train: bool = False
 ) -> tuple:
     """The run directory to work in, and where to show progress."""
+    from trivmap.cards.card import load_card
     from trivmap.errors import InputError
     from trivmap.processes import by_first
     from trivmap.runs import pipeline
-    from trivmap.runs.card import load_card
-    from trivmap.runs.directory import RunDirectory
+    from trivmap.store.directory import RunDirectory
 
     if (card is None) == (resume is None):
         raise InputError("give either a run card (a file or a preset, see trivmap presets) or --resume DIR")
@@ -288,7 +288,7 @@ def _explain(preset: Any) -> None:
 
 
 def _opened(path: Path, *, joining: bool = False) -> Any:
-    from trivmap.runs.directory import RunDirectory
+    from trivmap.store.directory import RunDirectory
 
     directory = RunDirectory.open(path)
     prepare(directory.card(), joining=joining)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from trivmap.runs.card import RunCard
+    from trivmap.cards.card import RunCard
     from trivmap.runs.progress import Progress
 
 USER_ERROR = 2

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from trivmap.runs.directory import RunDirectory
+from trivmap.store.directory import RunDirectory
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:

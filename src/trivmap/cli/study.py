@@ -33,7 +33,7 @@ def run_study(
     from trivmap.cli.process import fresh
     from trivmap.errors import InputError
     from trivmap.reports.study import write_study
-    from trivmap.runs.directory import RunDirectory
+    from trivmap.store.directory import RunDirectory
     from trivmap.studies.scaling.card import load_study_card
     from trivmap.studies.scaling.directory import StudyDirectory
     from trivmap.studies.scaling.execution import cluster, run_all
@@ -212,9 +212,9 @@ def _require_models(card: Any) -> None:
     """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
     import equinox as eqx
 
+    from trivmap.cards.build import build_plan
     from trivmap.cli.process import prepare
     from trivmap.errors import InputError
-    from trivmap.runs.build import build_plan
     from trivmap.runs.pipeline import require_transfer, skeleton
 
     first = next(iter(card.runs.values()))

@@ -1,7 +1,7 @@
 """Observables: what is measured on a configuration, and what an ensemble of them says, with errors."""
 
-from trivmap.observables.convergence import disagreement as disagreement
-from trivmap.observables.convergence import r_hat as r_hat
+from trivmap.observables.agreement import disagreement as disagreement
+from trivmap.observables.agreement import r_hat_of as r_hat_of
 from trivmap.observables.error_analysis import analyse as analyse
 from trivmap.observables.estimators import ESTIMATORS as ESTIMATORS
 from trivmap.observables.estimators import Estimator as Estimator

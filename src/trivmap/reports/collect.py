@@ -12,10 +12,10 @@ from trivmap.observables.stages import AlongTheMap, StageSummary, fields_along_t
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.files import read_json
 from trivmap.runs.pipeline import keys, load_flow
-from trivmap.runs.samples import SampleReader
+from trivmap.store.directory import RunDirectory
+from trivmap.store.files import read_json
+from trivmap.store.samples import SampleReader
 
 _CONFIGURATIONS = 4
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trivmap.cards import yaml_text
 from trivmap.estimate import Estimate
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell
 from trivmap.reports.page import Picture, Section, plain_table, render
-from trivmap.runs import card_yaml
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.environment import package_version
-from trivmap.runs.files import write_text
+from trivmap.store.directory import RunDirectory
+from trivmap.store.environment import package_version
+from trivmap.store.files import write_text
 from trivmap.studies.comparison import ComparisonDirectory
 from trivmap.studies.comparison_result import REFERENCE, SERIES
 
@@ -215,7 +215,7 @@ def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Se
     couplings = ", ".join(f"{key} {value}" for key, value in result["action"].items())
     blocks = [
         {"title": "Compare card (comparison.yaml)", "text": directory.card_path.read_text(), "open": False},
-        {"title": "Environment", "text": card_yaml.dump(result["environment"]), "open": False},
+        {"title": "Environment", "text": yaml_text.dump(result["environment"]), "open": False},
     ]
     return render(
         title=result["name"] or directory.root.resolve().name,

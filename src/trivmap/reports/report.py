@@ -4,16 +4,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from trivmap.cards import yaml_text
 from trivmap.reports.checks import tiles
 from trivmap.reports.collect import collect
 from trivmap.reports.data import RunData
 from trivmap.reports.facts import facts, milestones, subtitle
 from trivmap.reports.page import PageTable, Picture, Row, Section, render
 from trivmap.reports.tables import ResultRow, columns, result_rows
-from trivmap.runs import card_yaml
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.environment import package_version
-from trivmap.runs.files import write_text
+from trivmap.store.directory import RunDirectory
+from trivmap.store.environment import package_version
+from trivmap.store.files import write_text
 
 
 def write_report(run_directory: str | os.PathLike[str]) -> Path:
@@ -56,8 +56,8 @@ def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Picture]) 
 
 def _sections(data: RunData, rows: Sequence[ResultRow]) -> list[Section]:
     blocks = [
-        {"title": "Run card (config.yaml)", "text": card_yaml.dump(data.card), "open": False},
-        {"title": "Environment (environment.json)", "text": card_yaml.dump(data.environment), "open": False},
+        {"title": "Run card (config.yaml)", "text": yaml_text.dump(data.card), "open": False},
+        {"title": "Environment (environment.json)", "text": yaml_text.dump(data.environment), "open": False},
     ]
     return [
         Section("results", "Results", table=_results(data, rows)),

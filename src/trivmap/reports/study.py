@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trivmap.cards.card import RunCard
 from trivmap.estimate import Estimate
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell, parenthesis
 from trivmap.reports.page import Picture, Section, plain_table, render
 from trivmap.reports.references import find_reference
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.environment import package_version
-from trivmap.runs.files import write_json, write_text
+from trivmap.store.directory import RunDirectory
+from trivmap.store.environment import package_version
+from trivmap.store.files import write_json, write_text
 from trivmap.studies.scaling.analysis import COSTS, OBSERVED, study_result
 from trivmap.studies.scaling.directory import StudyDirectory
 

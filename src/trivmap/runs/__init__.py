@@ -1,1 +1,1 @@
-"""Runs: the run card, the run directory and everything that is kept in it."""
+"""Runs: create, train, sample, measure and load one."""

@@ -5,13 +5,13 @@ from typing import Any
 import jax
 
 from trivmap.actions import AbstractAction
+from trivmap.cards.card import RunCard
+from trivmap.diagnostics import certificate
 from trivmap.flows import Flow
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory, finite
-from trivmap.runs.files import read_json, write_json
-from trivmap.runs.model import model_digest
 from trivmap.runs.pipeline import keys
-from trivmap.samplers import certificate
+from trivmap.store.directory import RunDirectory, finite
+from trivmap.store.files import read_json, write_json
+from trivmap.store.weights import model_digest
 
 
 class Certified:

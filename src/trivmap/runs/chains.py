@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from trivmap.observables.autocorrelation import autocorrelation_time
-from trivmap.observables.convergence import complaint, r_hat_of
-from trivmap.runs.card_sampling import ChainSampling
+from trivmap.cards.sampling import ChainSampling
+from trivmap.diagnostics.autocorrelation import autocorrelation_time
+from trivmap.diagnostics.convergence import complaint
+from trivmap.observables import r_hat_of
 from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint
-from trivmap.runs.samples import SampleReader
 from trivmap.runs.sources import AbstractSource, State
 from trivmap.simulation import AbstractChains
+from trivmap.store.samples import SampleReader
 
 
 class Chains(AbstractSource):

@@ -5,11 +5,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from trivmap.actions import AbstractAction
+from trivmap.cards.card import RunCard
 from trivmap.flows import Flow
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.pipeline import load_flow
-from trivmap.runs.samples import SampleReader
+from trivmap.store.directory import RunDirectory
+from trivmap.store.samples import SampleReader
 
 if TYPE_CHECKING:
     from trivmap.observables import AlongTheMap, Results
@@ -73,7 +73,7 @@ class Run:
     def stages(self) -> "AlongTheMap":
         """What the field looks like after each stage of the flow, from stages.json."""
         from trivmap.observables import AlongTheMap
-        from trivmap.runs.files import read_json
+        from trivmap.store.files import read_json
 
         remedy = f"run trivmap measure {self.directory.root}"
         return AlongTheMap.from_dict(read_json(self.directory.stages_path, remedy))

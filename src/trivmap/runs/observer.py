@@ -5,9 +5,9 @@ from typing import Any
 
 from trivmap.estimate import Estimate
 from trivmap.processes import first
-from trivmap.runs.checkpoints import CheckpointStore
-from trivmap.runs.directory import RunDirectory, finite
 from trivmap.runs.progress import Clock, Interruption, Progress
+from trivmap.store.checkpoints import CheckpointStore
+from trivmap.store.directory import RunDirectory, finite
 from trivmap.training import Evaluation, TrainingState
 
 MILESTONES = ("0.5", "0.7", "0.9")

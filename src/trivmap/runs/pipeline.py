@@ -14,21 +14,21 @@ import jax.numpy as jnp
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction, force_error
+from trivmap.cards.build import build_action, build_flow, build_plan, build_target
+from trivmap.cards.card import RunCard
+from trivmap.cards.model import OwnAction
+from trivmap.cards.sampling import ClusterSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.optimisers import GaussNewton
-from trivmap.runs.build import build_action, build_flow, build_plan, build_target
-from trivmap.runs.card import RunCard
-from trivmap.runs.card_model import OwnAction
-from trivmap.runs.card_sampling import ClusterSampling
-from trivmap.runs.directory import RunDirectory, finite
-from trivmap.runs.environment import describe_environment
-from trivmap.runs.files import read_json, storing, write_json
-from trivmap.runs.model import load_model, model_digest, save_model
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
-from trivmap.runs.samples import SampleReader
 from trivmap.samplers import ClusterCycle
+from trivmap.store.directory import RunDirectory, finite
+from trivmap.store.environment import describe_environment
+from trivmap.store.files import read_json, storing, write_json
+from trivmap.store.samples import SampleReader
+from trivmap.store.weights import load_model, model_digest, save_model
 
 OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains")
 """What sampling itself may distrust, measuring aside."""

@@ -9,18 +9,18 @@ import jax
 import numpy as np
 
 from trivmap.actions import AbstractAction
+from trivmap.cards.card import RunCard
+from trivmap.cards.sampling import ProposalSampling
 from trivmap.devices import device_count
+from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
+from trivmap.diagnostics.rounding import Rounding, measuring_rounding
 from trivmap.flows import Flow
-from trivmap.runs.card import RunCard
-from trivmap.runs.card_sampling import ProposalSampling
 from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint, keys
-from trivmap.runs.samples import SampleReader
 from trivmap.runs.sources import AbstractSource, State
-from trivmap.samplers import acceptance, effective_sample_size, log_z, tau_int_from_rejections
-from trivmap.samplers.rounding import Rounding, measuring_rounding
 from trivmap.simulation import START, Chain, Simulation, default_batch
 from trivmap.simulation.chains import Measure
+from trivmap.store.samples import SampleReader
 
 WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
 """What a certificate that failed leaves without trust."""

@@ -8,11 +8,9 @@ import jax
 from trivmap.actions import AbstractAction
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
-from trivmap.flows import Flow
-from trivmap.lattice import Lattice
-from trivmap.runs.build import build_action
-from trivmap.runs.card import RunCard
-from trivmap.runs.card_sampling import (
+from trivmap.cards.build import build_action
+from trivmap.cards.card import RunCard
+from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
     FlowSampling,
@@ -20,9 +18,10 @@ from trivmap.runs.card_sampling import (
     HmcSampling,
     TrivialisedSampling,
 )
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
 from trivmap.runs.certified import Certified
 from trivmap.runs.chains import Chains
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.pipeline import keys, load_flow
 from trivmap.runs.proposals import Proposals
 from trivmap.runs.sources import AbstractSource
@@ -49,6 +48,7 @@ from trivmap.samplers import (
 )
 from trivmap.simulation import ClusterChains, MarkovChains
 from trivmap.simulation.chains import Measure
+from trivmap.store.directory import RunDirectory
 
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""

@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from trivmap.cards.card import RunCard
+from trivmap.cards.sampling import ClusterSampling
 from trivmap.errors import InputError
 from trivmap.processes import first, several
-from trivmap.runs.card import RunCard
-from trivmap.runs.card_sampling import ClusterSampling
-from trivmap.runs.directory import RunDirectory, finite
-from trivmap.runs.environment import package_version, workforce
 from trivmap.runs.pipeline import OF_SAMPLES
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
-from trivmap.runs.samples import SampleReader, SampleWriter
 from trivmap.runs.sources import AbstractSource
+from trivmap.store.directory import RunDirectory, finite
+from trivmap.store.environment import package_version, workforce
+from trivmap.store.samples import SampleReader, SampleWriter
 
 
 def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:

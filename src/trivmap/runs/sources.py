@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trivmap.runs.certified import Certified
-from trivmap.runs.samples import SampleReader
+from trivmap.store.samples import SampleReader
 
 State = dict[str, np.ndarray]
 """Where the chains stand, as it is stored with every part."""

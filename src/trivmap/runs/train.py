@@ -7,19 +7,19 @@ import equinox as eqx
 import jax
 
 from trivmap._types import Key
+from trivmap.cards.build import build_plan, build_target
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.processes import first as first_process
-from trivmap.runs.build import build_plan, build_target
-from trivmap.runs.card import RunCard
-from trivmap.runs.checkpoints import CheckpointStore
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.environment import workforce
-from trivmap.runs.model import save_model
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.pipeline import keys, load_flow, skeleton, started
 from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
+from trivmap.store.checkpoints import CheckpointStore
+from trivmap.store.directory import RunDirectory
+from trivmap.store.environment import workforce
+from trivmap.store.weights import save_model
 from trivmap.training import Outcome, Trainer
 
 

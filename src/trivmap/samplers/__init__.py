@@ -1,11 +1,9 @@
-"""Samplers: transition kernels and what log-weights say."""
+"""Samplers: transition kernels."""
 
 from trivmap.samplers.annealed import Annealed as Annealed
 from trivmap.samplers.annealed import Population as Population
 from trivmap.samplers.annealed import annealing_levels as annealing_levels
 from trivmap.samplers.annealed import tune_step_size as tune_step_size
-from trivmap.samplers.certificate import Certificate as Certificate
-from trivmap.samplers.certificate import certificate as certificate
 from trivmap.samplers.cluster import ClusterCycle as ClusterCycle
 from trivmap.samplers.cluster import ClusterInfo as ClusterInfo
 from trivmap.samplers.cluster import ClusterState as ClusterState
@@ -38,8 +36,3 @@ from trivmap.samplers.potentials import AbstractPotential as AbstractPotential
 from trivmap.samplers.potentials import ActionPotential as ActionPotential
 from trivmap.samplers.potentials import PulledBack as PulledBack
 from trivmap.samplers.potentials import start_positions as start_positions
-from trivmap.samplers.weights import acceptance as acceptance
-from trivmap.samplers.weights import effective_sample_size as effective_sample_size
-from trivmap.samplers.weights import forward_effective_sample_size as forward_effective_sample_size
-from trivmap.samplers.weights import log_z as log_z
-from trivmap.samplers.weights import tau_int_from_rejections as tau_int_from_rejections

@@ -53,7 +53,7 @@ class FlowPath(AbstractPath):
 
     s = 0 is the flow itself; for a trivializing map the bracket is constant and every s the same. A flow of a Hartree
     free field and an empty chain gives annealed importance sampling without any training. A continuous flow is exact
-    only as far as its `samplers.certificate` says.
+    only as far as its `diagnostics.certificate` says.
     """
 
     flow: Flow

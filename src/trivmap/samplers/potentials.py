@@ -80,7 +80,7 @@ class PulledBack(AbstractPotential):
     T takes the base's unit normal noise z through base and bijection. If phi has the density exp(-S), z has exp(-U), so
     a sampler of U followed by T samples exp(-S) whatever the flow: a trained one makes U nearly |z|^2 / 2, whose modes
     all have the same frequency (trivialised HMC, arXiv:2302.08408; arXiv:0907.5491). A continuous flow is exact only as
-    far as its `samplers.certificate` says.
+    far as its `diagnostics.certificate` says.
     """
 
     flow: Flow

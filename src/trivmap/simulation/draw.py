@@ -19,7 +19,7 @@ def draw(
 ) -> ArrayHistory:
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
-    `observables.analyse` turns the history into observables with errors; `samplers.log_z` and its neighbours judge
+    `observables.analyse` turns the history into observables with errors; `diagnostics.log_z` and its neighbours judge
     the flow by `history["log_weight"]`. Raises `InputError` unless the chains share the proposals evenly.
     """
     each, rest = divmod(proposals, max(1, chains))

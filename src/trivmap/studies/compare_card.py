@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from trivmap.cards import yaml_text
+from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
+from trivmap.cards.errors import sentence
+from trivmap.cards.fields import Count, Positive, Section, Whole, refusal, suggestion
+from trivmap.cards.overrides import apply_overrides
+from trivmap.cards.presets import preset_names, preset_text
 from trivmap.errors import InputError
-from trivmap.runs import card_yaml
-from trivmap.runs.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
-from trivmap.runs.card_errors import sentence
-from trivmap.runs.card_fields import Count, Positive, Section, Whole, refusal, suggestion
-from trivmap.runs.card_overrides import apply_overrides
-from trivmap.runs.presets import preset_names, preset_text
 
 PRESETS = "trivmap.studies"
 """The package whose presets are compare cards."""
@@ -157,7 +157,7 @@ class CompareCard(Section):
 
     def to_yaml(self) -> str:
         """The whole card as YAML; reading it gives a card of the same runs."""
-        return card_yaml.dump(self.to_data())
+        return yaml_text.dump(self.to_data())
 
 
 def load_compare_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> CompareCard:
@@ -189,7 +189,7 @@ def _presets_used(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     for name, entry in data["samplers"].items():
         if isinstance(entry, Mapping) and entry.get("use") is not None:
             try:
-                preset = card_yaml.parse(preset_text(str(entry["use"])), str(entry["use"]))
+                preset = yaml_text.parse(preset_text(str(entry["use"])), str(entry["use"]))
             except InputError as error:
                 raise InputError(f"{source}: samplers.{name}.use: {error}") from error
             taken = {key: preset[key] for key in ("model", "training") if key in preset}

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from trivmap.ahead import processors
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory, finite
-from trivmap.runs.environment import describe_environment
-from trivmap.runs.files import new_directory, read_json, storing, write_json, write_text
-from trivmap.runs.model import model_digest
 from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
+from trivmap.store.directory import RunDirectory, finite
+from trivmap.store.environment import describe_environment
+from trivmap.store.files import new_directory, read_json, storing, write_json, write_text
+from trivmap.store.weights import model_digest
 from trivmap.studies.compare_card import CompareCard, load_compare_card
 from trivmap.studies.comparison_result import comparison_result
 from trivmap.studies.rates import Timed, measure_rates

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from trivmap.cards.card import RunCard
+from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.estimate import Estimate
-from trivmap.observables.autocorrelation import autocorrelation_time
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.samples import SampleReader
+from trivmap.store.directory import RunDirectory
+from trivmap.store.samples import SampleReader
 from trivmap.studies.compare_card import CompareCard
 from trivmap.studies.costs import break_even, cost_of_one, independent_per_second
 

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Field, site_sum
+from trivmap.cards.card import RunCard
 from trivmap.estimate import Estimate
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.progress import Progress, shown
-from trivmap.runs.sample_parts import read_state
 from trivmap.runs.samplers import build_source
-from trivmap.runs.samples import SampleReader
 from trivmap.runs.sources import AbstractSource
+from trivmap.store.directory import RunDirectory
+from trivmap.store.sample_parts import read_state
+from trivmap.store.samples import SampleReader
 
 
 class Rate(NamedTuple):

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.devices import replicated, spread
+from trivmap.diagnostics import acceptance, effective_sample_size, log_z
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
-from trivmap.samplers import acceptance, effective_sample_size, log_z
 
 FEWEST_PROPOSALS = 4096
 

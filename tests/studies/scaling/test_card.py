@@ -3,9 +3,9 @@
 import pytest
 
 from tests.studies.scaling.small_study import series, small
+from trivmap.cards import yaml_text
+from trivmap.cards.presets import preset_names
 from trivmap.errors import InputError
-from trivmap.runs import card_yaml
-from trivmap.runs.presets import preset_names
 from trivmap.studies.scaling.card import PRESETS, StudyCard, load_study_card
 
 
@@ -41,7 +41,7 @@ def test_a_series_may_have_lattices_and_seeds_of_its_own():
 def test_some_lattices_may_have_other_seeds():
     card = StudyCard.from_data(small(seeds=[0, 1], series=series(seeds_at={6: [1]})))
     assert list(card.runs) == ["fourier_L4_seed0", "fourier_L4_seed1", "fourier_L6_seed1"]
-    assert list(StudyCard.from_data(card_yaml.parse(card.to_yaml(), "again")).runs) == list(card.runs)
+    assert list(StudyCard.from_data(yaml_text.parse(card.to_yaml(), "again")).runs) == list(card.runs)
 
 
 def test_some_lattices_may_have_other_settings_which_the_grid_can_still_vary(tmp_path):
@@ -76,7 +76,7 @@ def test_the_written_card_gives_the_same_runs(tmp_path):
 def test_presets_are_whole(name):
     card = load_study_card(name)
     assert card.name == name and len(card.runs) > 5
-    assert card_yaml.parse(card.to_yaml(), name)["series"]
+    assert yaml_text.parse(card.to_yaml(), name)["series"]
 
 
 @pytest.mark.parametrize(

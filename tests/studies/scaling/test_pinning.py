@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from trivmap.runs.files import try_lock
+from trivmap.store.files import try_lock
 from trivmap.studies.scaling import pinning
 from trivmap.studies.scaling.pinning import share_of_processors
 

@@ -13,7 +13,7 @@ from distributed import Client
 from tests.studies.scaling.small_study import small
 from trivmap.errors import InputError
 from trivmap.reports.study import conditions, fit_rows, not_fitted
-from trivmap.runs.files import write_text
+from trivmap.store.files import write_text
 from trivmap.studies.scaling import execution
 from trivmap.studies.scaling.card import StudyCard
 from trivmap.studies.scaling.directory import StudyDirectory

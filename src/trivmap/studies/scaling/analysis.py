@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from trivmap.cards.card import RunCard
 from trivmap.estimate import Estimate
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import finite
+from trivmap.store.directory import finite
 from trivmap.studies.scaling.card import StudyCard, StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.studies.scaling.fits import Cost, cost_exponent

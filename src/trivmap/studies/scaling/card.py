@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from trivmap.cards import yaml_text
+from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema
+from trivmap.cards.errors import sentence
+from trivmap.cards.fields import Count, Index, Real, Section, refusal
+from trivmap.cards.overrides import apply_overrides
+from trivmap.cards.presets import preset_names, preset_text
 from trivmap.errors import InputError
-from trivmap.runs import card_yaml
-from trivmap.runs.card import SCHEMA, RunCard, read_data, require_known_schema
-from trivmap.runs.card_errors import sentence
-from trivmap.runs.card_fields import Count, Index, Real, Section, refusal
-from trivmap.runs.card_overrides import apply_overrides
-from trivmap.runs.presets import preset_names, preset_text
 
 PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""
@@ -164,7 +164,7 @@ class StudyCard(Section):
         taken: dict[str, Any] = {}
         if series.use is not None:
             try:
-                preset = card_yaml.parse(preset_text(series.use), series.use)
+                preset = yaml_text.parse(preset_text(series.use), series.use)
             except InputError as error:
                 raise InputError(f"{source}: series.{name}.use: {error}") from error
             taken = {key: preset[key] for key in ("model", "training") if key in preset}
@@ -217,7 +217,7 @@ class StudyCard(Section):
 
     def to_yaml(self) -> str:
         """The whole card as YAML; reading it gives a card of the same runs."""
-        return card_yaml.dump(self.to_data())
+        return yaml_text.dump(self.to_data())
 
 
 def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> StudyCard:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trivmap.errors import InputError
-from trivmap.runs.directory import RunDirectory
-from trivmap.runs.files import new_directory, read_json, storing, try_lock, write_json, write_text
+from trivmap.store.directory import RunDirectory
+from trivmap.store.files import new_directory, read_json, storing, try_lock, write_json, write_text
 from trivmap.studies.scaling.card import StudyCard, StudyRun, load_study_card
 
 

@@ -15,8 +15,8 @@ from distributed import Client, Future, LocalCluster
 
 from trivmap.ahead import processors
 from trivmap.errors import InputError
-from trivmap.runs.environment import package_version
 from trivmap.runs.progress import Interruption
+from trivmap.store.environment import package_version
 from trivmap.studies.scaling.card import StudyCard
 from trivmap.studies.scaling.directory import StudyDirectory
 

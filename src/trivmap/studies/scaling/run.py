@@ -9,14 +9,14 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
+from trivmap.cards.build import build_plan, build_target
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
-from trivmap.runs.build import build_plan, build_target
-from trivmap.runs.card import RunCard
-from trivmap.runs.directory import RunDirectory
 from trivmap.runs.progress import Interrupted, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
+from trivmap.store.directory import RunDirectory
 from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.studies.scaling.pinning import Share
 from trivmap.training import Trainer

@@ -1,0 +1,221 @@
+"""The run card: everything that defines a run, in one validated YAML file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from trivmap.actions import NOTATIONS, FreeScalar, Phi4
+from trivmap.cards import yaml_text
+from trivmap.cards.errors import sentence
+from trivmap.cards.fields import Count, Section, Whole, refusal
+from trivmap.cards.ladder import misfit, rung_data
+from trivmap.cards.model import Action, FreeAction, Model, Phi4Action
+from trivmap.cards.overrides import apply_overrides
+from trivmap.cards.presets import RUNS, preset_text
+from trivmap.cards.sampling import AnnealedSampling, AnySampling, FlowSampling, mapless
+from trivmap.cards.training import Measure, Training
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+SCHEMA = 1
+"""The newest schema of run cards that this version reads."""
+
+
+class RunCard(Section):
+    """A whole run. `load_card` and `RunCard.from_data` make one; every key they refuse is named in one sentence."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_number: Count = Field(default=SCHEMA, alias="schema")
+    name: str | None = None
+    description: str | None = None
+    follows: str | None = None
+    deviates: str | None = None
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "gpu", "tpu"] | None = None
+    threads: Count | None = None
+    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
+    action: Action = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
+    model: Model | None = None
+    training: Training | None = None
+    sampling: AnySampling = FlowSampling()
+    measure: Measure = Measure()
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def from_data(cls, data: object, source: str = "run card") -> "RunCard":
+        """The card of plain data such as YAML gives; `source` begins the sentence of an `InputError`."""
+        if not isinstance(data, Mapping):
+            raise InputError(
+                f"{source}: a run card is a list of keys and values, beginning for example with lattice: [8, 8]"
+            )
+        if "samplers" in data:
+            raise InputError(f"{source}: compares several samplers; run it with trivmap compare")
+        if "series" in data:
+            raise InputError(f"{source}: is a study of many runs; run it with trivmap study")
+        require_known_schema(data, source)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InputError(f"{source}: {sentence(error, data)}") from error
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunCard":
+        lattice = Lattice(self.lattice)
+        match self.action:
+            case Phi4Action(notation=notation, couplings=couplings):
+                quartic = NOTATIONS[notation].couplings[1]
+                if couplings[quartic] < 0:
+                    raise refusal(
+                        f"must not be negative, got {couplings[quartic]:g}: exp(-S) would have no integral",
+                        f"action.{quartic}",
+                    )
+                Phi4.from_couplings(notation, lattice.dimension, **couplings)
+            case FreeAction(m_sq=m_sq):
+                FreeScalar(m_sq, lattice.dimension)
+        self._require_ladder(lattice)
+        self._require_model()
+        local = isinstance(self.sampling, AnnealedSampling) and self.sampling.moves == "heat-bath"
+        if local or (self.model is not None and self.model.needs_checkerboard):
+            lattice.require_checkerboard()
+        return self
+
+    def _require_model(self) -> None:
+        if self.model is None and self.sampling.needs_model:
+            raise refusal(
+                f"missing; sampling by {self.sampling.kind} needs the section {{base: ..., maps: [...]}}", "model"
+            )
+        if self.model is None and self.training is not None:
+            raise refusal("given without a model; there is nothing to train", "training")
+        if self.model is not None and mapless(self.sampling.model_dump()):
+            raise refusal(
+                f"of no use: {self.sampling.kind} samples without a map; leave model and training out", "model"
+            )
+
+    def _require_ladder(self, lattice: Lattice) -> None:
+        for position, rung in enumerate(self.training.ladder if self.training else []):
+            if reason := misfit(lattice.shape, rung.lattice):
+                raise refusal(f"{reason}; a ladder leads upwards to it", f"training.ladder.{position}.lattice")
+        for position, data in enumerate(rung_data(self.to_data())):
+            try:
+                RunCard.from_data(data, "rung")
+            except InputError as error:
+                complaint = str(error).removeprefix("rung: ")
+                raise refusal(f"as a card of its own: {complaint}", f"training.ladder.{position}") from error
+
+    def rungs(self) -> "list[RunCard]":
+        """The cards that are trained one after another: those of the ladder, and last this one."""
+        return [*(RunCard.from_data(data) for data in rung_data(self.to_data())), self]
+
+    @property
+    def training_steps(self) -> int:
+        """The most steps that training takes, the ladder's included."""
+        return sum(card.training.steps for card in self.rungs() if card.training)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed to make overrides fit."""
+        return self._notes
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data, every default written out."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The whole card as YAML; reading it gives an equal card."""
+        return yaml_text.dump(self.to_data())
+
+    def with_overrides(self, overrides: Iterable[str]) -> "RunCard":
+        """The card with `a.b=value` carried out as by `load_card`."""
+        return _overridden(self.to_data(), list(overrides), self.name or "run card")
+
+    def digest(self) -> str:
+        """SHA-256 of what fixes the model's parameters: lattice, dtype, action and model."""
+        data = self.to_data()
+        relevant = {key: data[key] for key in ("lattice", "dtype", "action", "model")}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def require_known_schema(data: Mapping[str, Any], source: str) -> None:
+    """Raise `InputError` for a card of any kind that a newer version wrote."""
+    schema = data.get("schema", SCHEMA)
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
+
+
+def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunCard:
+    """The card of a file or of a preset, with `overrides` such as `training.steps=500` carried out.
+
+    Text that ends in .yaml or .yml or contains a slash names a file, any other a preset; a `Path` is a file. Raises
+    `InputError`, one sentence with the dotted key, for whatever is wrong with it.
+    """
+    label, data = os.fspath(source), read_data(source)
+    overrides = list(overrides)
+    if isinstance(data, dict) and overrides:
+        return _overridden(data, overrides, label)
+    return RunCard.from_data(data, label)
+
+
+def read_data(source: str | os.PathLike[str], package: str = RUNS) -> Any:
+    """What the YAML of a file, or of a preset of `package`, holds; which of the two, as in `load_card`."""
+    label = os.fspath(source)
+    is_file = not isinstance(source, str) or label.endswith((".yaml", ".yml")) or "/" in label or os.sep in label
+    return yaml_text.parse(_read(Path(label)) if is_file else preset_text(label, package), label)
+
+
+def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, Any], list[str]]:
+    """The card's data without a ladder that does not fit its lattice or action, and a note where one was dropped.
+
+    Raises `InputError` for what is wrong with the card itself.
+    """
+    training = data.get("training")
+    if not isinstance(training, dict) or not training.get("ladder"):
+        return data, []
+    bare = data | {"training": training | {"ladder": []}}
+    RunCard.from_data(bare, label)
+    # What is refused now is refused for the ladder.
+    try:
+        RunCard.from_data(data, label)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{label}: ")
+        return bare, [f"the ladder is dropped, it does not fit the overrides: {reason}"]
+    return data, []
+
+
+def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCard:
+    """The card of data with overrides.
+
+    A ladder that another lattice or action leaves without sense is dropped, and so is the map where another kind of
+    sampling has no use for it.
+    """
+    changed = apply_overrides(data, overrides)
+    keys = [override.split("=")[0].strip() for override in overrides]
+    sections = {key.split(".")[0] for key in keys}
+    notes: list[str] = []
+    other_kind = "sampling.kind" in keys and not sections & {"model", "training"}
+    if other_kind and changed.get("model") and mapless(changed["sampling"]):
+        changed = {**changed, "model": None, "training": None}
+        notes.append(f"the map is dropped, with its training: {changed['sampling']['kind']} samples without one")
+    if sections & {"lattice", "action"}:
+        changed, dropped = without_unfit_ladder(changed, label)
+        notes += dropped
+    card = RunCard.from_data(changed, label)
+    card._notes = tuple(notes)
+    return card
+
+
+def _read(path: Path) -> str:
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory; give the run card itself, for example {path / 'config.yaml'}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such run card") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a run card ({error})") from error

@@ -1,0 +1,122 @@
+"""`--set a.b=value`: one key of a card, changed from the command line."""
+
+import copy
+from collections.abc import Iterable
+from typing import Any, NamedTuple, get_args
+
+from trivmap.cards import yaml_text
+from trivmap.cards.model import Action, Base, Map, Network
+from trivmap.cards.optimiser import SECOND_ORDER, Optimiser, Rate
+from trivmap.cards.sampling import Kind
+from trivmap.errors import InputError
+
+_UNIONS: dict[str, Any] = {
+    "action": Action,
+    "base": Base,
+    "maps": Map,
+    "network": Network,
+    "learning_rate": Rate,
+    "sampling": Kind,
+}
+_TELLING = {"kind", "notation", "schedule"}
+
+
+class _Change(NamedTuple):
+    path: tuple[str, ...]
+    value: Any
+
+
+def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of the card's data with every `a.b=value` carried out; values are YAML, numbers in the key list indices.
+
+    Missing sections are made. Where the kind of a section changes (or the action's notation, or the learning rate's
+    schedule), the keys that belonged to the old one are dropped; of an action, everything that is not itself given.
+    Raises `InputError` for an override that is no `key=value` or whose key leads nowhere.
+    """
+    data = copy.deepcopy(data)
+    changes = [_read(override) for override in overrides]
+    given = {change.path for change in changes}
+    for change in sorted(changes, key=lambda change: change.path[-1] not in _TELLING):
+        _carry_out(data, change, given)
+    return data
+
+
+def _read(override: str) -> _Change:
+    key, equals, value = override.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise InputError(f"--set {override}: write key=value, for example --set training.steps=500")
+    return _Change(path, yaml_text.parse(value, f"--set {override}"))
+
+
+def _carry_out(data: dict[str, Any], change: _Change, given: set[tuple[str, ...]]) -> None:
+    *parents, last = change.path
+    holder: Any = data
+    for depth, part in enumerate(parents):
+        inner = _get(holder, part, change, depth)
+        if part == "learning_rate" and isinstance(inner, (int, float)):
+            inner = {"schedule": "constant", "peak": inner}
+        if inner is None:
+            inner = {}
+        _put(holder, part, inner, change, depth)
+        holder = inner
+    before = _get(holder, last, change, len(parents))
+    _put(holder, last, change.value, change, len(parents))
+    names = [part for part in parents if not part.isdigit()]
+    if last in _TELLING and names and isinstance(holder, dict) and before != change.value:
+        own = {
+            path[len(parents)] for path in given if path[: len(parents)] == tuple(parents) and path != tuple(parents)
+        }
+        kept = _kept_keys(names[-1], last, holder) | own
+        for key in [key for key in holder if key not in kept]:
+            del holder[key]
+
+
+def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
+    """Keys of the changed section that still mean what they meant."""
+    if name == "action":
+        # A coupling of the same name in another notation is another number.
+        return {"kind"} if key == "kind" else {"kind", "notation"}
+    if name == "optimiser" and section.get(key) == SECOND_ORDER:
+        return set(Optimiser.known_keys(section) or ()) - {"learning_rate"}
+    if name == "optimiser":
+        return set(Optimiser.known_keys(section) or ("kind", "learning_rate"))
+    if name not in _UNIONS:
+        return set(section)
+    union, marker = get_args(_UNIONS[name])
+    chosen = marker.section(union, section.get(key))
+    return set(chosen.known_keys(section) or (key,)) if chosen else set(section)
+
+
+def _get(holder: Any, part: str, change: _Change, depth: int) -> Any:
+    if isinstance(holder, dict):
+        return holder.get(_own_key(holder, part))
+    index = _index(holder, part, change, depth)
+    return holder[index] if index < len(holder) else None
+
+
+def _put(holder: Any, part: str, value: Any, change: _Change, depth: int) -> None:
+    if isinstance(holder, dict):
+        holder[_own_key(holder, part)] = value
+        return
+    index = _index(holder, part, change, depth)
+    if index == len(holder):
+        holder.append(value)
+    else:
+        holder[index] = value
+
+
+def _own_key(holder: dict[Any, Any], part: str) -> Any:
+    """The key `part` names: where the section has it as a number, such as an L of a study, that number."""
+    number = int(part) if part.isdigit() else part
+    return number if number in holder else part
+
+
+def _index(holder: Any, part: str, change: _Change, depth: int) -> int:
+    """The list index `part` stands for; one past the end appends."""
+    where, asked = ".".join(change.path[:depth]), ".".join(change.path)
+    if not isinstance(holder, list):
+        raise InputError(f"--set {asked}: {where} is {holder!r}, which has no keys of its own")
+    if not part.isdigit() or int(part) > len(holder):
+        raise InputError(f"--set {asked}: {where} is a list, give a number from 0 to {len(holder)} instead of {part!r}")
+    return int(part)

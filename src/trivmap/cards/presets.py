@@ -1,0 +1,50 @@
+"""The run cards that are shipped."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+
+from trivmap.cards import yaml_text
+from trivmap.cards.fields import suggestion
+from trivmap.errors import InputError
+
+
+class Preset(NamedTuple):
+    """A shipped card: what it is for, what it follows, and where it deviates from that."""
+
+    name: str
+    description: str
+    follows: str
+    deviates: str
+
+
+RUNS = "trivmap.cards"
+"""The package whose presets are run cards; other packages may have presets of their own."""
+
+
+def _folder(package: str) -> Traversable:
+    return files(package).joinpath("presets")
+
+
+def preset_names(package: str = RUNS) -> list[str]:
+    """Names of the presets, `quickstart` first."""
+    files_there = [entry.name for entry in _folder(package).iterdir()]
+    names = sorted(name.removesuffix(".yaml") for name in files_there if name.endswith(".yaml"))
+    return sorted(names, key=lambda name: name != "quickstart")
+
+
+def preset_text(name: str, package: str = RUNS) -> str:
+    """The YAML of a preset; raises `InputError` for an unknown name."""
+    names = preset_names(package)
+    if name not in names:
+        raise InputError(
+            f"{name}: no preset of that name, {suggestion(name, names)} "
+            "(a file's name must end in .yaml or contain a slash)"
+        )
+    return _folder(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def presets(package: str = RUNS) -> list[Preset]:
+    """Every preset with its documentation, `quickstart` first."""
+    cards = ((name, yaml_text.parse(preset_text(name, package), name)) for name in preset_names(package))
+    return [Preset(name, card["description"], card["follows"], card["deviates"]) for name, card in cards]

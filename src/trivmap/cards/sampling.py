@@ -1,0 +1,198 @@
+"""The section `sampling` of the run card: one for each kind of sampler."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from trivmap.cards.fields import (
+    ByKey,
+    Count,
+    Flag,
+    Index,
+    Positive,
+    Ratio,
+    Real,
+    Section,
+    Whole,
+    one_of,
+    refusal,
+    write_out,
+)
+
+
+class Sampling(Section):
+    """What all kinds share: `proposals` steps in all, shared among `chains`.
+
+    `thin` and `save_fields` say which fields are kept; `part` is the number of steps of a chain in one part file.
+    """
+
+    kind: Any
+    chains: Count = 4
+    proposals: Count = 100_000
+    thin: Count = 1
+    warmup: Index | None = None
+    save_fields: Flag = False
+    part: Count | None = None
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether it samples through a map."""
+        return False
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """The keys of this kind alone, which identify what it draws; what cannot change that is left out."""
+        common = {*Sampling.model_fields, "batch"}
+        own = {name: value for name, value in self.model_dump().items() if name not in common and value is not None}
+        # A part of samples.h5 has a "start" of its own.
+        return {"begin" if name == "start" else name: value for name, value in own.items()}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Sampling":
+        if self.proposals % self.chains:
+            nearest = max(1, round(self.proposals / self.chains)) * self.chains
+            raise refusal(
+                f"must be divisible by the number of chains, got {self.proposals} for {self.chains} chains; "
+                f"{nearest} would do",
+                "proposals",
+            )
+        each = self.proposals // self.chains
+        if self.warmup is None:
+            write_out(self, warmup=self._default_warmup(each))
+        if self.thin > each:
+            raise refusal(f"must be at most the {each} proposals of a chain, got {self.thin}", "thin")
+        return self
+
+    def _default_warmup(self, each: int) -> int:
+        return min(1000, each // 10)
+
+
+class ProposalSampling(Sampling):
+    """Independent proposals with weights, and the accept test over them.
+
+    `warmup` proposals of each chain are stored but not measured (null: a tenth of the chain, at most 1000); `batch` is
+    the number of proposals compiled together (null: chosen by the size of the lattice).
+    """
+
+    batch: Count | None = None
+
+    @model_validator(mode="after")
+    def _something_left(self) -> "ProposalSampling":
+        each = self.proposals // self.chains
+        if (self.warmup or 0) >= each:
+            raise refusal(f"leaves nothing to measure: {self.warmup} of {each} proposals in each chain", "warmup")
+        return self
+
+
+class FlowSampling(ProposalSampling):
+    """Independence Metropolis-Hastings with the map's proposals.
+
+    `integration_steps` are those of a continuous map's integration (null: the fewest whose measured error passes).
+    """
+
+    kind: Literal["flow"] = "flow"
+    integration_steps: Count | None = None
+
+    @property
+    def needs_model(self) -> bool:
+        return True
+
+
+class AnnealedSampling(ProposalSampling):
+    """Independence Metropolis-Hastings with proposals annealed from the start to exp(-S) in `steps` targets.
+
+    Without a model the start is the free field with the Hartree spectrum, or, with `moves: heat-bath`, uncoupled sites.
+    `moves` between two targets are `updates` trajectories of hybrid Monte Carlo of `leapfrog_steps` steps each
+    (`step_size` null: tuned once, before), or sweeps of the heat bath. With `particles` > 1 a proposal is a whole
+    population, resampled where its effective sample size falls below `resample` of it.
+    """
+
+    kind: Literal["annealed"]
+    steps: Count = 20
+    schedule: Annotated[str, one_of(("linear", "quadratic"))] = "linear"
+    moves: Annotated[str, one_of(("hmc", "langevin", "heat-bath"))] = "hmc"
+    updates: Count = 1
+    leapfrog_steps: Count = 4
+    step_size: Positive | None = None
+    particles: Count = 1
+    resample: Ratio = 0.5
+    integration_steps: Count | None = None
+
+
+class ChainSampling(Sampling):
+    """A Markov chain: `warmup` steps of each chain come first and are not stored (null: a tenth, 200 to 2000)."""
+
+    def _default_warmup(self, each: int) -> int:
+        return min(2000, max(200, each // 10))
+
+
+class HamiltonianSampling(ChainSampling):
+    """Hybrid Monte Carlo; `proposals` counts trajectories, whose mean length is `trajectory_length`.
+
+    `step_size` null: adapted in the warm-up until `target_acceptance` is met, then fixed.
+    """
+
+    chains: Count = 16
+    integrator: Annotated[str, one_of(("leapfrog", "omelyan"))] = "omelyan"
+    step_size: Positive | None = None
+    trajectory_length: Positive = 1.0
+    target_acceptance: Annotated[Real, Field(gt=0, lt=1)] = 0.8
+
+
+class HmcSampling(HamiltonianSampling):
+    """Hybrid Monte Carlo of the field itself.
+
+    `fourier_mass` m^2: momenta of covariance khat^2 + m^2 (Fourier acceleration); null: unit mass. `start` mixed puts
+    half of the chains at +, half at -, so that chains which do not tunnel disagree.
+    """
+
+    kind: Literal["hmc"]
+    fourier_mass: Positive | None = None
+    start: Annotated[str, one_of(("mixed", "hot"))] = "mixed"
+
+
+class TrivialisedSampling(HamiltonianSampling):
+    """Hybrid Monte Carlo in the noise of the map (arXiv:2302.08408)."""
+
+    kind: Literal["trivialised-hmc"]
+    trajectory_length: Positive = 1.5
+    integration_steps: Count | None = None
+
+    @property
+    def needs_model(self) -> bool:
+        return True
+
+
+class ClusterSampling(ChainSampling):
+    """Embedded Ising clusters alternating with `local_updates` Metropolis sweeps; `proposals` counts such cycles.
+
+    `wolff_updates` are the single clusters of one cycle with `algorithm: wolff` (null: enough to flip about all sites).
+    """
+
+    kind: Literal["cluster"]
+    algorithm: Annotated[str, one_of(("swendsen-wang", "wolff"))] = "swendsen-wang"
+    local_updates: Whole = Field(default=2, ge=1)
+    wolff_updates: Count | None = None
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "ClusterSampling":
+        if (self.warmup or 0) < 20:
+            raise refusal(
+                f"must be at least 20, the width of the local updates is tuned in it, got {self.warmup}", "warmup"
+            )
+        return self
+
+
+def mapless(section: Mapping[str, Any]) -> bool:
+    """Whether a section of these values has no use for a map."""
+    return section.get("kind") in ("hmc", "cluster") or section.get("moves") == "heat-bath"
+
+
+def _kind_written_out(value: Any) -> Any:
+    """A section that names no kind samples by the flow."""
+    return {"kind": "flow", **value} if isinstance(value, dict) and "kind" not in value else value
+
+
+Kind = Annotated[FlowSampling | HmcSampling | TrivialisedSampling | ClusterSampling | AnnealedSampling, ByKey()]
+AnySampling = Annotated[Kind, BeforeValidator(_kind_written_out)]

@@ -1,0 +1,137 @@
+"""The sections of the run card about work: `training` and `measure`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from trivmap.cards.fields import (
+    ByShape,
+    Count,
+    Positive,
+    Real,
+    Section,
+    Whole,
+    refusal,
+    write_out,
+)
+from trivmap.cards.optimiser import SECOND_ORDER, Optimiser
+
+Objective = Literal["path-gradient", "reverse-kl"]
+
+
+class Phase(Section):
+    """`steps` steps with `batch` configurations each."""
+
+    steps: Count = Field(description="the number of steps with this batch")
+    batch: Count = Field(description="the number of configurations in a step")
+
+
+class Temperature(Section):
+    """Target exp(-S/T), T from `start` to 1 over the first `steps` steps (null: half of the training)."""
+
+    start: Positive = 1.0
+    steps: Count | None = None
+    schedule: Literal["linear", "geometric", "cosine"] = "linear"
+
+
+class Stop(Section):
+    """Ends training early: at an acceptance (minus one error), or after seconds of wall time."""
+
+    acceptance: Annotated[Real, Field(gt=0, lt=1)] | None = None
+    seconds: Positive | None = None
+
+
+class Evaluate(Section):
+    """Fresh proposals every `every` steps: acceptance and ESS with errors."""
+
+    every: Count = 100
+    proposals: Annotated[Whole, Field(ge=4096)] = 4096
+    batch: Count = 1024
+
+
+class Checkpoint(Section):
+    """The full training state is kept every `every` steps (null: as often as it is evaluated)."""
+
+    every: Count | None = None
+
+
+class Rung(Section):
+    """A smaller lattice that is trained first, its couplings changed by `action`; unset keys are the training's own."""
+
+    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
+    action: dict[str, Any] = Field(default={})
+    steps: Count | None = None
+    batch: Count | None = None
+    objective: Objective | None = None
+    optimiser: Optimiser | None = None
+
+
+class Training(Section):
+    """How the map is trained: on the lattices of the `ladder` one after another, then on the card's own.
+
+    `start` names a run directory, from the folder that holds the run's own, whose trained map training begins with.
+    """
+
+    objective: Objective = "path-gradient"
+    steps: Count = Field(description="the number of optimiser steps, for example 2000")
+    batch: Annotated[Count | list[Phase], ByShape()] = Field(
+        description="the number of configurations in a step, for example 256"
+    )
+    optimiser: Optimiser = Field(description="a section such as {kind: adam, learning_rate: 1.0e-3}")
+    clip: Positive | None = None
+    ema: Annotated[Real, Field(ge=0, lt=1)] | None = None
+    temperature: Temperature = Temperature()
+    stop: Stop = Stop()
+    evaluate: Evaluate = Evaluate()
+    checkpoint: Checkpoint = Checkpoint()
+    chunk: Count | None = None
+    ladder: list[Rung] = Field(default=[])
+    start: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Training":
+        total = sum(steps for steps, _ in self.phases)
+        if total != self.steps:
+            raise refusal(f"its phases have {total} steps in all, but training.steps is {self.steps}", "batch")
+        rate = self.optimiser.learning_rate
+        warmup = rate.warmup if rate else 0
+        if warmup >= self.steps:
+            raise refusal(
+                f"must be less than training.steps = {self.steps}, got {warmup}", "optimiser.learning_rate.warmup"
+            )
+        if self.temperature.start != 1 and self.optimiser.kind == SECOND_ORDER:
+            raise refusal(
+                "must be 1 with gauss-newton, which judges each step by the one before; anneal with a first-order "
+                "optimiser such as adam",
+                "temperature.start",
+            )
+        if self.temperature.start != 1 and self.temperature.steps is None:
+            half = max(1, self.steps // 2)
+            write_out(self, temperature=self.temperature.model_copy(update={"steps": half}))
+        if (self.temperature.steps or 0) > self.steps:
+            raise refusal(
+                f"must be at most training.steps = {self.steps}, got {self.temperature.steps}", "temperature.steps"
+            )
+        if self.checkpoint.every is None:
+            write_out(self, checkpoint=Checkpoint(every=self.evaluate.every))
+        return self
+
+    @property
+    def phases(self) -> list[tuple[int, int]]:
+        """(steps, batch) of each phase of the batch schedule."""
+        if isinstance(self.batch, int):
+            return [(self.steps, self.batch)]
+        return [(phase.steps, phase.batch) for phase in self.batch]
+
+
+class Stages(Section):
+    """Configurations whose way along the map is measured."""
+
+    proposals: Count = 8192
+
+
+class Measure(Section):
+    """Error analysis: the number of `bins` a chain is averaged into before it (null: chosen from its length)."""
+
+    bins: Count | None = None
+    stages: Stages = Stages()

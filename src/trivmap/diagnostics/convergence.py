@@ -1,0 +1,48 @@
+"""Whether chains agree with each other: the split R-hat."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+LIMIT = 1.1
+"""R-hat above which the chains are said to disagree."""
+
+
+def r_hat(samples: ArrayLike) -> float:
+    """Split R-hat of samples (chains, n): 1 for chains that have converged (arXiv:1903.08008).
+
+    Every chain is cut into halves of h samples; R-hat^2 = (h - 1) / h + B / W with W the mean of their variances and B
+    the variance of their means, about 1 + 1 / (independent samples in a half) for halves of one distribution. Returned
+    is the larger of two numbers: of the samples themselves, and of their normal scores by rank, which also sees what
+    a few large values would hide.
+
+    NaN where there are fewer than 4 samples a chain or one is not finite; infinite for different constants, 1 for
+    equal ones.
+    """
+    values = np.asarray(samples, np.float64)
+    half = values.shape[1] // 2
+    if half < 2 or not np.all(np.isfinite(values)):
+        return float("nan")
+    split = np.concatenate([values[:, :half], values[:, -half:]])
+    ranks = rankdata(split).reshape(split.shape)
+    scores = ndtri((ranks - 0.375) / (split.size + 0.25))
+    return max(_ratio(split), _ratio(scores))
+
+
+def complaint(value: float, name: str = "magnetization", limit: float = LIMIT) -> str | None:
+    """A reason not to trust chains whose R-hat of one measurement is `value`, if that exceeds `limit`; else None."""
+    if value <= limit:
+        return None
+    if np.isnan(value):
+        return f"whether the chains agree about {name} is unknown: they are too short, or it is not a number"
+    return f"the chains disagree about {name} (R-hat {value:.3g}): they are too short, or do not leave their sectors"
+
+
+def _ratio(split: np.ndarray) -> float:
+    half = split.shape[1]
+    within = np.mean(np.var(split, axis=1, ddof=1))
+    between = np.var(np.mean(split, axis=1), ddof=1)
+    if within == 0:
+        return 1.0 if between == 0 else float("inf")
+    return float(np.sqrt((half - 1) / half + between / within))

@@ -1,0 +1,26 @@
+"""Whether the chains of a history agree with each other."""
+
+import numpy as np
+
+from trivmap.diagnostics.convergence import LIMIT, complaint, r_hat
+from trivmap.observables.history import History
+
+_MOST_VALUES = 2**20
+
+
+def r_hat_of(history: History, name: str = "magnetization") -> float:
+    """`r_hat` of one measurement after the warm-up, of every k-th step where there are more than a million."""
+    stride = -(-history.chains * (history.n - history.warmup) // _MOST_VALUES)
+    chains = [
+        history.read(name, chain, history.warmup, history.n)[:: max(1, stride)] for chain in range(history.chains)
+    ]
+    return r_hat(np.stack(chains))
+
+
+def disagreement(history: History, name: str = "magnetization", limit: float = LIMIT) -> str | None:
+    """A reason not to trust what the chains say, if their R-hat of one measurement exceeds `limit`; else None.
+
+    On the magnetization of chains started in both sectors of a broken symmetry (`mixed`) it sees that they do not
+    tunnel. The `limit` is exceeded where half a chain is worth fewer than about five independent samples.
+    """
+    return complaint(r_hat_of(history, name), name, limit)

@@ -1,0 +1,1 @@
+"""The run directory and every byte that is written into it."""

@@ -1,0 +1,198 @@
+"""Checkpoints of the training state: exact, whole or absent, and checked before they are trusted."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trivmap.errors import InputError
+from trivmap.store.files import sha256, storing, sync_folder, write_json
+from trivmap.store.state_vector import PackedState, pack, unpack
+
+_NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
+_DISCARDED = ".partial-"
+
+
+class Checkpoint(NamedTuple):
+    """An intact checkpoint: where, at which step, and what was noted with it."""
+
+    path: Path
+    step: int
+    metadata: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints in one folder; `digest` identifies the model they belong to.
+
+    A checkpoint is a folder `step-N` with orbax's arrays and a manifest of every file's size and hash. It is written
+    under another name and renamed, the last `keep` are kept, and nothing runs on after `save` returns: a kill at any
+    moment leaves the latest one intact.
+    """
+
+    def __init__(self, folder: Path, digest: str, keep: int = 2):
+        self.folder, self.digest, self.keep = folder, digest, keep
+
+    def save(self, step: int, state: Any, metadata: Mapping[str, Any]) -> Path:
+        """Keep a state, any pytree whose array, key and number leaves are all that changes, and JSON `metadata`.
+
+        Raises `InputError` when the disk takes no more; the older checkpoints stay.
+        """
+        packed = pack(state)
+        path = self._free_name(step)
+        partial = self.folder / f"{_DISCARDED}{path.name}"
+        with storing(path):
+            self.folder.mkdir(exist_ok=True)
+            self._clear_discarded()
+            try:
+                partial.mkdir()
+                with _orbax() as checkpointer:
+                    checkpointer.save(partial.resolve() / "state", packed.vectors)
+                content = {
+                    "schema": 1,
+                    "step": step,
+                    "digest": self.digest,
+                    "leaves": packed.leaves,
+                    "metadata": dict(metadata),
+                    "files": {name: _described(partial / name) for name in _files(partial)},
+                }
+                write_json(partial / "manifest.json", {**content, "sha256": _hash(content)})
+                partial.rename(path)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            sync_folder(self.folder)
+        for old in self._paths()[: -self.keep]:
+            # Renamed first, so that a kill while it is being deleted leaves no half of it.
+            discarded = self.folder / f"{_DISCARDED}{old.name}"
+            old.rename(discarded)
+            shutil.rmtree(discarded, ignore_errors=True)
+        return path
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint, None if there is none.
+
+        Raises `InputError` if it is damaged, naming the file and the older intact one if there is any.
+        """
+        paths = self._paths()
+        if not paths:
+            return None
+        try:
+            return self._verified(paths[-1])[0]
+        except InputError as damage:
+            raise InputError(f"{damage}; {self._remedy(paths)}") from damage
+
+    def restore(self, template: Any) -> tuple[Any, Checkpoint]:
+        """The newest state, bit-identical, in the form of `template`, which gives structure, shapes and dtypes.
+
+        Raises `InputError` if there is none, if it is damaged, or if it belongs to another model.
+        """
+        latest = self.latest()
+        if latest is None:
+            raise InputError(f"{self.folder}: there is no checkpoint yet; start the training without --resume")
+        checkpoint, manifest = self._verified(latest.path)
+        changed = (
+            f"{latest.path}: belongs to another model than the run card describes ({{}}); "
+            "resume with the lattice, dtype, action and model it was trained with, or start a new run"
+        )
+        if manifest["digest"] != self.digest:
+            raise InputError(changed.format("lattice, dtype, action or model were changed"))
+        with _orbax() as checkpointer:
+            vectors = checkpointer.restore(latest.path.resolve() / "state")
+        try:
+            return unpack(PackedState(manifest["leaves"], vectors), template), checkpoint
+        except InputError as difference:
+            raise InputError(changed.format(difference)) from difference
+
+    def _verified(self, path: Path) -> tuple[Checkpoint, dict[str, Any]]:
+        """The checkpoint and its manifest; an `InputError` naming the file that is not as it was written."""
+        manifest_path = path / "manifest.json"
+        try:
+            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+            written = manifest.pop("sha256")
+        except FileNotFoundError as error:
+            raise InputError(f"{manifest_path}: is missing") from error
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{manifest_path}: is truncated or damaged") from error
+        if _hash(manifest) != written:
+            raise InputError(f"{manifest_path}: was altered")
+        for name, expected in manifest["files"].items():
+            file = path / name
+            if not file.is_file():
+                raise InputError(f"{file}: is missing")
+            size = file.stat().st_size
+            if size != expected["bytes"]:
+                raise InputError(f"{file}: is truncated or damaged, it has {size} bytes instead of {expected['bytes']}")
+            if sha256(file) != expected["sha256"]:
+                raise InputError(f"{file}: was altered")
+        return Checkpoint(path, manifest["step"], manifest["metadata"]), manifest
+
+    def _remedy(self, paths: list[Path]) -> str:
+        for older in reversed(paths[:-1]):
+            with contextlib.suppress(InputError):
+                self._verified(older)
+                return f"move {paths[-1]} away to resume from the intact {older.name}"
+        return "there is no older intact checkpoint, so start a new run"
+
+    def _paths(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+
+    def _free_name(self, step: int) -> Path:
+        """`step-N`, with a number behind it where that step was kept before."""
+        path, again = self.folder / f"step-{step:08d}", 1
+        while path.exists():
+            again += 1
+            path = self.folder / f"step-{step:08d}-{again}"
+        return path
+
+    def _clear_discarded(self) -> None:
+        for path in self.folder.glob(f"{_DISCARDED}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _described(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """A checkpointer of dictionaries of NumPy arrays that works in this thread and says nothing.
+
+    orbax logs a traceback for every error before it raises it; the error is told once, by whoever catches it.
+    """
+    import jax
+    import orbax.checkpoint as ocp
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(_drop)
+    # Each process by itself: only the first one writes, and no other waits for it.
+    alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    try:
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+            yield checkpointer
+    finally:
+        logger.removeFilter(_drop)

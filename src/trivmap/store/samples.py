@@ -1,0 +1,223 @@
+"""The samples of a run: written in parts that a kill cannot spoil, read piece by piece.
+
+`samples.h5` holds virtual datasets over `samples/part-00000.h5` and so on: `log_weight` (float64), `accepted` (bool),
+`observables/NAME` and, if asked for, `fields`, each with leading axes (chains, steps): one file for every HDF5 tool.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trivmap.errors import InputError
+from trivmap.store.files import write_bytes
+from trivmap.store.sample_parts import (
+    SCHEMA,
+    Part,
+    damaged,
+    find_parts,
+    open_part,
+    part_path,
+    plain,
+    read_state,
+    write_part,
+)
+
+_MAY_CHANGE = ("proposals", "warmup")
+"""Attributes that a resumed run may give another value: more proposals, another cut at the start of the analysis."""
+
+
+class SampleWriter:
+    """Appends parts to the samples of the run in `root`, going on after the parts that are there.
+
+    `attributes` describe the samples: kind, history, chains, proposals, warmup, thin, lattice, seed, and whatever else
+    identifies them, such as the digest of the model. Raises `InputError` if parts are damaged or are of other samples.
+    """
+
+    def __init__(self, root: Path, attributes: Mapping[str, Any]):
+        self.root, self.folder, self.index = root, root / "samples", root / "samples.h5"
+        self.attributes = {name: plain(np.asarray(value)) for name, value in attributes.items() if value is not None}
+        self._parts = find_parts(self.folder)
+        if self._parts:
+            self._require_same(self._parts[0])
+            write_index(self.index, self._parts, self.attributes)
+
+    @property
+    def completed(self) -> int:
+        """Steps of each chain that are safely stored."""
+        return self._parts[-1].start + self._parts[-1].steps if self._parts else 0
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The resumption state given with the last part, empty before the first."""
+        return read_state(self._parts[-1].path) if self._parts else {}
+
+    def append(
+        self,
+        *,
+        accepted: np.ndarray,
+        observables: Mapping[str, np.ndarray],
+        log_weight: np.ndarray | None = None,
+        fields: np.ndarray | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Store the next steps of every chain: arrays of shape (chains, count, ...), each dtype kept.
+
+        `fields` may hold fewer steps than the rest (thinning); `state` is what the sampler needs to go on, arrays or
+        JSON. Nothing is kept in memory. Raises `InputError` when the disk takes no more; the parts written stay.
+        """
+        datasets = {"accepted": np.asarray(accepted, bool)}
+        if log_weight is not None:
+            datasets["log_weight"] = np.asarray(log_weight, np.float64)
+        datasets |= {f"observables/{name}": np.asarray(values) for name, values in observables.items()}
+        expected = (self.attributes["chains"], datasets["accepted"].shape[1])
+        for name, values in datasets.items():
+            if values.shape[:2] != expected:
+                raise ValueError(f"{name} has leading axes {values.shape[:2]}, expected (chains, count) = {expected}")
+        if fields is not None:
+            datasets["fields"] = np.asarray(fields)
+        path = part_path(self.folder, len(self._parts))
+        fixed = {name: value for name, value in self.attributes.items() if name not in _MAY_CHANGE}
+        start = self.completed
+        write_part(path, start, fixed, datasets, state or {})
+        shapes = {name: (values.shape, values.dtype) for name, values in datasets.items()}
+        self._parts.append(Part(path, len(self._parts), start, expected[1], fixed, shapes))
+        write_index(self.index, self._parts, self.attributes)
+        return path
+
+    def _require_same(self, part: Part) -> None:
+        for name in sorted(part.attributes.keys() | self.attributes.keys() - set(_MAY_CHANGE)):
+            stored, asked = part.attributes.get(name), self.attributes.get(name)
+            if stored != asked:
+                raise InputError(
+                    f"{self.folder}: was drawn with {name} = {stored}, the run now has {asked}; move {self.folder} and "
+                    f"{self.index} away to draw new samples, or go back to {stored}"
+                )
+
+
+class SampleReader:
+    """Reads the samples of the run in `root` piece by piece, whatever their size; a context manager.
+
+    Every part is checked to be whole before anything is read, because HDF5 itself would fill what is missing with
+    zeros. Raises `InputError` where there are no samples, or a file is missing or damaged.
+    """
+
+    def __init__(self, root: Path):
+        self.root, self.index = root, root / "samples.h5"
+        self.attrs = self._index_attributes()
+        self.parts = find_parts(root / "samples")
+        if len(self.parts) < self.attrs["parts"]:
+            missing = part_path(root / "samples", len(self.parts))
+            raise InputError(
+                f"{missing}: is missing; put it back, or run trivmap sample {root}, which draws the same ones again"
+            )
+        self._open: tuple[Path, Any] | None = None
+
+    @property
+    def chains(self) -> int:
+        return self.attrs["chains"]
+
+    @property
+    def n(self) -> int:
+        """Steps per chain, warm-up included."""
+        return sum(part.steps for part in self.parts)
+
+    @property
+    def warmup(self) -> int:
+        return self.attrs["warmup"]
+
+    @property
+    def names(self) -> list[str]:
+        """The measurements; `read` knows `log_weight`, `accepted` and `fields` besides, where they are stored."""
+        names = self.parts[0].datasets if self.parts else ()
+        return [name.removeprefix("observables/") for name in names if name.startswith("observables/")]
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self.parts) and self._dataset(name) in self.parts[0].datasets
+
+    def length(self, name: str) -> int:
+        """Entries per chain: `n`, of `fields` the number kept."""
+        return sum(part.datasets[self._dataset(name)][0][1] for part in self.parts)
+
+    def read(self, name: str, chain: int, start: int, stop: int) -> np.ndarray:
+        """Entries start ... stop - 1 of one chain, shape (stop - start, ...), cut off at the end."""
+        dataset, pieces, offset = self._dataset(name), [], 0
+        for part in self.parts:
+            count = part.datasets[dataset][0][1]
+            low, high = max(0, start - offset), min(count, stop - offset)
+            if low < high:
+                pieces.append(self._read(part.path, dataset, chain, low, high))
+            offset += count
+        if len(pieces) == 1:
+            return pieces[0]
+        shape, dtype = self.parts[0].datasets[dataset]
+        return np.concatenate([np.zeros((0, *shape[2:]), dtype), *pieces])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Everything stored under a name, shape (chains, entries, ...)."""
+        return np.stack([self.read(name, chain, 0, self.length(name)) for chain in range(self.chains)])
+
+    def close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    def __enter__(self) -> "SampleReader":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _dataset(self, name: str) -> str:
+        return name if name in ("log_weight", "accepted", "fields") else f"observables/{name}"
+
+    def _read(self, path: Path, dataset: str, chain: int, low: int, high: int) -> np.ndarray:
+        if self._open is None or self._open[0] != path:
+            self.close()
+            self._open = (path, open_part(path))
+        try:
+            return self._open[1][dataset][chain, low:high]
+        except OSError as error:
+            raise damaged(path) from error
+
+    def _index_attributes(self) -> dict[str, Any]:
+        import h5py
+
+        again = f"run trivmap sample {self.root}"
+        if not self.index.exists() and not (self.root / "samples").exists():
+            raise InputError(f"{self.root}: has no samples yet; {again}")
+        if not self.index.exists():
+            raise InputError(f"{self.index}: is missing; {again}, which makes it anew from the parts in samples/")
+        try:
+            with h5py.File(self.index, "r") as file:
+                attributes = {name: plain(value) for name, value in file.attrs.items()}
+            return attributes | {name: attributes[name] for name in ("parts", "chains", "warmup")}
+        except (OSError, KeyError) as error:
+            raise InputError(
+                f"{self.index}: is truncated or damaged; {again}, which makes it anew from the parts in samples/"
+            ) from error
+
+
+def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) -> None:
+    """Write `samples.h5`, virtual datasets over the parts by paths relative to it, all or nothing."""
+    import h5py
+
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs.update(attributes)
+        file.attrs.update(schema=SCHEMA, parts=len(parts))
+        for name, (shape, dtype) in parts[0].datasets.items():
+            lengths = [part.datasets[name][0][1] for part in parts]
+            layout = h5py.VirtualLayout((shape[0], sum(lengths), *shape[2:]), dtype)
+            offset = 0
+            for part, length in zip(parts, lengths, strict=True):
+                if length:
+                    source = f"{part.path.parent.name}/{part.path.name}"
+                    layout[:, offset : offset + length] = h5py.VirtualSource(
+                        source, name, (shape[0], length, *shape[2:]), dtype
+                    )
+                offset += length
+            file.create_virtual_dataset(name, layout)
+    write_bytes(path, buffer)
