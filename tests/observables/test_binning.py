@@ -76,7 +76,7 @@ def test_bins_are_those_of_the_whole_history(monkeypatch, chunk, bins):
     # A run of rejections that began in the warm-up counts whole.
     runs = [np.diff([*np.flatnonzero(taken[c]), STEPS]) - 1 for c in range(CHAINS)]
     ends = [np.array([*np.flatnonzero(taken[c])[1:], STEPS]) for c in range(CHAINS)]
-    assert binned.longest_rejection == max(run[end > first].max() for run, end in zip(runs, ends, strict=True))
+    assert binned.longest_stand == max(run[end > first].max() for run, end in zip(runs, ends, strict=True))
 
 
 def test_state_is_carried_from_far_before_the_chunk(monkeypatch):
@@ -87,7 +87,7 @@ def test_state_is_carried_from_far_before_the_chunk(monkeypatch):
     samples = ArrayHistory({"phi2": values}, accepted=accepted, log_weight=np.zeros(100), warmup=20)
     binned = bin_history(samples, 8)
     np.testing.assert_array_equal(binned.chain.ravel(), [4.0] * 7 + [91.0])
-    assert (binned.length, binned.moves, binned.longest_rejection) == (10, 1, 86)
+    assert (binned.length, binned.moves, binned.longest_stand) == (10, 1, 86)
 
 
 def test_chain_that_needs_no_weights_is_averaged_as_it_is():

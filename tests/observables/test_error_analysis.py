@@ -200,15 +200,16 @@ def test_not_a_number_is_never_a_result():
     results = analyse(ArrayHistory({"phi2": values, "phi4": np.ones((2, 500))}))
     assert "phi2" not in results
     assert "not a number" in results.untrusted["phi2"]
-    assert results["phi4"].value == 1.0
+    # Neither is what never changed: it has no error.
+    assert "phi4" not in results
+    assert "has not changed in 1000 configurations" in results.untrusted["phi4"]
 
 
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("stuck", "moved only 2 times in 1000 steps"),
+        ("stuck", "moved only 0 times in 1000 steps"),
         ("unstarted", "1 chains had accepted no proposal"),
-        ("long", "stood still for 60 of all 1000 steps"),
     ],
 )
 def test_chain_that_hardly_moves_is_not_trusted(case, message):
@@ -216,12 +217,13 @@ def test_chain_that_hardly_moves_is_not_trusted(case, message):
     accepted = np.ones((2, 500), bool)
     if case == "stuck":
         accepted[:, 1:] = False
-    elif case == "unstarted":
-        accepted[1, :10] = False
     else:
-        accepted[0, 100:160] = False
+        accepted[1, :10] = False
     history = ArrayHistory(
-        {"phi2": rng.normal(size=(2, 500))}, lattice=(4,), accepted=accepted, log_weight=rng.normal(size=(2, 500))
+        {"phi2": rng.normal(size=(2, 500))},
+        lattice=(4,),
+        accepted=accepted,
+        log_weight=0.3 * rng.normal(size=(2, 500)),
     )
     results = analyse(history)
     assert not list(results)
@@ -234,7 +236,9 @@ def test_chain_that_hardly_moves_is_not_trusted(case, message):
 def test_slow_chain_is_not_trusted():
     walk = np.cumsum(np.random.default_rng(10).normal(size=(2, 5000)), axis=1)
     results = analyse(ArrayHistory({"phi2": walk}))
-    assert "fewer than 50 independent ones" in results.untrusted["phi2"]
+    assert "the chains disagree about phi2 (R-hat " in results.untrusted["phi2"]
+    slow = autoregressive(np.random.default_rng(10), (2, 2000), 0.98)
+    assert "fewer than 50 independent ones" in analyse(ArrayHistory({"phi2": slow})).untrusted["phi2"]
 
 
 @pytest.mark.parametrize("case", ["few", "nan"])
@@ -246,7 +250,7 @@ def test_weights_of_a_few_samples_are_not_trusted(case):
     history = ArrayHistory({"phi2": rng.normal(size=(2, 500))}, accepted=np.ones((2, 500), bool), log_weight=log_weight)
     results = analyse(history)
     # A chain that never goes where the weight is NaN samples another ensemble.
-    assert ("phi2" in results) == (case == "few")
+    assert "phi2" not in results
     reason = results.reweighted.untrusted["phi2"]
     assert ("effective samples" if case == "few" else "1 of the log-weights are NaN") in reason
     assert "phi2" not in results.reweighted
@@ -266,9 +270,9 @@ def test_replicas_are_chains_of_an_ensemble_of_their_own():
 
 def test_errors_are_those_of_pyerrors_on_derived_observables():
     rng = np.random.default_rng(13)
-    m = 0.3 + autoregressive(rng, (2, 1000), 0.5)
+    m = 0.3 + autoregressive(rng, (1, 2000), 0.5)
     results = analyse(ArrayHistory({"magnetization": m}, lattice=(4, 4)), bins=2000)
-    names = ["test|r0000", "test|r0001"]
+    names = ["test|r0000"]
     second, fourth = pyerrors.Obs(list(m**2), names), pyerrors.Obs(list(m**4), names)
     binder = 1 - fourth / (3 * second**2)
     binder.gamma_method()

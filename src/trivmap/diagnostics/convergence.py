@@ -17,8 +17,8 @@ def r_hat(samples: ArrayLike) -> float:
     is the larger of two numbers: of the samples themselves, and of their normal scores by rank, which also sees what
     a few large values would hide.
 
-    NaN where there are fewer than 4 samples a chain or one is not finite; infinite for different constants, 1 for
-    equal ones.
+    NaN where there are fewer than 4 samples a chain, one is not finite, or all are equal; infinite for different
+    constants.
     """
     values = np.asarray(samples, np.float64)
     half = values.shape[1] // 2
@@ -39,10 +39,26 @@ def complaint(value: float, name: str = "magnetization", limit: float = LIMIT) -
     return f"the chains disagree about {name} (R-hat {value:.3g}): they are too short, or do not leave their sectors"
 
 
+def split_r_hat(half_means: ArrayLike, variance: float, length: int) -> float:
+    """Split R-hat of the means of half-chains, `length` samples each, where all samples together have `variance`.
+
+    As `r_hat` of the samples themselves, without their ranks. NaN where nothing fluctuates or something is not finite.
+    """
+    means = np.asarray(half_means, np.float64)
+    within = variance - float(np.var(means))
+    if not (np.all(np.isfinite(means)) and variance > 0) or length < 2:
+        return float("nan")
+    if within <= 0:
+        return float("inf")
+    within *= length / (length - 1)
+    return float(np.sqrt((length - 1) / length + float(np.var(means, ddof=1)) / within))
+
+
 def _ratio(split: np.ndarray) -> float:
     half = split.shape[1]
     within = np.mean(np.var(split, axis=1, ddof=1))
     between = np.var(np.mean(split, axis=1), ddof=1)
     if within == 0:
-        return 1.0 if between == 0 else float("inf")
+        # Chains that do not move say nothing about their agreement.
+        return float("nan") if between == 0 else float("inf")
     return float(np.sqrt((half - 1) / half + between / within))

@@ -36,9 +36,11 @@ class Bins:
     """What the streaming pass leaves of a history, of any length, in a few megabytes.
 
     `chain` (chains, bins, columns): means over the chain's configurations in each bin. `covariance` (block, block)
-    and `variance` (columns,): of single configurations. `moves`: accepted proposals; `unstarted`: chains that held no
-    accepted proposal when their measurements began. `weight` (chains, bins) and `weighted` (chains, bins,
-    columns): sums of w and w O over the proposals in each bin, w scaled to a largest value of 1; None without weights.
+    and `variance` (columns,): of single configurations. `moves`: steps at which a measured value changed;
+    `longest_stand`: the most steps in a row without a change; `unstarted`: chains that held no accepted proposal when
+    their measurements began. `sign_changes`: steps at which the magnetization changed its sign, None without it.
+    `weight` (chains, bins) and `weighted` (chains, bins, columns): sums of w and w O over the proposals in each bin, w
+    scaled to a largest value of 1; None without weights.
     """
 
     columns: Columns
@@ -47,8 +49,9 @@ class Bins:
     covariance: np.ndarray
     variance: np.ndarray
     moves: int
-    longest_rejection: int
+    longest_stand: int
     unstarted: int
+    sign_changes: int | None
     weight: np.ndarray | None
     weighted: np.ndarray | None
     effective_samples: float
@@ -75,22 +78,35 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
     first = history.n - length * count
     weights = history.attrs["history"] == "proposals"
     log_scale, invalid = _largest_log_weight(history, first) if weights else (0.0, 0)
+    sign = columns.slices["magnetization"].start if "magnetization" in columns.slices else None
 
     chain = np.zeros((history.chains, count, columns.total))
     weight, weighted = np.zeros((history.chains, count)), np.zeros_like(chain)
     second, squares = np.zeros((columns.block, columns.block)), np.zeros(columns.total)
-    squared_weight, moves, longest, unstarted = 0.0, 0, 0, 0
+    squared_weight, moves, longest, unstarted, sign_changes = 0.0, 0, 0, 0, 0
+    offset: np.ndarray | None = None
     rows = max(1, _CHUNK_BYTES // (8 * columns.total))
     for c in range(history.chains):
         last = _last_accepted(history, c, first) if weights else first - 1
         unstarted += int(last < 0 and not _accepted(history, c, first, first + 1)[0])
+        standing = first - 1 - last if weights else 0
         for start in range(first, history.n, rows):
             stop = min(start + rows, history.n)
             accepted = _accepted(history, c, start, stop)
             table = _table(history, columns, c, start, stop, last)
+            if offset is None:
+                # Everything is summed relative to one configuration: the variance of a large number that hardly
+                # fluctuates would be lost in the difference of its squares.
+                offset = np.where(np.isfinite(table[1]), table[1], 0.0)
+            table -= offset
             # Row 0 of the table is the configuration carried into the chunk, row i + 1 proposal start + i.
             state = np.maximum.accumulate(np.where(accepted, np.arange(1, stop - start + 1), 0))
-            configurations = table[state]
+            configurations = table[np.concatenate([[0], state])]
+            changed = np.any(configurations[1:] != configurations[:-1], axis=1)
+            if sign is not None:
+                signs = configurations[:, sign] + offset[sign] > 0
+                sign_changes += int(np.sum(signs[1:] != signs[:-1]))
+            configurations = configurations[1:]
 
             bin_of_start, bin_of_end = (start - first) // length, (stop - 1 - first) // length + 1
             edges = np.maximum(first + length * np.arange(bin_of_start, bin_of_end) - start, 0)
@@ -107,25 +123,29 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
                 weighted[c, here] += np.add.reduceat(table, edges)
                 squared_weight += float(w @ w)
 
-            steps = np.flatnonzero(accepted) + start
+            steps = np.flatnonzero(changed)
             moves += len(steps)
-            longest = max(longest, int(np.max(np.diff(np.concatenate([[last], steps, [stop]])))) - 1)
-            last = int(steps[-1]) if len(steps) else last
+            stands = np.diff(np.concatenate([[-1 - standing], steps, [stop - start]])) - 1
+            longest, standing = max(longest, int(stands.max())), int(stands[-1])
+            # A chain is carried into the next chunk by its last entry, a proposal's chain by the last accepted one.
+            last = start + int(state[-1]) - 1 if state[-1] else last
 
+    assert offset is not None
     total = history.chains * length * count
     mean = chain.sum(axis=(0, 1)) / total
     head = mean[: columns.block]
     return Bins(
         columns=columns,
         length=length,
-        chain=chain / length,
+        chain=chain / length + offset,
         covariance=second / total - np.outer(head, head),
         variance=squares / total - mean**2,
         moves=moves,
-        longest_rejection=longest,
+        longest_stand=longest,
         unstarted=unstarted,
+        sign_changes=None if sign is None else sign_changes,
         weight=weight if weights else None,
-        weighted=weighted if weights else None,
+        weighted=weighted + weight[..., None] * offset if weights else None,
         effective_samples=float(weight.sum() ** 2 / squared_weight) if squared_weight > 0 else 0.0,
         invalid_weights=invalid,
     )

@@ -23,6 +23,15 @@ POWERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 """Primary quantities computed from each configuration's magnetization; every measurement is a primary itself."""
 
 
+LENGTHS = (
+    "correlation_length",
+    "correlation_length_second_moment",
+    "correlation_length_arccosh",
+    "correlation_length_cosh_fit",
+)
+"""The estimators of the correlation length, the fits to the correlator included."""
+
+
 @dataclass(frozen=True)
 class Estimator:
     """An observable that is a function of means: its name, the primaries it needs, and why it may fail.

@@ -1,6 +1,7 @@
 """What the error analysis reads: the history of one or more Markov chains, from a file or from arrays in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -52,8 +53,10 @@ class ArrayHistory:
 
     Give `accepted` and `log_weight` for independence Metropolis over proposals; leave both out if `observables`
     already is the chain. Without a `lattice` only the means themselves are analysed, nothing derived from them.
+    `symmetries` are those of the action: observables that they make zero are checked.
 
-    Raises `InputError` if the arrays do not share their leading axes, or only one of the two is given.
+    Raises `InputError` if the arrays do not share their leading axes, only one of the two is given, or `warmup` is not
+    a number of steps.
     """
 
     def __init__(
@@ -64,7 +67,10 @@ class ArrayHistory:
         accepted: Any = None,
         log_weight: Any = None,
         warmup: int = 0,
+        symmetries: Collection[str] = (),
     ):
+        if isinstance(warmup, bool) or not isinstance(warmup, Integral) or warmup < 0:
+            raise InputError(f"warmup: must be a number of steps, 0 or more, got {warmup!r}")
         if (accepted is None) != (log_weight is None):
             raise InputError("history: give both accepted and log_weight for proposals, or neither for a chain")
         arrays = {name: np.asarray(values) for name, values in observables.items()}
@@ -77,8 +83,10 @@ class ArrayHistory:
         if len(leading) != 1:
             raise InputError(f"history: every array needs the same leading axes (chains, n), got {sorted(leading)}")
         self.chains, self.n = leading.pop()
-        self.warmup = warmup
+        self.warmup = int(warmup)
         self.attrs: dict[str, Any] = {"history": "chain" if accepted is None else "proposals"}
+        if symmetries:
+            self.attrs["symmetries"] = sorted(symmetries)
         if lattice is not None:
             self.attrs["lattice"] = list(lattice)
 

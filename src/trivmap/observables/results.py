@@ -32,14 +32,24 @@ SCALARS = (
 """The order in which tables list the scalars; others follow."""
 
 
-def gamma_method(samples: np.ndarray, replicas: Sequence[str]) -> Any:
+def gamma_method(samples: np.ndarray, replicas: Sequence[str], bin_length: int = 1) -> Any:
     """The pyerrors `Obs` of one series per replica, shape (replicas, bins), with its error computed.
 
-    S = 2 in the automatic windowing of hep-lat/0306017.
+    Deviations are those from the mean of all replicas, as in hep-lat/0306017, eq. (31), so that the scatter between
+    replicas is part of the error; pyerrors by itself takes each replica's own mean. Bins stand `bin_length`
+    configurations apart. S = 2 in the automatic windowing.
     """
     import pyerrors
 
-    observable = pyerrors.Obs(list(samples), list(replicas))
+    places = [range(bin_length, bin_length * samples.shape[1] + 1, bin_length)] * len(samples)
+    return _with_common_mean(pyerrors.Obs(list(samples), list(replicas), idl=places))
+
+
+def _with_common_mean(observable: Any) -> Any:
+    """The observable with deviations from the mean of all replicas instead of each replica's own, and its error."""
+    for replica, mean in observable.r_values.items():
+        observable.deltas[replica] = observable.deltas[replica] + (mean - observable.value)
+        observable.r_values[replica] = observable.value
     observable.gamma_method()
     return observable
 
@@ -69,6 +79,16 @@ class Estimates(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.observables)
 
+    def withhold(self, name: str, reason: str) -> None:
+        """Take one observable out, for a reason."""
+        self.observables.pop(name, None)
+        self.tau_int.pop(name, None)
+        self.untrusted[name] = reason
+
+    def withheld(self, reason: str) -> "Estimates":
+        """These estimates with every observable taken out for one reason."""
+        return Estimates({}, {}, self.untrusted | dict.fromkeys(self.observables, reason))
+
     def value(self, name: str) -> np.ndarray:
         """Value (0-dimensional for a scalar), NaN where it is not trusted."""
         return self._numbers(name, "value")
@@ -88,7 +108,7 @@ class Results(Mapping[str, Any]):
     """The observables of the chains; the same reweighted, where there are weights; and facts about the analysis.
 
     `results["susceptibility"]` is the pyerrors `Obs` of the chain. `info` holds the ensemble's name, lattice, chains,
-    configurations, bins, bin_length, the `fits` and, with weights, moves, longest_rejection and effective_samples.
+    configurations, bins, bin_length, the `fits` and, with weights, moves, longest_stand and effective_samples.
     """
 
     chain: Estimates
@@ -238,7 +258,7 @@ def _positions(entries: Any) -> dict[str, list[int]] | None:
 
 def _restore(stored: Any, positions: dict[str, list[int]] | None) -> Any:
     for entry in np.ravel(stored):
-        entry.gamma_method()
+        _with_common_mean(entry)
     if positions is None:
         return stored
     entries = np.full(math.prod(positions["shape"]), None)

@@ -41,4 +41,5 @@ def draw(
         accepted=np.stack([part.accepted for part in parts]),
         log_weight=np.stack([part.log_weight for part in parts]),
         warmup=warmup,
+        symmetries=action.whole.symmetries,
     )

@@ -1,0 +1,157 @@
+"""Why averages over a history cannot be trusted: rules on its chains, on its weights, and on what must hold exactly.
+
+Every function returns one sentence, or None where nothing speaks against the averages.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trivmap.diagnostics.burn_in import BurnIn, burn_in
+from trivmap.diagnostics.convergence import LIMIT as LARGEST_R_HAT
+from trivmap.diagnostics.convergence import split_r_hat
+from trivmap.diagnostics.tails import FEWEST_JUDGES, pareto_shape, skewness_of_mean, tail_reason
+from trivmap.diagnostics.weights import acceptance
+from trivmap.observables.binning import Bins
+from trivmap.observables.history import History
+
+LEAST_INDEPENDENT = 50
+"""Fewest moves, and fewest independent configurations, of a chain average."""
+LEAST_EFFECTIVE_SAMPLES = 100
+"""Fewest effective samples of weights."""
+INVALID_SHARE = 1e-4
+"""Largest share of log-weights that are NaN or +inf."""
+MOST_ERRORS = 5.0
+"""Errors by which an exact identity, a symmetry, or two averages of one thing may differ."""
+LEAST_SIGN_CHANGES = 20
+"""Fewest sign changes of the magnetization that show a single chain to visit both sectors."""
+IDENTITIES: Mapping[str, float] = {"schwinger_dyson": 1.0}
+"""Observables whose mean is known in every ensemble."""
+ODD: Mapping[str, Collection[str]] = {"z2": ("magnetization",)}
+"""Observables that a symmetry of the action makes zero."""
+_MOST_WEIGHTS = 2**21
+
+
+class Weights(NamedTuple):
+    """What the log-weights of a history say about averages over it.
+
+    `shape`: Pareto shape of their tail. `skewness`: of the mean weight, judged by proposals that are not measured (the
+    warm-up) where there are enough of them, so that the verdict does not depend on the result. `own_skewness`: judged
+    by the measured proposals themselves.
+    """
+
+    proposals: int
+    shape: float
+    skewness: float
+    own_skewness: float
+    burn_in: BurnIn | None
+
+
+def judge_weights(history: History) -> Weights:
+    """The verdict on all log-weights of a history of proposals, thinned out where there are more than two million."""
+    stride = max(1, -(-history.chains * history.n // _MOST_WEIGHTS))
+    logs = np.stack([history.read("log_weight", c, 0, history.n)[::stride] for c in range(history.chains)])
+    cut = -(-history.warmup // stride)
+    measured, unmeasured = logs[:, cut:], logs[:, :cut]
+    count = history.chains * (history.n - history.warmup)
+    valid = bool(np.all(logs < np.inf)) and bool(np.any(np.isfinite(logs)))
+    own = skewness_of_mean(acceptance(measured).value, count) if valid else float("nan")
+    others = skewness_of_mean(acceptance(unmeasured).value, count) if unmeasured.size >= FEWEST_JUDGES else own
+    start = burn_in(logs, chains=history.chains, steps=history.n, warmup=history.warmup) if valid else None
+    return Weights(count, pareto_shape(logs), others, own, start)
+
+
+def chains_reason(binned: Bins, weights: Weights | None) -> str | None:
+    """What speaks against every average over the chains."""
+    if binned.unstarted:
+        return f"{binned.unstarted} chains had accepted no proposal by the end of their warm-up"
+    if binned.invalid_weights > INVALID_SHARE * binned.configurations:
+        # Rejecting them samples exp(-S) restricted to where the weight is a number.
+        return f"{binned.invalid_weights} of the log-weights are NaN or +inf"
+    if binned.moves < LEAST_INDEPENDENT:
+        return f"the chains moved only {binned.moves} times in {binned.configurations} steps"
+    if weights is None:
+        # Where the weights are known they decide: whether a chain happens to hold a rare configuration depends on the
+        # result, and refusing such chains would select among results.
+        if binned.longest_stand * LEAST_INDEPENDENT > binned.configurations:
+            return f"a chain stood still for {binned.longest_stand} of all {binned.configurations} steps"
+        return None
+    reason = tail_reason(weights.shape, weights.skewness, weights.proposals, "chain")
+    return reason or (weights.burn_in.reason if weights.burn_in else None)
+
+
+def reweighting_reason(binned: Bins, weights: Weights) -> str | None:
+    """What speaks against every reweighted average."""
+    if binned.invalid_weights:
+        return f"{binned.invalid_weights} of the log-weights are NaN or +inf"
+    if binned.effective_samples < LEAST_EFFECTIVE_SAMPLES:
+        return f"the weights of all proposals amount to only {binned.effective_samples:.0f} effective samples"
+    return tail_reason(weights.shape, weights.skewness, weights.proposals)
+
+
+def agreement_reason(binned: Bins) -> tuple[float, str | None]:
+    """The largest R-hat of the scalars, by the halves of all chains, and what it speaks against."""
+    half = binned.chain.shape[1] // 2
+    means = np.concatenate([binned.chain[:, :half].mean(axis=1), binned.chain[:, -half:].mean(axis=1)])
+    worst, name = 1.0, ""
+    for primary, where in binned.columns.slices.items():
+        if not binned.columns.shapes[primary]:
+            value = split_r_hat(means[:, where.start], float(binned.variance[where.start]), half * binned.length)
+            worst, name = (value, primary) if value > worst else (worst, name)
+    if worst <= LARGEST_R_HAT:
+        return worst, None
+    return worst, (
+        f"the chains disagree about {name} (R-hat {worst:.3g}): they are too short, or do not leave their sectors"
+    )
+
+
+def identity_reason(estimates: Mapping[str, Any]) -> str | None:
+    """An exact identity that the averages break."""
+    for name, exact in IDENTITIES.items():
+        if name in estimates:
+            pull = _pull(estimates[name], exact)
+            if abs(pull) > MOST_ERRORS:
+                return f"{name} is {exact:g} in every correct ensemble, and here {abs(pull):.0f} of its errors off"
+    return None
+
+
+def difference_reason(difference: Mapping[str, Any]) -> str | None:
+    """A chain average that is not its reweighted one; `difference`: chain minus reweighted."""
+    pulls = {name: _pull(value, 0.0) for name, value in difference.items() if not isinstance(value, np.ndarray)}
+    worst = max(pulls, key=lambda name: abs(pulls[name]), default=None)
+    if worst is None or abs(pulls[worst]) <= MOST_ERRORS:
+        return None
+    return f"the chain's {worst} is {abs(pulls[worst]):.0f} errors of the difference from its reweighted average"
+
+
+def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str]) -> str | None:
+    """A symmetry of the action that the averages break: a sector of configurations is missing."""
+    for symmetry, names in ODD.items():
+        for name in names if symmetry in symmetries else ():
+            if name in estimates:
+                pull = _pull(estimates[name], 0.0)
+                if abs(pull) > MOST_ERRORS:
+                    return (
+                        f"a sector is missing: the action has the symmetry {symmetry}, which makes {name} zero, and it "
+                        f"is {abs(pull):.0f} of its errors off"
+                    )
+    return None
+
+
+def tunneling_reason(binned: Bins, symmetries: Collection[str]) -> str | None:
+    """Why chains of a kernel without weights cannot show that odd observables average to what they do."""
+    if binned.sign_changes is None or "z2" not in symmetries or binned.sign_changes >= LEAST_SIGN_CHANGES:
+        return None
+    means = binned.chain[..., binned.columns.slices["magnetization"].start].mean(axis=1)
+    if len(means) > 1 and np.any(means > 0) and np.any(means < 0):
+        return None  # Their R-hat decides.
+    which = "one chain" if len(means) == 1 else "chains of one sector"
+    return (
+        f"{which} with {binned.sign_changes} changes of sign cannot show that both sectors of the symmetry z2 are "
+        "visited; start chains in both"
+    )
+
+
+def _pull(observable: Any, exact: float) -> float:
+    return (observable.value - exact) / observable.dvalue if observable.dvalue > 0 else 0.0
