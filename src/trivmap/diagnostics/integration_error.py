@@ -1,20 +1,25 @@
 """How far numerical integration moves the log-weights of a continuous flow, and how many steps make that negligible."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
-from trivmap._types import Key
+from trivmap._types import Field, Key
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 
 LIMIT = 0.01
 """What mean and spread must stay below."""
 CANDIDATES = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+BATCH = 256
+"""Configurations that are evaluated by one call of the compiled program."""
+
+Measure = Callable[[Field], Mapping[str, Array]]
 
 
 class Certificate(NamedTuple):
@@ -34,25 +39,73 @@ class Certificate(NamedTuple):
         return abs(self.mean) < LIMIT and self.spread < LIMIT
 
 
+class Level(NamedTuple):
+    """Configurations integrated in one number of steps: their log-weights, shape (n,), and measurements (n, ...)."""
+
+    steps: int
+    log_weight: np.ndarray
+    observables: dict[str, np.ndarray]
+
+    def first(self, count: int) -> "Level":
+        """The first `count` configurations."""
+        return Level(self.steps, self.log_weight[:count], {k: v[:count] for k, v in self.observables.items()})
+
+
+class Levels:
+    """The same configurations of a flow, by their noise, at any number of integration steps.
+
+    Configuration i depends on (key, i) only. One program is compiled for all numbers of steps; nothing is evaluated
+    twice.
+
+    Args:
+        flow: a flow that relies on numerical integration.
+        action: S, compared with log q; what it has integrated out is drawn before anything is measured.
+        key: the noise.
+        measure: observables of one whole configuration, by name; None for log-weights alone.
+    """
+
+    def __init__(self, flow: Flow, action: AbstractAction, key: Key, measure: Measure | None = None):
+        self._flow, self._action, self._key, self._measure = flow, action, key, measure
+        self._batches: dict[tuple[int, int], Any] = {}
+
+    def at(self, steps: int, configurations: int) -> Level:
+        """The first configurations, integrated in so many steps."""
+        parts = [self._batch(steps, number) for number in range(-(-configurations // BATCH))]
+        log_weight, observables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        return Level(steps, log_weight, observables).first(configurations)
+
+    def _batch(self, steps: int, number: int) -> Any:
+        if (steps, number) not in self._batches:
+            keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(
+                jnp.arange(number * BATCH, (number + 1) * BATCH, dtype=jnp.uint32)
+            )
+            found = _evaluate(self._flow, self._action, self._measure, keys, jnp.asarray(steps, jnp.int32))
+            self._batches[steps, number] = jax.tree.map(np.asarray, found)
+        return self._batches[steps, number]
+
+
 def certificate(
-    flow: Flow, action: AbstractAction, key: Key, *, steps: int | None = None, configurations: int = 256
+    flow: Flow,
+    action: AbstractAction,
+    key: Key,
+    *,
+    steps: int | None = None,
+    configurations: int = BATCH,
+    levels: Levels | None = None,
 ) -> Certificate | None:
     """Measure the integration error of a flow on fresh configurations; None for a flow whose density is exact.
 
     With `steps` for that number of them; else for the fewest of `CANDIDATES` that pass, and for the largest if none
     does. Halving the step divides the error of a method of order p by 2^p, so that what twice the steps still miss is
-    a small part of the difference.
+    a small part of the difference. `levels` are those of the flow, where they are wanted for more.
     """
     if flow.integration_steps is None:
         return None
-    keys = jax.random.split(key, configurations)
-    known: dict[int, np.ndarray] = {}
+    levels = levels or Levels(flow, action, key)
     found = None
     for n in CANDIDATES if steps is None else (steps,):
-        for k in (n, 2 * n):
-            if k not in known:
-                known[k] = np.asarray(_log_weights(flow, action, keys, jnp.asarray(k, jnp.int32)), np.float64)
-        difference = known[n] - known[2 * n]
+        coarse, fine = (levels.at(k, configurations).log_weight for k in (n, 2 * n))
+        difference = coarse - fine
         found = Certificate(n, float(difference.mean()), float(difference.std()), configurations)
         if found.passed:
             break
@@ -60,7 +113,14 @@ def certificate(
 
 
 @eqx.filter_jit
-def _log_weights(flow: Flow, action: AbstractAction, keys: Array, steps: Int[Array, ""]) -> Float[Array, " batch"]:
+def _evaluate(flow: Flow, action: AbstractAction, measure: Measure | None, keys: Array, steps: Int[Array, ""]) -> Any:
     # One program for every number of steps: known only when it runs, they are no part of the flow outside of it.
     stepped = flow.with_integration_steps(steps)
-    return jax.lax.map(lambda key: -stepped.residual(action, stepped.noise(key)), keys, batch_size=flow.micro_batch)
+
+    def one(key: Key) -> Any:
+        noise_key, rest_key = jax.random.split(key)
+        field, log_density = stepped.push(stepped.noise(noise_key))
+        log_weight = -action(field) - log_density
+        return log_weight, {} if measure is None else dict(measure(action.complete(rest_key, field)))
+
+    return jax.lax.map(one, keys, batch_size=flow.micro_batch)

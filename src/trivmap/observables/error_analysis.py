@@ -6,7 +6,7 @@ are those from the mean of all chains, so that the scatter between chains is par
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,12 @@ from trivmap.diagnostics.tails import enlargement
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
-from trivmap.observables.binning import Bins, bin_history
-from trivmap.observables.correlator_fits import FitError, cosh_fit, default_start, plateau
-from trivmap.observables.estimators import ESTIMATORS, LENGTHS, gradient
+from trivmap.observables.binning import bin_history
+from trivmap.observables.correlator_fits import default_start
 from trivmap.observables.history import History
-from trivmap.observables.results import Estimates, Results, gamma_method
-
-_FITS = {"correlation_length_arccosh": plateau, "correlation_length_cosh_fit": cosh_fit}
-_HIDDEN = ("magnetization_squared", "magnetization_fourth")
-_DIFFERENTIATED = ("correlator", *{name for estimator in ESTIMATORS for name in estimator.needs})
-_NOT_A_NUMBER = "it is not a number"
-_LEAST_CORRELATION = 4.0
-"""Errors by which the correlator at distance 1 must differ from zero where a correlation length is to be quoted."""
-_LARGEST_BIAS = 1 / 3
-"""Largest bias by the curvature of a derived observable, in units of its error."""
-_MOST_JACKKNIFE = 200
-"""Most groups of bins that are left out in turn."""
-_ROUNDING = 64 * np.finfo(np.float64).eps
+from trivmap.observables.integration_shift import Pair, shifts
+from trivmap.observables.quantities import DIFFERENTIATED, Quantities
+from trivmap.observables.results import Estimates, Results
 
 
 def analyse(
@@ -41,6 +30,7 @@ def analyse(
     fit_start: int | None = None,
     ensemble: str | None = None,
     symmetries: Collection[str] | None = None,
+    integration: Sequence[Pair] = (),
 ) -> Results:
     """Means, derived observables and their errors from the chains and, where there are weights, by reweighting.
 
@@ -60,6 +50,8 @@ def analyse(
         ensemble: name of the pyerrors ensemble (None: derived from the data, so that different runs never share it).
         symmetries: those of the action, see `AbstractAction.symmetries`; what they make zero is checked (None: those
             in `history.attrs`, if any).
+        integration: configurations of the flow at several numbers of integration steps; what finer steps do to an
+            observable is added to it, with its error.
 
     Raises:
         InputError: if there are too few steps or bins, or `fit_start` lies outside 1 ... L // 2.
@@ -68,13 +60,14 @@ def analyse(
     lattice = None if extents is None else Lattice(int(extent) for extent in extents)
     start = _fit_start(lattice, fit_start)
     symmetries = frozenset(history.attrs.get("symmetries", ()) if symmetries is None else symmetries)
-    binned = bin_history(history, bins, in_block=_DIFFERENTIATED)
+    binned = bin_history(history, bins, in_block=DIFFERENTIATED)
     ensemble = ensemble or "ensemble-" + hashlib.sha256(binned.chain.tobytes()).hexdigest()[:12]
     weights = None if binned.weight is None else trust.judge_weights(history)
     r_hat, disagreement = trust.agreement_reason(binned)
+    corrections = shifts(integration, binned.columns)
 
     distrust = trust.chains_reason(binned, weights) or disagreement
-    chain = _Analysis(binned, binned.chain, ensemble, distrust, lattice, start)
+    chain = Quantities(binned, binned.chain, ensemble, distrust, lattice, start, corrections)
     chain.estimates = _checked(chain.estimates)
     info = {
         "ensemble": ensemble,
@@ -87,6 +80,7 @@ def analyse(
         "longest_stand": binned.longest_stand,
         "r_hat": r_hat,
         "missing_sector": None,
+        "integration_shift": chain.shifts,
         "fits": chain.fits,
     }
     if weights is None or binned.weight is None or binned.weighted is None:
@@ -102,7 +96,8 @@ def analyse(
     samples = binned.chain
     if not distrust:
         samples = _reweighted_samples(binned.weight, binned.weighted, enlargement(weights.own_skewness))
-    reweighted = _Analysis(binned, samples, ensemble, distrust, lattice, start, independent=True)
+    reweighted = Quantities(binned, samples, ensemble, distrust, lattice, start, corrections, independent=True)
+    info["integration_shift"] = reweighted.shifts or chain.shifts
     results = Results(chain.estimates, _checked(reweighted.estimates), info)
     reason = trust.difference_reason(results.difference)
     results = Results(results.chain.withheld(reason) if reason else results.chain, results.reweighted, info)
@@ -125,179 +120,6 @@ def _withhold_odd(info: dict[str, Any], estimates: Estimates, reason: str | None
     for symmetry in symmetries:
         for name in trust.ODD.get(symmetry, ()):
             estimates.withhold(name, reason)
-
-
-class _Analysis:
-    """All observables of one set of bin values of the primaries, shape (chains, bins, columns).
-
-    `distrust`: a reason to trust none of them. `independent`: the bins are not those of a chain, and tau_int has no
-    meaning.
-    """
-
-    def __init__(
-        self,
-        binned: Bins,
-        samples: np.ndarray,
-        ensemble: str,
-        distrust: str | None,
-        lattice: Lattice | None,
-        fit_start: int,
-        *,
-        independent: bool = False,
-    ):
-        self._binned, self._samples, self._distrust = binned, samples, distrust
-        self._fit_start, self._independent = fit_start, independent
-        self._replicas = [f"{ensemble}|r{chain:04d}" for chain in range(len(samples))]
-        self.estimates = Estimates({}, {}, {})
-        self.fits: dict[str, dict[str, Any]] = {}
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            self._add_means()
-            if lattice is not None:
-                self._add_derived(lattice)
-                self._add_fits(lattice)
-                self._require_correlation()
-
-    def _add_means(self) -> None:
-        columns = self._binned.columns
-        for name, where in columns.slices.items():
-            if name not in _HIDDEN:
-                self._add(name, columns.shapes[name], self._samples[..., where], self._binned.variance[where])
-
-    def _add_derived(self, lattice: Lattice) -> None:
-        columns = self._binned.columns
-        point = self._samples[..., : columns.block].mean(axis=(0, 1))
-        for estimator in ESTIMATORS:
-            if all(name in columns.slices for name in estimator.needs):
-
-                def function(block: np.ndarray, evaluate: Any = estimator.function) -> np.ndarray:
-                    return np.asarray(evaluate(columns.split(block), lattice))
-
-                value, jacobian = function(point), gradient(function, point)
-                bias = self._bias(function)
-                self._add_linearised(estimator.name, value, jacobian, estimator.failure, estimator.first, bias)
-
-    def _add_fits(self, lattice: Lattice) -> None:
-        columns = self._binned.columns
-        if "correlator" not in columns.slices:
-            return
-        where = columns.slices["correlator"]
-        correlator = self._samples[..., where].mean(axis=(0, 1))
-        errors = self.estimates.error("correlator")
-        results = {}
-        for name, fit in _FITS.items():
-            try:
-                if not np.all(np.isfinite(errors)) or not np.all(errors > 0):
-                    raise FitError("the correlator it is fitted to has no trusted error")
-                correlation = np.corrcoef(self._samples[..., where].reshape(-1, len(errors)).T)
-                results[name] = fit(correlator, correlation * np.outer(errors, errors), lattice, self._fit_start)
-            except FitError as error:
-                # Both look at one correlator in one window: where one fails, the other one's number means nothing.
-                for other in _FITS:
-                    self.estimates.untrusted[other] = self._distrust or str(error)
-                return
-        for name, result in results.items():
-            jacobian = np.zeros(columns.block)
-            jacobian[where] = result.gradient
-            self._add_linearised(name, np.asarray(result.correlation_length), jacobian)
-            self.fits[name] = {key: value for key, value in result._asdict().items() if key != "gradient"}
-
-    def _require_correlation(self) -> None:
-        """Withhold all correlation lengths where no correlation is seen."""
-        correlator = self.estimates.observables.get("correlator")
-        if correlator is None or len(correlator) < 2:
-            return
-        nearest = correlator[1]
-        if nearest is None or not nearest.value > _LEAST_CORRELATION * nearest.dvalue:
-            reason = f"the correlator at distance 1 is not {_LEAST_CORRELATION:g} of its errors above zero"
-            for name in LENGTHS:
-                if name in self.estimates.observables:
-                    self.estimates.withhold(name, reason)
-
-    def _bias(self, function: Any) -> np.ndarray:
-        """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f)."""
-        block = self._samples[..., : self._binned.columns.block].reshape(-1, self._binned.columns.block)
-        count = min(len(block), _MOST_JACKKNIFE)
-        usable = len(block) // count * count
-        groups = block[:usable].reshape(count, -1, block.shape[1]).mean(axis=1)
-        without = (groups.sum(axis=0) - groups) / (count - 1)
-        values = np.mean([function(point) for point in without], axis=0)
-        return np.asarray((count - 1) * (values - function(groups.mean(axis=0))))
-
-    def _add_linearised(
-        self,
-        name: str,
-        value: np.ndarray,
-        jacobian: np.ndarray,
-        failure: str = _NOT_A_NUMBER,
-        first: int = 0,
-        bias: np.ndarray | None = None,
-    ) -> None:
-        block = self._samples[..., : self._binned.columns.block]
-        flat = jacobian.reshape(-1, block.shape[-1])
-        series = value.ravel() + (block - block.mean(axis=(0, 1))) @ flat.T
-        variance = np.einsum("ki,ij,kj->k", flat, self._binned.covariance, flat)
-        self._add(name, value.shape, series, variance, failure, first, bias)
-
-    def _add(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        series: np.ndarray,
-        variance: np.ndarray,
-        failure: str = _NOT_A_NUMBER,
-        first: int = 0,
-        bias: np.ndarray | None = None,
-    ) -> None:
-        """The observable with the bin values `series` (chains, bins, entries), entry by entry."""
-        if self._distrust:
-            self.estimates.untrusted[name] = self._distrust
-            return
-        entries = series.shape[-1]
-        observables, tau_int, reasons = np.full(entries, None), np.full(entries, np.nan), {}
-        for k in range(first, entries):
-            if not np.all(np.isfinite(series[..., k])):
-                reasons[k] = failure
-                continue
-            observable = gamma_method(series[..., k], self._replicas, self._binned.length)
-            reason = self._reason(observable, float(variance[k]), None if bias is None else float(bias.ravel()[k]))
-            if not self._independent:
-                tau_int[k] = self._tau_int(observable, float(variance[k]))
-            if reason:
-                reasons[k] = reason
-            else:
-                observables[k] = observable
-        if all(entry is None for entry in observables):
-            self.estimates.untrusted[name] = next(iter(reasons.values()), failure)
-            return
-        index = [f"{name}[{','.join(map(str, np.unravel_index(k, shape)))}]" for k in reasons]
-        self.estimates.untrusted.update(zip(index, reasons.values(), strict=True))
-        scalar = not shape
-        self.estimates.observables[name] = observables[0] if scalar else observables.reshape(shape)
-        if not self._independent:
-            self.estimates.tau_int[name] = float(tau_int[0]) if scalar else tau_int.reshape(shape)
-
-    def _reason(self, observable: Any, variance: float, bias: float | None) -> str | None:
-        """Why one number cannot be trusted that looks like one."""
-        total = self._binned.configurations
-        if not observable.dvalue > _ROUNDING * abs(observable.value):
-            return f"it has not changed in {total} configurations, so that it has no error"
-        if not self._independent:
-            tau_int = self._tau_int(observable, variance)
-            if total < 2 * tau_int * trust.LEAST_INDEPENDENT:
-                return (
-                    f"its autocorrelation time of {tau_int:.0f} leaves fewer than {trust.LEAST_INDEPENDENT} "
-                    f"independent ones of {total} configurations"
-                )
-        if bias is not None and not abs(bias) < _LARGEST_BIAS * observable.dvalue:
-            return f"too few configurations: the curvature of its formula moves it by {bias:.2g}, its error is " + (
-                f"{observable.dvalue:.2g}"
-            )
-        return None
-
-    def _tau_int(self, observable: Any, variance: float) -> float:
-        if variance <= 0 or observable.dvalue == 0:
-            return 0.5
-        return max(0.5, self._binned.configurations * observable.dvalue**2 / (2 * variance))
 
 
 def _fit_start(lattice: Lattice | None, wanted: int | None) -> int:

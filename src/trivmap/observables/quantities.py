@@ -1,0 +1,228 @@
+"""Observables with errors from the bin values of the primaries: means, derived observables, fits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trivmap.lattice import Lattice
+from trivmap.observables import trust
+from trivmap.observables.binning import Bins
+from trivmap.observables.correlator_fits import FitError, cosh_fit, plateau
+from trivmap.observables.estimators import ESTIMATORS, LENGTHS, gradient
+from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, Shift
+from trivmap.observables.results import Estimates, gamma_method
+
+_FITS = {"correlation_length_arccosh": plateau, "correlation_length_cosh_fit": cosh_fit}
+_HIDDEN = ("magnetization_squared", "magnetization_fourth")
+DIFFERENTIATED = ("correlator", *{name for estimator in ESTIMATORS for name in estimator.needs})
+_NOT_A_NUMBER = "it is not a number"
+_LEAST_CORRELATION = 4.0
+"""Errors by which the correlator at distance 1 must differ from zero where a correlation length is to be quoted."""
+_LARGEST_BIAS = 1 / 3
+"""Largest bias by the curvature of a derived observable, in units of its error."""
+_MOST_JACKKNIFE = 200
+"""Most groups of bins that are left out in turn."""
+_ROUNDING = 64 * np.finfo(np.float64).eps
+
+
+class Quantities:
+    """All observables of one set of bin values of the primaries, shape (chains, bins, columns).
+
+    `distrust`: a reason to trust none of them. `independent`: the bins are not those of a chain, and tau_int has no
+    meaning.
+    """
+
+    def __init__(
+        self,
+        binned: Bins,
+        samples: np.ndarray,
+        ensemble: str,
+        distrust: str | None,
+        lattice: Lattice | None,
+        fit_start: int,
+        corrections: Sequence[Shift] = (),
+        *,
+        independent: bool = False,
+    ):
+        self._binned, self._samples, self._distrust = binned, samples, distrust
+        self._fit_start, self._independent = fit_start, independent
+        self._corrections, self._ensemble = corrections, ensemble
+        self.shifts: dict[str, dict[str, float]] = {}
+        self._replicas = [f"{ensemble}|r{chain:04d}" for chain in range(len(samples))]
+        self.estimates = Estimates({}, {}, {})
+        self.fits: dict[str, dict[str, Any]] = {}
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            self._add_means()
+            if lattice is not None:
+                self._add_derived(lattice)
+                self._add_fits(lattice)
+                self._require_correlation()
+
+    def _add_means(self) -> None:
+        columns = self._binned.columns
+        for name, where in columns.slices.items():
+            if name not in _HIDDEN:
+                moved = [each.bins[:, where] for each in self._corrections]
+                self._add(name, columns.shapes[name], self._samples[..., where], self._binned.variance[where], moved)
+
+    def _add_derived(self, lattice: Lattice) -> None:
+        columns = self._binned.columns
+        point = self._samples[..., : columns.block].mean(axis=(0, 1))
+        for estimator in ESTIMATORS:
+            if all(name in columns.slices for name in estimator.needs):
+
+                def function(block: np.ndarray, evaluate: Any = estimator.function) -> np.ndarray:
+                    return np.asarray(evaluate(columns.split(block), lattice))
+
+                value, jacobian = function(point), gradient(function, point)
+                bias = self._bias(function)
+                self._add_linearised(estimator.name, value, jacobian, estimator.failure, estimator.first, bias)
+
+    def _add_fits(self, lattice: Lattice) -> None:
+        columns = self._binned.columns
+        if "correlator" not in columns.slices:
+            return
+        where = columns.slices["correlator"]
+        correlator = self._samples[..., where].mean(axis=(0, 1))
+        errors = self.estimates.error("correlator")
+        results = {}
+        for name, fit in _FITS.items():
+            try:
+                if not np.all(np.isfinite(errors)) or not np.all(errors > 0):
+                    raise FitError("the correlator it is fitted to has no trusted error")
+                correlation = np.corrcoef(self._samples[..., where].reshape(-1, len(errors)).T)
+                results[name] = fit(correlator, correlation * np.outer(errors, errors), lattice, self._fit_start)
+            except FitError as error:
+                # Both look at one correlator in one window: where one fails, the other one's number means nothing.
+                for other in _FITS:
+                    self.estimates.untrusted[other] = self._distrust or str(error)
+                return
+        for name, result in results.items():
+            jacobian = np.zeros(columns.block)
+            jacobian[where] = result.gradient
+            self._add_linearised(name, np.asarray(result.correlation_length), jacobian)
+            self.fits[name] = {key: value for key, value in result._asdict().items() if key != "gradient"}
+
+    def _require_correlation(self) -> None:
+        """Withhold all correlation lengths where no correlation is seen."""
+        correlator = self.estimates.observables.get("correlator")
+        if correlator is None or len(correlator) < 2:
+            return
+        nearest = correlator[1]
+        if nearest is None or not nearest.value > _LEAST_CORRELATION * nearest.dvalue:
+            reason = f"the correlator at distance 1 is not {_LEAST_CORRELATION:g} of its errors above zero"
+            for name in LENGTHS:
+                if name in self.estimates.observables:
+                    self.estimates.withhold(name, reason)
+
+    def _bias(self, function: Any) -> np.ndarray:
+        """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f)."""
+        block = self._samples[..., : self._binned.columns.block].reshape(-1, self._binned.columns.block)
+        count = min(len(block), _MOST_JACKKNIFE)
+        usable = len(block) // count * count
+        groups = block[:usable].reshape(count, -1, block.shape[1]).mean(axis=1)
+        without = (groups.sum(axis=0) - groups) / (count - 1)
+        values = np.mean([function(point) for point in without], axis=0)
+        return np.asarray((count - 1) * (values - function(groups.mean(axis=0))))
+
+    def _add_linearised(
+        self,
+        name: str,
+        value: np.ndarray,
+        jacobian: np.ndarray,
+        failure: str = _NOT_A_NUMBER,
+        first: int = 0,
+        bias: np.ndarray | None = None,
+    ) -> None:
+        block = self._samples[..., : self._binned.columns.block]
+        flat = jacobian.reshape(-1, block.shape[-1])
+        series = value.ravel() + (block - block.mean(axis=(0, 1))) @ flat.T
+        variance = np.einsum("ki,ij,kj->k", flat, self._binned.covariance, flat)
+        moved = [each.bins[:, : flat.shape[1]] @ flat.T for each in self._corrections]
+        self._add(name, value.shape, series, variance, moved, failure, first, bias)
+
+    def _add(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        series: np.ndarray,
+        variance: np.ndarray,
+        moved: Sequence[np.ndarray],
+        failure: str = _NOT_A_NUMBER,
+        first: int = 0,
+        bias: np.ndarray | None = None,
+    ) -> None:
+        """The observable with the bin values `series` (chains, bins, entries), entry by entry.
+
+        `moved`: bin values (bins, entries) of what finer integration adds, from each pair of numbers of steps.
+        """
+        if self._distrust:
+            self.estimates.untrusted[name] = self._distrust
+            return
+        entries = series.shape[-1]
+        observables, tau_int, reasons = np.full(entries, None), np.full(entries, np.nan), {}
+        for k in range(first, entries):
+            if not np.all(np.isfinite(series[..., k])):
+                reasons[k] = failure
+                continue
+            observable = gamma_method(series[..., k], self._replicas, self._binned.length)
+            reason = self._reason(observable, float(variance[k]), None if bias is None else float(bias.ravel()[k]))
+            if not self._independent:
+                tau_int[k] = self._tau_int(observable, float(variance[k]))
+            if not reason and moved:
+                observable, reason = self._corrected(observable, [each[:, k] for each in moved], name, shape)
+            if reason:
+                reasons[k] = reason
+            else:
+                observables[k] = observable
+        if all(entry is None for entry in observables):
+            self.estimates.untrusted[name] = next(iter(reasons.values()), failure)
+            return
+        index = [f"{name}[{','.join(map(str, np.unravel_index(k, shape)))}]" for k in reasons]
+        self.estimates.untrusted.update(zip(index, reasons.values(), strict=True))
+        scalar = not shape
+        self.estimates.observables[name] = observables[0] if scalar else observables.reshape(shape)
+        if not self._independent:
+            self.estimates.tau_int[name] = float(tau_int[0]) if scalar else tau_int.reshape(shape)
+
+    def _corrected(
+        self, observable: Any, moved: Sequence[np.ndarray], name: str, shape: tuple[int, ...]
+    ) -> tuple[Any, str | None]:
+        """The observable as finer integration has it, and why even that cannot be trusted."""
+        total: Any = 0.0
+        for correction, bins in zip(self._corrections, moved, strict=True):
+            shift = gamma_method(bins[None], [f"{self._ensemble}-integration-{correction.steps}"])
+            observable, total = observable + shift, total + shift
+        observable.gamma_method()
+        total.gamma_method()
+        if not shape:
+            self.shifts[name] = {"value": float(total.value), "error": float(total.dvalue)}
+        left = abs(float(moved[-1].mean())) / REDUCTION
+        if left > LARGEST_REMAINDER * observable.dvalue:
+            share = left / observable.dvalue
+            return observable, f"the integration error that is left is about {share:.2g} of its error; use more steps"
+        return observable, None
+
+    def _reason(self, observable: Any, variance: float, bias: float | None) -> str | None:
+        """Why one number cannot be trusted that looks like one."""
+        total = self._binned.configurations
+        if not observable.dvalue > _ROUNDING * abs(observable.value):
+            return f"it has not changed in {total} configurations, so that it has no error"
+        if not self._independent:
+            tau_int = self._tau_int(observable, variance)
+            if total < 2 * tau_int * trust.LEAST_INDEPENDENT:
+                return (
+                    f"its autocorrelation time of {tau_int:.0f} leaves fewer than {trust.LEAST_INDEPENDENT} "
+                    f"independent ones of {total} configurations"
+                )
+        if bias is not None and not abs(bias) < _LARGEST_BIAS * observable.dvalue:
+            return f"too few configurations: the curvature of its formula moves it by {bias:.2g}, its error is " + (
+                f"{observable.dvalue:.2g}"
+            )
+        return None
+
+    def _tau_int(self, observable: Any, variance: float) -> float:
+        if variance <= 0 or observable.dvalue == 0:
+            return 0.5
+        return max(0.5, self._binned.configurations * observable.dvalue**2 / (2 * variance))
