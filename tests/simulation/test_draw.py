@@ -35,3 +35,20 @@ def test_a_history_that_can_be_analysed():
 def test_proposals_must_be_shared_and_outlast_the_warm_up(proposals, chains):
     with pytest.raises(InputError, match=rf"proposals: {proposals} must be a multiple of {chains} chains"):
         draw(FLOW, ACTION, jax.random.key(5), proposals=proposals, chains=chains)
+
+
+@pytest.mark.parametrize(("extent", "m_sq"), [(8, 0.8), (6, 0.9)])
+def test_one_key_at_two_points_is_independent_unless_the_noise_is_common(extent, m_sq):
+    lattice = Lattice((extent,))
+    points = [
+        (FLOW, ACTION),
+        (Flow(FreeField(lattice, mass=1.1, dtype=jnp.float32), Chain(lattice, [])), FreeScalar(m_sq, 1)),
+    ]
+
+    def correlation(name, **options):
+        drawn = [draw(*point, jax.random.key(5), proposals=8_000, **options)[name].ravel() for point in points]
+        return np.corrcoef(*drawn)[0, 1]
+
+    for name in ("magnetization", "log_weight"):
+        assert abs(correlation(name)) < 4 / np.sqrt(8_000 - 400)
+    assert correlation("magnetization", common_noise=True) > 0.8

@@ -6,6 +6,7 @@ from trivmap.cards.card import RunCard, load_card
 from trivmap.cards.presets import presets
 from trivmap.cards.yaml_text import parse
 from trivmap.errors import InputError
+from trivmap.streams import derived_seed
 from trivmap.studies.compare_card import PRESETS, CompareCard, is_comparison, load_compare_card
 
 NAMES = {"compare-L8", "compare-L32", "compare-critical-L32"}
@@ -47,9 +48,17 @@ class TestCards:
     def test_every_sampler_is_a_run_card_with_a_seed_of_its_own(self):
         cards = CompareCard.from_data(CARD).cards
         assert list(cards) == ["flow", "cluster", "through"]
-        assert [card.seed for card in cards.values()] == [7, 8, 9]
+        assert [card.seed for card in cards.values()] == [derived_seed(7, position) for position in range(3)]
         assert all(isinstance(card, RunCard) and card.lattice == [4] for card in cards.values())
         assert cards["cluster"].model is None and cards["flow"].training.steps == 4
+
+    def test_comparisons_of_neighbouring_seeds_have_no_seed_in_common(self):
+        seeds = [card.seed for seed in (0, 1) for card in CompareCard.from_data(CARD | {"seed": seed}).cards.values()]
+        assert len(set(seeds)) == 6
+
+    def test_with_common_noise_all_have_the_seed_of_the_card(self):
+        cards = CompareCard.from_data(CARD | {"common_noise": True}).cards.values()
+        assert [(card.seed, card.common_noise) for card in cards] == [(7, True)] * 3
 
     def test_a_map_taken_over_is_not_trained_again(self):
         cards = CompareCard.from_data(CARD).cards

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_vali
 from trivmap.actions import NOTATIONS, FreeScalar, Phi4
 from trivmap.cards import yaml_text
 from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Count, Section, Whole, refusal
+from trivmap.cards.fields import Count, Flag, Section, Whole, refusal
 from trivmap.cards.ladder import misfit, rung_data
 from trivmap.cards.model import Action, FreeAction, Model, Phi4Action
 from trivmap.cards.overrides import apply_overrides
@@ -37,6 +37,7 @@ class RunCard(Section):
     follows: str | None = None
     deviates: str | None = None
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    common_noise: Flag = False
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None
     threads: Count | None = None

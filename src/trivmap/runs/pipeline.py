@@ -16,6 +16,7 @@ from trivmap._types import Key
 from trivmap.actions import AbstractAction, force_error
 from trivmap.cards.build import build_action, build_flow, build_plan, build_target
 from trivmap.cards.card import RunCard
+from trivmap.cards.fields import Section
 from trivmap.cards.model import OwnAction
 from trivmap.cards.sampling import ClusterSampling
 from trivmap.errors import InputError
@@ -29,6 +30,7 @@ from trivmap.store.environment import describe_environment
 from trivmap.store.files import read_json, storing, write_json
 from trivmap.store.samples import SampleReader
 from trivmap.store.weights import load_model, model_digest, save_model
+from trivmap.streams import distinct
 
 OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains")
 """What sampling itself may distrust, measuring aside."""
@@ -44,9 +46,35 @@ def integration_complaint(certificate: dict[str, Any]) -> str:
 
 
 def keys(card: RunCard) -> dict[str, Key]:
-    """One independent key for each use of randomness, from the card's seed."""
+    """One independent key for each use of randomness, from the card's seed and from what is drawn.
+
+    Runs of one seed share no random numbers where they differ in lattice, dtype, action or model. Their samples share
+    none where the sampler or the training of the map differs either. With `common_noise` the seed alone counts. What a
+    run may be continued with never does: numbers of chains and proposals, parts and batches, the warm-up, names.
+    """
     root = jax.random.key(card.seed)
-    return {use: jax.random.fold_in(root, number) for number, use in enumerate(("init", "train", "sample", "stages"))}
+    found = {use: jax.random.fold_in(root, number) for number, use in enumerate(("init", "train", "sample", "stages"))}
+    if card.common_noise:
+        return found
+    theory = [card.lattice, card.dtype, _facts(card.action), _facts(card.model)]
+    own = {name: value for name, value in card.sampling.own_settings.items() if name != "integration_steps"}
+    samples = [*theory, _training_facts(card), card.sampling.kind, own]
+    return {use: distinct(key, *(theory if use in ("init", "train") else samples)) for use, key in found.items()}
+
+
+def _facts(section: Section | None) -> dict[str, Any] | None:
+    """The section without its defaults: a key that a later version adds leaves the random streams as they are."""
+    return None if section is None else section.model_dump(mode="json", exclude_defaults=True)
+
+
+def _training_facts(card: RunCard) -> list[Any]:
+    """What makes the trained map on every lattice: not how training is watched, nor where it starts."""
+    facts = []
+    for rung in card.rungs():
+        if (own := rung.training) is not None:
+            sections = [_facts(each) for each in (rung.action, own.optimiser, own.temperature, own.stop)]
+            facts.append([rung.lattice, *sections, own.objective, own.phases, own.clip, own.ema])
+    return facts
 
 
 def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:

@@ -85,6 +85,7 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
         "save_fields": section.save_fields,
         "lattice": list(card.lattice),
         "seed": card.seed,
+        "common_noise": card.common_noise,
         **({} if card.model is not None else {"dtype": card.dtype, "action": _text(card.to_data()["action"])}),
         **source.attributes,
         "trivmap": package_version("trivmap"),

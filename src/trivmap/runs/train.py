@@ -48,7 +48,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
             clock,
             progress,
             interruption,
-            metadata | {"seed": card.seed, "ladder": path},
+            metadata | {"seed": card.seed, "common_noise": card.common_noise, "ladder": path},
             compiling=lambda: sum(trainer.compile_seconds for trainer in trainers),
         )
         first = observer.before["rung"]
@@ -150,11 +150,17 @@ def _require_same_ladder(run: RunDirectory, path: list[Any], metadata: dict[str,
 
 
 def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, metadata: dict[str, Any]) -> None:
-    """Refuse a card whose seed or batch sizes differ from those of the steps already taken."""
+    """Refuse a card whose seed or batch sizes differ from those of the steps already taken, or its random numbers."""
     if metadata.get("seed", card.seed) != card.seed:
         raise InputError(
             f"{run.config_path}: seed is {card.seed}, but the checkpoint was trained with {metadata['seed']}; "
             "restore it, or start a new run"
+        )
+    # Older versions always drew from the seed alone.
+    if metadata.get("common_noise", True) != card.common_noise:
+        raise InputError(
+            f"{run.config_path}: common_noise is {card.common_noise}, but the checkpoint was trained with the other "
+            "random numbers; restore it, or start a new run"
         )
     if metadata["configurations"] != configurations:
         raise InputError(

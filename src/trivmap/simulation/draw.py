@@ -12,15 +12,25 @@ from trivmap.flows import Flow
 from trivmap.observables import ArrayHistory, measure
 from trivmap.samplers import IndependenceMetropolis
 from trivmap.simulation.proposals import START, Simulation, default_batch
+from trivmap.streams import distinct
 
 
 def draw(
-    flow: Flow, action: AbstractAction, key: Key, *, proposals: int, chains: int = 4, warmup: int = 100
+    flow: Flow,
+    action: AbstractAction,
+    key: Key,
+    *,
+    proposals: int,
+    chains: int = 4,
+    warmup: int = 100,
+    common_noise: bool = False,
 ) -> ArrayHistory:
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
     `observables.analyse` turns the history into observables with errors; `diagnostics.log_z` and its neighbours judge
-    the flow by `history["log_weight"]`. Raises `InputError` unless the chains share the proposals evenly.
+    the flow by `history["log_weight"]`. One key gives unrelated random numbers on another lattice or with other
+    couplings; with `common_noise` it gives the same ones, for differences. Two flows at one point share them.
+    Raises `InputError` unless the chains share the proposals evenly.
     """
     each, rest = divmod(proposals, max(1, chains))
     if chains < 1 or warmup < 0 or rest or each <= warmup:
@@ -30,7 +40,7 @@ def draw(
         )
     simulation = Simulation(
         IndependenceMetropolis(flow, action),
-        key,
+        key if common_noise else distinct(key, flow.lattice, action),
         measure=partial(measure, action),
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )

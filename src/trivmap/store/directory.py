@@ -79,7 +79,9 @@ class RunDirectory:
 
     def card(self) -> RunCard:
         """The run card in `config.yaml`."""
-        return load_card(self.config_path)
+        card = load_card(self.config_path)
+        # Versions that knew no such key drew from the seed alone.
+        return card if "common_noise" in card.model_fields_set else card.model_copy(update={"common_noise": True})
 
     def write_card(self, card: RunCard) -> None:
         """Replace `config.yaml`: for a choice made by timing, which the card then fixes."""

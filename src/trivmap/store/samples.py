@@ -28,6 +28,9 @@ from trivmap.store.sample_parts import (
 _MAY_CHANGE = ("proposals", "warmup")
 """Attributes that a resumed run may give another value: more proposals, another cut at the start of the analysis."""
 
+_BEFORE = {"common_noise": True}
+"""Attributes that older versions did not write, and what they did."""
+
 
 class SampleWriter:
     """Appends parts to the samples of the run in `root`, going on after the parts that are there.
@@ -89,7 +92,7 @@ class SampleWriter:
 
     def _require_same(self, part: Part) -> None:
         for name in sorted(part.attributes.keys() | self.attributes.keys() - set(_MAY_CHANGE)):
-            stored, asked = part.attributes.get(name), self.attributes.get(name)
+            stored, asked = part.attributes.get(name, _BEFORE.get(name)), self.attributes.get(name)
             if stored != asked:
                 raise InputError(
                     f"{self.folder}: was drawn with {name} = {stored}, the run now has {asked}; move {self.folder} and "

@@ -10,16 +10,17 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_vali
 from trivmap.cards import yaml_text
 from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
 from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Count, Positive, Section, Whole, refusal, suggestion
+from trivmap.cards.fields import Count, Flag, Positive, Section, Whole, refusal, suggestion
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, preset_text
 from trivmap.errors import InputError
+from trivmap.streams import derived_seed
 
 PRESETS = "trivmap.studies"
 """The package whose presets are compare cards."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _OWN = ("model", "training", "sampling", "measure")
-_COMMON = ("dtype", "device", "threads", "lattice", "action")
+_COMMON = ("common_noise", "dtype", "device", "threads", "lattice", "action")
 
 
 class Entry(Section):
@@ -53,7 +54,8 @@ class CompareCard(Section):
     description: str | None = None
     follows: str | None = None
     deviates: str | None = None
-    seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    common_noise: Flag = False
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None
     threads: Count | None = None
@@ -115,7 +117,8 @@ class CompareCard(Section):
         notes: list[str] = []
         for position, (name, entry) in enumerate(self.samplers.items()):
             # A seed of its own each: samplers that share their random numbers would agree too well.
-            data: dict[str, Any] = {"name": name, "seed": self.seed + position}
+            seed = self.seed if self.common_noise else derived_seed(self.seed, position)
+            data: dict[str, Any] = {"name": name, "seed": seed}
             data |= {key: getattr(self, key) for key in _COMMON}
             mapped = entry if entry.map_of is None else self.samplers[entry.map_of]
             data |= {key: getattr(entry, key) for key in _OWN if getattr(entry, key) is not None}

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from scipy.optimize import brentq
 
@@ -17,6 +16,7 @@ from trivmap.observables.estimators import correlation_length
 from trivmap.runs.progress import Progress, Quiet, shown
 from trivmap.samplers import ClusterCycle
 from trivmap.simulation import ClusterChains
+from trivmap.streams import distinct
 from trivmap.studies.reweighting import Ensemble, MultiHistogram, joined
 
 _CHAINS, _BLOCKS = 4, 10
@@ -190,7 +190,7 @@ class _Search:
         action = Phi4.from_couplings("bosetti2015", self.lattice.dimension, beta=beta, lam=self.lam)
         driver = ClusterChains(
             ClusterCycle(action, self.lattice),
-            jax.random.fold_in(self.key, len(self.ensembles)),
+            distinct(self.key, len(self.ensembles), self.lattice, action),
             chains=_CHAINS,
             warmup=100,
             two_point=False,

@@ -1,0 +1,54 @@
+"""Random streams: what is drawn at one point must not repeat what is drawn at another."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from trivmap._types import Key
+
+
+def distinct(key: Key, *facts: Any) -> Key:
+    """The key with a fingerprint of `facts` folded in: equal facts give one stream, others independent ones.
+
+    Facts are plain data, arrays and dataclasses such as lattices and actions, whose fields count.
+    """
+    text = json.dumps(_plain(facts), sort_keys=True)
+    words = np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], "<u4")
+    for word in words:
+        key = jax.random.fold_in(key, int(word))
+    return key
+
+
+def derived_seed(seed: int, position: int) -> int:
+    """A seed below 2^32 for one of several that share a seed: other seeds and positions give unrelated ones."""
+    digest = hashlib.sha256(json.dumps([seed, position]).encode()).digest()
+    return int.from_bytes(digest[:4], "little")
+
+
+def _plain(fact: Any) -> Any:
+    """The fact in a form that reads the same in every process."""
+    if fact is None or isinstance(fact, (bool, int, float, str)):
+        return fact
+    if isinstance(fact, Mapping):
+        return {str(name): _plain(value) for name, value in fact.items()}
+    if isinstance(fact, (set, frozenset)):
+        return sorted((_plain(each) for each in fact), key=json.dumps)
+    if isinstance(fact, Sequence):
+        return [_plain(each) for each in fact]
+    if isinstance(fact, (np.ndarray, np.generic, jax.Array)):
+        values = np.asarray(fact)
+        return [str(values.dtype), list(values.shape), values.tobytes().hex()]
+    if dataclasses.is_dataclass(fact) and not isinstance(fact, type):
+        fields = {field.name: _plain(getattr(fact, field.name, None)) for field in dataclasses.fields(fact)}
+        return [_name(type(fact)), fields]
+    # An address would be another one in every process.
+    return _name(fact if hasattr(fact, "__qualname__") else type(fact))
+
+
+def _name(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{thing.__qualname__}"
