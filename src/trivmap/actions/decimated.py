@@ -25,7 +25,7 @@ class Decimated(AbstractAction):
     odd ones. Fields keep the shape of the lattice; what they hold at odd sites is ignored.
 
     Raises `InputError` for an odd extent, for an action without `coefficients`, or one whose sites have no integral by
-    themselves.
+    themselves or wells too narrow for the quadrature.
     """
 
     action: AbstractAction
@@ -39,6 +39,7 @@ class Decimated(AbstractAction):
             raise InputError("model.sites: even needs an action with coefficients (c1, c2, c4); use all")
         c1, c2, c4 = action.coefficients
         self.action, self.c1, self.site, self.lattice = action, c1, SiteDensity(c2, c4), lattice
+        self.site.require_quadrature()
 
     def __call__(self, field: Field) -> Scalar:
         require_dimension(field, self.lattice.dimension)

@@ -2,20 +2,22 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Key, draw_normal, draw_uniform
 from trivmap.errors import InputError
 
-_NEWTON_STEPS = 6
-_MOST_NODES = 150
-"""On either side, for log Z1."""
+_NEWTON_STEPS = 5
+_MOST_NODES = 301
+"""For log Z1."""
+_WEAKEST = 1e-30
+"""Least c4 / c2^2 that is not 0: single precision has no smaller numbers to work with."""
 
 
 class Envelope(NamedTuple):
@@ -32,37 +34,62 @@ class SiteDensity:
 
     phi^4 >= 2 a phi^2 - a^2 bounds it by a normal density of precision 2 A, A = c2 + 2 c4 a, around h / 2A; what is
     drawn from that is kept with probability exp(-c4 (phi^2 - a)^2). The largest acceptance has a = <phi^2> of the
-    normal density, that is A^3 = c2 A^2 + c4 A + c4 h^2 / 2, which has one positive root whatever the sign of c2. Any
-    other a > -c2 / 2 c4 would be exact too, so that the root need not be. In a deep double well the acceptance is about
-    the width of a well over the distance between the two.
+    normal density, that is A^3 = c2 A^2 + c4 A + c4 h^2 / 2, which has one positive root whatever the sign of c2. In a
+    deep double well the acceptance is about the width of a well over the distance between the two.
 
-    Raises `InputError` unless the integral exists: c4 > 0, or c4 = 0 and c2 > 0.
+    Raises `InputError` unless the integral exists: c4 > 0, or c4 = 0 and c2 > 0; and for a c4 that is too small beside
+    c2^2 to be told from 0.
     """
 
     c2: float
     c4: float
 
     def __post_init__(self):
+        for name in ("c2", "c4"):
+            # A NumPy number would take part in promotion.
+            object.__setattr__(self, name, float(getattr(self, name)))
         if not ((0 < self.c4 < math.inf and math.isfinite(self.c2)) or self.c4 == 0 < self.c2 < math.inf):
             raise InputError(
                 f"site density: exp(-c2 phi^2 - c4 phi^4) has an integral only if c4 > 0, or c4 = 0 and c2 > 0; got "
                 f"c2={self.c2:g}, c4={self.c4:g}"
             )
 
+        if self.c2 > 0 and 0 < self.c4 / self.c2 / self.c2 < _WEAKEST:
+            raise InputError(
+                f"site density: the quartic coupling c4={self.c4:g} beside c2={self.c2:g} is too small to be computed "
+                "with; give 0"
+            )
+
     @property
     def log_z(self) -> float:
-        """log of the integral over phi at h = 0, by the trapezoidal rule: exact to rounding."""
-        reach = 1e-3 + (math.sqrt(-self.c2 / (2 * self.c4)) if self.c2 < 0 else 0.0)
-        while self.c2 * reach**2 + self.c4 * reach**4 - self._lowest < 60:
-            reach *= 1.2
-        grid, width = np.linspace(-reach, reach, 4001, retstep=True)
-        exponent = self.c2 * grid**2 + self.c4 * grid**4
-        return float(np.log(np.sum(np.exp(self._lowest - exponent)) * width) - self._lowest)
+        """log of the integral over phi at h = 0, by Bessel functions of order 1/4: exact to rounding."""
+        from scipy.special import gamma, ive, kve  # as long to import as all of trivmap
+
+        if self.c4 == 0:
+            return 0.5 * math.log(math.pi / self.c2)
+        ratio = self.c2 / math.sqrt(self.c4)
+        if abs(ratio) < 1e-9:
+            integral = 0.5 * (float(gamma(0.25)) - ratio * float(gamma(0.75)))
+            return math.log(integral) - 0.25 * math.log(self.c4)
+        z, scale = ratio * ratio / 8, 0.5 * math.log(abs(self.c2) / self.c4)
+        if z > 1e6:
+            # Beyond what the library's functions take: one normal well or two, with their corrections.
+            sign = math.copysign(1.0, self.c2)
+            near = math.log1p(-sign * 3 / (32 * z) + 105 / (2048 * z * z))
+            return near + (
+                0.5 * math.log(math.pi / self.c2) if sign > 0 else 2 * z + 0.5 * math.log(-2 * math.pi / self.c2)
+            )
+        if self.c2 > 0:
+            return scale + math.log(float(kve(0.25, z)) / 2)
+        wells = math.pi / math.sqrt(8) * float(ive(-0.25, z) + ive(0.25, z))
+        return 2 * z + scale + math.log(wells)
 
     def log_partition(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
         """log Z1(h), Z1 = integral of exp(-c2 phi^2 - c4 phi^4 + h phi); its derivative is <phi> given h.
 
-        By the trapezoidal rule on the envelope, which covers every h: exact to rounding.
+        By the trapezoidal rule on the envelope, with points chosen so that it is exact to rounding for every h.
+
+        Raises `InputError` where the two wells are too narrow for that.
         """
 
         @jax.custom_jvp
@@ -76,21 +103,16 @@ class SiteDensity:
 
         return value(h)
 
+    def require_quadrature(self) -> None:
+        """Raise `InputError` where `log_partition` cannot be computed."""
+        if self.c4 > 0:
+            self._rule(jnp.float64)
+
     def envelope(self, h: Float[Array, "..."]) -> Envelope:
         """The tightest normal density above p, for every h."""
-        c2, c4 = self.c2, self.c4
-        if c4 == 0:
-            return Envelope(h / (2 * c2), jnp.full_like(h, 1 / math.sqrt(2 * c2)), jnp.zeros_like(h))
-        quadratic = 0.5 * c4 * h * h
-        # Above the root the cubic is convex, and Newton's method descends to it without overshooting. Above it lies
-        # c2 + sqrt(c4) + (c4 h^2 / 2)^(1/3), whose cube root is here bounded by the arithmetic mean.
-        root = math.sqrt(c4)
-        a = (max(c2, 0.0) + 4 / 3 * root) + math.sqrt(2 * root) / 3 * jnp.abs(h)
-        if c2 < 0:
-            a = jnp.minimum(a, c4 / -c2 + math.sqrt(c4 / (-2 * c2)) * jnp.abs(h))
-        for _ in range(_NEWTON_STEPS):
-            a = a - (a * (a * (a - c2) - c4) - quadratic) / (a * (3 * a - 2 * c2) - c4)
-        return Envelope(h / (2 * a), jax.lax.rsqrt(2 * a), (a - c2) / (2 * c4))
+        variance = 0.5 / (self._precision * (1 + self._excess(h)))
+        mean = h * variance
+        return Envelope(mean, jnp.sqrt(variance), mean * mean + variance)
 
     def log_acceptance(self, envelope: Envelope, phi: Float[Array, "..."]) -> Float[Array, "..."]:
         """log of p / envelope, at most 0: -c4 (phi^2 - a)^2."""
@@ -124,42 +146,114 @@ class SiteDensity:
         accepted = uniform < jnp.exp(ratio)
         return jnp.where(accepted, proposed, phi), accepted
 
+    @property
+    def _precision(self) -> float:
+        """A at h = 0, the positive root of A^2 = c2 A + c4; without a difference of like numbers."""
+        root = math.hypot(self.c2, 2 * math.sqrt(self.c4))
+        return (self.c2 + root) / 2 if self.c2 > 0 else 2 * self.c4 / (root - self.c2)
+
+    @property
+    def _strength(self) -> float:
+        """u = c4 / A^2 at h = 0: between 0 for a normal density and 1 for c2 > 0, large for two wells."""
+        return self.c4 / self._precision / self._precision
+
+    def _excess(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
+        """e >= 0 of A = A(h=0) (1 + e): e^3 + (2 + u) e^2 + (1 + u) e = c4 h^2 / 2 A(h=0)^3.
+
+        All terms are positive, so that each bounds the root from above, and Newton's method descends from there without
+        overshooting. The least of the bounds is at most 1.5 times the root.
+        """
+        u = self._strength
+        if u == 0:
+            return jnp.zeros_like(h)
+        scaled = h * (math.sqrt(u / 2) / math.sqrt(self._precision))
+        right = scaled * scaled
+        # The cube root by functions that XLA makes vectors of.
+        bounds = (right / (1 + u), jnp.abs(scaled) / math.sqrt(2 + u), jnp.exp(jnp.log(right) / 3))
+        e = jnp.minimum(jnp.minimum(bounds[0], bounds[1]), bounds[2])
+        for _ in range(_NEWTON_STEPS):
+            e = e - (e * (e * (e + (2 + u)) + (1 + u)) - right) / (e * (3 * e + 2 * (2 + u)) + (1 + u))
+        return e
+
     def _log_partition_and_mean(self, h: Float[Array, "..."]) -> tuple[Array, Array]:
-        mean, width, square = self.envelope(h)
-        nodes = jnp.asarray(self._nodes, h.dtype)
+        side = jnp.where(h < 0, -jnp.ones_like(h), jnp.ones_like(h))
+        above = 1 + self._excess(h)
+        variance = 0.5 / (self._precision * above)
+        # phi = width (offset + t): the envelope is exp(-t^2 / 2), p over it exp(-quartic (t^2 - 1 + 2 offset t)^2).
+        width = jnp.sqrt(variance)
+        offset, quartic = side * h * width, 0.25 * self._strength / (above * above)
+        square = 1 + offset * offset
+        top = 0.5 * offset * offset + quartic * square * square + jnp.log(width)
+        if self.c4 == 0:
+            return top + 0.5 * math.log(2 * math.pi), h * variance
+        rule = self._rule(h.dtype)
+        nodes = jnp.asarray(rule, h.dtype)
 
         def add(index: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
             t = nodes[index]
-            phi = mean + t * width
-            weight = jnp.exp(-0.5 * t * t - self.c4 * (phi * phi - square) ** 2)
-            return sums[0] + weight, sums[1] + weight * phi
+            apart = 2 * t * offset + (t * t - 1)
+            weight = jnp.exp(-quartic * apart * apart - 0.5 * t * t)
+            return sums[0] + weight, sums[1] + weight * t
 
         start = (jnp.zeros_like(h), jnp.zeros_like(h))
-        total, first = jax.lax.fori_loop(0, len(self._nodes), add, start)
-        # The height of the envelope above exp(-c2 phi^2 - c4 phi^4 + h phi) is here in units of its maximum.
-        top = 0.5 * h * mean + self.c4 * square * square + jnp.log(width * float(self._nodes[1] - self._nodes[0]))
-        return top + jnp.log(total), first / total
+        total, first = jax.lax.fori_loop(0, len(rule), add, start)
+        return top + jnp.log(total * float(rule[1] - rule[0])), side * width * (offset + first / total)
 
-    @cached_property
-    def _nodes(self) -> np.ndarray:
-        """Points in units of the envelope's width, its mean at 0, that resolve p for every h."""
-        spacing = 0.25
-        if self.c2 < 0:
-            # At h = 0 the wells, of curvature -4 c2, are narrowest against the envelope, of precision 2 A.
-            precision = self.c2 + math.sqrt(self.c2**2 + 4 * self.c4)
-            spacing *= min(1.0, math.sqrt(3 * precision / (-4 * self.c2)))
-        half = math.ceil(7.5 / spacing)
-        if half > _MOST_NODES:
+    def _rule(self, dtype: DTypeLike) -> np.ndarray:
+        """Equidistant points in units of the envelope's width, its mean at 0, for h >= 0."""
+        nodes = _trapezoidal(self._strength, bool(jnp.finfo(dtype).bits < 64))
+        if nodes is None:
             raise InputError(
                 f"site density: the wells of c2={self.c2:g}, c4={self.c4:g} are too narrow for {_MOST_NODES} points; "
                 "use model.sites: all"
             )
-        return spacing * np.arange(-half, half + 1)
+        return nodes
 
-    @property
-    def _lowest(self) -> float:
-        """The least c2 phi^2 + c4 phi^4."""
-        return -(self.c2**2) / (4 * self.c4) if self.c2 < 0 else 0.0
+
+@lru_cache(maxsize=64)
+def _trapezoidal(u: float, single: bool) -> np.ndarray | None:
+    """The fewest points with which the trapezoidal rule of `SiteDensity` is exact to rounding, None if too many.
+
+    Its integrand depends on u and on e alone. The error is the difference between rules that are shifted against each
+    other: measured for all e, of the integral and of the mean in units of the envelope's width.
+    """
+    tolerance = 1e-9 if single else 1e-14
+    e = np.concatenate([[0.0], np.logspace(-9, 6, 151)])[:, None]
+    offset = np.sqrt((e * e * e + (2 + u) * e * e + (1 + u) * e) / (u * (1 + e)))
+    quartic = 0.25 * u / (1 + e) ** 2
+    root = np.sqrt(offset**2 + 1)
+    peak, other = 1 / (offset + root), -(offset + root)
+    spread = 1 / np.sqrt(1 + 8 * quartic * root**2)
+
+    def exponent(t: np.ndarray) -> np.ndarray:
+        """log of the integrand over its value near the maximum."""
+        return 0.5 * peak**2 - 0.5 * t**2 - quartic * (t**2 - 1 + 2 * offset * t) ** 2
+
+    around = spread * np.linspace(-9, 9, 145)
+    candidates = np.concatenate([np.linspace(-9, 9, 145) + 0 * e, peak + around, other + around], axis=1)
+    inside = candidates[exponent(candidates) > math.log(tolerance / 100)]
+    low, high = float(inside.min()), float(inside.max())
+
+    def nodes(spacing: float) -> np.ndarray:
+        return spacing * np.arange(math.floor(low / spacing), math.ceil(high / spacing) + 1)
+
+    def error(spacing: float) -> float:
+        sums = []
+        for shift in (0.0, 0.25, 0.5, 0.75):
+            t = nodes(spacing) + shift * spacing
+            weight = np.exp(exponent(t))
+            total = weight.sum(axis=1)
+            sums.append((total * spacing, weight @ t / total))
+        totals, means = np.array(sums).transpose(1, 0, 2)
+        return float(max(np.ptp(np.log(totals), axis=0).max(), np.ptp(means, axis=0).max()))
+
+    fine, coarse = (high - low) / (_MOST_NODES - 3), 1.0
+    if error(fine) > tolerance:
+        return None
+    while coarse > 1.02 * fine:
+        middle = math.sqrt(fine * coarse)
+        fine, coarse = (middle, coarse) if error(middle) < tolerance else (fine, middle)
+    return nodes(fine)
 
 
 def _draw(key: Key, envelope: Envelope) -> tuple[Array, Array]:

@@ -89,7 +89,7 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     if flow is not None and flow.decimated:
         for rung in card.rungs() if card.training is not None else [card]:
             # Sites that have no integral by themselves, or wells too narrow for the quadrature, show here.
-            jax.eval_shape(build_target(rung), jax.ShapeDtypeStruct(tuple(rung.lattice), jnp.dtype(rung.dtype)))
+            build_target(rung)
     if card.training is not None:
         for rung in card.rungs():
             _require_trainable(rung)
