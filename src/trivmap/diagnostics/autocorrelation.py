@@ -8,6 +8,8 @@ from trivmap.estimate import Estimate
 
 _LEAST_WINDOWS = 25
 """Chains shorter than this many windows say nothing about their own autocorrelation."""
+_LAGS, _ROUNDS = 8, 6
+"""Distances over which a series is asked whether it alternates, and filters in a row that take it out."""
 
 
 def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Estimate:
@@ -19,29 +21,76 @@ def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Es
     disagree have long times; the bias of that mean is taken out. A constant series has 1/2. NaN, value and error,
     where the chains are too short for their own window.
 
+    The sum of a series that alternates is a small difference of large terms. Such a one, x, is first made into
+    y_t = (x_t + a x_{t-k}) / (1 + a), a = -rho(k) > 0 where that is largest, and again while any is left: the spectrum
+    of y at zero frequency is that of x, and nothing there cancels, so that tau_int(x) = tau_int(y) var(y) / var(x).
+
     Raises `InputError` unless there are at least 2 finite entries in each chain.
     """
     chains = np.atleast_2d(np.asarray(series, dtype=np.float64))
     if chains.ndim != 2 or chains.shape[1] < 2 or not np.all(np.isfinite(chains)):
         raise InputError("autocorrelation_time: needs a finite series of shape (chains, n) with n at least 2")
-    length = chains.shape[1]
-    total, deviations = chains.size, chains - chains.mean()
-    gamma = _autocovariance(deviations)
-    if gamma[0] <= 1e-24 * max(1.0, float(np.abs(chains).max()) ** 2):
+    deviations = _centred(chains - chains[0, 0])
+    largest = np.abs(deviations).max()
+    if largest <= 4 * np.finfo(np.float64).eps * np.abs(chains).max():
         return Estimate(0.5, 0.0)
-    rho = gamma / gamma[0]
-    tau_int = 0.5 + np.cumsum(np.concatenate([[0.0], rho[1:]]))
+    # The scale of the series must not matter, nor overflow in squares.
+    deviations = deviations / largest
+    gamma = _autocovariance(deviations)
+    filtered = _filtered(deviations, gamma)
+    if filtered is deviations:
+        return _windowed(gamma, chains.size, window_factor)
+    variance = np.mean(filtered**2)
+    if variance <= 1e-28 * gamma[0]:
+        return Estimate(0.0, 0.0)
+    tau, error = _windowed(_autocovariance(filtered), filtered.size, window_factor)
+    ratio = variance / gamma[0]
+    # The variance of x has an error of its own; that of the sum over y is in `error`.
+    rho = gamma[: len(gamma) // 2] / gamma[0]
+    squares = 1 + 2 * np.sum(rho[1 : _window(rho, chains.size, window_factor) + 1] ** 2)
+    value = max(tau * ratio, 0.0)
+    return Estimate(float(value), float(np.hypot(error * ratio, value * np.sqrt(2 * squares / chains.size))))
+
+
+def _windowed(gamma: np.ndarray, total: int, window_factor: float) -> Estimate:
+    """tau_int of an autocovariance with its error."""
+    length, rho = len(gamma), gamma / gamma[0]
+    window = _window(rho, total, window_factor)
+    if window == length or _LEAST_WINDOWS * window > total or 2 * window > length:
+        return Estimate(float("nan"), float("nan"))
+    corrected = (0.5 + np.sum(rho[1 : window + 1])) * (1 + (2 * window + 1) / total)
+    spread = max(window + 0.5 - corrected, 0.5)
+    error = abs(corrected) * np.sqrt(4 * spread / total)
+    return Estimate(float(max(corrected, 0.0)), float(np.hypot(error, min(corrected, 0.0))))
+
+
+def _window(rho: np.ndarray, total: int, window_factor: float) -> int:
+    """W; the length of rho where there is none."""
+    window = np.arange(1, len(rho))
     # Of series that alternate the sum itself says nothing about how far they are correlated.
-    reach = 0.5 + np.cumsum(np.concatenate([[0.0], np.abs(rho[1:])]))
-    for window in range(1, length):
-        tau = window_factor / np.log1p(2 / (2 * reach[window] - 1)) if reach[window] > 0.5 else 1e-9
-        if np.exp(-window / tau) < tau / np.sqrt(window * total):
-            if _LEAST_WINDOWS * window > total or 2 * window > length:
-                break
-            corrected = tau_int[window] * (1 + (2 * window + 1) / total)
-            spread = max(window + 0.5 - corrected, 0.5)
-            return Estimate(float(corrected), float(abs(corrected) * np.sqrt(4 * spread / total)))
-    return Estimate(float("nan"), float("nan"))
+    reach = 2 * np.cumsum(np.abs(rho[1:]))
+    tau = np.full(reach.shape, 1e-9)
+    np.divide(window_factor, np.log1p(2 / np.maximum(reach, 1e-300)), out=tau, where=reach > 0)
+    found = np.flatnonzero(np.exp(-window / tau) < tau / np.sqrt(window * total))
+    return int(found[0]) + 1 if len(found) else len(rho)
+
+
+def _filtered(series: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    """y of `autocorrelation_time`, where nothing alternates x itself."""
+    for _ in range(_ROUNDS):
+        count, length = series.shape
+        lags = min(_LAGS, length // 10)
+        rho = gamma[1 : lags + 1] / max(gamma[0], np.finfo(np.float64).tiny)
+        if lags < 1 or rho.min() > -max(0.1, 4 / np.sqrt(count * length)):
+            break
+        k, a = int(rho.argmin()) + 1, -float(rho.min())
+        series = _centred(series[:, k:] + a * series[:, :-k]) / (1 + a)
+        gamma = _autocovariance(series)
+    return series
+
+
+def _centred(chains: np.ndarray) -> np.ndarray:
+    return chains - chains.mean()
 
 
 def _autocovariance(deviations: np.ndarray) -> np.ndarray:
