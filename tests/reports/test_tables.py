@@ -129,11 +129,15 @@ def test_untrusted_tile_shows_no_number():
 
 def test_tiles_of_markov_chains():
     summary = {
-        "observables": {"exp_minus_delta_h": {"value": 0.99, "error": 0.002, "tau_int": 0.5}},
+        "observables": {
+            "exp_minus_delta_h": {"value": 0.9, "error": 0.002, "tau_int": 0.5},
+            "delta_h_symmetry": {"value": 0.99, "error": 0.002, "tau_int": 0.5},
+        },
         "sampling": {"r_hat": 1.003, "proposals": 100},
     }
     found = {tile.name: tile for tile in tiles(summary, result_rows(summary))}
-    assert found["⟨exp(−ΔH)⟩"].state == "bad"
+    assert found["symmetry of ΔH (Crooks)"].state == "bad"
+    assert not any("exp" in name for name in found)
     assert (found["R-hat of the magnetisation"].value, found["R-hat of the magnetisation"].state) == ("1.003", "good")
     stuck = summary | {"sampling": {"r_hat": 5.2}, "untrusted": {"chains": "the chains disagree"}}
     found = {tile.name: tile for tile in tiles(stuck, result_rows(stuck))}

@@ -60,7 +60,7 @@ def test_summary_and_observables(drawn, tmp_path):
     dyson = summary["observables"]["schwinger_dyson"]
     assert abs(dyson["value"] - 1) < 3.5 * dyson["error"] < 0.1
     if "hmc" in found["kind"]:
-        creutz = summary["observables"]["exp_minus_delta_h"]
+        creutz = summary["observables"]["delta_h_symmetry"]
         assert abs(creutz["value"] - 1) < 3.5 * creutz["error"] < 0.1
         assert found["diagnostics"]["irreversibility"] < 1e-4
 
@@ -125,6 +125,16 @@ def test_chains_that_do_not_tunnel_are_no_result(tmp_path):
     assert summary["observables"] == {}
     assert "the chains disagree about magnetization" in summary["untrusted"]["susceptibility"]
     assert "the chains disagree" in summary["untrusted"]["chains"]
+
+
+def test_trajectories_that_are_never_accepted_are_no_result(tmp_path):
+    run = pipeline.create(card("hmc", proposals=400, step_size=50.0, warmup=0, save_fields=False), tmp_path / "run")
+    sampling.sample(run)
+    summary = pipeline.measure(run)
+    assert summary["sampling"]["acceptance"]["value"] == 0
+    assert summary["observables"] == {}
+    for name in ("chains", "phi2", "exp_minus_delta_h", "delta_h_symmetry"):
+        assert "0 of 400 trajectories were accepted" in summary["untrusted"][name]
 
 
 def test_clusters_refuse_an_antiferromagnet_before_anything_is_made(tmp_path):

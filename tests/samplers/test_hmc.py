@@ -7,7 +7,7 @@ import pytest
 from trivmap import Lattice
 from trivmap.actions import AbstractAction, Phi4
 from trivmap.errors import InputError
-from trivmap.samplers import HMC, OMELYAN, ActionPotential, Integrator, exp_minus_delta_h
+from trivmap.samplers import HMC, OMELYAN, ActionPotential, Integrator, exp_minus_delta_h, standstill
 
 LATTICE = Lattice((4,))
 ACTION = Phi4.from_couplings("bosetti2015", 1, beta=0.5, lam=0.5)
@@ -122,3 +122,14 @@ def test_irreversibility_is_rounding():
 def test_sizes_that_make_no_sense(option, value):
     with pytest.raises(InputError, match=option):
         HMC(POTENTIAL, **{"step_size": 0.1, option: value})
+
+
+def test_trajectories_that_are_never_accepted_show_nothing():
+    accepted, values = np.zeros((4, 500), bool), np.zeros((4, 500))
+    reason = standstill(accepted, values)
+    assert reason == (
+        "0 of 2000 trajectories were accepted, 2000 had a dH that is infinite or nearly so; give a smaller step_size"
+    )
+    accepted[0, :50] = True
+    assert standstill(accepted, values) is None
+    assert standstill(np.ones((1, 3), bool), np.ones((1, 3))) is None

@@ -12,6 +12,7 @@ from trivmap.observables import r_hat_of
 from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint
 from trivmap.runs.sources import AbstractSource, State
+from trivmap.samplers import standstill
 from trivmap.simulation import AbstractChains
 from trivmap.store.samples import SampleReader
 
@@ -53,6 +54,8 @@ class Chains(AbstractSource):
     def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
         tau_int, agreement = autocorrelation_time(np.abs(reader["magnetization"])), r_hat_of(reader)
         reason, noted = complaint(agreement), self.noted
+        if "exp_minus_delta_h" in reader.names:
+            reason = standstill(reader["accepted"], reader["exp_minus_delta_h"]) or reason
         sampling = {
             "acceptance": self._acceptance(reader["accepted"]),
             "ess": None,

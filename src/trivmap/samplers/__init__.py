@@ -13,6 +13,7 @@ from trivmap.samplers.hmc import HMC as HMC
 from trivmap.samplers.hmc import HMCInfo as HMCInfo
 from trivmap.samplers.hmc import HMCState as HMCState
 from trivmap.samplers.hmc import exp_minus_delta_h as exp_minus_delta_h
+from trivmap.samplers.hmc import standstill as standstill
 from trivmap.samplers.independence import AbstractIndependence as AbstractIndependence
 from trivmap.samplers.independence import IndependenceMetropolis as IndependenceMetropolis
 from trivmap.samplers.independence import Proposal as Proposal

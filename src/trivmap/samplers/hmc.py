@@ -6,7 +6,9 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Integer
+from numpy.typing import ArrayLike
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.errors import InputError
@@ -16,6 +18,7 @@ from trivmap.samplers.kinetic import AbstractKinetic, UnitMass
 from trivmap.samplers.potentials import AbstractPotential
 
 _MOST_STEPS = 4096
+_LEAST_ACCEPTED = 50
 
 
 class HMCState(NamedTuple):
@@ -134,3 +137,18 @@ class HMC(eqx.Module):
 def exp_minus_delta_h(delta_h: Float[Array, "..."]) -> Float[Array, "..."]:
     """exp(-dH), 0 where dH is not a finite number: its mean over trajectories in equilibrium is 1."""
     return jnp.where(jnp.isfinite(delta_h), jnp.exp(-delta_h), jnp.zeros_like(delta_h))
+
+
+def standstill(accepted: ArrayLike, exp_minus_delta_h: ArrayLike) -> str | None:
+    """Why trajectories show nothing about their own dH, from arrays of both over all chains; None where they do.
+
+    A rejected trajectory of huge dH has exp(-dH) = 0 or nearly, in equilibrium or not: what is accepted is the check.
+    """
+    moved, steps = int(np.sum(accepted)), np.size(accepted)
+    if moved >= _LEAST_ACCEPTED or 2 * moved > steps:
+        return None
+    lost = int(np.sum(np.asarray(exp_minus_delta_h) == 0))
+    return (
+        f"{moved} of {steps} trajectories were accepted, {lost} had a dH that is infinite or nearly so; give a smaller "
+        "step_size"
+    )
