@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from tests.documented import my_theory
 from tests.maps import filled
 from trivmap import InputError, Lattice, fourier
 from trivmap.actions import Phi4
@@ -20,7 +21,9 @@ CASES = {
     "free-field": lambda lattice, dtype: FreeField(lattice, mass=0.7, stiffness=1.3, dtype=dtype),
     "free-field-fixed": lambda lattice, dtype: FreeField(lattice, mass=0.7, learnable=False, dtype=dtype),
     "antiferromagnetic": lambda lattice, dtype: FreeField(lattice, mass=4.0, stiffness=-0.7, dtype=dtype),
+    "logistic": lambda lattice, dtype: my_theory().Logistic(lattice, dtype),
 }
+NOT_NORMAL = {"logistic": scipy.stats.logistic}
 # No two momentum orbits of these have the same khat^2: between such orbits a resize averages.
 SHAPES = {
     "gaussian": (3, 4),
@@ -28,6 +31,7 @@ SHAPES = {
     "free-field": (3, 4),
     "free-field-fixed": (2, 3, 2),
     "antiferromagnetic": (6,),
+    "logistic": (3, 2),
 }
 
 
@@ -37,6 +41,7 @@ def evaluate(base, z):
     return SimpleNamespace(
         x=x,
         log_density=log_density,
+        log_noise=base.log_noise(z),
         score=score,
         again=base.log_density(x),
         gradient=jax.grad(base.log_density)(x),
@@ -56,11 +61,23 @@ def case(request):
 
 
 def test_density_is_the_normalised_normal_of_the_full_covariance(case):
+    if case.name in NOT_NORMAL:
+        pytest.skip("not normal")
     covariance = case.jacobian @ case.jacobian.T
     expected = scipy.stats.multivariate_normal(cov=covariance).logpdf(np.ravel(case.x))
     assert float(case.log_density) == pytest.approx(expected, abs=1e-10)
-    assert float(case.again) == pytest.approx(expected, abs=1e-10)
     np.testing.assert_allclose(np.ravel(case.score), -np.linalg.solve(covariance, np.ravel(case.x)), atol=1e-11)
+
+
+def test_density_is_that_of_the_noise_divided_by_the_jacobian(case):
+    """log q(x(z)) = log r(z) - log |det dx/dz|, with r what `noise` draws."""
+    noise = NOT_NORMAL.get(case.name, scipy.stats.norm)
+    assert float(case.log_noise) == pytest.approx(float(np.sum(noise.logpdf(case.z))), abs=1e-12)
+    expected = float(case.log_noise) - np.linalg.slogdet(case.jacobian)[1]
+    assert float(case.log_density) == pytest.approx(expected, abs=1e-10)
+    assert float(case.again) == pytest.approx(expected, abs=1e-10)
+    drawn = jax.vmap(case.base.noise)(jax.random.split(jax.random.key(8), 500))
+    assert scipy.stats.kstest(np.ravel(drawn), noise.cdf).pvalue > 1e-3
 
 
 def test_score_is_the_gradient_of_the_log_density(case):
@@ -95,7 +112,7 @@ def test_single_precision_stays(case, x64):
 def test_parameters_are_those_asked_for(case):
     count = sum(leaf.size for leaf in jax.tree.leaves(case.base))
     orbits = len(case.lattice.orbit_sizes)
-    expected = {"gaussian": 1, "gaussian-fixed": 0, "free-field-fixed": 0}
+    expected = {"gaussian": 1, "gaussian-fixed": 0, "free-field-fixed": 0, "logistic": 1}
     assert count == expected.get(case.name, orbits)
 
 
@@ -108,6 +125,10 @@ def test_score_and_noise_are_constants_to_differentiation(case):
 def test_resize_keeps_the_spectrum_at_common_momenta(case):
     """On the doubled lattice every momentum of the old one is present, with its old variance."""
     doubled = Lattice(2 * extent for extent in case.lattice.shape)
+    if case.name == "logistic":
+        with pytest.raises(InputError, match="cannot be carried"):
+            case.base.resize(doubled)
+        return
 
     @eqx.filter_jit
     def resized_push(base, z):
@@ -174,3 +195,19 @@ def test_free_field_resized_to_other_couplings():
     assert base.log_factor.shape == (len(lattice.orbit_sizes),)
     massive = FreeField(Lattice((4, 4)), mass=0.7, dtype="float64").resize(lattice, new)
     assert (massive.mass, massive.stiffness) == (0.7, 1.0)
+
+
+def test_noise_of_ones_own_without_its_density_is_refused():
+    """Samplers that move in the noise would silently take it for normal."""
+
+    class Uniform(Gaussian):
+        def noise(self, key):
+            return jax.random.uniform(key, self.lattice.shape, self.dtype)
+
+    class Better(Uniform):
+        def log_noise(self, z):
+            return jnp.zeros(())
+
+    with pytest.raises(InputError, match=r"Uniform: draws its own noise, but log_noise .*; give it log_noise\(z\)"):
+        Uniform(Lattice((4,)), dtype="float32")
+    Better(Lattice((4,)), dtype="float32")

@@ -39,7 +39,7 @@ def test_of_an_action():
 
 
 def test_pulled_back_is_the_density_of_the_noise():
-    """exp(-U(z)) = exp(-S(T(z))) |det dT/dz| up to a constant: the determinant by autodiff."""
+    """exp(-U(z)) = exp(-S(T(z))) |det dT/dz|: the determinant by autodiff."""
     potential = PulledBack(FLOW, ACTION)
     noise = jax.random.normal(jax.random.key(2), (4, *LATTICE.shape), jnp.float64)
 
@@ -53,8 +53,7 @@ def test_pulled_back_is_the_density_of_the_noise():
         return complete(potential, z), FLOW.push(z)[0], *jax.value_and_grad(direct)(z)
 
     (force, energy, field), pushed, expected, gradient = both(noise)
-    difference = np.asarray(energy - expected)
-    np.testing.assert_allclose(difference, -LATTICE.volume / 2 * np.log(2 * np.pi), rtol=1e-12)
+    np.testing.assert_allclose(energy, expected, atol=1e-12)
     np.testing.assert_allclose(field, pushed, rtol=1e-12)
     np.testing.assert_allclose(force, -gradient, rtol=1e-9, atol=1e-10)
 

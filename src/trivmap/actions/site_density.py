@@ -74,11 +74,10 @@ class SiteDensity:
         z, scale = ratio * ratio / 8, 0.5 * math.log(abs(self.c2) / self.c4)
         if z > 1e6:
             # Beyond what the library's functions take: one normal well or two, with their corrections.
-            sign = math.copysign(1.0, self.c2)
-            near = math.log1p(-sign * 3 / (32 * z) + 105 / (2048 * z * z))
-            return near + (
-                0.5 * math.log(math.pi / self.c2) if sign > 0 else 2 * z + 0.5 * math.log(-2 * math.pi / self.c2)
+            normal = (
+                0.5 * math.log(math.pi / self.c2) if self.c2 > 0 else 2 * z + 0.5 * math.log(2 * math.pi / -self.c2)
             )
+            return normal + math.log1p(-math.copysign(3.0, self.c2) / (32 * z) + 105 / (2048 * z * z))
         if self.c2 > 0:
             return scale + math.log(float(kve(0.25, z)) / 2)
         wells = math.pi / math.sqrt(8) * float(ive(-0.25, z) + ive(0.25, z))

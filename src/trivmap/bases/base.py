@@ -1,11 +1,12 @@
 """The contract of a base: the simple distribution a flow starts from."""
 
 import abc
+import math
 
 import equinox as eqx
 from jaxtyping import DTypeLike
 
-from trivmap._types import Field, Key, Scalar, draw_normal
+from trivmap._types import Field, Key, Scalar, draw_normal, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
@@ -15,15 +16,31 @@ class AbstractBase(eqx.Module):
     """A reparametrised density of one configuration: `push` turns parameter-free noise into the field.
 
     To add one: hold the parameters as inexact arrays, draw everything random in `noise`, so that a field can be
-    evaluated and differentiated at fixed noise.
+    evaluated and differentiated at fixed noise. Noise that is not unit normal comes with its `log_noise`: samplers that
+    move in the noise rely on it.
+
+    Raises `InputError` where a subclass overrides `noise` alone.
     """
 
     lattice: eqx.AbstractVar[Lattice]
     dtype: eqx.AbstractVar[str]
 
+    def __check_init__(self):
+        order = type(self).__mro__
+        owners = [next(cls for cls in order if name in vars(cls)) for name in ("noise", "log_noise")]
+        if order.index(owners[0]) < order.index(owners[1]):
+            raise InputError(
+                f"{owners[0].__name__}: draws its own noise, but log_noise is that of unit normal noise; give it "
+                "log_noise(z), the log-density of what noise draws"
+            )
+
     def noise(self, key: Key) -> Field:
-        """Unit normal noise z at every site."""
+        """Noise z at every site: unit normal by default."""
         return draw_normal(key, self.lattice.shape, self.dtype)
+
+    def log_noise(self, z: Field) -> Scalar:
+        """log r(z), r the density of the noise itself over all V sites, whatever the parameters."""
+        return -0.5 * site_sum(z * z) - 0.5 * math.log(2 * math.pi) * self.lattice.volume
 
     @property
     def decimated(self) -> bool:

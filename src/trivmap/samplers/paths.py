@@ -49,7 +49,9 @@ class AbstractPath(eqx.Module):
 
 
 class FlowPath(AbstractPath):
-    """From a flow to exp(-S) in the noise z of its base: U_s(z) = z^2/2 + s [log q(T(z)) + S(T(z))] (arXiv:2201.08862).
+    """From a flow to exp(-S) in the noise z of its base: U_s = -log r(z) + s [log q(T(z)) + S(T(z))].
+
+    (arXiv:2201.08862.) r is the density of the noise: if that is unit normal, U_0 = |z|^2 / 2.
 
     s = 0 is the flow itself; for a trivializing map the bracket is constant and every s the same. A flow of a Hartree
     free field and an empty chain gives annealed importance sampling without any training. A continuous flow is exact
@@ -70,7 +72,7 @@ class FlowPath(AbstractPath):
         return self.flow.noise(key)
 
     def start_potential(self, x: Field) -> Scalar:
-        return 0.5 * site_sum(x * x)
+        return -self.flow.base.log_noise(x)
 
     def residual(self, x: Field) -> Scalar:
         return self.flow.residual(self.action, x)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Key, Scalar, draw_normal, site_sum
+from trivmap._types import Field, Key, Scalar, draw_normal
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.flows import Flow
@@ -75,12 +75,12 @@ class ActionPotential(AbstractPotential):
 
 
 class PulledBack(AbstractPotential):
-    """U(z) = S(T(z)) + log q(T(z)) + |z|^2 / 2 = S(T(z)) - log |det dT/dz| up to a constant, phi = T(z).
+    """U(z) = S(T(z)) + log q(T(z)) - log r(z) = S(T(z)) - log |det dT/dz| up to a constant, phi = T(z).
 
-    T takes the base's unit normal noise z through base and bijection. If phi has the density exp(-S), z has exp(-U), so
-    a sampler of U followed by T samples exp(-S) whatever the flow: a trained one makes U nearly |z|^2 / 2, whose modes
-    all have the same frequency (trivialised HMC, arXiv:2302.08408; arXiv:0907.5491). A continuous flow is exact only as
-    far as its `diagnostics.certificate` says.
+    T takes the base's noise z, of density r, through base and bijection. If phi has the density exp(-S), z has exp(-U),
+    so a sampler of U followed by T samples exp(-S) whatever the flow: a trained one makes U nearly -log r(z), of unit
+    normal noise |z|^2 / 2, whose modes all have the same frequency (trivialised HMC, arXiv:2302.08408;
+    arXiv:0907.5491). A continuous flow is exact only as far as its `diagnostics.certificate` says.
     """
 
     flow: Flow
@@ -96,7 +96,7 @@ class PulledBack(AbstractPotential):
     def evaluate(self, position: Field) -> Evaluation:
         def energy(z: Field) -> tuple[Scalar, Field]:
             field, log_density = self.flow.push(z)
-            return self.action(field) + log_density + 0.5 * site_sum(z * z), field
+            return self.action(field) + log_density - self.flow.base.log_noise(z), field
 
         (value, field), gradient = jax.value_and_grad(energy, has_aux=True)(position)
         return Evaluation(-gradient, value, field)
@@ -112,7 +112,7 @@ class PulledBack(AbstractPotential):
         return self.flow.noise(key)
 
     def uniform(self, sign: int) -> Field:
-        """z = 2 sign / sqrt(V): two standard deviations of the base's magnetization."""
+        """z = 2 sign / sqrt(V): of unit normal noise two standard deviations of its magnetization."""
         return jnp.full(self.lattice.shape, 2 * sign / self.lattice.volume**0.5, self.dtype)
 
 
