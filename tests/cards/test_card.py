@@ -6,8 +6,8 @@ import pytest
 from tests.runs.support import CARD
 from trivmap.cards import yaml_text
 from trivmap.cards.card import RunCard, load_card
-from trivmap.cards.fields import units
 from trivmap.cards.optimiser import optax_optimisers
+from trivmap.cards.values import units
 from trivmap.errors import InputError
 
 

@@ -12,13 +12,14 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_vali
 from trivmap.actions import NOTATIONS, FreeScalar, Phi4
 from trivmap.cards import yaml_text
 from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Count, Flag, Section, Whole, refusal
+from trivmap.cards.fields import Section
 from trivmap.cards.ladder import misfit, rung_data
 from trivmap.cards.model import Action, FreeAction, Model, Phi4Action
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import RUNS, preset_text
 from trivmap.cards.sampling import AnnealedSampling, AnySampling, FlowSampling, mapless
-from trivmap.cards.training import Measure, Training
+from trivmap.cards.training import LEAST_BINS, Measure, Training
+from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole, refusal, require_lattice
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
@@ -32,15 +33,15 @@ class RunCard(Section):
     model_config = ConfigDict(serialize_by_alias=True)
 
     schema_number: Count = Field(default=SCHEMA, alias="schema")
-    name: str | None = None
+    name: Name | None = None
     description: str | None = None
     follows: str | None = None
     deviates: str | None = None
-    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Long, Field(ge=0, lt=2**32)] = 0
     common_noise: Flag = False
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None
-    threads: Count | None = None
+    threads: Threads | None = None
     lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
     action: Action = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
     model: Model | None = None
@@ -68,7 +69,7 @@ class RunCard(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunCard":
-        lattice = Lattice(self.lattice)
+        lattice = require_lattice(self.lattice)
         match self.action:
             case Phi4Action(notation=notation, couplings=couplings):
                 quartic = NOTATIONS[notation].couplings[1]
@@ -80,8 +81,11 @@ class RunCard(Section):
                 Phi4.from_couplings(notation, lattice.dimension, **couplings)
             case FreeAction(m_sq=m_sq):
                 FreeScalar(m_sq, lattice.dimension)
+        if self.model is not None:
+            self.model.require_fit(lattice)
         self._require_ladder(lattice)
         self._require_model()
+        self._require_something_to_measure()
         local = isinstance(self.sampling, AnnealedSampling) and self.sampling.moves == "heat-bath"
         if local or (self.model is not None and self.model.needs_checkerboard):
             lattice.require_checkerboard()
@@ -109,6 +113,22 @@ class RunCard(Section):
             except InputError as error:
                 complaint = str(error).removeprefix("rung: ")
                 raise refusal(f"as a card of its own: {complaint}", f"training.ladder.{position}") from error
+
+    def _require_something_to_measure(self) -> None:
+        """Refuse what the analysis would refuse after everything has been drawn."""
+        bins, chains, warmup = self.measure.bins, self.sampling.chains, self.sampling.measured_warmup
+        left = self.sampling.proposals // chains - warmup
+        if left < LEAST_BINS:
+            raise refusal(
+                f"leaves {left} steps of each chain to measure, and an error needs {LEAST_BINS}; raise it",
+                "sampling.proposals",
+            )
+        if bins is not None and bins < LEAST_BINS * chains:
+            raise refusal(
+                f"{bins} bins over {chains} chains are too few for an error; give at least {LEAST_BINS * chains}, or "
+                "null",
+                "measure.bins",
+            )
 
     def rungs(self) -> "list[RunCard]":
         """The cards that are trained one after another: those of the ladder, and last this one."""
@@ -212,11 +232,17 @@ def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCa
 
 
 def _read(path: Path) -> str:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"{path}: is a directory; give the run card itself, for example {path / 'config.yaml'}")
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            # Not all of what never ends, or is no card.
+            content = file.read(yaml_text.LARGEST_TEXT + 1)
+        if len(content) > yaml_text.LARGEST_TEXT:
+            raise InputError(f"{path}: has more than {yaml_text.LARGEST_TEXT} bytes, which no card needs")
+        return content.decode()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such run card") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a run card ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read as a run card ({why})") from error

@@ -1,12 +1,18 @@
 """The section of the run card about the continuous flow."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from trivmap.bijections.features import FAMILIES, Filter
 from trivmap.bijections.integrators import SCHEMES
-from trivmap.cards.fields import Count, Flag, Index, Positive, Real, Section, one_of
+from trivmap.cards.fields import Section
+from trivmap.cards.values import Count, Flag, Index, Positive, Real, one_of, refusal
+from trivmap.lattice import Lattice
+
+_MOST_FUNCTIONS = 2**12
+_LARGEST_TABLE = 2**28
 
 
 class SmearedScale(Section):
@@ -42,6 +48,24 @@ class KernelBasis(Section):
 
     radius: Index | None = 1
     masses: list[Positive] = Field(default=[0.25, 0.5, 1.0, 2.0, 4.0])
+
+    def require_fit(self, lattice: Lattice, where: str) -> None:
+        """Refuse a basis whose table of spectra, functions times momenta, would not fit."""
+        reaches: dict[int, int] = {}
+        for extent in lattice.shape:
+            reaches[extent] = extent // 2 if self.radius is None else min(self.radius, extent // 2)
+        # As many orbits as there are multisets of distances, among axes of equal extent.
+        functions = math.prod(
+            math.comb(reach + lattice.shape.count(extent), lattice.shape.count(extent))
+            for extent, reach in reaches.items()
+        )
+        functions += len(self.masses)
+        if functions > _MOST_FUNCTIONS or functions * lattice.volume > _LARGEST_TABLE:
+            raise refusal(
+                f"stands for {functions} functions on {lattice.volume} sites, more than their table of spectra has "
+                "room for; choose a smaller radius, masses reach as far",
+                f"{where}.radius",
+            )
 
 
 class ContinuousMap(Section):

@@ -5,7 +5,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trivmap.cards.values import shown
 from trivmap.errors import InputError
+
+_LONGEST = 60
+"""Characters of a key in a sentence."""
 
 
 def sentence(error: ValidationError, data: object) -> str:
@@ -15,6 +19,7 @@ def sentence(error: ValidationError, data: object) -> str:
     parts = [str(part) for part in first["loc"] if not str(part).startswith("<")]
     if context.get("key"):
         parts.append(context["key"])
+    parts = [part if len(part) <= _LONGEST else f"{part[:_LONGEST]}..." for part in parts]
     message = _message(first["type"], first["msg"], context, first["input"])
     path = ".".join(parts)
     if len(parts) == 1 and message.startswith("unknown key") and (elsewhere := _find(data, parts[0])):
@@ -24,7 +29,7 @@ def sentence(error: ValidationError, data: object) -> str:
 
 
 def _message(kind: str, text: str, context: Mapping[str, Any], value: object) -> str:
-    got = "nothing" if value is None else repr(value)
+    got = shown(value)
     match kind:
         case "greater_than_equal":
             return f"must be at least {context['ge']}, got {got}"

@@ -1,117 +1,12 @@
-"""Building blocks of the run card's schema: strict values, sections that refuse unknown keys, sections told by `kind`.
+"""Sections of a card: they refuse unknown keys, and unions of them are told apart by `kind`."""
 
-Every refusal is a `pydantic_core.PydanticCustomError` whose message is the second half of a sentence; `cards.errors`
-puts the dotted key in front.
-"""
+from collections.abc import Mapping
+from typing import Any, get_args
 
-import contextlib
-import difflib
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, get_args
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-
-REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-"""`my_package.my_module:MyClass`, the user's own action, map, base or optimiser."""
-
-
-def refusal(sentence: str, key: str | None = None) -> PydanticCustomError:
-    """The error saying `sentence` about the value at hand, or about `key` inside it."""
-    return PydanticCustomError("refusal", "{sentence}", {"sentence": sentence, "key": key})
-
-
-def suggestion(word: object, known: Iterable[str]) -> str:
-    """`did you mean X?`, or the list of what is known."""
-    names = list(known)
-    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
-
-
-def _shown(value: object) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def whole(value: object) -> int:
-    """A whole number; 2e3 counts as one, true and "2000" do not."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise refusal(f"must be a whole number, got {_shown(value)}")
-    return value
-
-
-def real(value: object) -> float:
-    """A finite number. Text that reads as one is taken too: YAML 1.1 has 1e-3 as text."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise refusal(f"must be a number, got {_shown(value)}")
-    if not math.isfinite(value):
-        raise refusal(f"must be a finite number, got {value}")
-    return float(value)
-
-
-def flag(value: object) -> bool:
-    """True or false, nothing that merely counts as one."""
-    if not isinstance(value, bool):
-        raise refusal(f"must be true or false, got {_shown(value)}")
-    return value
-
-
-def width(value: object) -> int | str:
-    """The width of a hidden layer: a number of units, or `1.0V`, a multiple of the number of sites."""
-    if isinstance(value, str):
-        text = value.strip()
-        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)V", text)
-        if match is None or not float(match[1]) > 0:
-            raise refusal(
-                f"must be a number of units like 32, or a positive multiple of the sites like 1.0V, got {value!r}"
-            )
-        return text
-    number = whole(value)
-    if number < 1:
-        raise refusal(f"must be at least 1, got {number}")
-    return number
-
-
-def units(hidden: Iterable[int | str], volume: int) -> list[int]:
-    """Hidden widths in units, `xV` being x times the number of sites, rounded, at least 1."""
-    return [w if isinstance(w, int) else max(1, round(float(w[:-1]) * volume)) for w in hidden]
-
-
-def at(key: str, check: Callable[[object], Any], value: object) -> Any:
-    """`check(value)`, its refusal pointing at `key` of the section at hand."""
-    try:
-        return check(value)
-    except PydanticCustomError as error:
-        raise refusal((error.context or {})["sentence"], key) from error
-
-
-def one_of(known: Iterable[str]) -> BeforeValidator:
-    """Text that must be one of the `known` names."""
-
-    def check(value: object) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise refusal(f"{value!r} is unknown; {suggestion(value, known)}")
-        return value
-
-    return BeforeValidator(check)
-
-
-Whole = Annotated[int, BeforeValidator(whole)]
-Count = Annotated[Whole, Field(ge=1)]
-Index = Annotated[Whole, Field(ge=0)]
-Real = Annotated[float, BeforeValidator(real)]
-Positive = Annotated[Real, Field(gt=0)]
-Ratio = Annotated[Real, Field(ge=0, le=1)]
-Flag = Annotated[bool, BeforeValidator(flag)]
-Width = Annotated[int | str, BeforeValidator(width)]
-Reference = Annotated[str, Field(pattern=f"^{REFERENCE.pattern}$")]
+from trivmap.cards.values import refusal, shown, suggestion
 
 
 class Section(BaseModel):
@@ -143,7 +38,7 @@ class Section(BaseModel):
         if isinstance(data, cls):
             return data
         if not isinstance(data, Mapping):
-            raise refusal(f"must be a section of keys and values, got {_shown(data)}")
+            raise refusal(f"must be a section of keys and values, got {shown(data)}")
         known = cls.known_keys(data)
         for key in data:
             if known is not None and key not in known:
@@ -209,14 +104,14 @@ class ByKey:
                 return value
             if not isinstance(value, Mapping):
                 example = next(iter(table))
-                raise refusal(f"must be a section such as {{{self.key}: {example}, ...}}, got {_shown(value)}")
+                raise refusal(f"must be a section such as {{{self.key}: {example}, ...}}, got {shown(value)}")
             names = [name for name in table if name != ":"]
             if self.key not in value:
                 raise refusal(f"missing; give one of {', '.join(names)}", self.key)
             name = value[self.key]
             if self.section(source, name) is None:
                 own = " (or your own, my_module:MyClass)" if ":" in table else ""
-                raise refusal(f"{name!r} is unknown; {suggestion(name, names)}{own}", self.key)
+                raise refusal(f"{shown(name)} is unknown; {suggestion(name, names)}{own}", self.key)
             return value
 
         def tag(value: Any) -> str:

@@ -1,30 +1,34 @@
 """The sections of the run card about the theory and the map: `action` and `model`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from trivmap.actions import NOTATIONS
 from trivmap.cards.continuous import ContinuousMap
-from trivmap.cards.fields import (
-    ByKey,
-    ByShape,
+from trivmap.cards.fields import ByKey, ByShape, Section
+from trivmap.cards.values import (
+    LARGEST_COUPLING,
     Count,
+    Coupling,
     Flag,
     Positive,
-    Real,
     Reference,
-    Section,
     Whole,
     Width,
     at,
     one_of,
     real,
     refusal,
+    require_layers,
+    shown,
     suggestion,
     units,
 )
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
 from trivmap.networks.activations import ACTIVATIONS
 
 
@@ -54,9 +58,10 @@ class Phi4Action(Section):
     @classmethod
     def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
         if str(data["notation"]) not in NOTATIONS:
-            raise refusal(f"{data['notation']!r} is unknown; {suggestion(data['notation'], NOTATIONS)}", "notation")
+            name = data["notation"]
+            raise refusal(f"{shown(name)} is unknown; {suggestion(name, NOTATIONS)}", "notation")
         for key in NOTATIONS[data["notation"]].couplings:
-            data[key] = at(key, real, data[key])
+            data[key] = at(key, partial(real, most=LARGEST_COUPLING), data[key])
         return data
 
     @property
@@ -68,7 +73,7 @@ class FreeAction(Section):
     """The free scalar of mass squared `m_sq`."""
 
     kind: Literal["free"]
-    m_sq: Real = Field(description="the mass squared, for example 0.25")
+    m_sq: Coupling = Field(description="the mass squared, for example 0.25")
 
     @property
     def couplings(self) -> dict[str, float]:
@@ -125,6 +130,11 @@ class OwnBase(OwnSection):
 
 Base = Annotated[GaussianBase | FreeFieldBase | OwnBase, ByKey()]
 
+_LARGEST_KERNEL = 63
+_MOST_TAPS = 2**16
+_MOST_BINS = 4096
+"""A spline's search and its network's outputs grow with them."""
+
 Hidden = Annotated[list[Width], Field(description="the widths of the hidden layers, for example [8, 8] or [1.0V]")]
 
 
@@ -157,6 +167,10 @@ class ConvolutionalNetwork(Section):
     def _centred(self) -> "ConvolutionalNetwork":
         if self.kernel % 2 == 0:
             raise refusal(f"must be odd so that the kernel has a centre, got {self.kernel}", "kernel")
+        if self.kernel > _LARGEST_KERNEL:
+            raise refusal(
+                f"must be at most {_LARGEST_KERNEL}, as its taps are written out, got {self.kernel}", "kernel"
+            )
         return self
 
 
@@ -182,7 +196,7 @@ class SplineMap(Section):
     couplings: Count = _COUPLINGS
     z2: Flag = True
     network: Network = _NETWORK
-    bins: Annotated[Whole, Field(ge=2)] = 8
+    bins: Annotated[Whole, Field(ge=2, le=_MOST_BINS)] = 8
     interval: Positive = 5.0
 
 
@@ -203,7 +217,7 @@ class ZeroModeMap(Section):
     """A monotone spline of the magnetisation."""
 
     kind: Literal["zero-mode"]
-    bins: Annotated[Whole, Field(ge=2)] = 16
+    bins: Annotated[Whole, Field(ge=2, le=_MOST_BINS)] = 16
     interval: Positive = 3.0
     z2: Flag = True
 
@@ -226,6 +240,31 @@ class Model(Section):
 
     base: Base = Field(description="a section such as {kind: free-field}")
     maps: list[Map] = Field(description="the list of maps, for example [{kind: rescale}]")
+
+    @model_validator(mode="after")
+    def _of_finite_depth(self) -> "Model":
+        layers = (part.couplings if isinstance(part, (CouplingMap, SplineMap)) else 1 for part in self.maps)
+        require_layers(layers, "maps")
+        return self
+
+    def require_fit(self, lattice: Lattice) -> None:
+        """Refuse a part whose tables or weights would outgrow this lattice, seen before anything is built."""
+        for position, part in enumerate(self.maps):
+            where = f"model.maps.{position}"
+            if isinstance(part, ContinuousMap):
+                part.kernel.require_fit(lattice, f"{where}.kernel")
+            elif isinstance(part, (CouplingMap, SplineMap)):
+                network = part.network
+                try:
+                    network.units(lattice.volume)
+                except InputError as error:
+                    raise refusal(str(error).removeprefix("network.hidden: "), f"{where}.network.hidden") from error
+                if isinstance(network, ConvolutionalNetwork) and network.kernel**lattice.dimension > _MOST_TAPS:
+                    raise refusal(
+                        f"has {network.kernel}^{lattice.dimension} taps in {lattice.dimension} dimensions; at most "
+                        f"{_MOST_TAPS}, all are written out",
+                        f"{where}.network.kernel",
+                    )
 
     @property
     def needs_checkerboard(self) -> bool:

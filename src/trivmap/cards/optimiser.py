@@ -7,18 +7,18 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
-from trivmap.cards.fields import (
+from trivmap.cards.fields import ByKey, Section
+from trivmap.cards.values import (
     REFERENCE,
-    ByKey,
     Count,
     Index,
     Positive,
     Ratio,
     Real,
-    Section,
     at,
     real,
     refusal,
+    shown,
     suggestion,
     whole,
 )
@@ -126,7 +126,7 @@ class Optimiser(Section):
         parameters = optax_parameters(str(kind))
         if parameters is None:
             names = optax_optimisers()
-            raise refusal(f"{kind!r} is no first-order optimiser of optax; {suggestion(kind, names)}", "kind")
+            raise refusal(f"{shown(kind)} is no first-order optimiser of optax; {suggestion(kind, names)}", "kind")
         written_out = {name: value for name, value in parameters.items() if isinstance(value, (bool, int, float, str))}
         return data | {name: value for name, value in written_out.items() if name not in data}
 
@@ -140,7 +140,7 @@ def _checked_gauss_newton(data: dict[str, Any]) -> dict[str, Any]:
             settings[name] = given
         elif name in CHOICES:
             if given not in CHOICES[name]:
-                raise refusal(f"{given!r} is unknown; {suggestion(str(given), CHOICES[name])}", name)
+                raise refusal(f"{shown(given)} is unknown; {suggestion(given, CHOICES[name])}", name)
             settings[name] = given
         else:
             settings[name] = at(name, real if isinstance(default, float) else whole, given)

@@ -8,6 +8,7 @@ from trivmap.cards import yaml_text
 from trivmap.cards.model import Action, Base, Map, Network
 from trivmap.cards.optimiser import SECOND_ORDER, Optimiser, Rate
 from trivmap.cards.sampling import Kind
+from trivmap.cards.values import shown
 from trivmap.errors import InputError
 
 _UNIONS: dict[str, Any] = {
@@ -19,6 +20,8 @@ _UNIONS: dict[str, Any] = {
     "sampling": Kind,
 }
 _TELLING = {"kind", "notation", "schedule"}
+_DEEPEST = 16
+"""Parts of a dotted key."""
 
 
 class _Change(NamedTuple):
@@ -45,8 +48,19 @@ def _read(override: str) -> _Change:
     key, equals, value = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
-        raise InputError(f"--set {override}: write key=value, for example --set training.steps=500")
-    return _Change(path, yaml_text.parse(value, f"--set {override}"))
+        raise InputError(f"--set {_cut(override)}: write key=value, for example --set training.steps=500")
+    if len(path) > _DEEPEST:
+        raise InputError(f"--set {_cut(override)}: no key of a card has more than {_DEEPEST} parts, got {len(path)}")
+    return _Change(path, yaml_text.parse(value, f"--set {_cut(override)}"))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def is_number(part: str) -> bool:
+    """Whether a part of a key is an index: superscripts and the digits of other scripts are none."""
+    return part.isascii() and part.isdecimal() and len(part) < 10
 
 
 def _carry_out(data: dict[str, Any], change: _Change, given: set[tuple[str, ...]]) -> None:
@@ -62,7 +76,7 @@ def _carry_out(data: dict[str, Any], change: _Change, given: set[tuple[str, ...]
         holder = inner
     before = _get(holder, last, change, len(parents))
     _put(holder, last, change.value, change, len(parents))
-    names = [part for part in parents if not part.isdigit()]
+    names = [part for part in parents if not is_number(part)]
     if last in _TELLING and names and isinstance(holder, dict) and before != change.value:
         own = {
             path[len(parents)] for path in given if path[: len(parents)] == tuple(parents) and path != tuple(parents)
@@ -108,15 +122,17 @@ def _put(holder: Any, part: str, value: Any, change: _Change, depth: int) -> Non
 
 def _own_key(holder: dict[Any, Any], part: str) -> Any:
     """The key `part` names: where the section has it as a number, such as an L of a study, that number."""
-    number = int(part) if part.isdigit() else part
+    number = int(part) if is_number(part) else part
     return number if number in holder else part
 
 
 def _index(holder: Any, part: str, change: _Change, depth: int) -> int:
     """The list index `part` stands for; one past the end appends."""
-    where, asked = ".".join(change.path[:depth]), ".".join(change.path)
+    where, asked = ".".join(change.path[:depth]), _cut(".".join(change.path))
     if not isinstance(holder, list):
-        raise InputError(f"--set {asked}: {where} is {holder!r}, which has no keys of its own")
-    if not part.isdigit() or int(part) > len(holder):
-        raise InputError(f"--set {asked}: {where} is a list, give a number from 0 to {len(holder)} instead of {part!r}")
+        raise InputError(f"--set {asked}: {where} is {shown(holder)}, which has no keys of its own")
+    if not is_number(part) or int(part) > len(holder):
+        raise InputError(
+            f"--set {asked}: {where} is a list, give a number from 0 to {len(holder)} instead of {shown(part)}"
+        )
     return int(part)

@@ -5,7 +5,7 @@ from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 from trivmap.cards import yaml_text
-from trivmap.cards.fields import suggestion
+from trivmap.cards.values import suggestion
 from trivmap.errors import InputError
 
 

@@ -5,19 +5,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from trivmap.cards.fields import (
-    ByKey,
+from trivmap.cards.fields import ByKey, Section, write_out
+from trivmap.cards.values import (
+    LARGEST_WHOLE,
     Count,
     Flag,
     Index,
+    LongCount,
     Positive,
     Ratio,
     Real,
-    Section,
     Whole,
     one_of,
     refusal,
-    write_out,
 )
 
 
@@ -29,7 +29,7 @@ class Sampling(Section):
 
     kind: Any
     chains: Count = 4
-    proposals: Count = 100_000
+    proposals: LongCount = 100_000
     thin: Count = 1
     warmup: Index | None = None
     save_fields: Flag = False
@@ -39,6 +39,11 @@ class Sampling(Section):
     def needs_model(self) -> bool:
         """Whether it samples through a map."""
         return False
+
+    @property
+    def measured_warmup(self) -> int:
+        """Steps of each chain that are counted among its proposals, and not measured."""
+        return 0
 
     @property
     def own_settings(self) -> dict[str, Any]:
@@ -58,6 +63,12 @@ class Sampling(Section):
                 "proposals",
             )
         each = self.proposals // self.chains
+        if each > LARGEST_WHOLE:
+            raise refusal(
+                f"must be at most {LARGEST_WHOLE} for each of the {self.chains} chains, whose steps are counted in 32 "
+                f"bits, got {self.proposals}",
+                "proposals",
+            )
         if self.warmup is None:
             write_out(self, warmup=self._default_warmup(each))
         if self.thin > each:
@@ -76,6 +87,10 @@ class ProposalSampling(Sampling):
     """
 
     batch: Count | None = None
+
+    @property
+    def measured_warmup(self) -> int:
+        return self.warmup or 0
 
     @model_validator(mode="after")
     def _something_left(self) -> "ProposalSampling":
@@ -109,10 +124,10 @@ class AnnealedSampling(ProposalSampling):
     """
 
     kind: Literal["annealed"]
-    steps: Count = 20
+    steps: Annotated[Count, Field(le=1_000_000)] = 20
     schedule: Annotated[str, one_of(("linear", "quadratic"))] = "linear"
     moves: Annotated[str, one_of(("hmc", "langevin", "heat-bath"))] = "hmc"
-    updates: Count = 1
+    updates: Annotated[Count, Field(le=256)] = 1
     leapfrog_steps: Count = 4
     step_size: Positive | None = None
     particles: Count = 1

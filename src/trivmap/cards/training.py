@@ -4,17 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trivmap.cards.fields import (
-    ByShape,
-    Count,
-    Positive,
-    Real,
-    Section,
-    Whole,
-    refusal,
-    write_out,
-)
+from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.optimiser import SECOND_ORDER, Optimiser
+from trivmap.cards.values import Count, Name, Positive, Real, Whole, refusal
 
 Objective = Literal["path-gradient", "reverse-kl"]
 
@@ -69,7 +61,7 @@ class Rung(Section):
 class Training(Section):
     """How the map is trained: on the lattices of the `ladder` one after another, then on the card's own.
 
-    `start` names a run directory, from the folder that holds the run's own, whose trained map training begins with.
+    `start` names a run directory, in the folder that holds the run's own, whose trained map training begins with.
     """
 
     objective: Objective = "path-gradient"
@@ -86,7 +78,7 @@ class Training(Section):
     checkpoint: Checkpoint = Checkpoint()
     chunk: Count | None = None
     ladder: list[Rung] = Field(default=[])
-    start: str | None = None
+    start: Name | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "Training":
@@ -127,7 +119,11 @@ class Training(Section):
 class Stages(Section):
     """Configurations whose way along the map is measured."""
 
-    proposals: Count = 8192
+    proposals: Annotated[Count, Field(ge=8)] = 8192
+
+
+LEAST_BINS = 5
+"""In each chain, as the analysis wants for an error."""
 
 
 class Measure(Section):

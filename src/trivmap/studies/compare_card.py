@@ -1,7 +1,6 @@
 """The compare card: one action, and the samplers that are compared on it."""
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -10,15 +9,15 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_vali
 from trivmap.cards import yaml_text
 from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
 from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Count, Flag, Positive, Section, Whole, refusal, suggestion
+from trivmap.cards.fields import Section
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, preset_text
+from trivmap.cards.values import LONGEST_NAME, NAME, Count, Flag, Name, Positive, Threads, Whole, refusal, shown, suggestion
 from trivmap.errors import InputError
 from trivmap.streams import derived_seed
 
 PRESETS = "trivmap.studies"
 """The package whose presets are compare cards."""
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _OWN = ("model", "training", "sampling", "measure")
 _COMMON = ("common_noise", "dtype", "device", "threads", "lattice", "action")
 
@@ -50,7 +49,7 @@ class CompareCard(Section):
     model_config = ConfigDict(serialize_by_alias=True)
 
     schema_number: Count = Field(default=SCHEMA, alias="schema")
-    name: str | None = None
+    name: Name | None = None
     description: str | None = None
     follows: str | None = None
     deviates: str | None = None
@@ -58,7 +57,7 @@ class CompareCard(Section):
     common_noise: Flag = False
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None
-    threads: Count | None = None
+    threads: Threads | None = None
     lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
     action: Any = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
     samplers: dict[str, Entry] = Field(description="the samplers by name, such as {hmc: {sampling: {kind: hmc}}}")
@@ -98,14 +97,14 @@ class CompareCard(Section):
         if len(self.samplers) < 2:
             raise refusal(f"needs at least two samplers to compare, got {len(self.samplers)}", "samplers")
         for name, entry in self.samplers.items():
-            if not _NAME.fullmatch(name) or name == "figures":
-                raise refusal("cannot be a directory of its own; use letters, digits, '.', '_' and '-'", name)
+            if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name == "figures":
+                raise refusal("cannot be a directory of its own; use letters, digits, '.', '_', '+' and '-'", name)
             if entry.map_of is None:
                 continue
             others = [other for other, found in self.samplers.items() if found.model is not None]
             if entry.map_of not in others:
                 raise refusal(
-                    f"{entry.map_of!r} is no sampler here with a map; {suggestion(entry.map_of, others)}",
+                    f"{shown(entry.map_of)} is no sampler here with a map; {suggestion(entry.map_of, others)}",
                     f"samplers.{name}.map_of",
                 )
             if entry.model is not None or entry.training is not None:

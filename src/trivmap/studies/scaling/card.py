@@ -1,6 +1,7 @@
 """The study card: a grid of runs over lattices along a line, architectures, settings and seeds."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -12,15 +13,19 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, Validation
 from trivmap.cards import yaml_text
 from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema
 from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Count, Index, Real, Section, refusal
-from trivmap.cards.overrides import apply_overrides
+from trivmap.cards.fields import Section
+from trivmap.cards.overrides import apply_overrides, is_number
 from trivmap.cards.presets import preset_names, preset_text
+from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, refusal, shown
 from trivmap.errors import InputError
 
 PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
-_Extent = Annotated[Count, BeforeValidator(lambda key: int(key) if isinstance(key, str) and key.isdigit() else key)]
+"""As of directories, without the mark that joins the parts of a run's name."""
+_MOST_RUNS = 4096
+"""In a study: the card of each is checked before the first one starts."""
+_Extent = Annotated[Count, BeforeValidator(lambda key: int(key) if isinstance(key, str) and is_number(key) else key)]
 """A key that is a lattice; JSON and overrides write it as text."""
 _OWN = ("model", "training", "sampling", "measure")
 
@@ -66,14 +71,14 @@ class StudyCard(Section):
     model_config = ConfigDict(serialize_by_alias=True)
 
     schema_number: Count = Field(default=SCHEMA, alias="schema")
-    name: str | None = None
+    name: Name | None = None
     description: str | None = None
     follows: str | None = None
     deviates: str | None = None
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None
-    threads: Count | None = 1
-    dimension: Count = 2
+    threads: Threads | None = 1
+    dimension: Annotated[Count, Field(le=MOST_DIMENSIONS)] = 2
     action: dict[str, Any] = Field(
         description="what all lattices share, such as {kind: phi4, notation: bosetti2015, lam: 0.5}"
     )
@@ -100,6 +105,9 @@ class StudyCard(Section):
             card = cls.model_validate(data)
         except ValidationError as error:
             raise InputError(f"{source}: {sentence(error, data)}") from error
+        number = sum(card._number(series) for series in card.series.values())
+        if number > _MOST_RUNS:
+            raise InputError(f"{source}: series: has {shown(number)} runs in all; at most {_MOST_RUNS} in one study")
         for name, series in card.series.items():
             for run in card._grid(name, series, source):
                 if run.name in card._runs:
@@ -134,6 +142,11 @@ class StudyCard(Section):
         for key in ("extents", "seeds"):
             _require_some(getattr(self, key), key, "give at least one")
         return self
+
+    def _number(self, series: Series) -> int:
+        """The runs of a series."""
+        points = math.prod(len(values) for values in series.grid.values())
+        return points * sum(len(self._seeds(series, extent)) for extent in series.extents or self.extents)
 
     def _seeds(self, series: Series, extent: int) -> list[int]:
         return series.seeds_at.get(extent) or series.seeds or self.seeds
