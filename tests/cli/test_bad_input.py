@@ -118,7 +118,7 @@ class TestDirectories:
         else:
             taken.symlink_to("nowhere")
         said = refused("run", "card.yaml", "--out", "run", folder=folder)
-        assert said == "run: exists already; give another --out, or resume it with trivmap train --resume run"
+        assert said == "run: exists already; give another --out, or continue it with trivmap run --resume run"
 
     def test_neither_card_nor_run(self, folder):
         for arguments in (("run",), ("train", "card.yaml", "--resume", "run")):

@@ -48,7 +48,7 @@ def test_an_existing_output_is_refused_and_left_alone(tmp_path, card, kind):
     with pytest.raises(InputError) as caught:
         RunDirectory.create(out, card, {})
     assert str(caught.value) == (
-        f"{out}: exists already; give another --out, or resume it with trivmap train --resume {out}"
+        f"{out}: exists already; give another --out, or continue it with trivmap run --resume {out}"
     )
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

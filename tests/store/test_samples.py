@@ -1,3 +1,5 @@
+import errno
+import os
 import resource
 
 import h5py
@@ -7,6 +9,7 @@ import pytest
 from tests.runs.support import contents, kill_while_working, no_file_larger_than
 from trivmap.errors import InputError
 from trivmap.store.samples import SampleReader, SampleWriter
+from trivmap.store.sealed import trusting
 
 ATTRIBUTES = {
     "kind": "flow",
@@ -320,3 +323,130 @@ def test_memory_stays_that_of_one_part(tmp_path):
             total += float(reader.read("x", 0, start, start + 1000).sum(dtype=np.float64))
     assert total == pytest.approx(20 * values.sum(dtype=np.float64), rel=1e-9)
     assert peak() - before < 60
+
+
+class TestChecksums:
+    """Of what HDF5 itself keeps none of: attributes, and the state that chains continue from."""
+
+    def alter(self, path, change):
+        with h5py.File(path, "a") as file:
+            change(file)
+
+    def test_of_the_state(self, tmp_path):
+        write(tmp_path)
+        path = tmp_path / "samples" / "part-00002.h5"
+        sentence = (
+            f"{path}: was altered, its checksum does not fit; move it and the later parts away and run trivmap sample "
+            f"{tmp_path}, which draws the same proposals again, or trust it as it is with --trust"
+        )
+
+        def number(file):
+            file["state/last"][1] *= 4
+
+        def attribute(file):
+            file["state"].attrs["index"] = "[65, 1, 3]"
+
+        def kind(file):
+            values = file["state/last"][()].view(np.int64)
+            del file["state/last"]
+            file["state/last"] = values
+
+        whole = path.read_bytes()
+        for change in (number, attribute, kind):
+            self.alter(path, change)
+            with pytest.raises(InputError) as caught:
+                SampleWriter(tmp_path, ATTRIBUTES).state  # noqa: B018
+            assert str(caught.value) == sentence
+            with trusting():
+                assert set(SampleWriter(tmp_path, ATTRIBUTES).state) == {"last", "index"}
+            path.write_bytes(whole)
+        assert np.array_equal(SampleWriter(tmp_path, ATTRIBUTES).state["last"], np.arange(3.0) + 65)
+
+    @pytest.mark.parametrize(("name", "value"), [("start", 1), ("seed", 8), ("kind", "flaw"), ("lattice", [4, 2])])
+    def test_of_a_part(self, tmp_path, name, value):
+        write(tmp_path, counts=(40,))
+        self.alter(tmp_path / "samples" / "part-00000.h5", lambda file: file.attrs.modify(name, value))
+        with pytest.raises(InputError, match=r"part-00000\.h5: was altered, its checksum does not fit; move it and"):
+            SampleReader(tmp_path)
+
+    @pytest.mark.parametrize(("name", "value"), [("warmup", 20), ("chains", 2), ("proposals", 10), ("parts", 2)])
+    def test_of_the_index(self, tmp_path, name, value):
+        write(tmp_path)
+        index = tmp_path / "samples.h5"
+        self.alter(index, lambda file: file.attrs.modify(name, value))
+        with pytest.raises(InputError) as caught:
+            SampleReader(tmp_path)
+        assert str(caught.value) == (
+            f"{index}: was altered, its checksum does not fit; run trivmap sample {tmp_path}, which makes it anew from "
+            "the parts in samples/, or trust it as it is with --trust"
+        )
+        SampleWriter(tmp_path, ATTRIBUTES)
+        with SampleReader(tmp_path) as reader:
+            assert reader.warmup == 5
+
+    def test_files_of_an_older_version_have_none(self, tmp_path):
+        def forget(file):
+            del file.attrs["sha256"]
+            if "state" in file:
+                del file["state"].attrs["sha256"]
+
+        write(tmp_path)
+        for path in tmp_path.rglob("*.h5"):
+            self.alter(path, forget)
+        assert SampleWriter(tmp_path, ATTRIBUTES | {"generator": "threefry2x32"}).state["index"] == [65, 1, 2]
+        with SampleReader(tmp_path) as reader:
+            assert reader.n == 100
+
+    def test_of_another_generator(self, tmp_path):
+        write(tmp_path, generator="threefry2x32")
+        with pytest.raises(InputError, match="was drawn with generator = threefry2x32, the run now has rbg"):
+            SampleWriter(tmp_path, ATTRIBUTES | {"generator": "rbg"})
+
+
+def test_fewer_than_there_are(tmp_path):
+    write(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(InputError) as caught:
+        SampleWriter(tmp_path, ATTRIBUTES | {"proposals": 299}, no_fewer=True)
+    assert str(caught.value) == (
+        f"sampling.proposals: is 299, but 300 are stored in {tmp_path / 'samples'}; give at least as many, or move the "
+        "samples away"
+    )
+    assert contents(tmp_path) == before
+
+
+class TestWhatIsInTheWay:
+    def test_a_link_to_nowhere(self, tmp_path):
+        (tmp_path / "samples").symlink_to("gone/away")
+        for opened in (SampleReader, lambda root: SampleWriter(root, ATTRIBUTES)):
+            with pytest.raises(InputError) as caught:
+                opened(tmp_path)
+            assert str(caught.value) == (
+                f"{tmp_path / 'samples'}: is a symbolic link, which trivmap does not follow here; put the folder "
+                "itself in its place"
+            )
+
+    @pytest.mark.parametrize("name", ["samples.h5", "samples/part-00001.h5"])
+    def test_a_pipe(self, tmp_path, name):
+        write(tmp_path)
+        (tmp_path / name).unlink()
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=r"\.h5: is a pipe, a socket or a device where a file belongs; move it"):
+            SampleReader(tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EACCES, errno.EIO])
+def test_what_the_system_refuses_is_no_damage(tmp_path, monkeypatch, code):
+    write(tmp_path)
+
+    def refusing(*_, **options):
+        assert options == {"locking": False}
+        raise OSError(code, "Unable to synchronously open file (unable to lock file)")
+
+    monkeypatch.setattr(h5py, "File", refusing)
+    with pytest.raises(InputError) as caught:
+        SampleReader(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path / 'samples.h5'}: cannot be read ({os.strerror(code)}); see who may read it, and whether the disk "
+        "is well"
+    )

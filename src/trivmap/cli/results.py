@@ -5,21 +5,26 @@ from typing import Any
 
 import click
 
+from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
+from trivmap.store.folders import is_folder
+from trivmap.store.plain import is_file
+from trivmap.store.sealed import digest
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:
     """The summary with the state of each step: what `--json` prints."""
     summary = run.summary()
-    metrics = run.metrics()
+    if not summary:
+        raise InputError(f"{run.summary_path}: is missing; run trivmap run --resume {run.root}, which writes it again")
     state = {
-        "trained": run.model_path.exists(),
-        "step": metrics[-1]["step"] if metrics else 0,
+        "trained": is_folder(run.model_path),
+        "step": (run.last_metrics() or {}).get("step", 0),
         "sampled": bool(summary.get("sampling")),
         "measured": bool(summary.get("observables")),
-        "report": run.report_path.exists(),
+        "report": is_file(run.report_path),
     }
-    return {"run": str(run.root), "state": state, **summary}
+    return {"run": str(run.root), "state": state, **summary, "sha256": digest(summary)}
 
 
 def print_results(run: RunDirectory, as_json: bool) -> None:
@@ -37,7 +42,8 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
     console = Console(highlight=False)
     card = run.card()
     console.print(f"[bold]{escape(str(run.root))}[/bold]  {escape(card.name or '')}".rstrip(), soft_wrap=True)
-    for line in _facts(content, card.training_steps):
+    complaint = run.metrics_complaint()
+    for line in [*_facts(content, card.training_steps), *([complaint] if complaint else [])]:
         console.print(line, markup=False, soft_wrap=True)
     reference = find_reference(card.to_data()["action"], card.lattice)
     rows = result_rows(content, reference=reference)
@@ -72,6 +78,8 @@ def _facts(content: dict[str, Any], steps: int) -> list[str]:
             f"sampling: {sampling['proposals']} proposals, {duration(sampling['wall_seconds'])}, "
             f"acceptance {number(sampling['acceptance'])}, tau_int {number(sampling['tau_int'])}"
         )
+        if "magnetization" not in {**content.get("observables", {}), **(content.get("untrusted") or {})}:
+            lines.append(f"not measured yet; run trivmap measure {content['run']}")
     if content["state"]["report"]:
         lines.append(f"report: {content['run']}/report.html")
     return lines or ["nothing has been done yet"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -160,34 +161,49 @@ class Results(Mapping[str, Any]):
             for name in scalars
         }
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write pyerrors' JSON (which `pyerrors.input.json.load_json_dict(path, gz=False)` reads too) in one go."""
-        from pyerrors.input.json import dump_dict_to_json
-
-        facts, objects = {"info": self.info}, {}
+    def to_text(self) -> str:
+        """pyerrors' JSON (`pyerrors.input.json.load_json_dict` reads it too), without the names of user and host."""
+        facts: dict[str, Any] = {"info": self.info}
+        objects, placeholders = [], {}
         for label, estimates in (("chain", self.chain), ("reweighted", self.reweighted)):
             if estimates is not None:
-                objects[label] = {name: _trusted(entries) for name, entries in estimates.observables.items()}
+                numbers = range(len(objects), len(objects) + len(estimates.observables))
+                placeholders[label] = {
+                    name: f"DICTOBS{k}" for name, k in zip(estimates.observables, numbers, strict=True)
+                }
+                objects += [_trusted(entries) for entries in estimates.observables.values()]
                 facts[label] = {
                     "positions": {name: _positions(entries) for name, entries in estimates.observables.items()},
                     "tau_int": {name: _encode(tau) for name, tau in estimates.tau_int.items()},
                     "untrusted": estimates.untrusted,
                 }
+        return _anonymous_text(objects, {"INFO": _INFO, "OBSDICT": placeholders, "description": facts})
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_text` to a file in one go."""
         path = Path(path)
         partial = path.with_name(path.name + ".part.json")
         try:
-            dump_dict_to_json(objects, str(partial), description=facts, gz=False)
+            partial.write_text(self.to_text(), encoding="utf-8")
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> "Results":
-        """Read what `to_json` wrote; errors are computed anew. Raises `InputError` for anything else."""
+        """Read what `to_json` wrote, as `from_text`."""
+        try:
+            return cls.from_text(Path(path).read_text(encoding="utf-8"), str(path))
+        except UnicodeDecodeError as error:
+            raise InputError(_incomplete(str(path))) from error
+
+    @classmethod
+    def from_text(cls, text: str, source: str) -> "Results":
+        """Read what `to_text` gave; errors are computed again. Raises `InputError`, of `source`, for anything else."""
         from pyerrors.input.json import import_json_string
 
         try:
-            content = import_json_string(Path(path).read_text(encoding="utf-8"), verbose=False, full_output=True)
+            content = import_json_string(text, verbose=False, full_output=True)
             facts = content["description"]["description"]
             placeholders, objects = content["description"]["OBSDICT"], content["obsdata"]
             parts = {}
@@ -200,9 +216,7 @@ class Results(Mapping[str, Any]):
                 parts[label] = Estimates(observables, tau_int, facts[label]["untrusted"])
             return cls(parts["chain"], parts.get("reweighted"), facts["info"])
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise InputError(
-                f"{path}: not a complete observables file of trivmap; run `trivmap measure` again"
-            ) from error
+            raise InputError(_incomplete(source)) from error
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with one variable per observable, dimensions (source, quantity, ...).
@@ -239,6 +253,31 @@ class Results(Mapping[str, Any]):
 
 
 _AXES = {"correlator": ("t",), "effective_mass": ("t",), "two_point": ("orbit",), "momentum_two_point": ("momentum",)}
+
+
+_INFO = (
+    "A dictionary of observables, as pyerrors' load_json_dict reads it: OBSDICT has its keys, with a placeholder for "
+    "each entry of the list obsdata; description holds facts about them."
+)
+
+
+def _anonymous_text(objects: list[Any], description: dict[str, Any]) -> str:
+    """pyerrors' JSON of a list without the names of user and host, which it asks for and which not every user has."""
+    from pyerrors.input import json as writer
+
+    names = {"getpass": SimpleNamespace(getuser=str), "socket": SimpleNamespace(gethostname=str)}
+    before = {module: getattr(writer, module) for module in names}
+    try:
+        for module, nobody in names.items():
+            setattr(writer, module, nobody)
+        return writer.create_json_string(objects, description)
+    finally:
+        for module, own in before.items():
+            setattr(writer, module, own)
+
+
+def _incomplete(source: str) -> str:
+    return f"{source}: not a complete observables file of trivmap; run `trivmap measure` again"
 
 
 def _trusted(entries: Any) -> Any:

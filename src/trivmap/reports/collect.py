@@ -1,5 +1,6 @@
 """Reading a run directory for its report."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,16 @@ from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
 from trivmap.observables import Estimates, History, Results
-from trivmap.observables.stages import AlongTheMap, StageSummary, fields_along_the_map, keys_of_batches
+from trivmap.observables.stages import StageSummary, fields_along_the_map, keys_of_batches
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
+from trivmap.runs.loading import load
 from trivmap.runs.pipeline import keys, load_flow
 from trivmap.store.directory import RunDirectory
-from trivmap.store.files import read_json
+from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
+from trivmap.store.sealed import read_json
 
 _CONFIGURATIONS = 4
 
@@ -23,22 +26,21 @@ _CONFIGURATIONS = 4
 def collect(run: RunDirectory) -> RunData:
     """Everything that the run has. A part that is absent or damaged is left out, its reason kept in `missing`."""
     data = RunData(run.root, card=run.card().to_data(), summary=run.summary())
-    if run.environment_path.exists():
-        data.environment = read_json(run.environment_path, "it only describes the machine")
+    try:
+        if is_file(run.environment_path):
+            data.environment = read_json(run.environment_path, "it only describes the machine")
+    except InputError as error:
+        data.missing["environment"] = str(error)
     data.untrusted = dict(data.summary.get("untrusted") or {})
     data.reference = find_reference(data.card["action"], data.lattice)
-    lines = run.metrics()
-    if lines:
-        data.training = training_log(lines, data.summary)
-    else:
-        data.missing["training"] = "this run has no training"
-    for part, present, what_to_do, add in (
-        ("samples", run.samples_path.exists(), "nothing has been sampled yet", _add_samples),
-        ("observables", run.observables_path.exists(), "nothing has been measured yet", _add_observables),
-        ("stages", run.stages_path.exists(), "the stages of the map have not been measured", _add_stages),
-        ("configurations", run.model_path.exists(), "there is no trained map to draw them from", _add_configurations),
+    for part, path, what_to_do, add in (
+        ("training", run.metrics_path, "this run has no training", _add_training),
+        ("samples", run.samples_path, "nothing has been sampled yet", _add_samples),
+        ("observables", run.observables_path, "nothing has been measured yet", _add_observables),
+        ("stages", run.stages_path, "the stages of the map have not been measured", _add_stages),
+        ("configurations", run.model_path, "there is no trained map to draw them from", _add_configurations),
     ):
-        if not present:
+        if part != "training" and not os.path.lexists(path):
             data.missing[part] = what_to_do
             continue
         try:
@@ -46,6 +48,13 @@ def collect(run: RunDirectory) -> RunData:
         except InputError as error:
             data.missing[part] = str(error)
     return data
+
+
+def _add_training(data: RunData, run: RunDirectory) -> None:
+    if lines := run.metrics():
+        data.training = training_log(lines, data.summary)
+    else:
+        data.missing["training"] = "this run has no training"
 
 
 def _add_samples(data: RunData, run: RunDirectory) -> None:
@@ -67,7 +76,7 @@ def add_history(data: RunData, history: History) -> None:
 
 
 def _add_observables(data: RunData, run: RunDirectory) -> None:
-    add_results(data, Results.from_json(run.observables_path))
+    add_results(data, load(run.root).results)
 
 
 def add_results(data: RunData, results: Results) -> None:
@@ -118,8 +127,7 @@ def _plateau(results: Results, last: int) -> dict[str, float] | None:
 
 
 def _add_stages(data: RunData, run: RunDirectory) -> None:
-    content = read_json(run.stages_path, "run trivmap measure again")
-    data.stages = [_stage(stage, data.lattice) for stage in AlongTheMap.from_dict(content).stages]
+    data.stages = [_stage(stage, data.lattice) for stage in load(run.root).stages.stages]
 
 
 def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from trivmap.reports.tables import ResultRow, columns, result_rows
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import package_version
 from trivmap.store.files import write_text
+from trivmap.store.folders import inside
 
 
 def write_report(run_directory: str | os.PathLike[str]) -> Path:
@@ -25,12 +26,14 @@ def write_report(run_directory: str | os.PathLike[str]) -> Path:
     from trivmap.reports.pictures import draw_pictures  # matplotlib takes a second to import
 
     run = RunDirectory.open(run_directory)
-    data = collect(run)
-    rows = rows_of(data)
-    pictures = draw_pictures(data, rows)
-    for picture in pictures:
-        run.write_figure(picture.key, picture.data)
-    write_text(run.report_path, page(data, rows, pictures))
+    # Not locked: a run that is still at work, and another report, may be reported on.
+    with inside(run.root):
+        data = collect(run)
+        rows = rows_of(data)
+        pictures = draw_pictures(data, rows)
+        for picture in pictures:
+            run.write_figure(picture.key, picture.data)
+        write_text(run.report_path, page(data, rows, pictures))
     return run.report_path
 
 

@@ -8,9 +8,10 @@ from trivmap.actions import AbstractAction
 from trivmap.cards.card import RunCard
 from trivmap.diagnostics import certificate
 from trivmap.flows import Flow
-from trivmap.runs.pipeline import keys
+from trivmap.runs.pipeline import keys, read_certificate
 from trivmap.store.directory import RunDirectory, finite
-from trivmap.store.files import read_json, write_json
+from trivmap.store.files import write_json
+from trivmap.store.plain import is_file
 from trivmap.store.weights import model_digest
 
 
@@ -24,8 +25,8 @@ class Certified:
             return
         model = model_digest(run.model_path)
         noted: dict[str, Any] = {}
-        if run.certificate_path.exists():
-            noted = read_json(run.certificate_path, "delete it to have it measured again")
+        if is_file(run.certificate_path):
+            noted = read_certificate(run)
         if noted.get("model") != model or noted.get("asked") != wanted:
             key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
             found = certificate(flow, action, key, steps=wanted)

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from trivmap.actions import AbstractAction
 from trivmap.cards.card import RunCard
+from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import load_flow
 from trivmap.store.directory import RunDirectory
+from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
+from trivmap.store.sealed import read_json, read_sealed_text
 
 if TYPE_CHECKING:
     from trivmap.observables import AlongTheMap, Results
@@ -61,22 +64,24 @@ class Run:
     @cached_property
     def results(self) -> "Results":
         """Observables with errors, from observables.json."""
-        from trivmap.errors import InputError
         from trivmap.observables import Results
 
-        path = self.directory.observables_path
-        if not path.exists():
-            raise InputError(f"{path}: nothing has been measured yet; run trivmap measure {self.directory.root}")
-        return Results.from_json(path)
+        path, remedy = self.directory.observables_path, f"run trivmap measure {self.directory.root}"
+        if not is_file(path):
+            raise InputError(f"{path}: nothing has been measured yet; {remedy}")
+        return Results.from_text(read_sealed_text(path, remedy), str(path))
 
     @cached_property
     def stages(self) -> "AlongTheMap":
         """What the field looks like after each stage of the flow, from stages.json."""
         from trivmap.observables import AlongTheMap
-        from trivmap.store.files import read_json
 
-        remedy = f"run trivmap measure {self.directory.root}"
-        return AlongTheMap.from_dict(read_json(self.directory.stages_path, remedy))
+        path, remedy = self.directory.stages_path, f"run trivmap measure {self.directory.root}"
+        content = read_json(path, remedy)
+        try:
+            return AlongTheMap.from_dict(content)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path}: is damaged; {remedy}") from error
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory.root)!r})"

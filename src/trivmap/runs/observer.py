@@ -44,7 +44,7 @@ class RunObserver:
         self.rungs: list[dict[str, Any]] = metadata.get("rungs") or []
         """What became of the rungs below."""
         self._final = True
-        self._fixed = {name: metadata.get(name) for name in ("seed", "common_noise", "ladder")}
+        self._fixed = {name: metadata.get(name) for name in ("seed", "common_noise", "ladder", "generator")}
         self._last: dict[str, Any] = {name: metadata.get(name, 0) for name in ("steps", "configurations")}
 
     @property
@@ -126,4 +126,5 @@ class RunObserver:
             "rungs": self.rungs,
             "milestones": self.milestones,
             "evaluation": self.evaluation,
+            "metrics_bytes": self._run.metrics_mark()["bytes"],
         }

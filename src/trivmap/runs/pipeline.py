@@ -6,6 +6,7 @@ Each can be killed at any moment and taken up again.
 import itertools
 import os
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import equinox as eqx
@@ -23,13 +24,17 @@ from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.optimisers import GaussNewton
+from trivmap.processes import first
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.samplers import ClusterCycle
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
-from trivmap.store.files import read_json, storing, write_json
+from trivmap.store.files import write_json, write_text
+from trivmap.store.folders import is_folder
+from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
-from trivmap.store.weights import load_model, model_digest, save_model
+from trivmap.store.sealed import Shape, read_json, seal
+from trivmap.store.weights import is_model, load_model, model_digest, save_model
 from trivmap.streams import distinct
 
 OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains")
@@ -96,23 +101,42 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
         _require_ladder(card)
         if card.training.start is not None:
             started(card, Path(out))
-    summary = {
-        "schema": 1,
-        "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},
-        "lattice": list(card.lattice),
-        "seed": card.seed,
-        "dtype": card.dtype,
-        "model": None if flow is None else {"kind": "flow", "parameters": flow.parameters},
-        "training": None,
-        "sampling": None,
-        "log_z": None,
-        "observables": {},
-    }
+    parameters = None if flow is None else flow.parameters
+    summary = _first_summary(card, parameters)
     run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads), summary)
     if flow is not None and card.training is None:
         # The flow is what it starts as: a base that needs no training.
         save_model(run.model_path, flow, card)
     return run
+
+
+def _first_summary(card: RunCard, parameters: int | None) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},
+        "lattice": list(card.lattice),
+        "seed": card.seed,
+        "dtype": card.dtype,
+        "model": None if parameters is None else {"kind": "flow", "parameters": parameters},
+        "training": None,
+        "sampling": None,
+        "log_z": None,
+        "observables": {},
+    }
+
+
+def renew(run: RunDirectory, card: RunCard) -> None:
+    """Write what can be known from the card again where it is missing: the summary, and a map that is not trained.
+
+    Called under the lock by whoever writes the rest again: training, or sampling where there is none.
+    """
+    if not first():
+        return
+    if not is_file(run.summary_path):
+        parameters = None if card.model is None else eqx.filter_eval_shape(lambda: skeleton(card).parameters)
+        run.write_summary(_first_summary(card, parameters))
+    if card.model is not None and card.training is None and not is_model(run.model_path):
+        save_model(run.model_path, skeleton(card), card)
 
 
 def started(card: RunCard, root: Path) -> Flow:
@@ -198,7 +222,7 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
 
     A continuous map is integrated in as many steps as its certificate names, once there is one.
     """
-    if not run.model_path.exists():
+    if not is_folder(run.model_path):
         raise InputError(f"{run.root}: has no trained model yet; train it with trivmap train --resume {run.root}")
     # Only its structure is needed: drawing the initial weights would cost seconds of compilation.
     flow, model_card = load_model(run.model_path, lambda card: eqx.filter_eval_shape(skeleton, card))
@@ -208,11 +232,18 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
             f"{run.config_path}: lattice, dtype, action or model differ from what {run.model_path} was trained with; "
             "restore the card, or start a new run"
         )
-    if flow.integration_steps is not None and run.certificate_path.exists():
-        noted = read_json(run.certificate_path, f"run trivmap sample {run.root}")
+    if flow.integration_steps is not None and is_file(run.certificate_path):
+        noted = read_certificate(run)
         if noted["model"] == model_digest(run.model_path):
             flow = flow.with_integration_steps(noted["steps"])
     return flow, build_target(card), card
+
+
+def read_certificate(run: RunDirectory) -> dict[str, Any]:
+    """The content of certificate.json; raises `InputError` where it is damaged or altered."""
+    remedy = f"delete it and run trivmap sample {run.root}, which measures it again"
+    shape: Shape = {"model": str, "asked": (int, NoneType), "steps": int, "passed": bool}
+    return read_json(run.certificate_path, remedy, shape=shape)
 
 
 def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
@@ -233,8 +264,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
             )
         with shown(progress, "measure", 2):
             results = analyse(reader, bins=card.measure.bins)
-            with storing(run.observables_path):
-                results.to_json(run.observables_path)
+            write_text(run.observables_path, seal(results.to_text()))
             progress.update(1)
             interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
             if flow is not None:

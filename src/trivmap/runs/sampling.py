@@ -9,12 +9,12 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.sampling import ClusterSampling
 from trivmap.errors import InputError
 from trivmap.processes import first, several
-from trivmap.runs.pipeline import OF_SAMPLES
+from trivmap.runs.pipeline import OF_SAMPLES, keys, renew
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
 from trivmap.runs.sources import AbstractSource
 from trivmap.store.directory import RunDirectory, finite
-from trivmap.store.environment import package_version, workforce
+from trivmap.store.environment import generator, package_version, workforce
 from trivmap.store.samples import SampleReader, SampleWriter
 
 
@@ -32,9 +32,11 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         raise InputError("sampling.kind: cluster works in one process; start it without the others")
     with run.locked(), Interruption.catching() as interruption:
         started = time.monotonic()
+        if card.training is None:
+            renew(run, card)
         source = build_source(run, card)
         drawn_before = run.summary().get("sampling")
-        writer = SampleWriter(run.root, _attributes(card, source))
+        writer = SampleWriter(run.root, _attributes(card, source), no_fewer=True)
         # Only now: samples of another sampler have not been refused.
         source.keep()
         if card != present:
@@ -86,6 +88,7 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
         "lattice": list(card.lattice),
         "seed": card.seed,
         "common_noise": card.common_noise,
+        "generator": generator(keys(card)["sample"]),
         **({} if card.model is not None else {"dtype": card.dtype, "action": _text(card.to_data()["action"])}),
         **source.attributes,
         "trivmap": package_version("trivmap"),

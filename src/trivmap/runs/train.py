@@ -14,12 +14,12 @@ from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.processes import first as first_process
 from trivmap.runs.observer import RunObserver
-from trivmap.runs.pipeline import keys, load_flow, skeleton, started
+from trivmap.runs.pipeline import keys, load_flow, renew, skeleton, started
 from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory
-from trivmap.store.environment import workforce
-from trivmap.store.weights import save_model
+from trivmap.store.environment import generator, workforce
+from trivmap.store.weights import is_model, save_model
 from trivmap.training import Outcome, Trainer
 
 
@@ -35,6 +35,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
         raise InputError(f"{run.config_path}: has no section training; nothing is to be trained")
     ladder = card.rungs()
     with run.locked(), Interruption.catching() as interruption:
+        renew(run, card)
         store = CheckpointStore(run.checkpoints_path, card.digest())
         latest = store.latest()
         metadata: dict[str, Any] = latest.metadata if latest else {}
@@ -48,7 +49,13 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
             clock,
             progress,
             interruption,
-            metadata | {"seed": card.seed, "common_noise": card.common_noise, "ladder": path},
+            metadata
+            | {
+                "seed": card.seed,
+                "common_noise": card.common_noise,
+                "ladder": path,
+                "generator": generator(keys(card)["train"]),
+            },
             compiling=lambda: sum(trainer.compile_seconds for trainer in trainers),
         )
         first = observer.before["rung"]
@@ -73,12 +80,15 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                 begun = int(state.step) + observer.before["steps"]
                 acceptance = observer.acceptance_at(int(state.step))
                 if position == first:
-                    run.truncate_metrics(begun)
                     recorded = run.summary().get("training") or {}
                     status = trainer.status(state, acceptance=acceptance, seconds=clock.before)
                     if final and status and (recorded.get("steps"), recorded.get("status")) == (begun, status):
+                        if first_process() and not is_model(run.model_path):
+                            _save(run, trainer.flow(state), card)
+                            progress.note(f"{run.model_path}: written again from the checkpoint")
                         progress.note(f"training is complete ({begun} steps)")
                         return run.summary()
+                    _begin_metrics(run, begun, metadata, recorded, progress)
                     display.enter_context(shown(progress, "train", total, begun))
                 if len(ladder) > 1:
                     progress.note(f"lattice {rung.lattice}: from step {begun} of at most {total}")
@@ -130,6 +140,7 @@ def _concluded(
             "status": outcome.status,
             "evaluation": observer.evaluation,
             "rungs": observer.rungs,
+            "metrics": run.metrics_mark(),
             **workforce(),
         },
     )
@@ -138,6 +149,18 @@ def _concluded(
     at = f"{before['steps'] + step} of {card.training_steps}"
     interruption.check(f"interrupted at step {at}; go on with trivmap train --resume {run.root}")
     return summary
+
+
+def _begin_metrics(
+    run: RunDirectory, step: int, metadata: dict[str, Any], recorded: dict[str, Any], progress: Progress
+) -> None:
+    """Drop what was noted after the step that training continues from, and say what is missing before it."""
+    if run.metrics_mark()["bytes"] < metadata.get("metrics_bytes", 0):
+        progress.note(f"{run.metrics_path}: lines before step {step} are missing; training continues without them")
+    run.truncate_metrics(step)
+    if first_process() and recorded.get("steps", 0) > step:
+        # An older checkpoint than the last: the summary must not miss lines that are to be written again.
+        run.update_summary(training=recorded | {"metrics": run.metrics_mark()})
 
 
 def _require_same_ladder(run: RunDirectory, path: list[Any], metadata: dict[str, Any]) -> None:
@@ -161,6 +184,11 @@ def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, me
         raise InputError(
             f"{run.config_path}: common_noise is {card.common_noise}, but the checkpoint was trained with the other "
             "random numbers; restore it, or start a new run"
+        )
+    if metadata.get("generator", now := generator(keys(card)["train"])) != now:
+        raise InputError(
+            f"{run.root}: was trained with the random numbers of {metadata['generator']}, JAX is now set to {now}; set "
+            "JAX_THREEFRY_PARTITIONABLE and JAX_DEFAULT_PRNG_IMPL as they were"
         )
     if metadata["configurations"] != configurations:
         raise InputError(

@@ -1,7 +1,6 @@
 """Checkpoints of the training state: exact, whole or absent, and checked before they are trusted."""
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -12,7 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trivmap.errors import InputError
-from trivmap.store.files import sha256, storing, sync_folder, write_json
+from trivmap.store.files import storing, write_json
+from trivmap.store.folders import folder_of, inside, listed, own_folder, sync
+from trivmap.store.plain import is_file, open_plain, read_bytes, sha256, size
+from trivmap.store.sealed import SCHEMA, digest
 from trivmap.store.state_vector import PackedState, pack, unpack
 
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
@@ -44,48 +46,51 @@ class CheckpointStore:
         Raises `InputError` when the disk takes no more; the older checkpoints stay.
         """
         packed = pack(state)
-        path = self._free_name(step)
+        path = self.folder / self._free_name(step)
         partial = self.folder / f"{_DISCARDED}{path.name}"
-        with storing(path):
-            self.folder.mkdir(exist_ok=True)
+        with storing(path), inside(self.folder.parent):
+            own_folder(self.folder)
             self._clear_discarded()
             try:
-                partial.mkdir()
+                own_folder(partial)
                 with _orbax() as checkpointer:
                     checkpointer.save(partial.resolve() / "state", packed.vectors)
                 content = {
-                    "schema": 1,
+                    "schema": SCHEMA,
                     "step": step,
                     "digest": self.digest,
                     "leaves": packed.leaves,
                     "metadata": dict(metadata),
                     "files": {name: _described(partial / name) for name in _files(partial)},
                 }
-                write_json(partial / "manifest.json", {**content, "sha256": _hash(content)})
-                partial.rename(path)
+                write_json(partial / "manifest.json", content)
+                self._rename(partial.name, path.name)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-            sync_folder(self.folder)
-        for old in self._paths()[: -self.keep]:
-            # Renamed first, so that a kill while it is being deleted leaves no half of it.
-            discarded = self.folder / f"{_DISCARDED}{old.name}"
-            old.rename(discarded)
-            shutil.rmtree(discarded, ignore_errors=True)
+            for old in self._names()[: -self.keep]:
+                # Renamed first, so that a kill while it is being deleted leaves no half of it.
+                self._rename(old, f"{_DISCARDED}{old}")
+                shutil.rmtree(self.folder / f"{_DISCARDED}{old}", ignore_errors=True)
         return path
+
+    def _rename(self, old: str, new: str) -> None:
+        with folder_of(self.folder / new) as folder:
+            os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+            sync(folder)
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, None if there is none.
 
         Raises `InputError` if it is damaged, naming the file and the older intact one if there is any.
         """
-        paths = self._paths()
-        if not paths:
+        names = self._names()
+        if not names:
             return None
         try:
-            return self._verified(paths[-1])[0]
+            return self._verified(self.folder / names[-1])[0]
         except InputError as damage:
-            raise InputError(f"{damage}; {self._remedy(paths)}") from damage
+            raise InputError(f"{damage}; {self._remedy(names)}") from damage
 
     def restore(self, template: Any) -> tuple[Any, Checkpoint]:
         """The newest state, bit-identical, in the form of `template`, which gives structure, shapes and dtypes.
@@ -113,50 +118,52 @@ class CheckpointStore:
         """The checkpoint and its manifest; an `InputError` naming the file that is not as it was written."""
         manifest_path = path / "manifest.json"
         try:
-            manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+            manifest = json.loads(read_bytes(manifest_path))
             written = manifest.pop("sha256")
         except FileNotFoundError as error:
             raise InputError(f"{manifest_path}: is missing") from error
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except InputError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{manifest_path}: is truncated or damaged") from error
-        if _hash(manifest) != written:
+        if digest(manifest) != written:
             raise InputError(f"{manifest_path}: was altered")
         for name, expected in manifest["files"].items():
             file = path / name
-            if not file.is_file():
+            if not is_file(file):
                 raise InputError(f"{file}: is missing")
-            size = file.stat().st_size
-            if size != expected["bytes"]:
-                raise InputError(f"{file}: is truncated or damaged, it has {size} bytes instead of {expected['bytes']}")
+            if size(file) != expected["bytes"]:
+                raise InputError(
+                    f"{file}: is truncated or damaged, it has {size(file)} bytes instead of {expected['bytes']}"
+                )
             if sha256(file) != expected["sha256"]:
                 raise InputError(f"{file}: was altered")
         return Checkpoint(path, manifest["step"], manifest["metadata"]), manifest
 
-    def _remedy(self, paths: list[Path]) -> str:
-        for older in reversed(paths[:-1]):
+    def _remedy(self, names: list[str]) -> str:
+        for older in reversed(names[:-1]):
             with contextlib.suppress(InputError):
-                self._verified(older)
-                return f"move {paths[-1]} away to resume from the intact {older.name}"
+                self._verified(self.folder / older)
+                return f"move {self.folder / names[-1]} away to resume from the intact {older}"
         return "there is no older intact checkpoint, so start a new run"
 
-    def _paths(self) -> list[Path]:
+    def _names(self) -> list[str]:
         """The checkpoints, oldest first."""
-        if not self.folder.is_dir():
-            return []
-        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
-        return sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+        found = filter(_NAME.fullmatch, listed(self.folder))
+        return sorted(found, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
-    def _free_name(self, step: int) -> Path:
+    def _free_name(self, step: int) -> str:
         """`step-N`, with a number behind it where that step was kept before."""
-        path, again = self.folder / f"step-{step:08d}", 1
-        while path.exists():
+        name, again, taken = f"step-{step:08d}", 1, set(listed(self.folder))
+        while name in taken:
             again += 1
-            path = self.folder / f"step-{step:08d}-{again}"
-        return path
+            name = f"step-{step:08d}-{again}"
+        return name
 
     def _clear_discarded(self) -> None:
-        for path in self.folder.glob(f"{_DISCARDED}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        for name in listed(self.folder):
+            if name.startswith(_DISCARDED):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
 def _files(folder: Path) -> list[str]:
@@ -164,13 +171,10 @@ def _files(folder: Path) -> list[str]:
 
 
 def _described(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    descriptor = open_plain(path, os.O_RDONLY)
+    sync(descriptor)
+    os.close(descriptor)
+    return {"bytes": size(path), "sha256": sha256(path)}
 
 
 def _drop(record: logging.LogRecord) -> bool:

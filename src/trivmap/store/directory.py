@@ -6,21 +6,28 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from trivmap.cards.card import RunCard, load_card
 from trivmap.errors import InputError
 from trivmap.processes import by_first
-from trivmap.store.files import (
-    append_bytes,
-    new_directory,
-    read_json,
-    storing,
-    try_lock,
-    write_bytes,
-    write_json,
-    write_text,
-)
+from trivmap.store import metrics
+from trivmap.store.files import append_bytes, lock, new_directory, storing, write_bytes, write_json, write_text
+from trivmap.store.folders import inside, listed, own_folder
+from trivmap.store.plain import is_file
+from trivmap.store.sealed import is_trusting, read_json
+
+_OF_A_SUMMARY = {
+    "schema": int,
+    "training?": (dict, NoneType),
+    "sampling?": (dict, NoneType),
+    "log_z?": (dict, NoneType),
+    "observables?": dict,
+    "untrusted?": (dict, NoneType),
+}
+_OF_A_NEW_RUN = {"config.yaml", "environment.json", "figures", "metrics.jsonl", "model"}
+"""All there is before the first step has come to its end."""
 
 
 class RunDirectory:
@@ -58,7 +65,7 @@ class RunDirectory:
         Raises `InputError`, nothing touched, if `out` exists in whatever form.
         """
         root = Path(out)
-        with new_directory(root, "resume it with trivmap train --resume") as partial:
+        with new_directory(root, "continue it with trivmap run --resume") as partial:
             unfinished = cls(partial)
             write_text(unfinished.config_path, card.to_yaml())
             write_json(unfinished.environment_path, dict(environment))
@@ -71,9 +78,13 @@ class RunDirectory:
         """An existing run; raises `InputError` where there is none."""
         root = Path(path)
         run = cls(root)
-        if not root.is_dir():
-            raise InputError(f"{root}: no such run directory; trivmap run makes one")
-        if not run.config_path.is_file():
+        try:
+            os.listdir(root)
+        except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+            raise InputError(f"{root}: no such run directory; trivmap run makes one") from error
+        except OSError as error:
+            raise InputError(f"{root}: cannot be read ({error.strerror}); see who may read it") from error
+        if not is_file(run.config_path):
             raise InputError(f"{root}: is no run directory, it has no config.yaml; trivmap run makes one")
         return run
 
@@ -91,18 +102,18 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Hold the run for this process and those joined with it; raises `InputError` while another one does.
 
-        The system drops the lock with the process, so that a killed one leaves none behind.
+        The system drops the lock with the process, so that a killed one leaves none behind. Once the directory is moved
+        or replaced, nothing is written any more.
         """
         with contextlib.ExitStack() as held:
             by_first(lambda: self._lock(held))
             yield
 
     def _lock(self, held: contextlib.ExitStack) -> str:
-        path = self.root / ".lock"
-        with storing(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        held.enter_context(inside(self.root))
+        descriptor, taken = lock(self.root / ".lock")
         held.callback(os.close, descriptor)
-        if not try_lock(descriptor):
+        if not taken:
             holder = os.read(descriptor, 32).decode(errors="replace").strip()
             raise InputError(
                 f"{self.root}: process {holder or '?'} is working in this run; wait for it or stop it first"
@@ -115,33 +126,50 @@ class RunDirectory:
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`; numbers that are not finite are written as null."""
         line = (json.dumps(finite(record), allow_nan=False) + "\n").encode()
-        with storing(self.metrics_path):
-            append_bytes(self.metrics_path, line, separator=b"\n")
+        append_bytes(self.metrics_path, line, separator=b"\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of `metrics.jsonl`; a line torn by a kill is left out."""
-        if not self.metrics_path.exists():
-            return []
-        records = []
-        for line in self.metrics_path.read_bytes().split(b"\n"):
-            with contextlib.suppress(ValueError):
-                record = json.loads(line)
-                if isinstance(record, dict):
-                    records.append(record)
-        return records
+        """The records of `metrics.jsonl`; a line torn by a kill is left out.
+
+        Raises `InputError` where lines that the summary was written beside are missing or altered.
+        """
+        if complaint := self.metrics_complaint():
+            raise InputError(complaint)
+        return list(metrics.records(self.metrics_path))
+
+    def metrics_mark(self) -> dict[str, Any]:
+        """What the summary notes of `metrics.jsonl`, to know it again."""
+        return metrics.mark(self.metrics_path)
+
+    def metrics_complaint(self) -> str | None:
+        """What is wrong with a `metrics.jsonl` that is not as the summary notes it, None for one that is."""
+        training = self.summary().get("training") if is_file(self.summary_path) and not is_trusting() else None
+        found = metrics.damage(self.metrics_path, (training or {}).get("metrics"))
+        return found and (
+            f"{self.metrics_path}: {found} since the training ended; restore it from a backup, or use what there is "
+            "with --trust (no result depends on it)"
+        )
+
+    def last_metrics(self) -> dict[str, Any] | None:
+        """The last record, whatever became of the others."""
+        return metrics.last_record(self.metrics_path)
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the records after `step`: a resumed training writes them again."""
-        if not self.metrics_path.exists():
-            return
-        kept = [record for record in self.metrics() if record.get("step", 0) <= step]
-        write_text(self.metrics_path, "".join(json.dumps(record) + "\n" for record in kept))
+        metrics.truncate(self.metrics_path, step)
 
     def summary(self) -> dict[str, Any]:
-        """The content of `summary.json`, empty before anything is known."""
-        if not self.summary_path.exists():
-            return {}
-        return read_json(self.summary_path, "restore it from a backup, or start a new run")
+        """The content of `summary.json`, empty in a directory where nothing has been done yet.
+
+        Raises `InputError` where it is missing, damaged or altered.
+        """
+        again = f"run trivmap run --resume {self.root}, which writes it again"
+        if not is_file(self.summary_path):
+            if {name for name in listed(self.root) if not name.startswith(".")} <= _OF_A_NEW_RUN:
+                return {}
+            raise InputError(f"{self.summary_path}: is missing; {again}")
+        shape = _OF_A_SUMMARY
+        return read_json(self.summary_path, f"restore it from a backup, or delete it and {again}", shape=shape)
 
     def update_summary(self, **entries: Any) -> dict[str, Any]:
         """Merge entries into `summary.json` and return the whole; numbers that are not finite become null."""
@@ -149,12 +177,16 @@ class RunDirectory:
         write_json(self.summary_path, merged)
         return merged
 
+    def write_summary(self, content: Mapping[str, Any]) -> None:
+        """Replace `summary.json` as a whole."""
+        write_json(self.summary_path, finite(content))
+
     def write_figure(self, name: str, png: bytes) -> Path:
         """Keep a picture as `figures/NAME.png`."""
-        with storing(self.figures_path):
-            self.figures_path.mkdir(exist_ok=True)
         path = self.figures_path / f"{name}.png"
-        write_bytes(path, png)
+        with storing(path), inside(self.root):
+            own_folder(self.figures_path)
+            write_bytes(path, png)
         return path
 
 

@@ -1,20 +1,22 @@
-"""Writing to disk so that a kill or a full disk spoils nothing that was there."""
+"""Plain files on disk: read as they are, and written so that a kill or a full disk spoils nothing that was there."""
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import io
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from trivmap.errors import InputError
 from trivmap.processes import first
+from trivmap.store.folders import folder_of, inside, new_file, new_folder, sync
+from trivmap.store.locks import try_lock
+from trivmap.store.plain import open_plain, strange
+from trivmap.store.sealed import seal
 
 _FULL = {
     errno.ENOSPC: "the disk is full",
@@ -34,7 +36,7 @@ def _full(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn "no space" and "not allowed" met while `path` is written into one `InputError`."""
+    """Turn what the system answers while `path` is written, "no space" or "not allowed" say, into one `InputError`."""
     try:
         yield
     except InputError:
@@ -44,9 +46,29 @@ def storing(path: Path) -> Iterator[None]:
             raise InputError(
                 f"{path}: {reason}; nothing written before was lost, make room and resume the run"
             ) from error
-        if isinstance(error, OSError) and error.errno in _REFUSED:
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in _REFUSED:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose a directory that can be") from error
-        raise
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{path}: is too long a name for this file system; choose a shorter one") from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); nothing written before was lost, see what is "
+            "wrong with its folder"
+        ) from error
+
+
+def lock(path: Path) -> tuple[int, bool]:
+    """The open file at `path`, made if need be, and whether this process has locked it: no other one holds it.
+
+    It is there to be locked and to be written into, so an `InputError` where it is known by another name as well.
+    """
+    with storing(path):
+        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)
+        if os.fstat(descriptor).st_nlink > 1:
+            os.close(descriptor)
+            raise InputError(f"{path}: has another name elsewhere (it is a hard link), so it is left alone; delete it")
+        return descriptor, try_lock(descriptor)
 
 
 def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
@@ -56,42 +78,52 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
     """
     if not first():
         return
-    partial = path.with_name(f".{path.name}.partial")
-    with storing(path):
+    with storing(path), folder_of(path) as folder:
+        with contextlib.suppress(FileNotFoundError):
+            # A link or a pipe would only be replaced; a folder cannot be.
+            if stat.S_ISDIR(mode := os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise InputError(strange(path, mode))
+        partial, descriptor = new_file(folder)
         try:
-            with partial.open("wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 # Given back whatever happens: Python 3.12.1 crashes when it collects a view that an exception keeps
                 # (gh-111049).
                 with content.getbuffer() if isinstance(content, io.BytesIO) else memoryview(content) as view:
                     file.write(view)
                 file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+                sync(descriptor)
+                # Before it is closed, and with that unlocked.
+                os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(OSError):
-                partial.unlink()
+                os.unlink(partial, dir_fd=folder)
             raise
-        sync_folder(path.parent)
+        sync(folder)
 
 
 def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
     """Add a piece to the end of `path`, wholly or not at all, after `separator` if what is there does not end in it."""
     if not first():
         return
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        start = os.lseek(descriptor, 0, os.SEEK_END)
-        if start and os.pread(descriptor, len(separator), max(0, start - len(separator))) != separator:
-            piece = separator + piece
+    with storing(path):
+        descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)
         try:
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        except OSError:
-            os.ftruncate(descriptor, start)
-            raise
-    finally:
-        os.close(descriptor)
+            start = os.lseek(descriptor, 0, os.SEEK_END)
+            if start and os.pread(descriptor, len(separator), max(0, start - len(separator))) != separator:
+                piece = separator + piece
+            if os.fstat(descriptor).st_nlink > 1:
+                # A file that is known by another name elsewhere, in a copy say, stays as it is there.
+                write_bytes(path, os.pread(descriptor, start, 0) + piece)
+                return
+            try:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            except OSError:
+                os.ftruncate(descriptor, start)
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -100,18 +132,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Replace `path` by JSON, all or nothing. Numbers that are not finite are refused: JSON has none."""
-    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path, remedy: str) -> Any:
-    """The JSON in `path`; an `InputError` ending in `remedy` where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: is missing; {remedy}") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is damaged; {remedy}") from error
+    """Replace `path` by JSON, all or nothing, an object with its checksum. Numbers that are not finite are refused."""
+    text = json.dumps(data, indent=2, allow_nan=False) + "\n"
+    write_text(path, seal(text) if isinstance(data, Mapping) else text)
 
 
 @contextlib.contextmanager
@@ -119,9 +142,11 @@ def new_directory(root: Path, way_on: str) -> Iterator[Path]:
     """Make `root` all at once: the block fills the folder it is given, which is renamed at its end.
 
     Raises `InputError`, nothing touched, if `root` exists in whatever form (`way_on` says what then), and for what the
-    block refuses, told of `root`.
+    block refuses, as if said of `root`.
     """
     taken = f"{root}: exists already; give another --out, or {way_on} {root}"
+    if "\0" in str(root):
+        raise InputError("--out: holds a character of code 0, which no file system takes; leave it out")
     if os.path.lexists(root):
         raise InputError(taken)
     with storing(root):
@@ -129,50 +154,37 @@ def new_directory(root: Path, way_on: str) -> Iterator[Path]:
             root.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise InputError(f"{root}: {root.parent} is no directory; give another --out") from error
-        partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        try:
-            partial.chmod(0o777 & ~_umask())
-            yield partial
+        with folder_of(root) as folder:
+            name, descriptor = new_folder(folder)
+            partial = root.parent / name
             try:
-                partial.rename(root)
-            except OSError as error:
-                if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                    raise InputError(taken) from error
+                with inside(partial):
+                    os.fchmod(descriptor, 0o777 & ~_umask())
+                    yield partial
+                try:
+                    os.rename(name, root.name, src_dir_fd=folder, dst_dir_fd=folder)
+                except OSError as error:
+                    if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                        raise InputError(taken) from error
+                    raise
+            except BaseException as error:
+                remove_tree(partial)
+                if isinstance(error, InputError):
+                    # Of the directory that was asked for, not of the one it was prepared in.
+                    raise InputError(str(error).replace(str(partial), str(root))) from error
                 raise
-        except BaseException as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            if isinstance(error, InputError):
-                # Of the directory that was asked for, not of the one it was prepared in.
-                raise InputError(str(error).replace(str(partial), str(root))) from error
-            raise
-        sync_folder(root.parent)
+            finally:
+                os.close(descriptor)
+            sync(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and what is in it, as far as that is possible; nothing is removed through a link."""
+    with contextlib.suppress(OSError), folder_of(folder) as parent:
+        shutil.rmtree(folder.name, ignore_errors=True, dir_fd=parent)
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Lock an open file for this process, if no other one holds it; the system drops the lock with the process."""
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

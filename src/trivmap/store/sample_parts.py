@@ -2,8 +2,9 @@
 
 import io
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,17 @@ import numpy as np
 
 from trivmap.errors import InputError
 from trivmap.store.files import storing, write_bytes
+from trivmap.store.folders import inside, listed, own_folder
+from trivmap.store.plain import is_file
+from trivmap.store.sealed import SCHEMA, digest, require_unaltered
 
-SCHEMA = 1
 _NAME = re.compile(r"part-(\d{5,})\.h5")
 _CHUNK = 1 << 18
 """Bytes of an HDF5 chunk, about; each carries a checksum."""
+SUM = "sha256"
+"""The attribute that holds the checksum of what HDF5 itself keeps none of."""
+UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, AttributeError, UnicodeError, json.JSONDecodeError)
+"""What a damaged file makes h5py raise."""
 
 
 class Part(NamedTuple):
@@ -67,37 +74,105 @@ def write_part(
                 group.create_dataset(name, data=value)
             else:
                 group.attrs[name] = json.dumps(value)
-    with storing(path):
-        path.parent.mkdir(exist_ok=True)
+        group.attrs[SUM] = _sum_of_state(group)
+        file.attrs[SUM] = _sum_of_part(file)
+    with storing(path), inside(path.parent.parent):
+        own_folder(path.parent)
         write_bytes(path, buffer)
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The resumption state in a part: arrays as NumPy arrays, everything else as JSON gives it back."""
+    """The resumption state in a part: arrays as NumPy arrays, everything else as JSON gives it back.
+
+    Raises `InputError` where a number in it is not the one that was written.
+    """
     with open_part(path) as file:
-        group = file["state"]
-        return {name: group[name][()] for name in group} | {
-            name: json.loads(value) for name, value in group.attrs.items()
-        }
+        try:
+            group = file["state"]
+            _require_sum(group, _sum_of_state, path)
+            return {name: group[name][()] for name in group} | {
+                name: json.loads(value) for name, value in group.attrs.items() if name != SUM
+            }
+        except UNREADABLE as error:
+            raise damaged(path) from error
+
+
+def open_hdf5(path: Path) -> Any:
+    """A plain HDF5 file, to read. Raises `OSError` where it is none, `InputError` where it cannot be read at all.
+
+    HDF5 itself locks nothing: no file of ours is changed once it is there, and some file systems have no locks.
+    """
+    import h5py
+
+    if not is_file(path):
+        raise FileNotFoundError(path)
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if error.errno:
+            raise unreadable(path, error) from error
+        raise
 
 
 def open_part(path: Path) -> Any:
-    """The HDF5 file, to read; an `InputError` where it is truncated or no HDF5 file."""
-    import h5py
-
+    """The HDF5 file of a part, to read; an `InputError` where it is truncated or no HDF5 file."""
     try:
-        return h5py.File(path, "r")
+        return open_hdf5(path)
     except OSError as error:
         raise damaged(path) from error
 
 
-def damaged(path: Path) -> InputError:
-    """What to say of a part that cannot be read."""
-    run = path.parent.parent
-    return InputError(
-        f"{path}: is truncated or damaged; move it and the later parts away and run trivmap sample {run}, which draws "
-        "the same proposals again"
+def damaged(path: Path, error: OSError | None = None) -> InputError:
+    """What to say of a part that cannot be read: it is to blame, unless the system gave an `error` with a number."""
+    if error is not None and error.errno:
+        return unreadable(path, error)
+    return InputError(f"{path}: is truncated or damaged; {_remedy(path)}")
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What to say of a file that may be well but cannot be read at this moment."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return InputError(f"{path}: cannot be read ({reason}); see who may read it, and whether the disk is well")
+
+
+def _remedy(path: Path) -> str:
+    return (
+        f"move it and the later parts away and run trivmap sample {path.parent.parent}, which draws the same "
+        "proposals again"
     )
+
+
+def _require_sum(held: Any, summed: Callable[[Any], str], path: Path) -> None:
+    """Raise `InputError` where a file or a group in it carries another checksum than its content has."""
+    written = held.attrs.get(SUM)
+    # Older versions wrote none.
+    require_unaltered(written is None or written == summed(held), path, _remedy(path))
+
+
+def attributes_of(held: Any) -> dict[str, Any]:
+    """The attributes of a file or a group, without the checksum."""
+    return {name: plain(value) for name, value in held.attrs.items() if name != SUM}
+
+
+def _sum_of_state(group: Any) -> str:
+    arrays = {name: (group[name].dtype.str, group[name].shape, group[name][()].tobytes().hex()) for name in group}
+    return digest([attributes_of(group), arrays])
+
+
+def _sum_of_part(file: Any) -> str:
+    """Of all that the checksums of the datasets do not cover: attributes, and how the datasets are laid out."""
+    datasets = {
+        name: (each.dtype.str, each.shape, each.chunks, each.fletcher32)
+        for name in _names(file)
+        for each in (file[name],)
+    }
+    return digest([attributes_of(file), datasets])
+
+
+def _names(file: Any) -> list[str]:
+    """The datasets of a part."""
+    names = [name for name in ("log_weight", "accepted", "fields") if name in file]
+    return names + [f"observables/{name}" for name in file.get("observables", ())]
 
 
 def find_parts(folder: Path) -> list[Part]:
@@ -105,7 +180,7 @@ def find_parts(folder: Path) -> list[Part]:
 
     Raises `InputError` naming a part that is missing, truncated, or of other samples than the first.
     """
-    paths = sorted((path for path in folder.glob("part-*.h5") if _NAME.fullmatch(path.name)), key=_number)
+    paths = sorted((folder / name for name in listed(folder) if _NAME.fullmatch(name)), key=_number)
     parts: list[Part] = []
     for number, path in enumerate(paths):
         expected = part_path(folder, number)
@@ -130,15 +205,16 @@ def find_parts(folder: Path) -> list[Part]:
 def _described(path: Path, number: int) -> Part:
     with open_part(path) as file:
         try:
-            attributes = {name: plain(value) for name, value in file.attrs.items()}
+            attributes = attributes_of(file)
             start, steps, schema = (attributes.pop(name) for name in ("start", "steps", "schema"))
-            names = [name for name in ("log_weight", "accepted", "fields") if name in file]
-            names += [f"observables/{name}" for name in file.get("observables", ())]
-            datasets = {name: (file[name].shape, file[name].dtype) for name in names}
-        except (OSError, KeyError, RuntimeError) as error:
+            if schema > SCHEMA:
+                raise InputError(
+                    f"{path}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
+                )
+            datasets = {name: (file[name].shape, file[name].dtype) for name in _names(file)}
+            _require_sum(file, _sum_of_part, path)
+        except UNREADABLE as error:
             raise damaged(path) from error
-    if schema > SCHEMA:
-        raise InputError(f"{path}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
     return Part(path, number, start, steps, attributes, datasets)
 
 

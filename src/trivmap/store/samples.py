@@ -13,20 +13,28 @@ import numpy as np
 
 from trivmap.errors import InputError
 from trivmap.store.files import write_bytes
+from trivmap.store.folders import inside, is_folder
+from trivmap.store.plain import is_file
 from trivmap.store.sample_parts import (
-    SCHEMA,
+    SUM,
+    UNREADABLE,
     Part,
+    attributes_of,
     damaged,
     find_parts,
+    open_hdf5,
     open_part,
     part_path,
     plain,
     read_state,
     write_part,
 )
+from trivmap.store.sealed import SCHEMA, digest, require_unaltered
 
 _MAY_CHANGE = ("proposals", "warmup")
 """Attributes that a resumed run may give another value: more proposals, another cut at the start of the analysis."""
+_BEFORE = {"generator": "threefry2x32"}
+"""Attributes that older versions did not write, and what they did."""
 
 _BEFORE = {"common_noise": True}
 """Attributes that older versions did not write, and what they did."""
@@ -36,16 +44,19 @@ class SampleWriter:
     """Appends parts to the samples of the run in `root`, going on after the parts that are there.
 
     `attributes` describe the samples: kind, history, chains, proposals, warmup, thin, lattice, seed, and whatever else
-    identifies them, such as the digest of the model. Raises `InputError` if parts are damaged or are of other samples.
+    identifies them, such as the digest of the model. Raises `InputError` if parts are damaged or are of other samples,
+    and with `no_fewer` if more proposals are stored than `attributes` say.
     """
 
-    def __init__(self, root: Path, attributes: Mapping[str, Any]):
+    def __init__(self, root: Path, attributes: Mapping[str, Any], *, no_fewer: bool = False):
         self.root, self.folder, self.index = root, root / "samples", root / "samples.h5"
         self.attributes = {name: plain(np.asarray(value)) for name, value in attributes.items() if value is not None}
         self._parts = find_parts(self.folder)
         if self._parts:
             self._require_same(self._parts[0])
-            write_index(self.index, self._parts, self.attributes)
+            if no_fewer:
+                self._require_room()
+            self._write_index()
 
     @property
     def completed(self) -> int:
@@ -87,8 +98,21 @@ class SampleWriter:
         write_part(path, start, fixed, datasets, state or {})
         shapes = {name: (values.shape, values.dtype) for name, values in datasets.items()}
         self._parts.append(Part(path, len(self._parts), start, expected[1], fixed, shapes))
-        write_index(self.index, self._parts, self.attributes)
+        self._write_index()
         return path
+
+    def _write_index(self) -> None:
+        with inside(self.root):
+            write_index(self.index, self._parts, self.attributes)
+
+    def _require_room(self) -> None:
+        """Refuse a card that asks for fewer proposals than are stored: it would not describe them."""
+        chains, asked = self.attributes["chains"], self.attributes.get("proposals")
+        if asked is not None and self.completed > asked // chains:
+            raise InputError(
+                f"sampling.proposals: is {asked}, but {self.completed * chains} are stored in {self.folder}; give at "
+                "least as many, or move the samples away"
+            )
 
     def _require_same(self, part: Part) -> None:
         for name in sorted(part.attributes.keys() | self.attributes.keys() - set(_MAY_CHANGE)):
@@ -183,24 +207,23 @@ class SampleReader:
         try:
             return self._open[1][dataset][chain, low:high]
         except OSError as error:
-            raise damaged(path) from error
+            raise damaged(path, error) from error
 
     def _index_attributes(self) -> dict[str, Any]:
-        import h5py
-
         again = f"run trivmap sample {self.root}"
-        if not self.index.exists() and not (self.root / "samples").exists():
-            raise InputError(f"{self.root}: has no samples yet; {again}")
-        if not self.index.exists():
+        there = is_folder(self.root / "samples")
+        if not is_file(self.index):
+            if not there:
+                raise InputError(f"{self.root}: has no samples yet; {again}")
             raise InputError(f"{self.index}: is missing; {again}, which makes it anew from the parts in samples/")
+        again = f"{again}, which makes it anew from the parts in samples/"
         try:
-            with h5py.File(self.index, "r") as file:
-                attributes = {name: plain(value) for name, value in file.attrs.items()}
+            with open_hdf5(self.index) as file:
+                attributes, written = attributes_of(file), file.attrs.get(SUM)
+                require_unaltered(written is None or written == digest(attributes), self.index, again)
             return attributes | {name: attributes[name] for name in ("parts", "chains", "warmup")}
-        except (OSError, KeyError) as error:
-            raise InputError(
-                f"{self.index}: is truncated or damaged; {again}, which makes it anew from the parts in samples/"
-            ) from error
+        except UNREADABLE as error:
+            raise InputError(f"{self.index}: is truncated or damaged; {again}") from error
 
 
 def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) -> None:
@@ -211,6 +234,7 @@ def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) ->
     with h5py.File(buffer, "w") as file:
         file.attrs.update(attributes)
         file.attrs.update(schema=SCHEMA, parts=len(parts))
+        file.attrs[SUM] = digest(attributes_of(file))
         for name, (shape, dtype) in parts[0].datasets.items():
             lengths = [part.datasets[name][0][1] for part in parts]
             layout = h5py.VirtualLayout((shape[0], sum(lengths), *shape[2:]), dtype)

@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import equinox as eqx
@@ -13,10 +14,21 @@ import jax.numpy as jnp
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.store.environment import package_version
-from trivmap.store.files import read_json, sha256, storing, write_bytes, write_json
+from trivmap.store.files import storing, write_bytes, write_json
+from trivmap.store.folders import inside, is_folder, listed, own_folder
+from trivmap.store.plain import is_file, read_bytes, sha256, size
+from trivmap.store.sealed import Shape, read_json, require_unaltered
 
 _SECTIONS = ("lattice", "action", "model", "dtype")
-_AGAIN = "copy it from a backup, or write it again with trivmap train --resume on the run"
+_HEADER: Shape = {
+    "schema": int,
+    "trivmap": (str, NoneType),
+    "weights": dict,
+    "lattice": list,
+    "action": dict,
+    "model": dict,
+    "dtype": str,
+}
 
 
 def save_model(folder: Path, flow: Any, card: RunCard) -> Path:
@@ -25,11 +37,16 @@ def save_model(folder: Path, flow: Any, card: RunCard) -> Path:
     The weights' file is named after their hash and the header is replaced last, so that a kill leaves either the old
     model or the new one. Raises `InputError` when the disk takes no more.
     """
+    with inside(folder.parent):
+        return _save(folder, flow, card)
+
+
+def _save(folder: Path, flow: Any, card: RunCard) -> Path:
     with storing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
     buffer = io.BytesIO()
     eqx.tree_serialise_leaves(buffer, flow)
-    digest, size = hashlib.sha256(buffer.getbuffer()).hexdigest(), buffer.tell()
+    digest, length = hashlib.sha256(buffer.getbuffer()).hexdigest(), buffer.tell()
     weights = folder / f"weights-{digest[:12]}.eqx"
     write_bytes(weights, buffer)
     data = card.to_data()
@@ -38,13 +55,29 @@ def save_model(folder: Path, flow: Any, card: RunCard) -> Path:
         "trivmap": package_version("trivmap"),
         **{key: data[key] for key in _SECTIONS},
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(flow, eqx.is_inexact_array))),
-        "weights": {"file": weights.name, "bytes": size, "sha256": digest},
+        "weights": {"file": weights.name, "bytes": length, "sha256": digest},
     }
-    write_json(folder / "header.json", header)
-    for old in folder.glob("weights-*.eqx"):
-        if old != weights:
-            old.unlink(missing_ok=True)
+    _finish(folder, weights.name, header)
     return weights
+
+
+def _finish(folder: Path, weights: str, header: dict[str, Any]) -> None:
+    """Write the header of weights that are there, and forget those it does not name."""
+    write_json(folder / "header.json", header)
+    for old in listed(folder):
+        if old != weights and old.startswith("weights-") and old.endswith(".eqx"):
+            (folder / old).unlink(missing_ok=True)
+
+
+def copy_model(source: Path, folder: Path) -> None:
+    """Write the model in `source` into `folder`, of another run. Raises `InputError` where it is damaged."""
+    header = _header(source)
+    path = _require_weights(source, header["weights"])
+    with inside(folder.parent):
+        with storing(folder):
+            own_folder(folder)
+        write_bytes(folder / path.name, read_bytes(path))
+        _finish(folder, path.name, header)
 
 
 def model_digest(folder: Path) -> str:
@@ -58,13 +91,7 @@ def load_model(folder: Path, build: Callable[[RunCard], Any]) -> tuple[Any, RunC
     Raises `InputError` where files are missing, truncated or altered, or where this process cannot hold float64.
     """
     header = _header(folder)
-    path, expected = folder / header["weights"]["file"], header["weights"]
-    if not path.is_file():
-        raise InputError(f"{path}: is missing; {_AGAIN}")
-    if path.stat().st_size != expected["bytes"]:
-        raise InputError(f"{path}: is truncated, {path.stat().st_size} bytes instead of {expected['bytes']}; {_AGAIN}")
-    if sha256(path) != expected["sha256"]:
-        raise InputError(f"{path}: was altered; {_AGAIN}")
+    path = _require_weights(folder, header["weights"])
     card = RunCard.from_data({key: header[key] for key in _SECTIONS}, str(folder / "header.json"))
     if card.dtype == "float64" and jnp.result_type(float) != jnp.float64:
         raise InputError(f"{folder}: the model is float64; call jax.config.update('jax_enable_x64', True) first")
@@ -79,13 +106,35 @@ def load_model(folder: Path, build: Callable[[RunCard], Any]) -> tuple[Any, RunC
         ) from error
 
 
+def is_model(folder: Path) -> bool:
+    """Whether there is a model; one that is damaged is none."""
+    try:
+        _require_weights(folder, _header(folder)["weights"])
+    except InputError:
+        return False
+    return True
+
+
+def _require_weights(folder: Path, expected: dict[str, Any]) -> Path:
+    """The file of the weights that the header names; raises `InputError` unless it is as it was written."""
+    path = folder / str(expected.get("file"))
+    if path.parent != folder or not is_file(path):
+        raise InputError(f"{path}: is missing; {_again(folder)}")
+    if size(path) != expected["bytes"]:
+        raise InputError(f"{path}: is truncated, {size(path)} bytes instead of {expected['bytes']}; {_again(folder)}")
+    require_unaltered(sha256(path) == expected["sha256"], path, _again(folder))
+    return path
+
+
 def _header(folder: Path) -> dict[str, Any]:
     path = folder / "header.json"
-    header = read_json(path, _AGAIN)
-    if not isinstance(header, dict) or not {"schema", "trivmap", "weights", *_SECTIONS} <= header.keys():
-        raise InputError(f"{path}: is damaged; {_AGAIN}")
-    if header["schema"] != 1:
-        raise InputError(
-            f"{path}: schema {header['schema']} is newer than this trivmap, which reads 1: upgrade trivmap"
-        )
+    # Asked for its own sake: a link in the place of the folder is refused.
+    is_folder(folder)
+    header = read_json(path, _again(folder), shape=_HEADER)
+    if not {"file", "bytes", "sha256"} <= header["weights"].keys():
+        raise InputError(f"{path}: is damaged; {_again(folder)}")
     return header
+
+
+def _again(folder: Path) -> str:
+    return f"copy it from a backup, or run trivmap run --resume {folder.parent}, which writes it again"

@@ -12,7 +12,20 @@ from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, preset_text
-from trivmap.cards.values import LONGEST_NAME, NAME, Count, Flag, Name, Positive, Threads, Whole, refusal, shown, suggestion
+from trivmap.cards.values import (
+    LONGEST_NAME,
+    NAME,
+    Count,
+    Flag,
+    Long,
+    Name,
+    Positive,
+    Threads,
+    Whole,
+    refusal,
+    shown,
+    suggestion,
+)
 from trivmap.errors import InputError
 from trivmap.streams import derived_seed
 
@@ -53,7 +66,7 @@ class CompareCard(Section):
     description: str | None = None
     follows: str | None = None
     deviates: str | None = None
-    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Long, Field(ge=0, lt=2**32)] = 0
     common_noise: Flag = False
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None

@@ -4,7 +4,6 @@ Each sampler is an ordinary run directory; a comparison killed at any moment is 
 """
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,10 @@ from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
-from trivmap.store.files import new_directory, read_json, storing, write_json, write_text
-from trivmap.store.weights import model_digest
+from trivmap.store.files import new_directory, write_json, write_text
+from trivmap.store.plain import is_file
+from trivmap.store.sealed import read_json
+from trivmap.store.weights import copy_model, is_model, model_digest
 from trivmap.studies.compare_card import CompareCard, load_compare_card
 from trivmap.studies.comparison_result import comparison_result
 from trivmap.studies.rates import Timed, measure_rates
@@ -58,7 +59,7 @@ class ComparisonDirectory:
     def open(cls, path: str | os.PathLike[str]) -> "ComparisonDirectory":
         """An existing comparison; raises `InputError` where there is none."""
         directory = cls(Path(path))
-        if not directory.card_path.is_file():
+        if not is_file(directory.card_path):
             raise InputError(f"{path}: is no comparison, it has no comparison.yaml; trivmap compare makes one")
         return directory
 
@@ -136,7 +137,7 @@ def _finish(
 def _trained(run: RunDirectory) -> bool:
     """Whether training has come to its end."""
     training = run.summary().get("training") or {}
-    return run.model_path.exists() and training.get("status", "failed") not in ("failed", "interrupted")
+    return is_model(run.model_path) and training.get("status", "failed") not in ("failed", "interrupted")
 
 
 def _require_same_card(run: RunDirectory, wanted: RunCard) -> None:
@@ -151,14 +152,8 @@ def _require_same_card(run: RunDirectory, wanted: RunCard) -> None:
 
 def _take_map(source: RunDirectory, run: RunDirectory) -> None:
     """The trained map of another run, with the record of its training."""
-    digest = model_digest(source.model_path)
-    if not run.model_path.exists() or model_digest(run.model_path) != digest:
-        partial = run.root / ".model.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        with storing(run.model_path):
-            shutil.copytree(source.model_path, partial)
-            shutil.rmtree(run.model_path, ignore_errors=True)
-            partial.rename(run.model_path)
+    if not is_model(run.model_path) or model_digest(run.model_path) != model_digest(source.model_path):
+        copy_model(source.model_path, run.model_path)
     known, present = source.summary(), run.summary()
     if any(present[key] != known[key] for key in ("model", "training")):
         run.update_summary(model=known["model"], training=known["training"])
@@ -167,8 +162,9 @@ def _take_map(source: RunDirectory, run: RunDirectory) -> None:
 def _rates(directory: ComparisonDirectory, card: CompareCard, progress: Progress, again: bool) -> dict[str, Any]:
     """What `rates.json` holds, measured if it is not there."""
     drawn = {name: directory.run(name).summary()["sampling"]["proposals"] for name in card.cards}
-    if directory.rates_path.exists() and not again:
-        stored = read_json(directory.rates_path, "delete it to have the rates measured again")
+    if is_file(directory.rates_path) and not again:
+        remedy = "delete it to have the rates measured again"
+        stored = read_json(directory.rates_path, remedy, shape={"proposals": dict, "samplers": dict})
         if stored["proposals"] == drawn:
             return stored
     with Interruption.catching() as interruption:

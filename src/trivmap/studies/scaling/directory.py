@@ -9,7 +9,11 @@ from typing import Any
 
 from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
-from trivmap.store.files import new_directory, read_json, storing, try_lock, write_json, write_text
+from trivmap.store.files import lock, new_directory, write_json, write_text
+from trivmap.store.folders import inside, own_folder
+from trivmap.store.locks import try_lock
+from trivmap.store.plain import is_file, open_plain
+from trivmap.store.sealed import Shape, read_json, read_list
 from trivmap.studies.scaling.card import StudyCard, StudyRun, load_study_card
 
 
@@ -45,7 +49,7 @@ class StudyDirectory:
     def open(cls, path: str | os.PathLike[str]) -> "StudyDirectory":
         """An existing study; raises `InputError` where there is none."""
         directory = cls(Path(path))
-        if not directory.card_path.is_file():
+        if not is_file(directory.card_path):
             raise InputError(f"{path}: is no study, it has no study.yaml; trivmap study makes one")
         return directory
 
@@ -61,24 +65,28 @@ class StudyDirectory:
 
     def done(self, name: str) -> dict[str, Any] | None:
         """What a run noted when it was complete, None before."""
-        path = self.done_path / f"{name}.json"
-        return read_json(path, "delete it to have the run completed again") if path.exists() else None
+        return self._noted(self.done_path / f"{name}.json", "completed", {"operations?": list, "exclusive?": bool})
 
     def complete(self, name: str, facts: dict[str, Any]) -> None:
         """Mark a run as complete, all or nothing."""
-        write_json(self.done_path / f"{name}.json", facts)
-        with contextlib.suppress(FileNotFoundError):
-            (self.failed_path / f"{name}.json").unlink()
+        with inside(self.root):
+            write_json(self.done_path / f"{name}.json", facts)
+            with contextlib.suppress(FileNotFoundError):
+                (self.failed_path / f"{name}.json").unlink()
 
     def failed(self, name: str) -> dict[str, Any] | None:
         """Attempts that failed since the last success, and the last reason; None if none has."""
-        path = self.failed_path / f"{name}.json"
-        return read_json(path, "delete it to have the run tried again") if path.exists() else None
+        return self._noted(self.failed_path / f"{name}.json", "tried", {"attempts": int, "reason": str})
+
+    def _noted(self, path: Path, how: str, shape: Shape) -> dict[str, Any] | None:
+        with inside(self.root):
+            return read_json(path, f"delete it to have the run {how} again", shape=shape) if is_file(path) else None
 
     def note_failure(self, name: str, reason: str) -> None:
         """Count one more attempt that failed."""
         before = self.failed(name) or {"attempts": 0}
-        write_json(self.failed_path / f"{name}.json", {"attempts": before["attempts"] + 1, "reason": reason})
+        with inside(self.root):
+            write_json(self.failed_path / f"{name}.json", {"attempts": before["attempts"] + 1, "reason": reason})
 
     @contextlib.contextmanager
     def session(self, name: str, exclusive: Callable[[], bool]) -> Iterator[list[bool]]:
@@ -86,13 +94,15 @@ class StudyDirectory:
 
         Of this one that is known at the end of the block; a kill leaves that it had not.
         """
-        self.sessions_path.mkdir(exist_ok=True)
         path = self.sessions_path / f"{name}.json"
-        sessions = [*(read_json(path, "delete it") if path.exists() else []), False]
+        with inside(self.root):
+            own_folder(self.sessions_path)
+            sessions = [*(read_list(path, "delete it") if is_file(path) else []), False]
 
         def note(alone: bool) -> None:
             sessions[-1] = alone
-            write_json(path, sessions)
+            with inside(self.root):
+                write_json(path, sessions)
 
         note(False)
         try:
@@ -110,22 +120,23 @@ class StudyDirectory:
 
         The system drops the claim with the process, so that a killed one leaves none behind.
         """
-        path = self.runs_path / f".{name}.claim"
-        with storing(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            while not try_lock(descriptor):
-                time.sleep(0.5)
-            yield
-        finally:
-            os.close(descriptor)
+        with inside(self.root):
+            descriptor, taken = lock(self.runs_path / f".{name}.claim")
+            try:
+                while not taken:
+                    time.sleep(0.5)
+                    taken = try_lock(descriptor)
+                yield
+            finally:
+                os.close(descriptor)
 
     def is_claimed(self, name: str) -> bool:
         """Whether a process works on a run at this moment."""
         path = self.runs_path / f".{name}.claim"
-        if not path.exists():
-            return False
-        descriptor = os.open(path, os.O_RDONLY)
+        with inside(self.root):
+            if not is_file(path):
+                return False
+            descriptor = open_plain(path, os.O_RDONLY)
         try:
             return not try_lock(descriptor, shared=True)
         finally:

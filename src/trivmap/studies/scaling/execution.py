@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from trivmap.ahead import processors
 from trivmap.errors import InputError
 from trivmap.runs.progress import Interruption
 from trivmap.store.environment import package_version
+from trivmap.store.files import write_bytes
+from trivmap.store.plain import open_plain
 from trivmap.studies.scaling.card import StudyCard
 from trivmap.studies.scaling.directory import StudyDirectory
 
@@ -42,7 +45,8 @@ def execute(root: str, name: str, version: str | None, *after: Any) -> str:
     if directory.done(name) is not None:
         return name
     before, log = directory.failed(name), directory.runs_path / f".{name}.log"
-    with log.open("wb") as output:
+    write_bytes(log, b"")
+    with os.fdopen(open_plain(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "trivmap", "study", "--resume", root, "--run", name, "--while-parent-lives"],
             # Its other end closes with this process, however that ends: the run then stops at a safe point.

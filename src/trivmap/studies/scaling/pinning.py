@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trivmap.ahead import processors
-from trivmap.store.files import try_lock
+from trivmap.store.locks import try_lock
 
 FOLDER = Path("/tmp")
 """Where claims are noted: the same for all of a user's runs, whatever their TMPDIR says."""

@@ -1,7 +1,6 @@
 """One run of a study: an ordinary run directory, brought to its end and marked as complete."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,8 @@ from trivmap.runs.progress import Interrupted, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
+from trivmap.store.plain import is_file
+from trivmap.store.sealed import digest
 from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.studies.scaling.pinning import Share
 from trivmap.training import Trainer
@@ -59,11 +60,7 @@ def finish(
 
 def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float, trained: Callable[[], None]) -> None:
     began = time.monotonic()
-    for left in run.root.parent.glob(f".{run.root.name}.*"):
-        # Of a process that was killed while it made the directory.
-        if left.is_dir():
-            shutil.rmtree(left)
-    if not run.config_path.exists():
+    if not is_file(run.config_path):
         run = pipeline.create(card, run.root)
     if run.card().to_data() != card.to_data():
         raise InputError(f"{run.config_path}: is not what study.yaml says; restore it, or start a new study")
@@ -83,7 +80,8 @@ def _facts(card: RunCard, share: Share, sessions: list[bool]) -> dict[str, Any]:
         # The costs are those of all sessions.
         "exclusive": all(sessions),
         "sessions": len(sessions),
-        "host": os.uname().nodename,
+        # Tells machines apart without a name that is nobody else's business.
+        "host": digest(os.uname().nodename)[:8],
         "load": os.getloadavg()[0],
     }
 

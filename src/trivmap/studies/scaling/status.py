@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from trivmap.store.sealed import trusting
 from trivmap.studies.scaling.card import StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
 
@@ -29,7 +30,9 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
         state, reason = "failed", failed["reason"]
     else:
         state = "waiting"
-    records = directory.run(run.name).metrics() if state != "waiting" else []
+    with trusting():
+        # Of a training that is under way, and only shown.
+        records = directory.run(run.name).metrics() if state != "waiting" else []
     step = max((record["step"] for record in records), default=0)
     judged = [record["evaluation"]["acceptance"] for record in records if "evaluation" in record]
     acceptance = judged[-1]["value"] if judged else None

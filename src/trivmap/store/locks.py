@@ -1,0 +1,41 @@
+"""Locks between processes. The system drops them with the process, so that a killed one leaves none behind."""
+
+import errno
+import fcntl
+import functools
+import sys
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EBADF}
+"""What parallel, network and user-space file systems answer that have no locks; EBADF for a folder's on NFS."""
+
+
+def flock(descriptor: int, *, shared: bool = False) -> bool | None:
+    """Lock an open file for this process, if no other one holds it; None where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+    return True
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file for this process, if no other one holds it.
+
+    Where the file system has no locks the answer is yes, and a sentence on stderr says so, once in a process.
+    """
+    taken = flock(descriptor, shared=shared)
+    if taken is None:
+        _say_that_nothing_locks()
+    return taken is not False
+
+
+@functools.cache
+def _say_that_nothing_locks() -> None:
+    sys.stderr.write(
+        "trivmap: this file system has no file locks; nothing keeps two processes from working in one directory, so "
+        "start one at a time\n"
+    )

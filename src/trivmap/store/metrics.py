@@ -1,0 +1,64 @@
+"""The log of a training, `metrics.jsonl`: one JSON object a line. The summary notes its length and its hash."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from trivmap.store.files import write_bytes
+from trivmap.store.plain import is_file, open_plain, read_bytes, sha256, size
+
+_TAIL = 1 << 14
+
+
+def records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records; a line torn by a kill is left out."""
+    for _, record in _parsed(read_bytes(path) if is_file(path) else b""):
+        yield record
+
+
+def last_record(path: Path) -> dict[str, Any] | None:
+    """The last of them, read from the end of the file alone."""
+    if not is_file(path):
+        return None
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        end = length = file.seek(0, os.SEEK_END)
+        length = min(length, _TAIL)
+        while True:
+            file.seek(end - length)
+            found = [record for _, record in _parsed(file.read(length))]
+            if found or length == end:
+                return found[-1] if found else None
+            length = min(end, 4 * length)
+
+
+def truncate(path: Path, step: int) -> None:
+    """Drop the records after a step, and what a kill has torn."""
+    if is_file(path):
+        kept = [line + b"\n" for line, record in _parsed(read_bytes(path)) if record.get("step", 0) <= step]
+        write_bytes(path, b"".join(kept))
+
+
+def mark(path: Path) -> dict[str, Any]:
+    """By what the file is known again, however much is added to it: its length and the hash of what it holds."""
+    length = size(path)
+    return {"bytes": length, "sha256": sha256(path, length) if length else None}
+
+
+def damage(path: Path, noted: Mapping[str, Any] | None) -> str | None:
+    """What has become of a file since `mark` noted it; None if it was only added to, or nothing is noted."""
+    if not noted or not noted["bytes"]:
+        return None
+    if size(path) < noted["bytes"]:
+        return "has lost lines" if is_file(path) else "is missing"
+    return None if sha256(path, noted["bytes"]) == noted["sha256"] else "was altered"
+
+
+def _parsed(text: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for line in text.split(b"\n"):
+        with contextlib.suppress(ValueError, RecursionError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                yield line, record

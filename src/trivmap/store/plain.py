@@ -1,0 +1,96 @@
+"""Reading plain files: nothing is followed through a link, and nothing but a plain file is opened at all."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from trivmap.errors import InputError
+from trivmap.store.folders import folder_of
+
+_PIECE = 1 << 20
+
+
+def open_plain(path: Path, flags: int) -> int:
+    """The open file at `path`, which must be a plain one: for a link, folder, pipe or device an `InputError`.
+
+    Nothing but a plain file is opened at all: that alone may wait for ever, or do something.
+    """
+    with folder_of(path) as folder:
+        with contextlib.suppress(FileNotFoundError):
+            _require_plain(path, os.stat(path.name, dir_fd=folder, follow_symlinks=False))
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path.name, flags, 0o666, dir_fd=folder)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise InputError(strange(path, stat.S_IFLNK)) from error
+            raise
+    try:
+        _require_plain(path, os.fstat(descriptor))
+    except InputError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file of a run is there; an `InputError` where something else is in its place, or nobody may look."""
+    try:
+        with folder_of(path) as folder:
+            _require_plain(path, os.stat(path.name, dir_fd=folder, follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); see who may read it") from error
+    return True
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a plain file; an `InputError` where it cannot be read, `FileNotFoundError` where there is none."""
+    try:
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); see who may read it, and whether the disk is well"
+        ) from error
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    if not is_file(path):
+        return 0
+    descriptor = open_plain(path, os.O_RDONLY)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path, length: int | None = None) -> str:
+    """The hash of a file, or of its first bytes, in hexadecimal digits."""
+    found = hashlib.sha256()
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        while piece := file.read(_PIECE if length is None else min(_PIECE, length)):
+            found.update(piece)
+            length = None if length is None else length - len(piece)
+    return found.hexdigest()
+
+
+def _require_plain(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(strange(path, found.st_mode))
+
+
+def strange(path: Path, mode: int) -> str:
+    """What to say of something that is no plain file."""
+    if stat.S_ISLNK(mode):
+        return f"{path}: is a symbolic link, which trivmap does not follow here; put the file itself in its place"
+    if stat.S_ISDIR(mode):
+        return f"{path}: is a folder where a file belongs; move it away"
+    return f"{path}: is a pipe, a socket or a device where a file belongs; move it away"

@@ -1,0 +1,111 @@
+"""JSON files that carry the checksum of what they say, so that no number is read which was not written.
+
+The key `sha256` stands last in every object that is written. It is the hash of the rest in canonical form, keys sorted:
+whoever formats the file in another way does no harm. A file without it, of an older version, is read as it is.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from trivmap.errors import InputError
+from trivmap.store.plain import read_bytes
+
+SCHEMA = 1
+"""Of all that is written today."""
+_TRUSTING: ContextVar[bool] = ContextVar("trusting", default=False)
+Shape = Mapping[str, type | tuple[type, ...]]
+"""Keys that an object must have, or may have if a question mark follows, and the types their values may have."""
+
+
+@contextlib.contextmanager
+def trusting(whether: bool = True) -> Iterator[None]:
+    """While the block runs, files that were altered after they were written are read as they are."""
+    token = _TRUSTING.set(whether)
+    try:
+        yield
+    finally:
+        _TRUSTING.reset(token)
+
+
+def is_trusting() -> bool:
+    """Whether that is so at this moment."""
+    return _TRUSTING.get()
+
+
+def require_unaltered(unaltered: bool, path: Path, remedy: str) -> None:
+    """Raise `InputError` for a file that is not as it was written, unless such files are trusted."""
+    if not (unaltered or is_trusting()):
+        raise InputError(f"{path}: was altered, its checksum does not fit; {remedy}, or trust it as it is with --trust")
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of data as JSON in canonical form."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def seal(text: str) -> str:
+    """The text of a JSON object, with the checksum of its content as its last key."""
+    content = json.loads(text)
+    body = text.rstrip().removesuffix("}").rstrip()
+    return f'{body}{"," if content else ""}\n  "sha256": "{digest(content)}"\n}}\n'
+
+
+def read_json(path: Path, remedy: str, *, shape: Shape | None = None) -> Any:
+    """The JSON object in `path` without its checksum; `shape` names what must be in it, `{}` for nothing special.
+
+    Raises `InputError`, ending in `remedy`, where the file is missing, damaged, altered or of another shape.
+    """
+    return _read(path, remedy, shape or {})[1]
+
+
+def read_sealed_text(path: Path, remedy: str) -> str:
+    """The text of a JSON object, checked in the same way."""
+    return _read(path, remedy, {})[0]
+
+
+def read_list(path: Path, remedy: str) -> list[Any]:
+    """A JSON array, which has no checksum."""
+    _, content = _parsed(path, remedy)
+    if not isinstance(content, list):
+        raise InputError(f"{path}: is damaged; {remedy}")
+    return content
+
+
+def _read(path: Path, remedy: str, shape: Shape) -> tuple[str, dict[str, Any]]:
+    text, content = _parsed(path, remedy)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is damaged; {remedy}")
+    schema = content.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(f"{path}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
+    written = content.pop("sha256", None)
+    require_unaltered(written is None or written == digest(content), path, remedy)
+    if not all(_fits(content, key, kind) for key, kind in shape.items()):
+        raise InputError(f"{path}: is damaged; {remedy}")
+    return text, content
+
+
+def _parsed(path: Path, remedy: str) -> tuple[str, Any]:
+    try:
+        text = read_bytes(path).decode()
+        return text, json.loads(text)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: is missing; {remedy}") from error
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged; {remedy}") from error
+
+
+def _fits(content: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> bool:
+    name = key.removesuffix("?")
+    if name not in content:
+        return name != key
+    # To Python a flag is a number.
+    value, kinds = content[name], kind if isinstance(kind, tuple) else (kind,)
+    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)

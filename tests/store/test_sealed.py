@@ -1,0 +1,112 @@
+import json
+import re
+
+import pytest
+
+from trivmap.errors import InputError
+from trivmap.store.files import write_json, write_text
+from trivmap.store.sealed import digest, read_json, read_list, read_sealed_text, seal, trusting
+
+CONTENT = {"schema": 1, "value": 0.57, "numbers": [1, 2.5, None], "text": "φ⁴", "flag": True, "inner": {"b": 1, "a": 2}}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "summary.json"
+    write_json(path, CONTENT)
+    return path
+
+
+def test_the_checksum_is_that_of_the_content(path):
+    raw = json.loads(path.read_text())
+    assert list(raw)[-1] == "sha256"
+    assert raw.pop("sha256") == digest(CONTENT)
+    assert raw == CONTENT
+    assert read_json(path, "") == CONTENT
+
+
+def test_another_form_of_the_same_content(path):
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True, separators=(",", ":")))
+    assert read_json(path, "") == CONTENT
+
+
+@pytest.mark.parametrize("content", [{}, {"a": {}}, {2: 1, 10: 2}])
+def test_small_and_odd_content(path, content):
+    write_json(path, content)
+    assert read_json(path, "") == json.loads(json.dumps(content))
+
+
+def test_every_digit_counts(path):
+    text = path.read_text()
+    checked = 0
+    # Not those in the name of the checksum: without it, this is a file of an older version, and no number differs.
+    for found in re.finditer(r"(?<!sha)(?<!sha2)(?<!sha25)\d", text):
+        digits = str((int(found[0]) + 3) % 10)
+        altered = text[: found.start()] + digits + text[found.end() :]
+        path.write_text(altered)
+        with pytest.raises(InputError) as caught:
+            read_json(path, "run trivmap measure again")
+        said = str(caught.value)
+        if found.start() != text.index("1"):
+            assert said == (
+                f"{path}: was altered, its checksum does not fit; run trivmap measure again, or trust it as it is with "
+                "--trust"
+            )
+        checked += 1
+        with trusting():
+            # The schema excepted.
+            if "is newer" not in said:
+                assert read_json(path, "") == {k: v for k, v in json.loads(altered).items() if k != "sha256"}
+    assert checked > 50
+
+
+def test_an_older_file_has_none(path):
+    path.write_text(json.dumps(CONTENT))
+    assert read_json(path, "") == CONTENT
+
+
+def test_a_newer_file(path):
+    write_json(path, CONTENT | {"schema": 2})
+    with pytest.raises(InputError) as caught:
+        read_json(path, "")
+    assert str(caught.value) == f"{path}: schema 2 is newer than this trivmap, which reads 1: upgrade trivmap"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"', "[" * 100_000, "\0" * 40, "\xff", "{} {}"])
+def test_what_is_no_object(path, text):
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError) as caught:
+        read_json(path, "delete it")
+    assert str(caught.value) == f"{path}: is damaged; delete it"
+
+
+def test_what_is_missing(tmp_path):
+    for read in (read_json, read_list, read_sealed_text):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path / "a", "write it again")
+        assert str(caught.value) == f"{tmp_path / 'a'}: is missing; write it again"
+
+
+def test_shapes(path):
+    assert read_json(path, "", shape={"schema": int, "value": (int, float), "none?": str}) == CONTENT
+    for shape in ({"none": str}, {"value": str}, {"flag": int}, {"text?": int}):
+        with pytest.raises(InputError, match=r"summary\.json: is damaged; delete it"):
+            read_json(path, "delete it", shape=shape)
+
+
+def test_lists(path):
+    write_json(path, [True, False])
+    assert read_list(path, "") == [True, False]
+    write_json(path, {})
+    with pytest.raises(InputError, match="is damaged"):
+        read_list(path, "")
+
+
+def test_texts_keep_their_form(path):
+    text = seal('{\n "a": [1,\n 2]\n}')
+    assert text == f'{{\n "a": [1,\n 2],\n  "sha256": "{digest({"a": [1, 2]})}"\n}}\n'
+    write_text(path, text)
+    assert read_sealed_text(path, "") == text
+    write_text(path, text.replace("2", "3", 1))
+    with pytest.raises(InputError, match="was altered"):
+        read_sealed_text(path, "")
