@@ -25,6 +25,9 @@ _set = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
 _out = click.option("--out", type=click.Path(path_type=Path), help="Run directory to make (default: runs/NAME-N).")
 _resume = click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with this run instead.")
+trust_flag = click.option(
+    "--trust", is_flag=True, help="Use files of the run that were altered after they were written."
+)
 _directory = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 
 
@@ -32,8 +35,10 @@ def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
     """A command whose help ends in an example and whose errors are one sentence."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        def guarded(**arguments: Any) -> None:
-            with one_sentence():
+        def guarded(*, trust: bool = False, **arguments: Any) -> None:
+            from trivmap.store.sealed import trusting
+
+            with one_sentence(), trusting(trust):
                 allow_own_modules()
                 function(**arguments)
 
@@ -68,6 +73,7 @@ def cli() -> None:
 @_set
 @_resume
 @_json
+@trust_flag
 def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool) -> None:
     """Train, sample, measure and report: the whole of a run card.
 
@@ -97,6 +103,7 @@ def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: 
 @_set
 @_resume
 @_json
+@trust_flag
 def train(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, as_json: bool) -> None:
     """Train a map in a new run directory, or go on with --resume DIR from its latest checkpoint.
 
@@ -116,6 +123,7 @@ def train(card: str | None, out: Path | None, overrides: tuple[str, ...], resume
 @_directory
 @_set
 @_json
+@trust_flag
 def sample(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Draw the proposals a run's card asks for and that are not stored yet; --set may ask for more."""
     from trivmap.runs.sampling import sample as draw
@@ -127,6 +135,7 @@ def sample(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @_directory
 @_set
 @_json
+@trust_flag
 def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Analyse the samples of a run: observables with errors, and the stages of its map."""
     from trivmap.runs.pipeline import measure as analyse
@@ -136,6 +145,7 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @command("trivmap report runs/first")
 @_directory
+@trust_flag
 def report(directory: Path) -> None:
     """Write report.html and figures/ from what a run has."""
     run_directory = _opened(directory)
@@ -145,6 +155,7 @@ def report(directory: Path) -> None:
 @command("trivmap show runs/first --json")
 @_directory
 @_json
+@trust_flag
 def show(directory: Path, as_json: bool) -> None:
     """Print a run's state and results."""
     from trivmap.cli.results import print_results
@@ -160,6 +171,7 @@ def show(directory: Path, as_json: bool) -> None:
 @_resume
 @click.option("--again", is_flag=True, help="With --resume: measure the rates again, on a quieter machine, say.")
 @_json
+@trust_flag
 def compare(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, again: bool, as_json: bool
 ) -> None:

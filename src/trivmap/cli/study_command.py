@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from trivmap.cli.main import command
+from trivmap.cli.main import command, trust_flag
 
 
 @command("trivmap study quick-study --out runs/quick")
@@ -22,6 +22,7 @@ from trivmap.cli.main import command
 @click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
 @click.option("--while-parent-lives", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+@trust_flag
 def study(
     card: str | None,
     out: Path | None,

@@ -24,8 +24,8 @@ Shape = Mapping[str, type | tuple[type, ...]]
 
 @contextlib.contextmanager
 def trusting(whether: bool = True) -> Iterator[None]:
-    """While the block runs, files that were altered after they were written are read as they are."""
-    token = _TRUSTING.set(whether)
+    """While the block runs, files that were altered after they were written are read as they are, if `whether`."""
+    token = _TRUSTING.set(whether or _TRUSTING.get())
     try:
         yield
     finally:
