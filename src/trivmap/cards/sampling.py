@@ -48,7 +48,7 @@ class Sampling(Section):
     @property
     def own_settings(self) -> dict[str, Any]:
         """The keys of this kind alone, which identify what it draws; what cannot change that is left out."""
-        common = {*Sampling.model_fields, "batch"}
+        common = {*Sampling.model_fields, "batch", "probe"}
         own = {name: value for name, value in self.model_dump().items() if name not in common and value is not None}
         # A part of samples.h5 has a "start" of its own.
         return {"begin" if name == "start" else name: value for name, value in own.items()}
@@ -104,10 +104,12 @@ class FlowSampling(ProposalSampling):
     """Independence Metropolis-Hastings with the map's proposals.
 
     `integration_steps` are those of a continuous map's integration (null: the fewest whose measured error passes).
+    `probe`: compare the map with a short run of another sampler, which sees what the map misses.
     """
 
     kind: Literal["flow"] = "flow"
     integration_steps: Count | None = None
+    probe: Flag = True
 
     @property
     def needs_model(self) -> bool:

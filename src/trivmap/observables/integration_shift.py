@@ -6,6 +6,7 @@ noise they have the right mean and an arbitrary spread. Reweighted averages at n
 most of their fluctuation cancels, so that few configurations suffice.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ REDUCTION = 7
 """Factor by which twice the steps reduce the shift at least: 2^p - 1 for a method of order p = 3."""
 LARGEST_REMAINDER = 1 / 3
 """Largest integration error left after the correction, in units of an observable's error."""
+_SHARE = 0.3
+"""Error of a shift in units of the statistical error of what it corrects: in quadrature it adds 4%."""
 _BINS = 50
 
 
@@ -63,3 +66,39 @@ def _reweighted(level: Level, columns: Columns) -> tuple[np.ndarray, np.ndarray]
     table = np.where(weights[:, None] > 0, table, 0.0)
     means = weights @ table / weights.sum()
     return means, weights[:, None] * (table - means) / weights.mean()
+
+
+def pairs(levels: Sequence[Level]) -> list[Pair]:
+    """Levels of n, 2n, 4n, ... steps, each with its finer neighbour, over the configurations that both have."""
+    found = []
+    for coarse, fine in itertools.pairwise(sorted(levels, key=lambda level: level.steps)):
+        count = min(len(coarse.log_weight), len(fine.log_weight))
+        found.append(Pair(coarse.first(count), fine.first(count)))
+    return found
+
+
+class Sufficiency(NamedTuple):
+    """Of the scalars, the worst case: how many configurations a pair needs, and what it leaves.
+
+    `configurations`: for the shift to be known to `_SHARE` of the statistical error. `remainder`: the integration error
+    that twice the steps still have, in units of the statistical error.
+    """
+
+    configurations: int
+    remainder: float
+
+
+def sufficiency(pair: Pair, independent: float) -> Sufficiency:
+    """What a pair means for averages over that many independent configurations."""
+    scalars = {name: values for name, values in primaries(pair.fine.observables).items() if values.ndim == 1}
+    slices = {name: slice(k, k + 1) for k, name in enumerate(scalars)}
+    columns = Columns(slices, dict.fromkeys(slices, ()), 0, len(slices))
+    (before, coarse), (means, fine) = (_reweighted(level, columns) for level in pair)
+    error = np.std(fine, axis=0) / np.sqrt(independent)
+    known = error > np.finfo(np.float64).eps * np.abs(means)
+    moved = np.std(fine - coarse, axis=0)
+    shift = np.abs(means - before)
+    if not known.any():
+        return Sufficiency(len(fine), 0.0)
+    needed = (moved[known] / (_SHARE * error[known])) ** 2
+    return Sufficiency(int(np.ceil(needed.max())), float(np.max(shift[known] / error[known])) / REDUCTION)

@@ -1,5 +1,6 @@
 """The trained flow of a run as samplers may use it: integrated in as many steps as its error allows."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,31 +8,51 @@ import jax
 from trivmap.actions import AbstractAction
 from trivmap.cards.card import RunCard
 from trivmap.diagnostics import certificate
+from trivmap.diagnostics.integration_error import BATCH, Levels
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import keys, read_certificate
+from trivmap.simulation.chains import Measure
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.files import write_json
+from trivmap.store.levels import read_levels, write_levels
 from trivmap.store.plain import is_file
 from trivmap.store.weights import model_digest
+
+_LARGEST_REMAINDER = 0.2
+"""Integration error, in units of the statistical error, beyond which a pair of twice the steps is measured as well."""
+_MOST_PAIRS = 3
+_SHARE_OF_SAMPLES = 1 / 15
+"""Pairs per sample, at most: n and 2n steps of each cost a fifth of the samples then."""
 
 
 class Certified:
     """A flow with the integration steps that its certificate names, and the certificate, measured if need be."""
 
-    def __init__(self, run: RunDirectory, flow: Flow, action: AbstractAction, card: RunCard, wanted: int | None):
+    def __init__(
+        self,
+        run: RunDirectory,
+        flow: Flow,
+        action: AbstractAction,
+        card: RunCard,
+        wanted: int | None,
+        measure: Measure | None = None,
+    ):
+        from trivmap.observables import measure as measure_all
+
         self._run, self.flow = run, flow
         self.noted: dict[str, Any] | None = None
         if flow.integration_steps is None:
             return
-        model = model_digest(run.model_path)
+        self._model = model_digest(run.model_path)
         noted: dict[str, Any] = {}
         if is_file(run.certificate_path):
             noted = read_certificate(run)
-        if noted.get("model") != model or noted.get("asked") != wanted:
-            key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
-            found = certificate(flow, action, key, steps=wanted)
+        key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
+        self._levels = Levels(flow, action, key, measure or partial(measure_all, action))
+        if noted.get("model") != self._model or noted.get("asked") != wanted:
+            found = certificate(flow, action, key, steps=wanted, levels=self._levels)
             assert found is not None
-            noted = finite({**found._asdict(), "passed": found.passed, "asked": wanted, "model": model})
+            noted = finite({**found._asdict(), "passed": found.passed, "asked": wanted, "model": self._model})
         self.noted, self.flow = noted, flow.with_integration_steps(noted["steps"])
 
     @property
@@ -43,3 +64,35 @@ class Certified:
         """Write the certificate, once the samples of other steps have not been refused."""
         if self.noted is not None:
             write_json(self._run.certificate_path, self.noted)
+
+    def refine(self, samples: int, tau_int: float) -> None:
+        """Measure what integration does to observables, as well as averages over so many samples need it.
+
+        Levels of n, 2n, 4n, ... steps, n those of the samples: each pair over as many configurations as its shift
+        needs, and as many pairs as it takes to leave nothing that matters.
+        """
+        from trivmap.observables.integration_shift import Pair, sufficiency
+
+        if self.noted is None:
+            return
+        independent = max(1.0, samples / max(1.0, 2 * tau_int))
+        most = max(BATCH, int(samples * _SHARE_OF_SAMPLES) // BATCH * BATCH)
+        steps, counts = self.noted["steps"], []
+        for number in range(_MOST_PAIRS):
+            count, coarse = BATCH, steps * 2**number
+            while True:
+                verdict = sufficiency(Pair(*(self._levels.at(n, count) for n in (coarse, 2 * coarse))), independent)
+                wanted = min(most, -(-verdict.configurations // BATCH) * BATCH)
+                if wanted <= count:
+                    break
+                count = min(wanted, 4 * count)
+            counts.append(count)
+            if verdict.remainder <= _LARGEST_REMAINDER:
+                break
+        levels = [
+            self._levels.at(steps * 2**number, max(counts[max(0, number - 1) : number + 1]))
+            for number in range(len(counts) + 1)
+        ]
+        stored = read_levels(self._run.integration_path, self._model)
+        if [len(each.log_weight) for each in stored] != [len(each.log_weight) for each in levels]:
+            write_levels(self._run.integration_path, levels, self._model)

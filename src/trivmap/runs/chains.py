@@ -65,6 +65,8 @@ class Chains(AbstractSource):
             "diagnostics": self._driver.diagnostics(self._state),
         }
         reasons = {} if reason is None else {"chains": reason}
+        if self.certified is not None:
+            self.certified.refine(reader.chains * reader.n, tau_int.value if np.isfinite(tau_int.value) else 0.5)
         if noted and not noted["passed"]:
             reasons |= dict.fromkeys(("acceptance", "tau_int"), integration_complaint(noted))
         return sampling, None, reasons

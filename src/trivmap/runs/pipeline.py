@@ -31,13 +31,14 @@ from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
 from trivmap.store.files import write_json, write_text
 from trivmap.store.folders import is_folder
+from trivmap.store.levels import read_levels
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
 from trivmap.store.sealed import Shape, read_json, seal
 from trivmap.store.weights import is_model, load_model, model_digest, save_model
 from trivmap.streams import distinct
 
-OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains")
+OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains", "sector", "probe")
 """What sampling itself may distrust, measuring aside."""
 
 
@@ -58,7 +59,8 @@ def keys(card: RunCard) -> dict[str, Key]:
     run may be continued with never does: numbers of chains and proposals, parts and batches, the warm-up, names.
     """
     root = jax.random.key(card.seed)
-    found = {use: jax.random.fold_in(root, number) for number, use in enumerate(("init", "train", "sample", "stages"))}
+    uses = ("init", "train", "sample", "stages", "probe")
+    found = {use: jax.random.fold_in(root, number) for number, use in enumerate(uses)}
     if card.common_noise:
         return found
     theory = [card.lattice, card.dtype, _facts(card.action), _facts(card.model)]
@@ -252,6 +254,8 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
     `card` may change the section `measure`; it becomes the run's once it has worked.
     """
     from trivmap.observables import along_the_map, analyse
+    from trivmap.observables.integration_shift import pairs
+    from trivmap.observables.trust import ODD
 
     progress = progress or Quiet()
     card = card or run.card()
@@ -263,7 +267,12 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 f"{run.root / 'samples'} away and run trivmap sample {run.root}"
             )
         with shown(progress, "measure", 2):
-            results = analyse(reader, bins=card.measure.bins)
+            results = analyse(
+                reader,
+                bins=card.measure.bins,
+                symmetries=build_action(card).symmetries,
+                integration=pairs(read_levels(run.integration_path, model_digest(run.model_path))) if flow else (),
+            )
             write_text(run.observables_path, seal(results.to_text()))
             progress.update(1)
             interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
@@ -279,13 +288,17 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         untrusted = {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
         observables, untrusted = results.summary(), untrusted | results.untrusted
         certificate = (summary.get("sampling") or {}).get("certificate")
-        reason = untrusted.get("chains")
+        reason = untrusted.get("chains") or untrusted.get("probe")
         if certificate and not certificate["passed"]:
             reason = integration_complaint(certificate)
         if reason:
             untrusted |= dict.fromkeys(observables, reason)
             observables = {}
-        return run.update_summary(observables=observables, untrusted=untrusted)
+        facts: dict[str, Any] = {"observables": observables, "untrusted": untrusted}
+        if missing := untrusted.get("sector") or results.info["missing_sector"]:
+            untrusted |= dict.fromkeys((*ODD["z2"], *(["log_z"] if summary.get("log_z") else [])), missing)
+            facts |= {"log_z": None, "observables": {k: v for k, v in observables.items() if k not in ODD["z2"]}}
+        return run.update_summary(**facts, integration_shift=results.info["integration_shift"])
 
 
 def skeleton(card: RunCard) -> Flow:

@@ -10,13 +10,16 @@ import numpy as np
 
 from trivmap.actions import AbstractAction
 from trivmap.cards.card import RunCard
-from trivmap.cards.sampling import ProposalSampling
+from trivmap.cards.sampling import FlowSampling, ProposalSampling
 from trivmap.devices import device_count
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
 from trivmap.diagnostics.rounding import Rounding, measuring_rounding
+from trivmap.diagnostics.tails import enlargement, tail_reason
 from trivmap.flows import Flow
+from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint, keys
+from trivmap.runs.probe import examine
 from trivmap.runs.sources import AbstractSource, State
 from trivmap.simulation import START, Chain, Simulation, default_batch
 from trivmap.simulation.chains import Measure
@@ -24,8 +27,6 @@ from trivmap.store.samples import SampleReader
 
 WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
 """What a certificate that failed leaves without trust."""
-LEAST_EFFECTIVE_SAMPLES = 100
-"""Below this many, weights say nothing trustworthy about log Z."""
 
 
 class Proposals(AbstractSource):
@@ -50,6 +51,7 @@ class Proposals(AbstractSource):
         assert isinstance(card.sampling, ProposalSampling)
         self._card, self._section, self._action, self._flow = card, card.sampling, action, flow
         self.certified, self._facts = certified, facts or {}
+        self._probe = isinstance(card.sampling, FlowSampling) and card.sampling.probe
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
         self.stride = card.sampling.batch or default_batch(kernel.lattice.volume) * device_count()
         measure = measure or partial(measure_all, action)
@@ -94,11 +96,15 @@ class Proposals(AbstractSource):
             self._measure_rounding = measuring_rounding(self._flow, self._action, key)
 
     def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
-        log_weights, measured = reader["log_weight"], reader["accepted"][:, reader.warmup :]
-        ess, estimate = effective_sample_size(log_weights), log_z(log_weights)
+        log_weights = reader["log_weight"]
+        measured, accepted = log_weights[:, reader.warmup :], reader["accepted"][:, reader.warmup :]
+        weights = judge_weights(reader)
+        if self.certified is not None and weights.burn_in is not None:
+            self.certified.refine(accepted.size, weights.burn_in.tau_int)
+        ess, estimate = effective_sample_size(measured), log_z(measured)
         reasons: dict[str, str] = {}
-        shifts = [estimate.error]
-        found: dict[str, Any] = {}
+        shifts = [estimate.error * enlargement(weights.own_skewness)]
+        found: dict[str, Any] = {"pareto_shape": weights.shape, "skewness": weights.skewness}
         self._begin_rounding()
         if self._measure_rounding is not None:
             rounding = self._measure_rounding()
@@ -108,22 +114,31 @@ class Proposals(AbstractSource):
                 reasons["log_z"] = (
                     "its rounding error is unknown without float64; set JAX's jax_enable_x64 before sampling"
                 )
+        if reason := tail_reason(weights.shape, weights.skewness, weights.proposals):
+            reasons |= dict.fromkeys(WEIGHED, reason)
+        # Written so that a NaN is not trusted either.
+        if not ess.value * measured.size >= LEAST_EFFECTIVE_SAMPLES:
+            reasons["log_z"] = (
+                f"the weights of all proposals amount to fewer than {LEAST_EFFECTIVE_SAMPLES} effective samples"
+            )
+        if self._probe and self._flow is not None:
+            findings = examine(self._flow, self._action, keys(self._card)["probe"], measured)
+            found["probe"] = findings.facts
+            if findings.sector:
+                reasons |= {"log_z": findings.sector, "sector": findings.sector}
+            if findings.missed:
+                reasons |= dict.fromkeys((*WEIGHED, "probe"), findings.missed)
         noted = self.noted
         if noted:
             shifts.append(noted["mean"])
             if not noted["passed"]:
                 reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
-        # Written so that a NaN is not trusted either.
-        if not ess.value * log_weights.size >= LEAST_EFFECTIVE_SAMPLES:
-            reasons["log_z"] = (
-                f"the weights of all proposals amount to fewer than {LEAST_EFFECTIVE_SAMPLES} effective samples"
-            )
         sampling = {
-            "acceptance": acceptance(log_weights)._asdict(),
-            "accepted_fraction": float(measured.mean()),
+            "acceptance": acceptance(measured)._asdict(),
+            "accepted_fraction": float(accepted.mean()),
             "ess": ess.value,
             "ess_error": ess.error,
-            "tau_int": tau_int_from_rejections(measured)._asdict(),
+            "tau_int": tau_int_from_rejections(accepted)._asdict(),
             **found,
             "certificate": noted,
             "invalid_weights": int(np.sum(np.isnan(log_weights) | (log_weights == np.inf))),

@@ -70,7 +70,7 @@ def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = Non
             driver = _hmc(card, section, potential, kinetic, section.start, measure)
             return Chains(section, driver)
         case TrivialisedSampling() as section:
-            certified, action = _certified(run, card, section.integration_steps)
+            certified, action = _certified(run, card, section.integration_steps, measure)
             driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot", measure)
             return Chains(section, driver, certified=certified)
         case ClusterSampling() as section:
@@ -80,14 +80,16 @@ def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = Non
     raise AssertionError(card.sampling.kind)
 
 
-def _certified(run: RunDirectory, card: RunCard, wanted: int | None) -> tuple[Certified, AbstractAction]:
+def _certified(
+    run: RunDirectory, card: RunCard, wanted: int | None, measure: Measure | None
+) -> tuple[Certified, AbstractAction]:
     """The run's trained flow and its action."""
     flow, action, _ = load_flow(run)
-    return Certified(run, flow, action, card, wanted), action
+    return Certified(run, flow, action, card, wanted, measure), action
 
 
 def _flow(run: RunDirectory, card: RunCard, section: FlowSampling, measure: Measure | None) -> AbstractSource:
-    certified, action = _certified(run, card, section.integration_steps)
+    certified, action = _certified(run, card, section.integration_steps, measure)
     return Proposals(
         card,
         IndependenceMetropolis(certified.flow, action),
@@ -149,7 +151,7 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measu
         if card.model is None:
             flow = Flow(FreeField.hartree(lattice, action, learnable=False, dtype=card.dtype), Chain(lattice, []))
         else:
-            certified, action = _certified(run, card, section.integration_steps)
+            certified, action = _certified(run, card, section.integration_steps, measure)
             flow = certified.flow
         path = FlowPath(flow, action)
         steps = 1 if section.moves == "langevin" else section.leapfrog_steps

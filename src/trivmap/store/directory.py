@@ -48,6 +48,7 @@ class RunDirectory:
         self.observables_path = root / "observables.json"
         self.stages_path = root / "stages.json"
         self.certificate_path = root / "certificate.json"
+        self.integration_path = root / "integration.h5"
         self.summary_path = root / "summary.json"
         self.report_path = root / "report.html"
         self.figures_path = root / "figures"

@@ -1,0 +1,132 @@
+"""What a map has missed: configurations of another sampler, and mirror images of its own, under its density."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.actions.decimated import even_sites
+from trivmap.diagnostics.mirror import mirror_overlap, mirror_reason
+from trivmap.diagnostics.missed_modes import missed_modes
+from trivmap.errors import InputError
+from trivmap.flows import Flow
+from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle
+from trivmap.simulation import ClusterChains, MarkovChains
+
+BATCH = 256
+"""Configurations that are evaluated by one call of the compiled program."""
+_FEWEST, _MOST = 512, 4096
+_SHARE = 1 / 20
+"""Configurations per proposal."""
+_CHAINS = 8
+_THIN = 5
+_WARMUP = 200
+
+
+class Findings(NamedTuple):
+    """Facts for the summary of a run, and why nothing that rests on the map's weights can be trusted, if so.
+
+    `missed`: reason against every number. `sector`: reason against log Z and whatever is odd under phi -> -phi.
+    """
+
+    facts: dict[str, Any]
+    missed: str | None
+    sector: str | None
+
+
+def examine(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarray) -> Findings:
+    """Run a short chain of a sampler that is not the map, and compare weights; then look at mirror images.
+
+    Clusters where the action has them; else hybrid Monte Carlo from ordered starts of both signs and from disordered
+    ones.
+
+    Args:
+        flow: the map, integrated as for the samples.
+        action: what it is compared with.
+        key: random numbers of the chains.
+        log_weights: those of the map's proposals, any shape.
+    """
+    wanted = int(np.clip(log_weights.size * _SHARE, _FEWEST, _MOST)) // BATCH * BATCH
+    sampler, fields = _configurations(flow, action, jax.random.fold_in(key, 0), wanted)
+    density, weights = _under(flow, action, fields.reshape(-1, *flow.lattice.shape))
+    found = missed_modes(log_weights, weights.reshape(len(fields), -1), in_equilibrium=sampler == "cluster")
+    facts: dict[str, Any] = {"sampler": sampler, "configurations": weights.size, **found._asdict()}
+    missed = None
+    if found.missed:
+        m = np.abs(fields.mean(axis=tuple(range(2, fields.ndim)))).ravel()
+        beyond = m[weights > found.threshold]
+        missed = (
+            f"the map misses a part of exp(-S): {found.found:.1%} of the configurations of a {sampler} run (mean |m| "
+            f"{beyond.mean():.3g}) have larger weights than its proposals predict for {found.expected:.1%}; train it "
+            "further or on a ladder, or sample by another kind"
+        )
+    sector = None
+    if "z2" in action.whole.symmetries:
+        overlap = _overlap(flow, action, jax.random.fold_in(key, 1), fields, density)
+        facts["mirror_overlap"], sector = overlap, mirror_reason(overlap)
+    return Findings(facts, missed, sector)
+
+
+def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) -> tuple[str, np.ndarray]:
+    """The sampler, and configurations of exp(-S)/Z from its chains, shape (chains, n, *lattice)."""
+    lattice, whole = flow.lattice, action.whole
+    try:
+        kernel = ClusterCycle(whole, lattice)
+    except InputError:
+        potential = ActionPotential(whole, lattice, flow.base.dtype)
+        parts = []
+        for number, start in enumerate(("mixed", "hot")):
+            driver = MarkovChains(
+                HMC(potential, step_size=0.1, integrator=OMELYAN),
+                jax.random.fold_in(key, number),
+                chains=_CHAINS,
+                measure=lambda field: {},
+                start=start,
+                warmup=_WARMUP,
+            )
+            steps = count // (2 * _CHAINS) * _THIN
+            part, _ = driver.part(driver.start(), 0, steps, thin=_THIN, fields=True)
+            parts.append(part.fields)
+        return "hmc", np.concatenate(parts)
+    driver = ClusterChains(kernel, key, chains=_CHAINS, warmup=_WARMUP, two_point=False)
+    part, _ = driver.part(driver.start(), 0, count // _CHAINS * _THIN, thin=_THIN, fields=True)
+    assert part.fields is not None
+    return "cluster", part.fields
+
+
+def _overlap(flow: Flow, action: AbstractAction, key: Key, fields: np.ndarray, density: np.ndarray) -> float:
+    """The overlap of the map with its mirror image; 1 at once where it is even at the configurations at hand."""
+    some = fields.reshape(-1, *flow.lattice.shape)[:BATCH]
+    mirrored, _ = _under(flow, action, -some)
+    if np.allclose(mirrored, density[: len(some)], rtol=0, atol=1e-2):
+        return 1.0
+    own = np.asarray(_propose(flow, jax.random.split(key, BATCH)))
+    return mirror_overlap(_under(flow, action, own)[0], _under(flow, action, -own)[0])
+
+
+def _under(flow: Flow, action: AbstractAction, fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log q and log w of configurations, shape (n,) each, in batches of one size."""
+    padded = np.resize(fields, (-(-len(fields) // BATCH) * BATCH, *fields.shape[1:])).astype(flow.base.dtype)
+    found = [_evaluate(flow, action, jnp.asarray(batch)) for batch in padded.reshape(-1, BATCH, *fields.shape[1:])]
+    density, weight = (np.concatenate(values)[: len(fields)] for values in zip(*found, strict=True))
+    return np.asarray(density, np.float64), np.asarray(weight, np.float64)
+
+
+@eqx.filter_jit
+def _evaluate(flow: Flow, action: AbstractAction, fields: Array) -> tuple[Array, Array]:
+    def one(field: Array) -> tuple[Array, Array]:
+        field = even_sites(flow.lattice, field) if flow.decimated else field
+        log_density = flow.log_density(field)
+        return log_density, -action(field) - log_density
+
+    return jax.lax.map(one, fields, batch_size=flow.micro_batch or len(fields))
+
+
+@eqx.filter_jit
+def _propose(flow: Flow, keys: Array) -> Array:
+    return jax.lax.map(lambda key: flow.push(flow.noise(key))[0], keys, batch_size=flow.micro_batch or len(keys))
