@@ -1,8 +1,8 @@
 """Modes of exp(-S) that a map misses and that no symmetry shows: configurations of another sampler under the map.
 
 At configurations of exp(-S)/Z the weights w = exp(-S)/q have a distribution that the proposals of q predict:
-P(log w > t) is the share that proposals with log w > t have in the sum of the weights. Where q misses a part of exp(-S),
-the weights there are larger than any that the proposals reach, and the share predicted is far too small.
+P(log w > t) is the share that proposals with log w > t have in the sum of the weights. Where q misses a part of
+exp(-S), the weights there are larger than any that the proposals reach, and the predicted share is far too small.
 """
 
 from typing import NamedTuple
