@@ -292,7 +292,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         if certificate and not certificate["passed"]:
             reason = integration_complaint(certificate)
         if reason:
-            untrusted |= dict.fromkeys(observables, reason)
+            untrusted |= dict.fromkeys((*observables, *results.untrusted), reason)
             observables = {}
         facts: dict[str, Any] = {"observables": observables, "untrusted": untrusted}
         if missing := untrusted.get("sector") or results.info["missing_sector"]:
