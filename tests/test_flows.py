@@ -12,7 +12,7 @@ import pytest
 from tests.maps import filled
 from tests.oracles import ChainOracle, square_lattice
 from trivmap import Flow, InputError, Lattice
-from trivmap.actions import FreeScalar, Phi4
+from trivmap.actions import AbstractAction, FreeScalar, Phi4
 from trivmap.bases import FreeField, Gaussian
 from trivmap.bijections import (
     Affine,
@@ -25,6 +25,9 @@ from trivmap.bijections import (
     Spline,
     ZeroMode,
 )
+from trivmap.samplers import FlowPath, IndependenceMetropolis, PulledBack
+from trivmap.simulation import draw
+from trivmap.training import fit
 
 KEY = jax.random.key(0)
 
@@ -338,3 +341,53 @@ def test_base_and_bijection_must_share_their_lattice():
         InputError, match=r"flow: the base lives on lattice \[4\], the bijection on \[6\]; they must be"
     ):
         Flow(Gaussian(Lattice((4,)), dtype="float32"), Rescale(Lattice((6,)), dtype="float32"))
+
+
+class Tilted(AbstractAction):
+    """A field that is stronger at one site: neither odd nor translation invariant, whatever it declares."""
+
+    declared: frozenset[str] = frozenset()
+
+    def __call__(self, field):
+        return jnp.sum(0.5 * field**2, dtype=float) - 0.3 * field[0].astype(float)
+
+    @property
+    def symmetries(self):
+        return self.declared
+
+
+def symmetric():
+    lattice = Lattice((4,))
+    return Flow(FreeField(lattice, mass=0.8, dtype="float64"), Chain(lattice, [Rescale(lattice, dtype="float64")]))
+
+
+def test_symmetries_of_a_flow_are_those_that_base_and_maps_share():
+    everything = {"z2", "translations", "even-translations", "point-group"}
+    assert symmetric().equivariant_under == everything
+    lattice = Lattice((4,))
+    for map_, left in ((conv(lattice, Affine(), 0), {"z2", "even-translations"}), (dense(lattice, Affine(), 0), set())):
+        flow = Flow(Gaussian(lattice, dtype="float64"), Chain(lattice, [Rescale(lattice, dtype="float64"), map_]))
+        assert flow.equivariant_under == left
+        if left == set():
+            flow.require_match(Tilted(), evaluate=True)
+
+
+def test_a_symmetric_flow_refuses_an_action_that_is_not():
+    """By what it declares; and one that declares too much by its values, before anything is trained or drawn."""
+    flow, lying = symmetric(), Tilted(frozenset({"z2", "translations", "point-group"}))
+    for use in (
+        lambda action: IndependenceMetropolis(flow, action),
+        lambda action: fit(flow, action, KEY, steps=1),
+        lambda action: draw(flow, action, KEY, proposals=800),
+    ):
+        with pytest.raises(InputError, match=r"flow: has the symmetry 'even-translations' .* and Tilted has not"):
+            use(Tilted())
+    for use in (
+        lambda action: fit(flow, action, KEY, steps=1),
+        lambda action: draw(flow, action, KEY, proposals=800),
+    ):
+        with pytest.raises(InputError, match="Tilted has not the symmetry 'even-translations' that is declared"):
+            use(lying)
+    # What moves in the noise, or is driven to exp(-S), needs no such map.
+    PulledBack(flow, Tilted())
+    FlowPath(flow, Tilted())

@@ -9,6 +9,7 @@ from jaxtyping import Array, DTypeLike, Int
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
+from trivmap.actions.symmetry import can_be_evaluated, closed, require_symmetries
 from trivmap.bases import AbstractBase
 from trivmap.bijections import AbstractBijection, Chain
 from trivmap.errors import InputError
@@ -55,7 +56,28 @@ class Flow(eqx.Module):
         """Whether it is a flow of the even sites, to be held against a `Decimated` action."""
         return self.base.decimated
 
-    def require_match(self, action: AbstractAction) -> None:
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        """The symmetries of q: those that base and bijection have, whatever their parameters."""
+        return closed(self.base.equivariant_under) & closed(self.bijection.equivariant_under)
+
+    def require_match(self, action: AbstractAction, *, evaluate: bool = False) -> None:
+        """Raise `InputError` where no training brings q near exp(-S).
+
+        That is where `require_sites` does, and where q has a symmetry that S has not, by what both declare; with
+        `evaluate` and an action that is not one of the library also by numbers, see `actions.require_symmetries`.
+        """
+        self.require_sites(action)
+        missing = sorted(self.equivariant_under - closed(action.symmetries))
+        if missing:
+            raise InputError(
+                f"flow: has the symmetry {missing[0]!r} whatever its parameters, and {type(action.whole).__name__} has "
+                "not; use a base or maps without it (couplings with z2: false), or declare it in symmetries if S has it"
+            )
+        if evaluate and can_be_evaluated(action.whole):
+            require_symmetries(action.whole, self.lattice, self.equivariant_under)
+
+    def require_sites(self, action: AbstractAction) -> None:
         """Raise `InputError` where one of flow and action is of the even sites, the other of all."""
         if self.decimated != action.decimated:
             whose, wanted = ("the even sites", "actions.Decimated") if self.decimated else ("all sites", "one of all")

@@ -45,7 +45,7 @@ def test_force_and_what_is_ignored(shape):
     assert action(changed) == action(field)
     assert np.all(np.asarray(action.force(field))[lattice.parity == 1] == 0)
     assert action(-field) == pytest.approx(float(action(field)), abs=1e-12)
-    assert action.symmetries == {"z2", "point-group"}
+    assert action.symmetries == {"z2", "even-translations", "point-group"}
     assert action.whole is action.action
 
 

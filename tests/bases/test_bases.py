@@ -13,6 +13,7 @@ from tests.documented import my_theory
 from tests.maps import filled
 from trivmap import InputError, Lattice, fourier
 from trivmap.actions import Phi4
+from trivmap.actions.symmetry import images
 from trivmap.bases import FreeField, Gaussian
 
 CASES = {
@@ -82,6 +83,14 @@ def test_density_is_that_of_the_noise_divided_by_the_jacobian(case):
 
 def test_score_is_the_gradient_of_the_log_density(case):
     np.testing.assert_allclose(case.score, case.gradient, atol=1e-12)
+
+
+def test_symmetries_claimed_are_those_of_the_density(case):
+    assert case.base.equivariant_under >= {"z2", "translations", "point-group"}
+    density = eqx.filter_jit(lambda x: case.base.log_density(x))
+    for name in case.base.equivariant_under:
+        for image in images(case.lattice, name):
+            assert float(density(image(case.x))) == pytest.approx(float(case.log_density), abs=1e-10), name
 
 
 def test_one_configuration_alone_and_in_a_batch(case):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from trivmap import InputError, Lattice
+from trivmap.actions.symmetry import EVERY, images
 from trivmap.bijections import (
     AbstractBijection,
     Additive,
@@ -279,6 +280,36 @@ def test_equivariant_under_the_translations_claimed(name, found):
         length = 1 if CASES[name].translations == "even" else 2
         y, _, _ = push(randomised(initial(name)), jnp.roll(found.x, length, -1), found.s)
         assert np.max(np.abs(y - np.roll(found.y, length, -1))) > 1e-3
+
+
+def disagreement(bijection, x, symmetry):
+    """Largest |f(g x) - g f(x)| over the generators g of a symmetry, and change of log det."""
+    moved = list(images(bijection.lattice, symmetry))
+    forward = eqx.filter_jit(lambda b, fields: jax.vmap(b.forward)(fields))
+    y, log_dets = forward(bijection, jnp.stack([x, *(image(x) for image in moved)]))
+    expected = jnp.stack([image(y[0]) for image in moved])
+    return max(float(jnp.max(jnp.abs(y[1:] - expected))), float(jnp.max(jnp.abs(log_dets[1:] - log_dets[0]))))
+
+
+def test_equivariant_under_what_is_declared(name, found):
+    case, bijection = CASES[name], randomised(initial(name))
+    expected = {"all": {"translations", "even-translations"}, "even": {"even-translations"}, "none": set()}
+    assert bijection.equivariant_under - {"point-group"} == expected[case.translations] | ({"z2"} if case.z2 else set())
+    assert ("point-group" in bijection.equivariant_under) == (case.translations == "all")
+    for symmetry in bijection.equivariant_under:
+        assert disagreement(bijection, found.x[0], symmetry) < 1e-11
+
+
+def test_a_map_that_claims_too_much_is_found():
+    class Liar(ZeroMode):
+        @property
+        def equivariant_under(self):
+            return EVERY
+
+    liar = randomised(Liar(Lattice((4,)), bins=5, interval=3.0, z2=False, dtype="float64"))
+    x = fields_for(liar.lattice)[0]
+    assert disagreement(liar, x, "z2") > 1e-3
+    assert disagreement(liar, x, "translations") < 1e-12
 
 
 def test_gradient_reaches_every_parameter(name, found):

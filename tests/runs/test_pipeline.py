@@ -45,12 +45,43 @@ class TestCreate:
             )
         assert list(tmp_path.iterdir()) == []
 
+    def test_an_action_without_the_symmetries_it_declares_leaves_nothing(self, tmp_path):
+        """Nor one that has not those of the flow, which would have to be trained in vain."""
+        lying, honest = ({"kind": "tests.runs.test_pipeline:Tilted", "declared": names} for names in (["z2"], []))
+        with pytest.raises(
+            InputError, match=r"action\.kind: action: Tilted has not the symmetry 'z2' that is declared"
+        ):
+            created(tmp_path / "run", action=lying, model__base={"kind": "gaussian"})
+        with pytest.raises(InputError, match=r"flow: has the symmetry .*, and Tilted has not"):
+            created(tmp_path / "run", action=honest, model__base={"kind": "gaussian"})
+        assert list(tmp_path.iterdir()) == []
+
     def test_without_training_the_flow_is_sampled_as_it_starts(self, tmp_path):
         run = created(tmp_path / "run", training=None)
         flow, _, _ = pipeline.load_flow(run)
         assert flow.base.mass == 0.6
         with pytest.raises(InputError, match="has no section training; nothing is to be trained"):
             train(run)
+
+
+class Tilted(FreeScalar):
+    """A free field in an external one at site 0."""
+
+    declared: list[str]
+
+    def __init__(self, declared):
+        super().__init__(1.0, 1)
+        self.declared = declared
+
+    def __call__(self, field):
+        return super().__call__(field) - field[0].astype(float)
+
+    def force(self, field):
+        return super().force(field).at[0].add(1)
+
+    @property
+    def symmetries(self):
+        return frozenset(self.declared)
 
 
 class Odd(FreeScalar):

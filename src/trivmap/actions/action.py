@@ -13,7 +13,8 @@ class AbstractAction(eqx.Module):
     """S(phi) of the target density exp(-S).
 
     To add one: subclass, write `__call__` for ONE configuration (batches come from `jax.vmap`) with every constant
-    included, declare `symmetries`, and pass `force_error`. A closed form of `force` may replace the derivative. If the
+    included, declare `symmetries`, and pass `force_error` and
+    `require_symmetries`. A closed form of `force` may replace the derivative. If the
     action has the form sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4], give `coefficients`: the Hartree
     start of the free-field base needs them.
     """
@@ -43,7 +44,12 @@ class AbstractAction(eqx.Module):
     @property
     @abc.abstractmethod
     def symmetries(self) -> frozenset[str]:
-        """Those of "z2" (phi -> -phi), "translations", "point-group" that leave S unchanged."""
+        """What leaves S unchanged.
+
+        Those of "z2" (phi -> -phi), "translations", "even-translations" (shifts by displacements of even
+        x_1 + ... + x_d, which "translations" contain) and "point-group" (reflections, exchanges of equal axes).
+        `require_symmetries` checks them.
+        """
 
     @property
     def coefficients(self) -> tuple[float, float, float] | None:

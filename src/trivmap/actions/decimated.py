@@ -7,6 +7,7 @@ from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
 from trivmap.actions.nearest_neighbour import all_neighbours, require_dimension
 from trivmap.actions.site_density import SiteDensity
+from trivmap.actions.symmetry import closed
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
@@ -66,4 +67,4 @@ class Decimated(AbstractAction):
     @property
     def symmetries(self) -> frozenset[str]:
         """Of translations, only those by an even displacement are left."""
-        return self.action.symmetries - {"translations"}
+        return closed(self.action.symmetries) - {"translations"}

@@ -47,6 +47,11 @@ class AbstractBase(eqx.Module):
         """Whether it is a density of the even sites only, fields being zero at the odd ones."""
         return False
 
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        """The symmetries of the density, under the names of `AbstractAction.symmetries`; none is claimed here."""
+        return frozenset()
+
     @abc.abstractmethod
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         """(x, log q(x), d log q / dx) at x = x(z)."""

@@ -10,6 +10,7 @@ from jaxtyping import Array, DTypeLike, Float
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.actions.decimated import even_sites
+from trivmap.actions.symmetry import EVERY
 from trivmap.bases.base import AbstractBase
 from trivmap.bases.free_field import FreeField
 from trivmap.fourier import apply_spectrum, orbit_sum
@@ -38,6 +39,10 @@ class DecimatedFreeField(AbstractBase):
     @property
     def decimated(self) -> bool:
         return True
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return EVERY - {"translations"}
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         log_width = self._log_width()

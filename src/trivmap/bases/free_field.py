@@ -10,6 +10,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
+from trivmap.actions.symmetry import EVERY
 from trivmap.bases.base import AbstractBase
 from trivmap.bases.hartree import hartree_mass
 from trivmap.errors import InputError
@@ -75,6 +76,10 @@ class FreeField(AbstractBase):
         c1, c2, c4 = (c / temperature for c in action.coefficients)
         mass = hartree_mass(lattice, c1, c2, c4)
         return cls(lattice, mass=mass, stiffness=-c1, learnable=learnable, from_action=True, dtype=dtype)
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return EVERY
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         log_width = self.log_width()

@@ -9,6 +9,7 @@ from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
+from trivmap.actions.symmetry import EVERY
 from trivmap.bases.base import AbstractBase
 from trivmap.lattice import Lattice
 
@@ -23,6 +24,10 @@ class Gaussian(AbstractBase):
     def __init__(self, lattice: Lattice, *, learnable: bool = True, dtype: DTypeLike):
         self.lattice, self.dtype = lattice, jnp.dtype(dtype).name
         self.log_width = jnp.zeros((), dtype) if learnable else None
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return EVERY
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         width = jnp.exp(self._log_width())

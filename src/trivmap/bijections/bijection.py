@@ -17,9 +17,9 @@ class AbstractBijection(eqx.Module):
     """A differentiable invertible map of ONE configuration, of shape `lattice.shape`; batches come from `jax.vmap`.
 
     To add one: subclass, hold the parameters as inexact arrays and everything else as static fields, write `forward`
-    and `inverse`, start at or near the identity, and add a line to the table of the contract test
-    (`tests/bijections/test_contract.py`). Override `forward_with_score` where something cheaper than the default is
-    known. No map may look at other configurations of a batch: the density of one would depend on the others.
+    and `inverse`, start at or near the identity, declare what it is `equivariant_under`, and add a line to the table of
+    the contract test (`tests/bijections/test_contract.py`). Override `forward_with_score` where something cheaper than
+    the default is known. No map may look at other configurations of a batch: the density of one would depend on them.
     """
 
     lattice: eqx.AbstractVar[Lattice]
@@ -28,6 +28,14 @@ class AbstractBijection(eqx.Module):
     def decimated(self) -> bool | None:
         """Whether it maps the even sites only, fields being zero at the odd ones; None where either will do."""
         return False
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        """The symmetries g with f(g x) = g f(x), under the names of `AbstractAction.symmetries`; none is claimed here.
+
+        A flow of symmetric parts has a symmetric density, and refuses an action without the symmetry.
+        """
+        return frozenset()
 
     @abc.abstractmethod
     def forward(self, x: Field) -> tuple[Field, Scalar]:

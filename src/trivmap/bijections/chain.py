@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions.symmetry import EVERY, closed
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.coupling import Coupling, CouplingRun
 from trivmap.errors import InputError
@@ -33,6 +34,11 @@ class Chain(AbstractBijection):
     @property
     def decimated(self) -> bool | None:
         return next((part.decimated for part in self.maps if part.decimated is not None), None)
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        """What all of its maps are equivariant under; everything, if there are none."""
+        return EVERY.intersection(*(closed(part.equivariant_under) for part in self.maps))
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         log_det = site_sum(jnp.zeros_like(x))

@@ -12,6 +12,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.decimated import even_sites
+from trivmap.actions.symmetry import EVERY
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.features import Features
 from trivmap.bijections.integrators import SCHEMES, Velocity, integrate
@@ -72,6 +73,10 @@ class Continuous(AbstractBijection):
         self.lattice, self.features, self.kernels, self.even = lattice, features, kernels, even
         self.steps, self.scheme, self.smoothness, self.offset = steps, scheme, smoothness, None
         self.coefficients = jnp.zeros((times, features.number, len(kernels.spectra(lattice))), dtype)
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return EVERY - {"translations"} if self.even else EVERY
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         return self._integrate(self._flow, (x, _zero()))

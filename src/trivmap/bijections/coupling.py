@@ -13,6 +13,7 @@ from trivmap.bijections.conditioner import AbstractConditioner, ConvolutionalCon
 from trivmap.bijections.transformers import AbstractTransformer
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.networks import OddEvenNetwork
 
 Halves = tuple[Half, Half]
 """(even, odd)."""
@@ -43,6 +44,15 @@ class Coupling(AbstractBijection):
                 "they must be the same"
             )
         self.lattice, self.active, self.transformer, self.conditioner = lattice, active, transformer, conditioner
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        found = set()
+        if isinstance(self.conditioner.network, OddEvenNetwork):
+            found.add("z2")
+        if isinstance(self.conditioner, ConvolutionalConditioner):
+            found.add("even-translations")
+        return frozenset(found)
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         return CouplingRun((self,)).forward(x)

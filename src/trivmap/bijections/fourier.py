@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar
+from trivmap.actions.symmetry import EVERY
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.errors import InputError
 from trivmap.fourier import apply_spectrum, interpolate_spectrum, orbit_sum
@@ -30,6 +31,10 @@ class FourierDiagonal(AbstractBijection):
             raise InputError(f"fourier.mass_squared: must be positive and finite, got {mass_squared}")
         self.lattice, self.mass_squared = lattice, mass_squared
         self.log_factor = jnp.zeros(len(lattice.orbit_sizes), dtype)
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return EVERY
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         total = self._log_factor()

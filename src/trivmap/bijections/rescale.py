@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions.symmetry import EVERY
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.lattice import Lattice
 
@@ -17,6 +18,10 @@ class Rescale(AbstractBijection):
 
     def __init__(self, lattice: Lattice, *, dtype: DTypeLike):
         self.lattice, self.log_scale = lattice, jnp.zeros((), dtype)
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return EVERY
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         return x * jnp.exp(self.log_scale), site_sum(self.log_scale) * self.lattice.volume

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
+from trivmap.actions.symmetry import EVERY
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.spline import Spline
 from trivmap.lattice import Lattice
@@ -28,6 +29,10 @@ class ZeroMode(AbstractBijection):
         odd, even = self.spline.parity_counts
         self.odd = None if z2 else jnp.zeros(odd, dtype)
         self.even = jnp.zeros(even, dtype)
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return EVERY if self.odd is None else EVERY - {"z2"}
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         mean = jnp.mean(x)

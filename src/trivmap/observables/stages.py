@@ -92,7 +92,7 @@ def along_the_map(
     action that does not fit the flow.
     """
     if action is not None:
-        flow.require_match(action)
+        flow.require_sites(action)
     elif flow.decimated:
         raise InputError("flow: is one of the even sites; give its action, which draws the odd ones")
     keys = keys_of_batches(key, proposals, batch)

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from trivmap._types import Key
-from trivmap.actions import AbstractAction, force_error
+from trivmap.actions import AbstractAction, force_error, require_symmetries
 from trivmap.cards.build import build_action, build_flow, build_plan, build_target
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import Section
 from trivmap.cards.model import OwnAction
-from trivmap.cards.sampling import ClusterSampling
+from trivmap.cards.sampling import ClusterSampling, FlowSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
@@ -90,6 +90,7 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
     Raises `InputError`, nothing touched, if `out` exists or the card does not build.
     """
     _require_right_force(card)
+    _require_right_symmetries(card)
     if isinstance(card.sampling, ClusterSampling):
         ClusterCycle(build_action(card), Lattice(card.lattice))
     flow = None if card.model is None else skeleton(card)
@@ -97,6 +98,8 @@ def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
         for rung in card.rungs() if card.training is not None else [card]:
             # Sites that have no integral by themselves, or wells too narrow for the quadrature, show here.
             build_target(rung)
+    if flow is not None and (card.training is not None or isinstance(card.sampling, FlowSampling)):
+        flow.require_match(build_target(card))
     if card.training is not None:
         for rung in card.rungs():
             _require_trainable(rung)
@@ -217,6 +220,15 @@ def _require_right_force(card: RunCard) -> None:
                 f"action.kind: the force of {card.action.kind} is not -dS/dphi (relative error {error:.2g}); "
                 "mend it, or leave it out for automatic differentiation"
             )
+
+
+def _require_right_symmetries(card: RunCard) -> None:
+    """A symmetry that an action has not would let an odd map be trained for it, or <m> be taken for 0."""
+    if isinstance(card.action, OwnAction):
+        try:
+            require_symmetries(build_action(card), Lattice(card.lattice))
+        except InputError as error:
+            raise InputError(f"action.kind: {error}") from error
 
 
 def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:

@@ -89,7 +89,7 @@ class PulledBack(AbstractPotential):
     dtype: str = eqx.field(static=True)
 
     def __init__(self, flow: Flow, action: AbstractAction):
-        flow.require_match(action)
+        flow.require_sites(action)
         self.flow, self.action = flow, action
         self.lattice, self.dtype = flow.lattice, flow.base.dtype
 

@@ -30,7 +30,7 @@ def draw(
     `observables.analyse` turns the history into observables with errors; `diagnostics.log_z` and its neighbours judge
     the flow by `history["log_weight"]`. One key gives unrelated random numbers on another lattice or with other
     couplings; with `common_noise` it gives the same ones, for differences. Two flows at one point share them.
-    Raises `InputError` unless the chains share the proposals evenly.
+    Raises `InputError` unless the chains share the proposals evenly, and for an action that does not fit the flow.
     """
     each, rest = divmod(proposals, max(1, chains))
     if chains < 1 or warmup < 0 or rest or each <= warmup:
@@ -38,6 +38,7 @@ def draw(
             f"proposals: {proposals} must be a multiple of {chains} chains, with more than the {warmup} of the warm-up "
             "in each"
         )
+    flow.require_match(action, evaluate=True)
     simulation = Simulation(
         IndependenceMetropolis(flow, action),
         key if common_noise else distinct(key, flow.lattice, action),

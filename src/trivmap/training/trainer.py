@@ -53,7 +53,7 @@ class Trainer:
     def __init__(
         self, flow: Flow, action: AbstractAction, plan: TrainingPlan, key: Key, observer: Observer | None = None
     ):
-        flow.require_match(action)
+        flow.require_match(action, evaluate=True)
         self.action, self.plan, self.observer = action, plan, observer or Silent()
         self._parameters, self._static = eqx.partition(flow, eqx.is_inexact_array)
         self._train_key, self._evaluation_key = jax.random.split(key)

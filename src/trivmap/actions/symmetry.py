@@ -1,0 +1,89 @@
+"""Symmetries of fields on a lattice: their names, what they do, and the check that an action has those it declares."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from trivmap._types import Field, Key, Scalar
+from trivmap.actions.action import AbstractAction
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+EVERY = frozenset({"z2", "translations", "even-translations", "point-group"})
+"""phi -> -phi; shifts by any displacement, and by those of even x_1 + ... + x_d alone; reflections of axes and
+exchanges of axes of equal extent."""
+_FIELDS = 4
+
+
+def closed(symmetries: Iterable[str]) -> frozenset[str]:
+    """The symmetries with those they contain: even translations are translations."""
+    found = frozenset(symmetries)
+    return found | {"even-translations"} if "translations" in found else found
+
+
+def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
+    """What the symmetry called `name` does to a field of `lattice`: generators of its group."""
+    axes = range(lattice.dimension)
+    if name == "z2":
+        yield lambda field: -field
+    elif name == "translations":
+        for axis in axes:
+            yield lambda field, axis=axis: jnp.roll(field, 1, axis)
+    elif name == "even-translations":
+        for axis in axes:
+            yield lambda field, axis=axis: jnp.roll(jnp.roll(field, 1, 0), 1, axis)
+    elif name == "point-group":
+        for axis in axes:
+            # Site 0 is held.
+            yield lambda field, axis=axis: jnp.roll(jnp.flip(field, axis), 1, axis)
+            for other in range(axis):
+                if lattice.shape[axis] == lattice.shape[other]:
+                    yield lambda field, axis=axis, other=other: jnp.swapaxes(field, axis, other)
+
+
+def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[str, float]:
+    """Of every symmetry the largest |S(g phi) - S(phi)| over its generators g and a few random fields.
+
+    Relative to |S| + |force| |phi|: rounding, below 1e-10 (1e-4 where float64 is disabled), for a symmetry of S.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
+    fields = jax.random.normal(key, (_FIELDS, *lattice.shape), dtype)
+
+    @jax.jit
+    def errors(fields: jax.Array) -> dict[str, Scalar]:
+        def of_one(field: Field) -> dict[str, Scalar]:
+            value = action(field)
+            scale = jnp.abs(value) + jnp.linalg.norm(action.force(field)) * jnp.linalg.norm(field)
+            found = {}
+            for name in sorted(EVERY):
+                moved = jnp.stack([action(image(field)) for image in images(lattice, name)])
+                found[name] = jnp.max(jnp.abs(moved - value)) / scale
+            return found
+
+        return jax.tree.map(jnp.max, jax.vmap(of_one)(fields))
+
+    return {name: float(error) for name, error in errors(fields).items()}
+
+
+def require_symmetries(action: AbstractAction, lattice: Lattice, wanted: Iterable[str] = ()) -> None:
+    """Evaluate S on random fields and their images.
+
+    Raises `InputError` where a symmetry that the action declares, or one of `wanted`, does not leave S as it is.
+    """
+    errors = symmetry_errors(action, jax.random.key(0), lattice)
+    limit = 1e-8 if jnp.result_type(float) == jnp.float64 else 1e-3
+    for name in sorted(closed(action.symmetries) | frozenset(wanted)):
+        if name in errors and not errors[name] < limit:
+            whose = "is declared" if name in closed(action.symmetries) else "is one of the flow"
+            raise InputError(
+                f"action: {type(action).__name__} has not the symmetry {name!r} that {whose}: S changes by "
+                f"{errors[name]:.2g} of itself; declare in symmetries what S has"
+            )
+
+
+def can_be_evaluated(action: AbstractAction) -> bool:
+    """Whether an action is a user's, and its numbers are known: within `jax.jit` they are not."""
+    own = not type(action).__module__.startswith("trivmap.")
+    return own and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(action))
