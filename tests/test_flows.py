@@ -391,3 +391,11 @@ def test_a_symmetric_flow_refuses_an_action_that_is_not():
     # What moves in the noise, or is driven to exp(-S), needs no such map.
     PulledBack(flow, Tilted())
     FlowPath(flow, Tilted())
+
+
+def test_another_shape_is_refused():
+    flow = symmetric()
+    for call in (flow.log_density, flow.push):
+        with pytest.raises(InputError, match=r"takes one configuration of shape \(4,\), got .* \(3, 4\); batches"):
+            call(jnp.zeros((3, 4)))
+    assert jax.vmap(flow.log_density)(jnp.zeros((3, 4))).shape == (3,)

@@ -9,6 +9,7 @@ from jaxtyping import Array, DTypeLike, Int
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
+from trivmap.actions.decimated import even_sites
 from trivmap.actions.symmetry import can_be_evaluated, closed, require_symmetries
 from trivmap.bases import AbstractBase
 from trivmap.bijections import AbstractBijection, Chain
@@ -99,25 +100,49 @@ class Flow(eqx.Module):
         return self.base.noise(key)
 
     def push(self, z: Field) -> tuple[Field, Scalar]:
-        """(phi, log q(phi)) at fixed noise."""
-        x, log_density, _ = self.base.push(z)
+        """(phi, log q(phi)) at fixed noise; phi is NaN at sites that the flow does not draw."""
+        x, log_density, _ = self.base.push(self._one(z))
         y, log_det = self.bijection.forward(x)
-        return y, log_density - log_det
+        return self._marked(y), log_density - log_det
 
     def push_with_score(self, z: Field) -> tuple[Field, Scalar, Field]:
-        """(phi, log q(phi), d log q / dphi) at fixed noise; the score is a constant to differentiation."""
-        x, log_density, score = self.base.push(z)
+        """`push`, and the score d log q / dphi: a constant to differentiation, 0 at sites that are not drawn."""
+        x, log_density, score = self.base.push(self._one(z))
         y, log_det, score = self.bijection.forward_with_score(x, score)
-        return y, log_density - log_det, score
+        return self._marked(y), log_density - log_det, self.drawn(score)
 
-    def sample(self, key: Key) -> tuple[Field, Scalar]:
-        """A configuration and its log-density."""
-        return self.push(self.noise(key))
+    def sample(self, key: Key, action: AbstractAction | None = None) -> tuple[Field, Scalar]:
+        """A configuration and its log-density; log w is -action(phi) minus that.
+
+        A flow of the even sites draws only those: the others are NaN, or, where its `action` is given, drawn from their
+        density given the even ones.
+        """
+        field, log_density = self.push(self.noise(key))
+        if action is None:
+            return field, log_density
+        self.require_sites(action)
+        return action.complete(jax.random.fold_in(key, 2), field), log_density
 
     def log_density(self, field: Field) -> Scalar:
-        """log q of a given configuration."""
-        x, log_det = self.bijection.inverse(field)
+        """log q of a given configuration; of a flow of the even sites, what the others hold does not matter."""
+        x, log_det = self.bijection.inverse(self.drawn(self._one(field)))
         return self.base.log_density(x) + log_det
+
+    def drawn(self, field: Field) -> Field:
+        """The field at the sites that the flow draws, zero at others: for sums over sites."""
+        return even_sites(self.lattice, field) if self.decimated else field
+
+    def _marked(self, field: Field) -> Field:
+        """The field, NaN at sites that are not drawn: a number could be measured as if it were one of the field."""
+        return jnp.where(self.lattice.parity == 0, field, jnp.nan) if self.decimated else field
+
+    def _one(self, field: Field) -> Field:
+        if field.shape != self.lattice.shape:
+            raise InputError(
+                f"flow: takes one configuration of shape {self.lattice.shape}, got an array of shape {field.shape}; "
+                "batches need jax.vmap"
+            )
+        return field
 
     def residual(self, action: AbstractAction, z: Field, u: Scalar | None = None) -> Scalar:
         """log q + S at fixed noise z and auxiliary randomness u: constant, namely -log Z, for a trivializing map."""
@@ -151,13 +176,13 @@ class Flow(eqx.Module):
         return Flow(self.base, self.bijection.with_integration_steps(steps))
 
     def stages(self, z: Field) -> list[Stage]:
-        """The field and its log-density after the base and after each part of the bijection."""
+        """The field, marked as by `push`, and its log-density after the base and after each part of the bijection."""
         x, log_density, _ = self.base.push(z)
         result = [Stage("base", x, log_density)]
         parts = self.bijection if isinstance(self.bijection, Chain) else Chain(self.lattice, [self.bijection])
         for name, field, log_det in parts.stages(x):
             result.append(Stage(name, field, log_density - log_det))
-        return result
+        return [stage._replace(field=self._marked(stage.field)) for stage in result]
 
     def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "Flow":
         """The flow on another lattice and, with its action, at another coupling: where its training there begins.

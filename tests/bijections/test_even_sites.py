@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ from trivmap import Flow, InputError, Lattice
 from trivmap.actions import Decimated, Phi4
 from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.bijections import AbstractBijection, Chain, Continuous, Features, Kernels, Rescale
+from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.observables import along_the_map, measure
 from trivmap.samplers import FlowPath, IndependenceMetropolis, PulledBack
 
@@ -107,3 +109,49 @@ def test_a_flow_and_an_action_of_other_sites_are_refused():
         along_the_map(even, KEY, proposals=64)
     field = noise(lattice)
     assert measure(decimated, field)["action_density"] == action(field) / 16
+
+
+def even_flow(shape=(4, 4)):
+    lattice = Lattice(shape)
+    return Flow(
+        DecimatedFreeField(FreeField(lattice, mass=0.7, dtype="float64")), Chain(lattice, [flow(shape, steps=4)])
+    )
+
+
+def test_what_is_not_drawn_is_no_number():
+    """Whatever the flow gives away is NaN at the odd sites, and nothing can be measured on it."""
+    part, action = even_flow(), Phi4(-0.6, 0.0, 0.5, 2)
+    target, odd = Decimated(action, part.lattice), part.lattice.parity == 1
+    z = part.noise(KEY)
+    field, log_density = part.sample(KEY)
+    for given in (field, part.push(z)[0], part.push_with_score(z)[0], *(stage.field for stage in part.stages(z))):
+        np.testing.assert_array_equal(np.isnan(given), odd)
+    assert np.all(np.asarray(part.push_with_score(z)[2])[odd] == 0)
+    for of in (action, target):
+        with pytest.raises(InputError, match="the field holds only its even sites; draw the odd ones by complete"):
+            measure(of, field)
+    # Within a program there is nobody to tell: the numbers are none.
+    assert all(np.all(np.isnan(values)) for values in jax.jit(lambda field: measure(target, field))(field).values())
+    whole, same = part.sample(KEY, target)
+    assert np.all(np.isfinite(whole)) and same == log_density
+    np.testing.assert_array_equal(np.asarray(whole)[~odd], np.asarray(field)[~odd])
+    assert target(whole) == target(field)
+    assert float(part.log_density(whole)) == float(part.log_density(field))
+    measure(target, whole)
+    with pytest.raises(InputError, match="one of the even sites"):
+        part.sample(KEY, action)
+
+
+def test_gradients_do_not_see_what_is_not_drawn():
+    part = even_flow()
+    target = Decimated(Phi4(-0.6, 0.0, 0.5, 2), part.lattice)
+    noise = jnp.stack([part.noise(key) for key in jax.random.split(KEY, 3)])
+    for objective in (ReverseKL(), PathGradient()):
+        gradient = eqx.filter_jit(eqx.filter_grad(lambda f, o=objective: o(f, target, noise, jnp.ones(()))[0]))(part)
+        leaves = jax.tree.leaves(gradient)
+        assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
+        assert max(float(jnp.max(jnp.abs(leaf))) for leaf in leaves) > 1e-3
+    evaluation = jax.jit(lambda z: PulledBack(part, target).evaluate(z))(noise[0])
+    assert np.all(np.isfinite(evaluation.force)) and np.isfinite(evaluation.energy)
+    tangent = jax.jvp(lambda z: part.residual(target, z), (noise[0],), (noise[1],))[1]
+    assert np.isfinite(tangent)

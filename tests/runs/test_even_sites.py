@@ -1,14 +1,17 @@
 """Runs whose odd sites are integrated out: exact answers, the ladder, and what goes with them."""
 
+import jax
 import numpy as np
 import pytest
 
 from tests.oracles import ChainOracle, FreeFieldOracle
 from tests.runs.support import RING
+from trivmap import observables
 from trivmap.cards.build import build_action, build_target
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
+from trivmap.runs.loading import Run
 from trivmap.runs.pipeline import load_flow, measure
 from trivmap.runs.train import train
 
@@ -49,8 +52,6 @@ def test_chain_against_the_transfer_matrix(measured):
 
 def test_stages_and_stored_fields_have_all_sites(measured):
     run, summary = measured
-    from trivmap.runs.loading import Run
-
     stages = Run(run).stages.stages
     at_zero = [stage.two_point[0] for stage in stages]
     assert at_zero[-1] == pytest.approx(summary["observables"]["phi2"]["value"], rel=0.1)
@@ -61,6 +62,26 @@ def test_stages_and_stored_fields_have_all_sites(measured):
         fields = samples["fields"]
     spread = fields.std(axis=(0, 1))
     assert np.all(np.abs(spread / spread.mean() - 1) < 0.25)
+
+
+def test_configurations_of_a_run_are_whole(measured):
+    run, _ = measured
+    loaded = Run(run)
+    fields, log_weights = loaded.sample(jax.random.key(1), 20_000)
+    weights = np.exp(np.asarray(log_weights - log_weights.max()))
+    oracle = ChainOracle(8, *build_action(run.card()).coefficients)
+    for color in (0, 1):
+        phi2 = np.mean(np.asarray(fields)[:, color::2] ** 2, axis=1)
+        mean = weights @ phi2 / weights.sum()
+        error = np.sqrt(np.sum((weights * (phi2 - mean)) ** 2)) / weights.sum()
+        assert abs(mean - oracle.phi2) < 3.5 * error < 0.02
+    assert np.isfinite(observables.measure(loaded.action, fields[0])["phi2"])
+    first, _ = loaded.sample(jax.random.key(1), 3)
+    np.testing.assert_allclose(first, fields[:3], rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match="only its even sites"):
+        observables.measure(loaded.action, loaded.flow.sample(jax.random.key(1))[0])
+    with pytest.raises(InputError, match="n must be at least 1"):
+        loaded.sample(jax.random.key(1), 0)
 
 
 def test_free_field_needs_no_training(tmp_path):

@@ -31,7 +31,7 @@ def _terms(of: tuple[Flow, AbstractAction, Scalar], noise: Noise) -> tuple[Noise
     fixed = jax.lax.stop_gradient(fields)
     total = jax.lax.stop_gradient(scores) - jax.vmap(action.force)(fixed) / temperature.astype(fields.dtype)
     energies = jax.vmap(action)(fixed) / temperature.astype(log_densities.dtype)
-    return total * fields, jax.lax.stop_gradient(log_densities + energies)
+    return total * jax.vmap(flow.drawn)(fields), jax.lax.stop_gradient(log_densities + energies)
 
 
 def residual_and_path(flow: Flow, action: AbstractAction, z: Field, temperature: Scalar) -> tuple[Scalar, Scalar]:
@@ -42,4 +42,4 @@ def residual_and_path(flow: Flow, action: AbstractAction, z: Field, temperature:
     field, log_density, score = flow.push_with_score(z)
     total = jax.lax.stop_gradient(score - action.force(field) / temperature.astype(field.dtype))
     energy = action(field) / temperature.astype(log_density.dtype)
-    return log_density + energy, jnp.sum(total * field).astype(log_density.dtype)
+    return log_density + energy, jnp.sum(total * flow.drawn(field)).astype(log_density.dtype)

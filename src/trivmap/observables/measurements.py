@@ -5,10 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
+from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
 
@@ -25,7 +27,11 @@ def measure(action: AbstractAction, field: Field) -> dict[str, Float[Array, "...
 
     Arrays: `momentum_two_point` (2,), `correlator` (L // 2 + 1,) and `two_point` (orbits,), see the functions of
     those names.
+
+    Raises `InputError` for what a flow of the even sites draws by itself, which is NaN at the odd ones; traced, every
+    observable is then NaN.
     """
+    _require_whole(field)
     volume, action = field.size, action.whole
     return {
         "magnetization": site_sum(field) / volume,
@@ -38,6 +44,17 @@ def measure(action: AbstractAction, field: Field) -> dict[str, Float[Array, "...
         "correlator": correlator(field),
         "two_point": two_point(field),
     }
+
+
+def _require_whole(field: Field) -> None:
+    if isinstance(field, Tracer):
+        return
+    missing = np.isnan(field)
+    if np.any(missing) and np.array_equal(missing, Lattice(field.shape).parity == 1):
+        raise InputError(
+            "measure: the field holds only its even sites; draw the odd ones by complete(key, field) of its action, or "
+            "whole configurations by trivmap.load(...).sample(key, n)"
+        )
 
 
 def ising_energy(field: Field) -> Scalar:

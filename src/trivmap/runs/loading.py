@@ -2,13 +2,21 @@
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import load_flow
+from trivmap.samplers import IndependenceMetropolis, Proposal, proposal_key
+from trivmap.simulation import default_batch
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
@@ -16,6 +24,13 @@ from trivmap.store.sealed import read_json, read_sealed_text, trusting
 
 if TYPE_CHECKING:
     from trivmap.observables import AlongTheMap, Results
+
+
+class Configurations(NamedTuple):
+    """Independent configurations drawn from a map, and log w = -S - log q of each."""
+
+    fields: Float[Array, "n *lattice"]
+    log_weights: Float[Array, " n"]
 
 
 class Run:
@@ -52,13 +67,25 @@ class Run:
 
     @property
     def flow(self) -> Flow:
-        """The trained flow."""
+        """The trained flow; of the even sites alone if the card says `sites: even`, see `sample`."""
         return self._model[0]
 
     @property
     def action(self) -> AbstractAction:
         """What the flow is held against; its `complete` draws the odd sites of a flow of the even ones."""
         return self._model[1]
+
+    def sample(self, key: Key, n: int) -> Configurations:
+        """`n` independent whole configurations of the trained map with their log-weights.
+
+        Odd sites that the map leaves out are drawn from their density given the others. Means in the density exp(-S)
+        are sum(w O) / sum(w); the first configurations are the same for every n. Raises `InputError` for n below 1.
+        """
+        if n < 1:
+            raise InputError(f"sample: n must be at least 1, got {n}")
+        flow, action, _ = self._model
+        made = _propose(IndependenceMetropolis(flow, action), key, n)
+        return Configurations(made.field, made.log_weight)
 
     @property
     def samples(self) -> SampleReader:
@@ -92,6 +119,14 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.directory.root)!r})"
+
+
+@eqx.filter_jit
+def _propose(kernel: IndependenceMetropolis, key: Key, n: int) -> Proposal:
+    size = min(n, kernel.micro_batch or default_batch(kernel.lattice.volume))
+    return jax.lax.map(
+        lambda i: kernel.propose(proposal_key(key, 0, i)), jnp.arange(n, dtype=jnp.uint32), batch_size=size
+    )
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> Run:
