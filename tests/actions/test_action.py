@@ -15,6 +15,7 @@ from trivmap.actions import (
     require_symmetries,
     symmetry_errors,
 )
+from trivmap.actions.nearest_neighbour import require_dimension
 from trivmap.actions.symmetry import EVERY, closed
 
 
@@ -170,3 +171,10 @@ def test_batch_in_place_of_a_configuration_is_refused(action, shape):
     with pytest.raises(InputError, match=rf"action: takes one configuration of {len(shape)} dimensions.*jax\.vmap"):
         action(batch)
     assert jax.vmap(action)(batch).shape == (3,)
+
+
+def test_a_field_that_is_not_real_is_refused():
+    """It would lose its imaginary part without a word; asked directly, as annotated arguments are checked here."""
+    for field, name in ((jnp.ones((4, 4), complex), "complex128"), (jnp.ones((4, 4), int), "int64")):
+        with pytest.raises(InputError, match=f"action: takes a real field of floating point, got {name}"):
+            require_dimension(field, 2)

@@ -149,3 +149,11 @@ def test_couplings_that_are_no_finite_numbers_are_refused(bad, monkeypatch):
 def test_numbers_of_other_kinds_are_taken(number, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users run it
     assert Phi4.from_couplings("bosetti2015", 2, beta=number, lam=0.5).coefficients == (-1.0, 0.0, 0.5)
+
+
+def test_an_array_without_axes_is_a_number():
+    expected = Phi4.from_couplings("bosetti2015", 2, beta=0.6, lam=0.5)
+    assert Phi4.from_couplings("bosetti2015", 2, beta=np.array(0.6), lam=jnp.asarray(0.5)) == expected
+    for wrong in (np.array([0.6]), np.array(0.6j), np.array(True)):
+        with pytest.raises(InputError, match=r"action\.beta: must be a finite number"):
+            Phi4.from_couplings("bosetti2015", 2, beta=wrong, lam=0.5)

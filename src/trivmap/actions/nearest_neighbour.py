@@ -1,13 +1,16 @@
 """Sums over nearest-neighbour links."""
 
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from trivmap._types import Field
 from trivmap.errors import InputError
 
 
-def require_dimension(field: Field, dimension: int) -> None:
-    """Raise `InputError` unless the field is one configuration in `dimension` dimensions, not a batch of them."""
+def require_dimension(field: Array, dimension: int) -> None:
+    """Raise `InputError` unless the field is one real configuration in `dimension` dimensions, not a batch of them."""
+    if not jnp.issubdtype(field.dtype, jnp.floating):
+        raise InputError(f"action: takes a real field of floating point, got {field.dtype}")
     if field.ndim != dimension:
         raise InputError(
             f"action: takes one configuration of {dimension} dimensions, got an array of shape {field.shape}; "

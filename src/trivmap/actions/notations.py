@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 from trivmap.errors import InputError
 
@@ -24,7 +24,7 @@ NOTATIONS: Mapping[str, Notation] = {
 }
 
 
-def coefficients(notation: str, couplings: Mapping[str, float], dimension: int) -> tuple[float, float, float]:
+def coefficients(notation: str, couplings: Mapping[str, SupportsFloat], dimension: int) -> tuple[float, float, float]:
     """(c1, c2, c4) of S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4].
 
     Raises `InputError` for an unknown notation, and for couplings that are missing, unknown or not finite, or a
@@ -36,6 +36,7 @@ def coefficients(notation: str, couplings: Mapping[str, float], dimension: int) 
     for name in names:
         if name not in couplings:
             raise InputError(f"action.{name}: missing; the notation {notation} needs {' and '.join(names)}")
+    couplings = {name: _number(value) for name, value in couplings.items()}
     for name, value in couplings.items():
         if name not in names:
             raise InputError(f"action.{name}: not a coupling of {notation}, which has {' and '.join(names)}")
@@ -45,6 +46,11 @@ def coefficients(notation: str, couplings: Mapping[str, float], dimension: int) 
     if second < 0:
         raise InputError(f"action.{names[1]}: must not be negative, got {second:g}; exp(-S) would have no integral")
     return NOTATIONS[notation].coefficients(first, second, dimension)
+
+
+def _number(value: Any) -> Any:
+    """What an array without axes holds; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
@@ -62,7 +68,9 @@ def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
         )
 
 
-def convert(source: str, target: str, couplings: Mapping[str, float], dimension: int) -> tuple[dict[str, float], float]:
+def convert(
+    source: str, target: str, couplings: Mapping[str, SupportsFloat], dimension: int
+) -> tuple[dict[str, float], float]:
     """Couplings of the same theory in another notation, and the scale s of phi = s phi'.
 
     S(phi) = S'(phi'), so a mean of phi^n is s^n times that of phi', and log Z = log Z' + V log s.

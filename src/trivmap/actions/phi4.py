@@ -1,5 +1,7 @@
 """The interacting scalar."""
 
+from typing import SupportsFloat
+
 import equinox as eqx
 
 from trivmap._types import Field, Scalar, site_sum
@@ -26,7 +28,7 @@ class Phi4(AbstractAction):
         self.c1, self.c2, self.c4, self.dimension = float(c1), float(c2), float(c4), dimension
 
     @classmethod
-    def from_couplings(cls, notation: str, dimension: int, **couplings: float) -> "Phi4":
+    def from_couplings(cls, notation: str, dimension: int, **couplings: SupportsFloat) -> "Phi4":
         """The action in one of the notations `standard`, `albergo2019`, `bosetti2015`, `nicoli2020`."""
         return cls(*coefficients(notation, couplings, dimension), dimension)
 
