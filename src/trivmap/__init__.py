@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from trivmap.runs.loading import Run
 
 
-def load(path: str | os.PathLike[str]) -> "Run":
+def load(path: str | os.PathLike[str], *, trust: bool = False) -> "Run":
     """The run in a directory: `.flow`, `.action`, `.results`, `.samples`, `.summary`, see `runs.loading.Run`.
 
-    Raises `InputError` where there is no run. A float64 model needs JAX's float64 switched on.
+    Raises `InputError` where there is no run. A float64 model needs JAX's float64 switched on. Files that were altered
+    after they were written are refused, unless with `trust`.
     """
     # Run cards and storage take longer to import than the numerics.
     from trivmap.runs.loading import load as load_run
 
-    return load_run(path)
+    return load_run(path, trust=trust)

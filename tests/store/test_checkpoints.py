@@ -1,5 +1,9 @@
 import asyncio
+import contextlib
+import gc
 import itertools
+import os
+import shutil
 import threading
 import time
 import warnings
@@ -213,6 +217,21 @@ def test_a_full_disk_for_real(small_disk):
         store.save(4, {"x": jnp.asarray(np.random.default_rng(1).normal(size=100_000))}, {})
     assert store.latest().step == 3
     assert jnp.array_equal(store.restore({"x": noise})[0]["x"], noise)
+
+
+def test_a_disk_that_fills_up_is_told_in_one_sentence(small_disk, capfd, caplog):
+    """Threads of orbax that meet it would print tracebacks, at some sizes and some time later."""
+    state = {"x": np.random.default_rng(0).normal(size=3000), "y": np.arange(5)}
+    for room in range(4_000, 100_000, 16_000):
+        space = os.statvfs(small_disk)
+        (small_disk / "filler").write_bytes(bytes(space.f_bavail * space.f_frsize - room))
+        with contextlib.suppress(InputError):
+            CheckpointStore(small_disk / "checkpoints", digest="abc").save(1, state, {})
+        gc.collect()
+        (small_disk / "filler").unlink()
+        shutil.rmtree(small_disk / "checkpoints", ignore_errors=True)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
 
 
 def test_nothing_runs_on_after_a_save_and_nothing_is_said(store, capfd, caplog):

@@ -47,7 +47,7 @@ def test_what_has_become_of_it(run, spoil, found):
         run.metrics()
     assert str(caught.value) == (
         f"{run.metrics_path}: {found} since the training ended; restore it from a backup, or use what there is with "
-        "--trust (no result depends on it)"
+        "--trust (no result of the run depends on it)"
     )
     with trusting():
         assert len(run.metrics()) <= 4

@@ -63,6 +63,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
         flow = skeleton(ladder[first]) if latest else started(card, run.root)
         trainer: Trainer | None = None
         outcome: Outcome | None = None
+        resumed = 0
         with contextlib.ExitStack() as display:
             for position in range(first, len(ladder)):
                 rung, final = ladder[position], position == len(ladder) - 1
@@ -80,7 +81,7 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                 begun = int(state.step) + observer.before["steps"]
                 acceptance = observer.acceptance_at(int(state.step))
                 if position == first:
-                    recorded = run.summary().get("training") or {}
+                    resumed, recorded = begun, run.summary().get("training") or {}
                     status = trainer.status(state, acceptance=acceptance, seconds=clock.before)
                     if final and status and (recorded.get("steps"), recorded.get("status")) == (begun, status):
                         if first_process() and not is_model(run.model_path):
@@ -93,6 +94,9 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                 if len(ladder) > 1:
                     progress.note(f"lattice {rung.lattice}: from step {begun} of at most {total}")
                 outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
+                if latest is not None and int(outcome.state.step) + observer.before["steps"] == resumed:
+                    # Nothing was trained, only written again: what that takes is no cost of the map.
+                    clock = Clock(clock.before)
                 if outcome.status in ("failed", "interrupted"):
                     break
         assert trainer is not None and outcome is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trivmap.errors import InputError
-from trivmap.store.files import storing, write_json
+from trivmap.store.files import require_room, storing, write_json
 from trivmap.store.folders import folder_of, inside, listed, own_folder, sync
 from trivmap.store.plain import is_file, open_plain, read_bytes, sha256, size
 from trivmap.store.sealed import SCHEMA, digest
@@ -19,6 +19,8 @@ from trivmap.store.state_vector import PackedState, pack, unpack
 
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 _DISCARDED = ".partial-"
+_OWN_FILES = 1 << 16
+"""Bytes that orbax's own files take, about."""
 
 
 class Checkpoint(NamedTuple):
@@ -53,6 +55,8 @@ class CheckpointStore:
             self._clear_discarded()
             try:
                 own_folder(partial)
+                # Met by orbax, a full disk leaves threads behind that print tracebacks.
+                require_room(partial, _OWN_FILES + sum(vector.nbytes for vector in packed.vectors.values()))
                 with _orbax() as checkpointer:
                     checkpointer.save(partial.resolve() / "state", packed.vectors)
                 content = {
@@ -190,8 +194,9 @@ def _orbax() -> Iterator[Any]:
     import jax
     import orbax.checkpoint as ocp
 
-    logger = logging.getLogger("absl")
-    logger.addFilter(_drop)
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    for logger in loggers:
+        logger.addFilter(_drop)
     # Each process by itself: only the first one writes, and no other waits for it.
     alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
@@ -199,4 +204,5 @@ def _orbax() -> Iterator[Any]:
         with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
             yield checkpointer
     finally:
-        logger.removeFilter(_drop)
+        for logger in loggers:
+            logger.removeFilter(_drop)

@@ -148,7 +148,7 @@ class RunDirectory:
         found = metrics.damage(self.metrics_path, (training or {}).get("metrics"))
         return found and (
             f"{self.metrics_path}: {found} since the training ended; restore it from a backup, or use what there is "
-            "with --trust (no result depends on it)"
+            "with --trust (no result of the run depends on it)"
         )
 
     def last_metrics(self) -> dict[str, Any] | None:

@@ -101,6 +101,18 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
         sync(folder)
 
 
+def require_room(folder: Path, length: int) -> None:
+    """Raise what the system says where a folder's disk does not take so many more bytes: they are taken and freed."""
+    with folder_of(folder / "any") as parent:
+        name, descriptor = new_file(parent)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, length)
+        finally:
+            os.unlink(name, dir_fd=parent)
+            os.close(descriptor)
+
+
 def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
     """Add a piece to the end of `path`, wholly or not at all, after `separator` if what is there does not end in it."""
     if not first():
