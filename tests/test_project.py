@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "trivmap"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"_types", "ahead", "devices", "errors", "estimate", "fourier", "lattice", "processes", "streams"},
+    {"_types", "ahead", "devices", "errors", "estimate", "fourier", "lattice", "processes", "streams", "trust"},
     {"actions", "networks"},
     {"bijections"},
     {"bases", "flows"},

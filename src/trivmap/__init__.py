@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> "Run":
     """The run in a directory: `.flow`, `.action`, `.results`, `.samples`, `.summary`, see `runs.loading.Run`.
 
-    Raises `InputError` where there is no run. A float64 model needs JAX's float64 switched on. Files that were altered
-    after they were written are refused, unless with `trust`.
+    Raises `InputError` where there is no run. Its flow and action may be code that its card names, `my_module:MyClass`,
+    and its files may have been altered after they were written: with `trust` both are used, without it they are
+    refused and nothing is imported. A float64 model needs JAX's float64 switched on.
     """
     # Run cards and storage take longer to import than the numerics.
     from trivmap.runs.loading import load as load_run

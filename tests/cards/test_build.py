@@ -213,7 +213,7 @@ class TestPlan:
         """Polyak's step: gradient * (value - f_min) / |gradient|^2."""
         own(
             "import optax\n"
-            "def polyak(learning_rate, floor):\n"
+            "def polyak(learning_rate, floor) -> optax.GradientTransformation:\n"
             "    return optax.polyak_sgd(max_learning_rate=10.0, f_min=floor)\n"
         )
         section = {"kind": "own_parts:polyak", "learning_rate": 0.1, "floor": 1.0}
@@ -270,13 +270,13 @@ class Shift(AbstractBijection):
     def inverse(self, y):
         return y - self.amount, jnp.zeros(())
 
-def heavy(lattice, dtype):
+def heavy(lattice, dtype) -> FreeField:
     return FreeField(lattice, mass=9.0, dtype=dtype)
 
-def picky(lattice, dtype):
+def picky(lattice, dtype) -> FreeField:
     raise InputError("base.picky: wants another lattice")
 
-def number(**anything):
+def number(**anything) -> AbstractAction:
     return 3
 """
 
@@ -313,7 +313,8 @@ class TestOwnParts:
             ({"model__maps": [{"kind": "own_parts:Shift"}]}, "model.maps.0: own_parts:Shift refused its arguments"),
             (
                 {"model__maps": [{"kind": "rescale"}, {"kind": "own_parts:heavy"}]},
-                "model.maps.1.kind: own_parts:heavy must make",
+                "model.maps.1.kind: own_parts:heavy is not called, it must be a subclass of trivmap's "
+                "AbstractBijection",
             ),
         ],
     )

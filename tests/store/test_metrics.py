@@ -4,7 +4,7 @@ import pytest
 
 from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
-from trivmap.store.sealed import trusting
+from trivmap.trust import trusting
 
 
 @pytest.fixture

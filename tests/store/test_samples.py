@@ -9,7 +9,7 @@ import pytest
 from tests.runs.support import contents, kill_while_working, no_file_larger_than
 from trivmap.errors import InputError
 from trivmap.store.samples import SampleReader, SampleWriter
-from trivmap.store.sealed import trusting
+from trivmap.trust import trusting
 
 ATTRIBUTES = {
     "kind": "flow",

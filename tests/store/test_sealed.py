@@ -5,7 +5,8 @@ import pytest
 
 from trivmap.errors import InputError
 from trivmap.store.files import write_json, write_text
-from trivmap.store.sealed import digest, read_json, read_list, read_sealed_text, seal, trusting
+from trivmap.store.sealed import digest, read_json, read_list, read_sealed_text, seal
+from trivmap.trust import trusting
 
 CONTENT = {"schema": 1, "value": 0.57, "numbers": [1, 2.5, None], "text": "φ⁴", "flag": True, "inner": {"b": 1, "a": 2}}
 

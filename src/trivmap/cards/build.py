@@ -1,8 +1,7 @@
 """From the run card to the objects of the numeric floors."""
 
-import importlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -45,6 +44,7 @@ from trivmap.cards.model import (
     ZeroModeMap,
 )
 from trivmap.cards.optimiser import SECOND_ORDER, ConstantRate, CosineRate, Optimiser, RestartsRate
+from trivmap.cards.own import resolve
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
@@ -229,18 +229,23 @@ def _optimiser(section: Optimiser, rate: Schedule, clip: float | None) -> Any:
         return first_order(section.kind, given, clip=clip, **section.arguments)
     import optax
 
-    make = _load(section.kind, "training.optimiser.kind")
+    make = resolve(section.kind, optax.GradientTransformation, "training.optimiser.kind")
     try:
         made = make(rate, **section.arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"training.optimiser: {section.kind} refused its arguments: {error}") from error
+    if not isinstance(made, optax.GradientTransformation):
+        raise InputError(
+            f"training.optimiser.kind: {section.kind} must make an optax GradientTransformation, got "
+            f"{type(made).__name__}"
+        )
     clipped = made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made)
     return optax.with_extra_args_support(clipped)
 
 
 def _own(section: OwnSection, kind: type, where: str, **offered: Any) -> Any:
     """An object of the user's class, given the card's arguments and those of `offered` that its constructor takes."""
-    factory = _load(section.kind, f"{where}.kind")
+    factory = resolve(section.kind, kind, f"{where}.kind")
     taken = inspect.signature(factory).parameters
     everything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
     arguments = {name: value for name, value in offered.items() if everything or name in taken} | section.arguments
@@ -253,19 +258,3 @@ def _own(section: OwnSection, kind: type, where: str, **offered: Any) -> Any:
     if not isinstance(made, kind):
         raise InputError(f"{where}.kind: {section.kind} must make a trivmap {kind.__name__}, got {type(made).__name__}")
     return made
-
-
-def _load(reference: str, where: str) -> Callable[..., Any]:
-    module_name, _, name = reference.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(
-            f"{where}: cannot import {module_name!r} ({error}); run where Python finds it, or set PYTHONPATH"
-        ) from error
-    except Exception as error:
-        kind = type(error).__name__
-        raise InputError(f"{where}: {module_name!r} fails while it is imported: {kind}: {error}") from error
-    if not hasattr(module, name):
-        raise InputError(f"{where}: the module {module_name!r} has no {name!r}")
-    return getattr(module, name)

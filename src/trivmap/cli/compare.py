@@ -14,6 +14,7 @@ def run_comparison(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, again: bool, as_json: bool
 ) -> None:
     """What `trivmap compare` does."""
+    from trivmap.cards.own import require_trust
     from trivmap.cli.display import Display
     from trivmap.cli.process import fresh, prepare
     from trivmap.errors import InputError
@@ -30,6 +31,7 @@ def run_comparison(
         if out is not None or overrides:
             raise InputError("--resume goes on as comparison.yaml says; --out and --set are for a new comparison")
         directory = ComparisonDirectory.open(resume)
+        require_trust(resume, *directory.card().cards.values())
         prepare(next(iter(directory.card().cards.values())))
     else:
         assert card is not None
@@ -41,7 +43,7 @@ def run_comparison(
         for note in loaded.notes:
             display.note(note)
     display.note(f"comparison: {directory.root}")
-    compare(directory, display, report=lambda run: write_report(run.root), elapsed=elapsed, again=again)
+    compare(directory, display, report=lambda run: write_report(run.root, trust=True), elapsed=elapsed, again=again)
     write_comparison(directory)
     print_comparison(directory, as_json)
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from trivmap.cli.process import allow_own_modules, alone, fresh, one_sentence, prepare, shown_progress
+from trivmap.trust import trusting
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -26,7 +27,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print machine-read
 _out = click.option("--out", type=click.Path(path_type=Path), help="Run directory to make (default: runs/NAME-N).")
 _resume = click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with this run instead.")
 trust_flag = click.option(
-    "--trust", is_flag=True, help="Use files of the run that were altered after they were written."
+    "--trust",
+    is_flag=True,
+    help="Run code that the card or directory names; use files that were altered.",
 )
 _directory = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 
@@ -36,8 +39,6 @@ def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def guarded(*, trust: bool = False, **arguments: Any) -> None:
-            from trivmap.store.sealed import trusting
-
             with one_sentence(), trusting(trust):
                 allow_own_modules()
                 function(**arguments)
@@ -93,7 +94,8 @@ def run(card: str | None, out: Path | None, overrides: tuple[str, ...], resume: 
     draw(directory, display)
     alone()
     analyse(directory, display)
-    _write_report(directory)
+    with trusting():
+        _write_report(directory)
     print_results(directory, as_json)
 
 
@@ -148,8 +150,7 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 @trust_flag
 def report(directory: Path) -> None:
     """Write report.html and figures/ from what a run has."""
-    run_directory = _opened(directory)
-    click.echo(_write_report(run_directory))
+    click.echo(_write_report(_opened(directory, code=False)))
 
 
 @command("trivmap show runs/first --json")
@@ -190,30 +191,16 @@ def compare(
 @_json
 def presets(name: str | None, as_json: bool) -> None:
     """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
-    from trivmap.cards.presets import RUNS, preset_names, preset_text
-    from trivmap.cards.presets import presets as all_presets
-    from trivmap.studies import compare_card
-    from trivmap.studies.scaling import card as study_card
+    from trivmap.cli.listing import list_presets
 
-    kinds = {"run": RUNS, "compare": compare_card.PRESETS, "study": study_card.PRESETS}
-    if name is not None:
-        package = next((package for package in kinds.values() if name in preset_names(package)), RUNS)
-        click.echo(preset_text(name, package), nl=False)
-    elif as_json:
-        cards = {kind: all_presets(package) for kind, package in kinds.items()}
-        listed = [{**preset._asdict(), "command": use} for use, several in cards.items() for preset in several]
-        click.echo(json.dumps(listed, indent=2))
-    else:
-        for kind, package in kinds.items():
-            click.echo(f"{kind.capitalize()} cards, for trivmap {kind}:")
-            for preset in all_presets(package):
-                _explain(preset)
+    list_presets(name, as_json)
 
 
 @command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
 @click.argument("card", metavar="CARD_OR_PRESET")
 @_set
 @_json
+@trust_flag
 def validate(card: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check a run card and print it whole, every default written out."""
     import equinox as eqx
@@ -222,9 +209,11 @@ def validate(card: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     from trivmap.cards.build import build_plan
     from trivmap.cards.card import load_card
+    from trivmap.cards.own import require_trust
     from trivmap.runs.pipeline import skeleton
 
     loaded = load_card(card, overrides)
+    require_trust(card, loaded)
     prepare(loaded)
     if loaded.training is not None:
         build_plan(loaded)
@@ -290,20 +279,16 @@ def _import_quietly(module: str) -> None:
         importlib.import_module(module)
 
 
-def _explain(preset: Any) -> None:
-    """A preset and what is said of it."""
-    click.secho(preset.name, bold=True)
-    for label, text in (("", preset.description), ("follows: ", preset.follows), ("deviates: ", preset.deviates)):
-        click.echo(
-            click.wrap_text(label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  ")
-        )
-
-
-def _opened(path: Path, *, joining: bool = False) -> Any:
+def _opened(path: Path, *, joining: bool = False, code: bool = True) -> Any:
+    """The run in a directory; one whose `code` the command would run must be trusted."""
+    from trivmap.cards.own import require_trust
     from trivmap.store.directory import RunDirectory
 
     directory = RunDirectory.open(path)
-    prepare(directory.card(), joining=joining)
+    card = directory.card()
+    if code:
+        require_trust(path, card)
+    prepare(card, joining=joining)
     return directory
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from trivmap.cards.own import own_code, untrusted
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
@@ -19,13 +20,18 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
 from trivmap.store.sealed import read_json
+from trivmap.trust import is_trusting
 
 _CONFIGURATIONS = 4
 
 
 def collect(run: RunDirectory) -> RunData:
-    """Everything that the run has. A part that is absent or damaged is left out, its reason kept in `missing`."""
-    data = RunData(run.root, card=run.card().to_data(), summary=run.summary())
+    """Everything that the run has. A part that is absent or damaged is left out, its reason kept in `missing`.
+
+    So are the configurations where the map or the action is code of the user's own that is not trusted.
+    """
+    card = run.card()
+    data = RunData(run.root, card=card.to_data(), summary=run.summary())
     try:
         if is_file(run.environment_path):
             data.environment = read_json(run.environment_path, "it only describes the machine")
@@ -42,6 +48,9 @@ def collect(run: RunDirectory) -> RunData:
     ):
         if part != "training" and not os.path.lexists(path):
             data.missing[part] = what_to_do
+            continue
+        if part == "configurations" and own_code(card) and not is_trusting():
+            data.missing[part] = f"the run {untrusted(own_code(card))}"
             continue
         try:
             add(data, run)

@@ -15,19 +15,21 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import package_version
 from trivmap.store.files import write_text
 from trivmap.store.folders import inside
+from trivmap.trust import trusting
 
 
-def write_report(run_directory: str | os.PathLike[str]) -> Path:
+def write_report(run_directory: str | os.PathLike[str], *, trust: bool = False) -> Path:
     """Write `report.html` and `figures/*.png` into a run directory and return the page's path.
 
-    The page needs nothing but itself. Parts of the run that do not exist yet are named at its end. Raises `InputError`
+    The page needs nothing but itself. Parts of the run that do not exist yet are named at its end. With `trust` the
+    map may be code that the run's card names, `my_module:MyMap`. Raises `InputError`
     where there is no run directory, or it cannot be written.
     """
     from trivmap.reports.pictures import draw_pictures  # matplotlib takes a second to import
 
     run = RunDirectory.open(run_directory)
     # Not locked: a run that is still at work, and another report, may be reported on.
-    with inside(run.root):
+    with inside(run.root), trusting(trust):
         data = collect(run)
         rows = rows_of(data)
         pictures = draw_pictures(data, rows)

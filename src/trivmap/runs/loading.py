@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.cards.card import RunCard
+from trivmap.cards.own import require_trust
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import load_flow
@@ -20,7 +21,8 @@ from trivmap.simulation import default_batch
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
-from trivmap.store.sealed import read_json, read_sealed_text, trusting
+from trivmap.store.sealed import read_json, read_sealed_text
+from trivmap.trust import trusting
 
 if TYPE_CHECKING:
     from trivmap.observables import AlongTheMap, Results
@@ -38,7 +40,8 @@ class Run:
 
     `flow` and `action` act on one configuration each. `results["susceptibility"]` is a pyerrors object,
     `results.to_xarray()` a dataset of everything with errors; `samples` reads samples.h5 piece by piece.
-    `trust`: use files that were altered after they were written, which are refused otherwise.
+    `trust`: run code that the card names (`my_module:MyClass`) and use files that were altered after they were
+    written; both are refused otherwise.
     """
 
     def __init__(self, directory: RunDirectory, *, trust: bool = False):
@@ -63,6 +66,7 @@ class Run:
     @cached_property
     def _model(self) -> tuple[Flow, AbstractAction, RunCard]:
         with trusting(self._trust):
+            require_trust(self.directory.root, self.card)
             return load_flow(self.directory)
 
     @property

@@ -19,6 +19,7 @@ from trivmap.cards.build import build_action, build_flow, build_plan, build_targ
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import Section
 from trivmap.cards.model import OwnAction
+from trivmap.cards.own import own_code, require_trust
 from trivmap.cards.sampling import ClusterSampling, FlowSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
@@ -155,8 +156,15 @@ def started(card: RunCard, root: Path) -> Flow:
         return skeleton(rung)
     own = eqx.filter_eval_shape(skeleton, rung)
     source = root.parent / card.training.start
+
+    def structure(known: RunCard) -> Flow:
+        # Nothing runs but what the user's card names, too.
+        if not set(own_code(known)) <= set(own_code(rung)):
+            require_trust(source, known)
+        return eqx.filter_eval_shape(skeleton, known)
+
     try:
-        flow, known = load_model(RunDirectory(source).model_path, lambda card: eqx.filter_eval_shape(skeleton, card))
+        flow, known = load_model(RunDirectory(source).model_path, structure)
         if (known.lattice, known.action) != (rung.lattice, rung.action):
             flow = flow.resize(Lattice(rung.lattice), build_target(rung))
     except InputError as error:
@@ -238,14 +246,19 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
     """
     if not is_folder(run.model_path):
         raise InputError(f"{run.root}: has no trained model yet; train it with trivmap train --resume {run.root}")
-    # Only its structure is needed: drawing the initial weights would cost seconds of compilation.
-    flow, model_card = load_model(run.model_path, lambda card: eqx.filter_eval_shape(skeleton, card))
     card = run.card()
-    if model_card.digest() != card.digest():
-        raise InputError(
-            f"{run.config_path}: lattice, dtype, action or model differ from what {run.model_path} was trained with; "
-            "restore the card, or start a new run"
-        )
+
+    def structure(model_card: RunCard) -> Flow:
+        # Before anything is built: the header might name code that the card does not.
+        if model_card.digest() != card.digest():
+            raise InputError(
+                f"{run.config_path}: lattice, dtype, action or model differ from what {run.model_path} was trained "
+                "with; restore the card, or start a new run"
+            )
+        # Only the structure is needed: drawing the initial weights would cost seconds of compilation.
+        return eqx.filter_eval_shape(skeleton, model_card)
+
+    flow, _ = load_model(run.model_path, structure)
     if flow.integration_steps is not None and is_file(run.certificate_path):
         noted = read_certificate(run)
         if noted["model"] == model_digest(run.model_path):

@@ -16,7 +16,8 @@ from trivmap.store import metrics
 from trivmap.store.files import append_bytes, lock, new_directory, storing, write_bytes, write_json, write_text
 from trivmap.store.folders import inside, listed, own_folder
 from trivmap.store.plain import is_file
-from trivmap.store.sealed import is_trusting, read_json
+from trivmap.store.sealed import read_json
+from trivmap.trust import is_trusting
 
 _OF_A_SUMMARY = {
     "schema": int,

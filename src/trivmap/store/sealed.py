@@ -4,37 +4,20 @@ The key `sha256` stands last in every object that is written. It is the hash of 
 whoever formats the file in another way does no harm. A file without it, of an older version, is read as it is.
 """
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trivmap.errors import InputError
 from trivmap.store.plain import read_bytes
+from trivmap.trust import is_trusting
 
 SCHEMA = 1
 """Of all that is written today."""
-_TRUSTING: ContextVar[bool] = ContextVar("trusting", default=False)
 Shape = Mapping[str, type | tuple[type, ...]]
 """Keys that an object must have, or may have if a question mark follows, and the types their values may have."""
-
-
-@contextlib.contextmanager
-def trusting(whether: bool = True) -> Iterator[None]:
-    """While the block runs, files that were altered after they were written are read as they are, if `whether`."""
-    token = _TRUSTING.set(whether or _TRUSTING.get())
-    try:
-        yield
-    finally:
-        _TRUSTING.reset(token)
-
-
-def is_trusting() -> bool:
-    """Whether that is so at this moment."""
-    return _TRUSTING.get()
 
 
 def require_unaltered(unaltered: bool, path: Path, remedy: str) -> None:

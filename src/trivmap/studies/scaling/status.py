@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from trivmap.store.sealed import trusting
 from trivmap.studies.scaling.card import StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.trust import trusting
 
 
 class RunStatus(NamedTuple):

@@ -1,0 +1,90 @@
+"""Code of the user's own that a card names, `my_module:MyClass`: when it may run, and what of it may be called.
+
+Importing a module runs it. A card or a run directory that comes from somebody else therefore runs nothing of its own
+before the user has said that it is trusted, and nothing is called that is not known to make what is asked for.
+"""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from trivmap.cards.card import RunCard
+from trivmap.cards.values import REFERENCE
+from trivmap.errors import InputError
+from trivmap.trust import is_trusting
+
+
+def own_code(*cards: RunCard) -> list[str]:
+    """The `module:Name` that cards name, each once."""
+    return list(dict.fromkeys(name for card in cards for name in _references(card.to_data())))
+
+
+def _references(data: Any) -> Iterable[str]:
+    if isinstance(data, Mapping):
+        kind = data.get("kind")
+        if isinstance(kind, str) and REFERENCE.fullmatch(kind):
+            yield kind
+    for each in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
+        yield from _references(each)
+
+
+def require_trust(source: object, *cards: RunCard) -> None:
+    """Raise `InputError` where cards name code of their own and nobody has said that it is trusted."""
+    names = own_code(*cards)
+    if names and not is_trusting():
+        raise InputError(f"{source}: {untrusted(names)}")
+
+
+def untrusted(names: Iterable[str]) -> str:
+    """Why code is not run, and what would run it."""
+    return (
+        f"names code that would run in this process, {', '.join(names)}; if you trust it, add --trust "
+        "(in Python trust=True)"
+    )
+
+
+def resolve(reference: str, kind: type, where: str) -> Callable[..., Any]:
+    """The class or function behind `module:Name`, imported but not called.
+
+    Raises `InputError` unless it is a subclass of `kind`, or a function annotated to return one.
+    """
+    factory = _load(reference, where)
+    if not _makes(factory, kind):
+        raise InputError(
+            f"{where}: {reference} is not called, it must be a subclass of {kind.__module__.split('.')[0]}'s "
+            f"{kind.__name__} or a function annotated to return one (-> {kind.__name__})"
+        )
+    return factory
+
+
+def _makes(factory: Any, kind: type) -> bool:
+    if isinstance(factory, type):
+        return issubclass(factory, kind)
+    if not inspect.isfunction(factory):
+        return False
+    returned = factory.__annotations__.get("return")
+    if isinstance(returned, str):
+        # With `from __future__ import annotations`: a name, looked up and not evaluated.
+        first, *rest = returned.split(".")
+        returned = functools.reduce(
+            lambda found, name: getattr(found, name, None), rest, factory.__globals__.get(first)
+        )
+    return isinstance(returned, type) and issubclass(returned, kind)
+
+
+def _load(reference: str, where: str) -> Any:
+    module_name, _, name = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InputError(
+            f"{where}: cannot import {module_name!r} ({error}); run where Python finds it, or set PYTHONPATH"
+        ) from error
+    except Exception as error:
+        kind = type(error).__name__
+        raise InputError(f"{where}: {module_name!r} fails while it is imported: {kind}: {error}") from error
+    if not hasattr(module, name):
+        raise InputError(f"{where}: the module {module_name!r} has no {name!r}")
+    return getattr(module, name)
