@@ -30,25 +30,28 @@ def run_study(
     """What `trivmap study` does; returns how many runs failed."""
     from rich.console import Console
 
+    from trivmap.cards.own import require_trust
     from trivmap.cli.process import fresh
     from trivmap.errors import InputError
     from trivmap.reports.study import write_study
     from trivmap.store.directory import RunDirectory
     from trivmap.studies.scaling.card import load_study_card
     from trivmap.studies.scaling.directory import StudyDirectory
-    from trivmap.studies.scaling.execution import cluster, run_all
+    from trivmap.studies.scaling.local import run_here
+    from trivmap.studies.scaling.programs import forget_programs
 
     wanted = _resources(resources)
     if wanted and scheduler is None:
         raise InputError("--resources needs --scheduler: the workers on this machine have none")
     if workers is not None and scheduler is not None:
-        raise InputError("--workers is of the cluster on this machine; leave it out with --scheduler")
+        raise InputError("--workers is for runs on this machine; leave it out with --scheduler")
     if (card is None) == (resume is None):
         raise InputError("give either a study card (a file or a preset, see trivmap presets) or --resume DIR")
     if resume is not None:
         if out is not None or overrides:
             raise InputError("--resume goes on as study.yaml says; --out and --set are for a new study")
         directory = StudyDirectory.open(resume)
+        require_trust(resume, *(run.card for run in directory.card().runs.values()))
     else:
         assert card is not None
         loaded = load_study_card(card, overrides)
@@ -58,42 +61,64 @@ def run_study(
     display.note(f"study: {directory.root}")
     with RunDirectory(directory.root).locked():
         failures: dict[str, str] = {}
-        if any(directory.done(name) is None for name in directory.card().runs):
-            with cluster(scheduler, workers, directory.card().threads) as client, display:
-                failures = run_all(directory, client, resources=wanted, watching=display.refresh, note=display.note)
+        if directory.incomplete() and scheduler is None:
+            with display:
+                failures = run_here(directory, workers, watching=display.refresh)
+        elif directory.incomplete():
+            failures = _run_elsewhere(directory, scheduler, wanted, display)
+        if not directory.incomplete():
+            forget_programs(directory.root)
         result = write_study(directory, failures)
     print_study(directory, result, as_json)
     return len(failures)
 
 
+def _run_elsewhere(
+    directory: "StudyDirectory", scheduler: str | None, resources: dict[str, float], display: "Watch"
+) -> dict[str, str]:
+    """The runs on another Dask cluster; Dask is imported for this alone."""
+    from trivmap.studies.scaling.execution import cluster, exposure, run_all
+
+    assert scheduler is not None
+    with cluster(scheduler) as client, display:
+        if warning := exposure(client):
+            display.note(warning)
+        return run_all(directory, client, resources=resources, watching=display.refresh, note=display.note)
+
+
 def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     """One run of a study in this process: what a worker starts, and a job array may."""
+    from trivmap.cards.own import require_trust
     from trivmap.cli.display import Display
     from trivmap.cli.process import prepare
     from trivmap.runs.progress import process_age
     from trivmap.studies.scaling.directory import StudyDirectory
     from trivmap.studies.scaling.pinning import share_of_processors
+    from trivmap.studies.scaling.programs import programs_folder
     from trivmap.studies.scaling.run import finish
 
     if while_parent_lives:
         threading.Thread(target=_until_parent_ends, daemon=True).start()
     directory = StudyDirectory.open(root)
     card = directory.found(name).card
+    require_trust(root, card)
     with contextlib.ExitStack() as stack:
         share = stack.enter_context(share_of_processors(card.threads))
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, share.processors)
         prepare(card)
-        cached = partial(_keep_programs, directory.root / ".programs")
+        cached = partial(_keep_programs, programs_folder(directory.root))
         finish(directory, name, share, Display(), elapsed=process_age(), trained=cached)
 
 
-def _keep_programs(folder: Path) -> None:
+def _keep_programs(folder: Path | None) -> None:
     """Share what is compiled from now on among the runs of a study, which differ by their seeds: no cost counts it."""
+    if folder is None:
+        return
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
-    jax.config.update("jax_compilation_cache_dir", str(folder.resolve()))
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
     # Whether there is a cache has been found out by the first compilation.
     compilation_cache.reset_cache()

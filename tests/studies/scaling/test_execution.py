@@ -5,10 +5,10 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from tests.studies.scaling.small_study import small, wait_until
 from trivmap.cli.main import cli
-from trivmap.studies.scaling import execution
 from trivmap.studies.scaling.card import load_study_card
 from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.studies.scaling.pinning import Share
@@ -178,6 +177,7 @@ def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp
     said, _ = driver.communicate(timeout=100)
     assert driver.returncode == 2, said
     assert said.strip().splitlines()[-1].startswith("trivmap: away: the scheduler has")
+    assert "asks for no certificate: whoever reaches its port can run programs in the name of its user" in said
     assert "go on with trivmap study --resume away" in said
     for _ in range(3):
         process = start(tmp_path, "--resume", "away")
@@ -221,7 +221,7 @@ def test_a_run_that_fails_is_tried_again_and_then_told(tmp_path):
         ((), "give either a study card"),
         (("--resume", "nothing"), "nothing: is no study, it has no study.yaml"),
         (("card.yaml", "--resources", "GPU=1"), "--resources needs --scheduler"),
-        (("card.yaml", "--workers", "1", "--scheduler", "x"), "--workers is of the cluster on this machine"),
+        (("card.yaml", "--workers", "1", "--scheduler", "x"), "--workers is for runs on this machine"),
         (("card.yaml", "--watch", "x"), "--watch only shows a study"),
         (("--run", "x"), "--run needs --resume DIR"),
         (("card.yaml", "--scheduler", "x", "--resources", "GPU"), "--resources GPU: write NAME=NUMBER"),
@@ -236,11 +236,42 @@ def test_what_is_wrong_is_said_in_one_sentence(arguments, sentence, tmp_path, mo
     assert sentence in done.stderr.strip().splitlines()[-1], done.stderr
 
 
-def test_two_clusters_of_their_own_do_not_meet():
-    """Warnings are errors here, so is that of a port that is taken."""
-    with contextlib.closing(socket.socket()) as taken:
+def listening(pid):
+    """The ports on which a process and those below it take connections."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                sockets.add(f"socket:[{fields[9]}]")
+    found, family = [], [pid]
+    for each in family:
         with contextlib.suppress(OSError):
-            taken.bind(("127.0.0.1", 8787))
-            taken.listen()
-        with execution.cluster(None, 1, 1) as first, execution.cluster(None, 1, 1) as second:
-            assert first.scheduler.address != second.scheduler.address
+            family += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
+            held = [os.readlink(entry) for entry in os.scandir(f"/proc/{each}/fd")]
+            found += [name for name in held if name in sockets]
+    return found
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+def test_a_study_on_this_machine_listens_to_no_network(tmp_path, monkeypatch):
+    """Whoever reaches the port of a scheduler runs programs in the name of its user."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION", "True")
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(small(extents=[4])))
+    process = start(tmp_path, "card.yaml", "--out", "quiet")
+    seen = []
+    while process.poll() is None:
+        seen += listening(process.pid)
+        time.sleep(0.05)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    assert seen == []
+
+
+def test_a_scheduler_without_certificates_is_refused_where_the_configuration_asks_for_them(tmp_path, cluster):
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(small()))
+    environment = {**os.environ, "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True"}
+    command = [sys.executable, "-m", "trivmap", "study", "card.yaml", "--out", "x", "--scheduler", str(cluster.file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=100)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "require-encryption allows no other" in done.stderr.strip().splitlines()[-1]

@@ -67,6 +67,14 @@ class StudyDirectory:
         """What a run noted when it was complete, None before."""
         return self._noted(self.done_path / f"{name}.json", "completed", {"operations?": list, "exclusive?": bool})
 
+    def incomplete(self) -> list[str]:
+        """The runs that are not complete, each behind the one it starts from.
+
+        Seed after seed: runs that differ by it alone find the programs that an earlier one compiled.
+        """
+        runs = sorted(self.card().runs.items(), key=lambda item: item[1].seed)
+        return [name for name, _ in runs if self.done(name) is None]
+
     def complete(self, name: str, facts: dict[str, Any]) -> None:
         """Mark a run as complete, all or nothing."""
         with inside(self.root):

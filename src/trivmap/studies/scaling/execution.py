@@ -1,33 +1,23 @@
-"""The runs of a study on a Dask cluster: one of its own on this machine, or any other."""
+"""The runs of a study on a Dask cluster."""
 
 import contextlib
 import importlib.metadata
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dask import config as dask_config
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future
 
-from trivmap.ahead import processors
 from trivmap.errors import InputError
 from trivmap.runs.progress import Interruption
 from trivmap.store.environment import package_version
-from trivmap.store.files import write_bytes
-from trivmap.store.plain import open_plain
+from trivmap.studies.scaling.attempt import Attempt
 from trivmap.studies.scaling.card import StudyCard
 from trivmap.studies.scaling.directory import StudyDirectory
 
 _PATIENCE = 10
 """Seconds until a scheduler counts as silent."""
-_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM)
-_LOST_WORKERS = 100
-"""As often a run is begun again because its worker died: that is no failure of the run."""
 
 
 class RunFailed(Exception):
@@ -44,69 +34,53 @@ def execute(root: str, name: str, version: str | None, *after: Any) -> str:
     directory = StudyDirectory.open(root)
     if directory.done(name) is not None:
         return name
-    before, log = directory.failed(name), directory.runs_path / f".{name}.log"
-    write_bytes(log, b"")
-    with os.fdopen(open_plain(log, os.O_WRONLY | os.O_APPEND), "ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trivmap", "study", "--resume", root, "--run", name, "--while-parent-lives"],
-            # Its other end closes with this process, however that ends: the run then stops at a safe point.
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            # What a terminal sends to the command is the command's own affair.
-            start_new_session=True,
-        )
-        try:
-            while process.poll() is None:
-                time.sleep(0.2)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-    if directory.done(name) is not None:
-        return name
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    reason = lines[-1].removeprefix("trivmap: ") if lines else "no message"
-    reason = f"{reason} (exit code {process.returncode}; see {log})"
-    if directory.failed(name) == before and process.returncode not in _INTERRUPTED:
-        # It ended without a word: killed for its memory, say.
-        directory.note_failure(name, reason)
-    raise RunFailed(reason)
+    attempt = Attempt(directory, name)
+    try:
+        while not attempt.ended:
+            time.sleep(0.2)
+    finally:
+        attempt.stop()
+        attempt.wait()
+    reason = attempt.failure()
+    if reason is not None:
+        raise RunFailed(reason)
+    return name
 
 
 @contextlib.contextmanager
-def cluster(scheduler: str | None, workers: int | None, threads: int | None) -> Iterator[Client]:
-    """A client of the scheduler at an address or in a scheduler file; None makes a cluster on this machine.
+def cluster(scheduler: str) -> Iterator[Client]:
+    """A client of the scheduler at an address or in a scheduler file.
 
-    The latter has as many `workers` as runs of `threads` threads fit its processors. Raises `InputError` where no
-    scheduler answers, or a worker has another version of this package.
+    Raises `InputError` where no scheduler answers, where its connection is not as Dask's configuration demands, or
+    where a worker has another version of this package.
     """
-    with contextlib.ExitStack() as stack:
-        if scheduler is None:
-            stack.enter_context(dask_config.set({"distributed.scheduler.allowed-failures": _LOST_WORKERS}))
-            count = workers or max(1, processors() // (threads or processors()))
-            # No dashboard; runs are processes of their own, which the workers' limits of memory would not meet.
-            settings: dict[str, Any] = {"dashboard_address": None, "memory_limit": 0, "silence_logs": 50}
-            # Its metrics are served all the same; on any port, as the usual one may be that of another study.
-            settings["scheduler_kwargs"] = {"dashboard_address": "127.0.0.1:0"}
-            local = LocalCluster(n_workers=count, threads_per_worker=1, **settings)
-            client = Client(stack.enter_context(local))
-        else:
-            from_file = Path(scheduler).is_file()
-            try:
-                client = (
-                    Client(scheduler_file=scheduler, timeout=_PATIENCE)
-                    if from_file
-                    else Client(scheduler, timeout=_PATIENCE)
-                )
-            except (OSError, ValueError, TimeoutError) as error:
-                raise InputError(
-                    f"--scheduler {scheduler}: no scheduler answers there within {_PATIENCE} s; start one with "
-                    "dask scheduler, or leave it out for a cluster on this machine"
-                ) from error
-        stack.enter_context(client)
+    found: dict[str, Any] = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+    try:
+        client = Client(**found, timeout=_PATIENCE)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"--scheduler {scheduler}: no scheduler answers there within {_PATIENCE} s; start one with "
+            "dask scheduler, or leave it out to run on this machine"
+        ) from error
+    except (RuntimeError, TypeError) as error:
+        raise InputError(
+            f"--scheduler {scheduler}: {str(error).rstrip('.')}; a tls:// address needs certificates in Dask's "
+            "configuration (distributed.comm.tls), and require-encryption allows no other"
+        ) from error
+    with client:
         _require_same_version(client)
         yield client
+
+
+def exposure(client: Client) -> str | None:
+    """What a connection without certificates means, None for one with them."""
+    address = str(client.scheduler.address) if client.scheduler is not None else ""
+    if address.startswith("tls://"):
+        return None
+    return (
+        f"the scheduler at {address} asks for no certificate: whoever reaches its port can run programs in the name of "
+        "its user, and of yours; use a tls:// address where others share the machines"
+    )
 
 
 def _require_same_version(client: Client) -> None:
@@ -171,11 +145,9 @@ def _submitted(
 ) -> dict[str, Future]:
     futures: dict[str, Future] = {}
     root, version, stamp = str(directory.root.resolve()), package_version("trivmap"), time.time_ns()
-    # Seed after seed: runs that differ by it alone find the programs that an earlier one compiled.
-    for place, (name, run) in enumerate(sorted(card.runs.items(), key=lambda item: item[1].seed)):
-        if directory.done(name) is not None:
-            continue
-        after = [futures[run.after]] if run.after in futures else []
+    for place, name in enumerate(directory.incomplete()):
+        before = card.runs[name].after
+        after = [futures[before]] if before in futures else []
         futures[name] = client.submit(
             execute,
             root,

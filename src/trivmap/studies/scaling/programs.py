@@ -1,0 +1,35 @@
+"""Compiled programs that the runs of one study share, in a folder that is this user's alone.
+
+They are code: in the directory of the study, whoever gives a study to others would have them run his own.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+FOLDER = Path("/tmp")
+"""Where the folder lies: others cannot rename or remove it there."""
+
+
+def programs_folder(root: Path) -> Path | None:
+    """The folder of a study's programs, made if need be; None where another user could write to it."""
+    try:
+        own = FOLDER / f"trivmap-programs-{os.getuid()}"
+        own.mkdir(mode=0o700, exist_ok=True)
+        found = own.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            return None
+        folder = own / hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return None
+    return folder
+
+
+def forget_programs(root: Path) -> None:
+    """Remove what the runs of a study have kept."""
+    folder = programs_folder(root)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
