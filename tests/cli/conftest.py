@@ -26,7 +26,15 @@ CARD = {
         "checkpoint": {"every": 10},
         "chunk": 5,
     },
-    "sampling": {"chains": 2, "proposals": 4000, "part": 500, "save_fields": True, "thin": 10, "batch": 500},
+    "sampling": {
+        "chains": 2,
+        "proposals": 4000,
+        "part": 500,
+        "save_fields": True,
+        "thin": 10,
+        "batch": 500,
+        "probe": False,
+    },
     "measure": {"stages": {"proposals": 128}},
 }
 

@@ -21,7 +21,15 @@ CARD = {
         "evaluate": {"every": 10},
         "chunk": 5,
     },
-    "sampling": {"chains": 2, "proposals": 2400, "part": 400, "save_fields": True, "thin": 3, "batch": 200},
+    "sampling": {
+        "chains": 2,
+        "proposals": 2400,
+        "part": 400,
+        "save_fields": True,
+        "thin": 3,
+        "batch": 200,
+        "probe": False,
+    },
     "measure": {"stages": {"proposals": 64}},
 }
 

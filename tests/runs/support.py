@@ -22,7 +22,7 @@ CARD = {
         "maps": [{"kind": "affine", "couplings": 2, "network": {"kind": "dense", "hidden": ["0.5V"]}}],
     },
     "training": {"steps": 200, "batch": 64, "optimiser": {"kind": "adam", "learning_rate": 1e-3}},
-    "sampling": {"chains": 2, "proposals": 4000},
+    "sampling": {"chains": 2, "proposals": 4000, "probe": False},
 }
 
 RING = {

@@ -121,11 +121,11 @@ class Proposals(AbstractSource):
             reasons["log_z"] = (
                 f"the weights of all proposals amount to fewer than {LEAST_EFFECTIVE_SAMPLES} effective samples"
             )
-        if self._probe and self._flow is not None:
+        if self._probe and self._flow is not None and weights.burn_in is not None:
             findings = examine(self._flow, self._action, keys(self._card)["probe"], measured)
             found["probe"] = findings.facts
             if findings.sector:
-                reasons |= {"log_z": findings.sector, "sector": findings.sector}
+                reasons = dict.fromkeys(("log_z", "sector"), findings.sector) | reasons
             if findings.missed:
                 reasons |= dict.fromkeys((*WEIGHED, "probe"), findings.missed)
         noted = self.noted

@@ -24,7 +24,7 @@ _DATA: dict[str, Any] = {
                 "evaluate": {"every": 15, "proposals": 4096},
                 "chunk": 3,
             },
-            "sampling": {"kind": "flow", "chains": 2, "proposals": 800},
+            "sampling": {"kind": "flow", "chains": 2, "proposals": 800, "probe": False},
             "measure": {"stages": {"proposals": 64}},
         }
     },
