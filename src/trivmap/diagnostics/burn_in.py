@@ -37,10 +37,11 @@ def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> 
     """The bias of chain averages by their starts.
 
     A chain at x rejects with probability r(x) = 1 - E_q min(1, w/w(x)). Two chains that see the same proposals and
-    uniform numbers become one as soon as the chain of larger weight accepts. So a chain that starts at a proposal y
-    differs after k steps from one in equilibrium, started at x, with probability at most
+    uniform numbers become one as soon as the chain of larger weight accepts. A chain that starts at a proposal and one
+    in equilibrium can begin at the same configuration but for the part by which p = exp(-S)/Z exceeds q, where the
+    weights are the larger ones. So they differ after k steps with probability at most
 
-        T(k) = E_{x ~ exp(-S)/Z, y ~ q} r(the one of larger weight)^k,
+        T(k) = integral of max(p(x) - q(x), 0) r(x)^k,
 
     which the weights of the proposals give (compare Smith and Tierney, "Exact transition probabilities for the
     independence Metropolis sampler", 1996). The mean of T(k) over the measured steps bounds the bias of an average, in
@@ -60,8 +61,8 @@ def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> 
     rejection = np.clip(1 - (below / weights + np.arange(count - 1, -1, -1)) / len(logs), 0.0, 1.0)
     target = weights / below[-1]
     proposed = np.full(count, 1 / len(logs))
-    # The probability that the larger of the two weights is that of proposal i.
-    larger = target * np.cumsum(proposed) + proposed * (np.cumsum(target) - target)
+    # What exp(-S)/Z has more than q: its weights are the larger ones of every pair.
+    larger = np.maximum(target - proposed, 0.0)
     staying = rejection / np.maximum(1 - rejection, 1 / len(logs))
     tau_int = 0.5 + float(target @ staying)
 
