@@ -76,6 +76,17 @@ class Lattice:
         """
         return self._labelled[1]
 
+    def orbit_count(self, reach: int | None = None) -> int:
+        """Number of orbits with every |x_mu| at most `reach` (None: all), without the table of them.
+
+        An orbit is a multiset of distances among the axes of each extent.
+        """
+        numbers = []
+        for extent in set(self.shape):
+            axes, largest = self.shape.count(extent), extent // 2
+            numbers.append(math.comb((largest if reach is None else min(reach, largest)) + axes, axes))
+        return math.prod(numbers)
+
     @cached_property
     def orbit_sizes(self) -> np.ndarray:
         """Number of displacements in each orbit; they sum to V."""

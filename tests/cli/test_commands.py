@@ -124,8 +124,11 @@ class TestRun:
 
     def test_says_what_it_does_on_stderr_alone(self, complete):
         said = (complete / "said.txt").read_text()
-        assert said.startswith("run directory: run\ntrain: 0 of 40\n")
-        for task in ("train", "sample", "measure"):
+        first, *lines = said.splitlines()
+        assert first.startswith("expected: at most 8832 configurations in training; 4000 proposals, ")
+        assert lines[:2] == ["run directory: run", "train: 0 of 40  compiling"]
+        assert "stages: 0 of 1  compiling" in lines
+        for task in ("train", "sample", "measure", "stages"):
             assert f"{task}: done" in said
 
     def test_taken_up_again_it_changes_no_number(self, copy, monkeypatch):
@@ -197,7 +200,7 @@ def test_default_places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = []
 
-    def create(card, out):
+    def create(card, out, accept):
         asked.append(str(out))
         out.mkdir(parents=True)
         raise InputError("enough is known")

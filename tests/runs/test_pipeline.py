@@ -8,6 +8,7 @@ import trivmap
 from tests.runs.small_run import Signalling, card, copied, created
 from tests.runs.support import contents
 from trivmap.actions import FreeScalar
+from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.runs import pipeline
@@ -56,6 +57,15 @@ class TestCreate:
             created(tmp_path / "run", action=honest, model__base={"kind": "gaussian"})
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_force_that_is_wrong_is_found_without_a_run(self, tmp_path):
+        data = {
+            "lattice": [4],
+            "action": {"kind": "tests.runs.test_pipeline:WrongForce"},
+            "sampling": {"kind": "hmc", "proposals": 4000},
+        }
+        with pytest.raises(InputError, match=r"the force of tests\.runs\.test_pipeline:WrongForce is not -dS/dphi"):
+            pipeline.check(RunCard.from_data(data), tmp_path / "run")
+
     def test_without_training_the_flow_is_sampled_as_it_starts(self, tmp_path):
         run = created(tmp_path / "run", training=None)
         flow, _, _ = pipeline.load_flow(run)
@@ -93,6 +103,16 @@ class Odd(FreeScalar):
     @property
     def coefficients(self):
         return None
+
+
+class WrongForce(FreeScalar):
+    """An action whose force is that of another."""
+
+    def __init__(self):
+        super().__init__(1.0, 1)
+
+    def force(self, field):
+        return -field
 
 
 class TestTrain:

@@ -100,3 +100,26 @@ def test_what_is_shown_ends_however_the_work_does():
     with pytest.raises(Interrupted), shown(watched, "sample", 5):
         raise Interrupted(2, "stopped")
     assert watched.seen == [("train", 10, 3), "end", ("sample", 5, 0), "end"]
+
+
+def test_a_clock_that_steps_ages_no_process(monkeypatch):
+    age = process_age()
+    monkeypatch.setattr("trivmap.runs.progress.time.time", lambda: 1e10)
+    assert process_age() == pytest.approx(age, abs=1.0)
+
+
+def test_a_second_sigterm_ends_the_process_whatever_was_there_before():
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        with Interruption.catching():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_step_of_a_larger_whole_has_another_way_on():
+    stop = Interrupted(15, "interrupted at step 3 of 40; go on with trivmap train --resume run")
+    other = stop.going_on_with("trivmap run --resume run")
+    assert (other.signal_number, str(other)) == (15, "interrupted at step 3 of 40; go on with trivmap run --resume run")

@@ -1,6 +1,5 @@
 """The section of the run card about the continuous flow."""
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -51,15 +50,7 @@ class KernelBasis(Section):
 
     def require_fit(self, lattice: Lattice, where: str) -> None:
         """Refuse a basis whose table of spectra, functions times momenta, would not fit."""
-        reaches: dict[int, int] = {}
-        for extent in lattice.shape:
-            reaches[extent] = extent // 2 if self.radius is None else min(self.radius, extent // 2)
-        # As many orbits as there are multisets of distances, among axes of equal extent.
-        functions = math.prod(
-            math.comb(reach + lattice.shape.count(extent), lattice.shape.count(extent))
-            for extent, reach in reaches.items()
-        )
-        functions += len(self.masses)
+        functions = lattice.orbit_count(self.radius) + len(self.masses)
         if functions > _MOST_FUNCTIONS or functions * lattice.volume > _LARGEST_TABLE:
             raise refusal(
                 f"stands for {functions} functions on {lattice.volume} sites, more than their table of spectra has "

@@ -11,12 +11,19 @@ if TYPE_CHECKING:
 
 
 def run_comparison(
-    card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, again: bool, as_json: bool
+    card: str | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    resume: Path | None,
+    again: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """What `trivmap compare` does."""
     from trivmap.cards.own import require_trust
     from trivmap.cli.display import Display
-    from trivmap.cli.process import fresh, prepare
+    from trivmap.cli.process import fresh, making, prepare
+    from trivmap.cli.room import require_room
     from trivmap.errors import InputError
     from trivmap.reports import write_report
     from trivmap.reports.comparison import write_comparison
@@ -37,9 +44,10 @@ def run_comparison(
         assert card is not None
         loaded = load_compare_card(card, overrides)
         prepare(next(iter(loaded.cards.values())))
-        directory = ComparisonDirectory.create(
-            out if out is not None else fresh(loaded.name or Path(card).stem), loaded
-        )
+        chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
+        with making(chosen, "go on with trivmap compare"):
+            require_room([(each, None) for each in loaded.cards.values()], chosen, force=force, note=display.note)
+            directory = ComparisonDirectory.create(chosen, loaded)
         for note in loaded.notes:
             display.note(note)
     display.note(f"comparison: {directory.root}")
@@ -50,15 +58,14 @@ def run_comparison(
 
 def print_comparison(directory: "ComparisonDirectory", as_json: bool) -> None:
     """The outcome of a comparison on stdout."""
-    from rich.console import Console
-
+    from trivmap.cli.display import console as make_console
     from trivmap.reports.comparison import conditions, terminal_tables, untrusted, worst_pulls
 
     result = directory.result()
     if as_json:
         click.echo(json.dumps({"comparison": str(directory.root), **result}, indent=2))
         return
-    console = Console(highlight=False)
+    console = make_console()
     console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
     for table in terminal_tables(result):
         console.print(table)

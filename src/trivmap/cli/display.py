@@ -1,25 +1,44 @@
 """Progress in a terminal, or as plain lines where there is none."""
 
+import threading
 import time
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+_COMPILED = ("train", "sample", "stages")
+"""Tasks that begin with minutes of compilation where maps are large."""
+_PATIENCE = 60.0
+"""Seconds between two lines that say it is still compiling."""
+
+
+def console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Where text goes; as wide as usual where the environment says that it has no width at all."""
+    made = Console(stderr=stderr, highlight=False, width=width)
+    return made if made.width > 0 else Console(stderr=stderr, highlight=False, width=80)
+
 
 class Display:
-    """Shows the pipeline's progress on stderr: a bar in a terminal, a line every ten seconds elsewhere."""
+    """Shows the pipeline's progress on stderr: a bar in a terminal, a line every ten seconds elsewhere.
 
-    def __init__(self, console: Console | None = None):
-        self.console = console or Console(stderr=True, highlight=False)
+    The time left is that at the mean rate since the first units were done: an estimate.
+    """
+
+    def __init__(self, shown_on: Console | None = None):
+        self.console = shown_on or console(stderr=True)
         self._bar: Progress | None = None
         self._task = ""
         self._total = self._done = 0
         self._spoken = 0.0
         self._figures: dict[str, Any] = {}
+        self._first: tuple[float, int] | None = None
+        self._compiling: threading.Event | None = None
 
     def begin(self, task: str, total: int, done: int = 0) -> None:
         self._task, self._total, self._done, self._figures, self._spoken = task, total, done, {}, time.monotonic()
+        self._first = None
+        compiles = task in _COMPILED and done < total
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description:8}"),
@@ -30,21 +49,51 @@ class Display:
                 TextColumn("{task.fields[figures]}"),
                 console=self.console,
             )
-            self._bar.add_task(task, total=total, completed=done, figures="compiling" if task == "train" else "")
+            self._bar.add_task(task, total=total, completed=done, figures="compiling" if compiles else "")
             self._bar.start()
         else:
-            self.note(f"{task}: {done} of {total}")
+            self.note(f"{task}: {done} of {total}{'  compiling' if compiles else ''}")
+            if compiles:
+                self._compiling = threading.Event()
+                threading.Thread(target=self._still_compiling, args=[self._compiling], daemon=True).start()
+
+    def _still_compiling(self, over: threading.Event) -> None:
+        """Say so every minute, until the first units of the task are done."""
+        from trivmap.reports.formats import duration
+
+        begun = time.monotonic()
+        while not over.wait(_PATIENCE):
+            self.note(f"{self._task}: still compiling, or at its first steps ({duration(time.monotonic() - begun)})")
+
+    def _has_begun(self) -> None:
+        if self._compiling is not None:
+            self._compiling.set()
+            self._compiling = None
 
     def update(self, done: int, **figures: Any) -> None:
+        self._has_begun()
+        if self._first is None:
+            self._first = (time.monotonic(), done)
         self._done = done
         self._figures |= figures
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, figures=self._text())
         elif time.monotonic() - self._spoken > 10:
             self._spoken = time.monotonic()
-            self.note(f"{self._task}: {done} of {self._total}  {self._text()}".rstrip())
+            self.note(f"{self._task}: {done} of {self._total}  {self._left()}{self._text()}".rstrip())
+
+    def _left(self) -> str:
+        """About how long the rest of the task will take, once there is a rate to go by."""
+        from trivmap.reports.formats import duration
+
+        if self._first is None or self._done <= self._first[1]:
+            return ""
+        begun, before = self._first
+        seconds = (time.monotonic() - begun) / (self._done - before) * (self._total - self._done)
+        return f"about {duration(seconds)} left  "
 
     def end(self) -> None:
+        self._has_begun()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

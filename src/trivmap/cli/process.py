@@ -1,9 +1,13 @@
 """What the command line sets for its own process, and what it does with errors: the library sets nothing."""
 
+import contextlib
+import errno
+import io
 import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import _exit
@@ -17,17 +21,27 @@ if TYPE_CHECKING:
     from trivmap.runs.progress import Progress
 
 USER_ERROR = 2
+_SURROUNDINGS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG),
+    *(errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE),
+}
+"""What the machine refuses, and no defect of the library."""
+_LONGEST_PART, _LONGEST_PATH = 220, 3000
+"""Bytes of a name and of a path that leave room for what is written beside and below it."""
 
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Print what a user's mistake or a signal leads to as one line, without a traceback."""
+    from trivmap.cli.signals import Stop
     from trivmap.errors import InputError
     from trivmap.processes import ToldByFirst, first, several
     from trivmap.runs.progress import Interrupted
 
     try:
         yield
+        # What is not written yet is written here, where its failure is one sentence too.
+        sys.stdout.flush()
     except ToldByFirst:
         _end(USER_ERROR)
     except InputError as error:
@@ -36,13 +50,62 @@ def one_sentence() -> Iterator[None]:
     except Interrupted as stop:
         # The shell's convention for a program that a signal ended.
         _end(128 + stop.signal_number, f"trivmap: {stop}" if first() else None)
+    except Stop as stop:
+        _end(128 + stop.number, "trivmap: interrupted; finished steps are kept")
     except KeyboardInterrupt:
         _end(130, "trivmap: interrupted; finished steps are kept")
+    except MemoryError:
+        _end(USER_ERROR, "trivmap: there is not enough memory for this; take a machine with more, or a smaller lattice")
+    except OSError as error:
+        if error.errno not in _SURROUNDINGS:
+            raise
+        if error.filename is None:
+            _abandon_output()
+        _end(USER_ERROR, f"trivmap: {_shown(error.filename) or 'standard output'}: {error.strerror}")
     except Exception:
         if not several():
             raise
         traceback.print_exc()
         _end(1)
+
+
+def _shown(path: object) -> str:
+    text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+    return text if len(text) <= 200 else f"{text[:100]}...{text[-97:]}"
+
+
+def _abandon_output() -> None:
+    """Send what a full disk has not taken to nowhere: Python would try again at its end, and complain."""
+    with contextlib.suppress(OSError, ValueError, io.UnsupportedOperation):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def require_possible(path: Path) -> None:
+    """Refuse what cannot be the name of a file or directory here."""
+    from trivmap.errors import InputError
+
+    text = os.fspath(path)
+    if "\0" in text:
+        raise InputError(f"{_shown(path)!r}: has a NUL character, which no path may have")
+    parts = os.fsencode(text).split(b"/")
+    if len(os.fsencode(text)) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART:
+        raise InputError(
+            f"{_shown(path)}: is too long a path; give names of at most {_LONGEST_PART} bytes, {_LONGEST_PATH} in all"
+        )
+
+
+@contextmanager
+def making(root: Path, way_on: str) -> Iterator[None]:
+    """Make a directory of the user's in the block; `way_on` says how to continue one that is there."""
+    from trivmap.errors import InputError
+
+    if os.path.lexists(root):
+        raise InputError(f"{root}: exists already; give another --out, or {way_on} --resume {root}")
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{root}: cannot be made there ({error.strerror}); give another --out") from error
 
 
 def _end(code: int, message: str | None = None) -> NoReturn:
@@ -63,26 +126,41 @@ def _end(code: int, message: str | None = None) -> NoReturn:
 
 def prepare(card: "RunCard", *, joining: bool = False) -> None:
     """Precision, device and threads of a card, before JAX starts its backend; `joining`: with the other processes."""
+    if card.threads is not None and hasattr(os, "sched_setaffinity"):
+        # XLA sizes its pools by the processors the process may use.
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[: card.threads])
+    start_backend(card.device, joining=joining)
+    if joining:
+        _require_same_command()
+
+
+def start_backend(device: str | None = None, *, joining: bool = False) -> None:
+    """Start JAX on a device, in double precision where programs ask for it."""
     import jax
 
     from trivmap.errors import InputError
 
     jax.config.update("jax_enable_x64", True)
-    if card.device is not None:
-        jax.config.update("jax_platforms", {"gpu": "cuda,rocm"}.get(card.device, card.device))
-    if card.threads is not None and hasattr(os, "sched_setaffinity"):
-        # XLA sizes its pools by the processors the process may use.
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, allowed[: card.threads])
+    for name in ("jax_debug_nans", "jax_debug_infs"):
+        if getattr(jax.config, name):
+            jax.config.update(name, False)
+            click.echo(f"trivmap: {name.upper()} is switched off: weights of 0 make infinities in every run", err=True)
+    if device is not None:
+        jax.config.update("jax_platforms", {"gpu": "cuda,rocm"}.get(device, device))
     if joining:
         _join()
     try:
         jax.devices()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device: {card.device} is not available here ({reason}); leave it out or use cpu") from error
-    if joining:
-        _require_same_command()
+    # A platform that JAX knows and does not find is a failed assertion there.
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or ["no such device is here"])[0]
+        if device is not None:
+            raise InputError(f"device: {device} is not available here ({reason}); leave it out or use cpu") from error
+        asked = os.environ.get("JAX_PLATFORMS")
+        raise InputError(
+            f"JAX_PLATFORMS: {asked!r} is not available here ({reason}); unset it, or set it to cpu"
+        ) from error
 
 
 def _join() -> None:
@@ -161,10 +239,21 @@ def shown_progress() -> "Progress":
     return Display() if first() else Quiet()
 
 
+def quieten_dependencies() -> None:
+    """Leave out what a dependency says of its own imports, even where warnings are errors."""
+    warnings.filterwarnings("ignore", message=".scipy.odr. is deprecated", category=DeprecationWarning)
+
+
 def allow_own_modules() -> None:
     """Let `kind: my_module:MyAction` find modules of the working directory, as `python -m` does."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    from trivmap.errors import InputError
+
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError as error:
+        raise InputError("the working directory is gone; change to one that exists") from error
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def fresh(name: str) -> Path:

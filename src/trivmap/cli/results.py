@@ -33,13 +33,13 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content, indent=2))
         return
-    from rich.console import Console
     from rich.markup import escape
 
+    from trivmap.cli.display import console as make_console
     from trivmap.reports.references import find_reference
     from trivmap.reports.tables import result_rows, results_table
 
-    console = Console(highlight=False)
+    console = make_console()
     card = run.card()
     console.print(f"[bold]{escape(str(run.root))}[/bold]  {escape(card.name or '')}".rstrip(), soft_wrap=True)
     complaint = run.metrics_complaint()

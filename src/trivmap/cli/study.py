@@ -25,13 +25,14 @@ def run_study(
     scheduler: str | None,
     workers: int | None,
     resources: tuple[str, ...],
+    force: bool,
     as_json: bool,
 ) -> int:
     """What `trivmap study` does; returns how many runs failed."""
-    from rich.console import Console
-
     from trivmap.cards.own import require_trust
-    from trivmap.cli.process import fresh
+    from trivmap.cli.display import console
+    from trivmap.cli.process import fresh, making
+    from trivmap.cli.room import require_room
     from trivmap.errors import InputError
     from trivmap.reports.study import write_study
     from trivmap.store.directory import RunDirectory
@@ -56,8 +57,12 @@ def run_study(
         assert card is not None
         loaded = load_study_card(card, overrides)
         _require_models(loaded)
-        directory = StudyDirectory.create(out if out is not None else fresh(loaded.name or Path(card).stem), loaded)
-    display = Watch(directory, Console(stderr=True, highlight=False))
+        chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
+        cards = [(each.card, None) for each in loaded.runs.values()]
+        with making(chosen, "go on with trivmap study"):
+            require_room(cards, chosen, force=force, note=lambda text: click.echo(text, err=True))
+            directory = StudyDirectory.create(chosen, loaded)
+    display = Watch(directory, console(stderr=True))
     display.note(f"study: {directory.root}")
     with RunDirectory(directory.root).locked():
         failures: dict[str, str] = {}
@@ -134,12 +139,11 @@ def _until_parent_ends() -> None:
 
 def watch(root: Path) -> None:
     """Show the progress of a study that another process drives, until no run is left; once where no terminal is."""
-    from rich.console import Console
-
+    from trivmap.cli.display import console as make_console
     from trivmap.studies.scaling.directory import StudyDirectory
     from trivmap.studies.scaling.status import statuses
 
-    directory, console = StudyDirectory.open(root), Console(highlight=False)
+    directory, console = StudyDirectory.open(root), make_console()
     if not console.is_terminal:
         for status in statuses(directory):
             click.echo(line(status))
@@ -262,17 +266,16 @@ def _require_models(card: Any) -> None:
 
 def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bool) -> None:
     """The outcome of a study on stdout."""
-    from rich.console import Console
-
+    from trivmap.cli.display import console as make_console
     from trivmap.reports.study import fit_rows, not_fitted, run_rows
 
     if as_json:
         click.echo(json.dumps({"study": str(directory.root), **result}, indent=2))
         return
-    console = Console(highlight=False)
+    console = make_console()
     if not console.is_terminal:
         # A file or a pipe has no width: every run stays on its line.
-        console = Console(highlight=False, width=200)
+        console = make_console(width=200)
     console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
     for title, (header, rows) in (("Runs", run_rows(result)), ("cost ~ L^z", fit_rows(result))):
         if rows:

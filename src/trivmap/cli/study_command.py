@@ -10,7 +10,9 @@ from trivmap.cli.main import command, trust_flag
 
 @command("trivmap study quick-study --out runs/quick")
 @click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
-@click.option("--out", type=click.Path(path_type=Path), help="Directory to make (default: runs/NAME-N).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Directory to make (default: runs/NAME, or runs/NAME-2 and so on)."
+)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the card, e.g. seeds=[0]."
 )
@@ -20,6 +22,7 @@ from trivmap.cli.main import command, trust_flag
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: what fits it).")
 @click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="What a run takes of a worker, e.g. GPU=1.")
 @click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
+@click.option("--force", is_flag=True, help="Start even if memory or disk seem too small.")
 @click.option("--while-parent-lives", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
 @trust_flag
@@ -34,6 +37,7 @@ def study(
     resources: tuple[str, ...],
     name: str | None,
     while_parent_lives: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Run a scaling study: a grid of runs over lattices, architectures and seeds, and how their costs grow with L.
@@ -52,5 +56,5 @@ def study(
         if resume is None or card is not None:
             raise InputError("--run needs --resume DIR, the study that the run belongs to, and no card")
         run_one(resume, name, while_parent_lives)
-    elif run_study(card, out, overrides, resume, scheduler, workers, resources, as_json):
+    elif run_study(card, out, overrides, resume, scheduler, workers, resources, force, as_json):
         sys.exit(1)

@@ -5,6 +5,7 @@ Each can be killed at any moment and taken up again.
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -15,19 +16,21 @@ import jax.numpy as jnp
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction, force_error, require_symmetries
+from trivmap.bases import FreeField
 from trivmap.cards.build import build_action, build_flow, build_plan, build_target
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import Section
 from trivmap.cards.model import OwnAction
 from trivmap.cards.own import own_code, require_trust
-from trivmap.cards.sampling import ClusterSampling, FlowSampling
+from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.optimisers import GaussNewton
 from trivmap.processes import first
+from trivmap.runs.budget import within_memory
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
-from trivmap.samplers import ClusterCycle
+from trivmap.samplers import ClusterCycle, HoppingPath
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
 from trivmap.store.files import write_json, write_text
@@ -85,34 +88,20 @@ def _training_facts(card: RunCard) -> list[Any]:
     return facts
 
 
-def create(card: RunCard, out: str | os.PathLike[str]) -> RunDirectory:
+def create(
+    card: RunCard, out: str | os.PathLike[str], accept: Callable[[int | None], object] = lambda parameters: None
+) -> RunDirectory:
     """A new run directory for a card.
 
-    Raises `InputError`, nothing touched, if `out` exists or the card does not build.
+    Raises `InputError`, nothing touched, if `out` exists and for whatever `check` refuses, or `accept` of its result.
     """
-    _require_right_force(card)
-    _require_right_symmetries(card)
-    if isinstance(card.sampling, ClusterSampling):
-        ClusterCycle(build_action(card), Lattice(card.lattice))
-    flow = None if card.model is None else skeleton(card)
-    if flow is not None and flow.decimated:
-        for rung in card.rungs() if card.training is not None else [card]:
-            # Sites that have no integral by themselves, or wells too narrow for the quadrature, show here.
-            build_target(rung)
-    if flow is not None and (card.training is not None or isinstance(card.sampling, FlowSampling)):
-        flow.require_match(build_target(card))
-    if card.training is not None:
-        for rung in card.rungs():
-            _require_trainable(rung)
-        _require_ladder(card)
-        if card.training.start is not None:
-            started(card, Path(out))
-    parameters = None if flow is None else flow.parameters
+    parameters = check(card, Path(out))
+    accept(parameters)
     summary = _first_summary(card, parameters)
     run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads), summary)
-    if flow is not None and card.training is None:
+    if card.model is not None and card.training is None:
         # The flow is what it starts as: a base that needs no training.
-        save_model(run.model_path, flow, card)
+        save_model(run.model_path, skeleton(card), card)
     return run
 
 
@@ -143,6 +132,46 @@ def renew(run: RunDirectory, card: RunCard) -> None:
         run.write_summary(_first_summary(card, parameters))
     if card.model is not None and card.training is None and not is_model(run.model_path):
         save_model(run.model_path, skeleton(card), card)
+
+
+def check(card: RunCard, root: Path) -> int | None:
+    """The number of parameters of a card's map (None without one), once all that a run at `root` needs is found good.
+
+    Only shapes are computed: no weights are drawn, and nothing is written. Raises `InputError` for a card that does not
+    build, train or sample.
+    """
+    _require_right_force(card)
+    _require_right_symmetries(card)
+    parameters = None
+    if card.model is not None:
+        # Counted inside: outside there are shapes only, no arrays.
+        parameters = eqx.filter_eval_shape(lambda: skeleton(card).parameters)
+        for rung in card.rungs():
+            flow, target = eqx.filter_eval_shape(skeleton, rung), build_target(rung)
+            if card.training is not None or isinstance(card.sampling, FlowSampling):
+                flow.require_match(target)
+            if flow.decimated:
+                # Sites that have no integral by themselves, or wells too narrow for the quadrature, show here.
+                jax.eval_shape(target, jax.ShapeDtypeStruct(tuple(rung.lattice), jnp.dtype(rung.dtype)))
+    _require_sampler(card)
+    if card.training is not None:
+        for rung in card.rungs():
+            _require_trainable(rung)
+        _require_ladder(card)
+        if card.training.start is not None:
+            started(card, root)
+    return parameters
+
+
+def _require_sampler(card: RunCard) -> None:
+    """Refuse now what sampling would refuse after training."""
+    match card.sampling:
+        case ClusterSampling():
+            ClusterCycle(build_action(card), Lattice(card.lattice))
+        case AnnealedSampling(moves="heat-bath"):
+            HoppingPath(Lattice(card.lattice), build_action(card), dtype=card.dtype)
+        case AnnealedSampling() if card.model is None:
+            FreeField.hartree(Lattice(card.lattice), build_action(card), learnable=False, dtype=card.dtype)
 
 
 def started(card: RunCard, root: Path) -> Flow:
@@ -273,6 +302,7 @@ def read_certificate(run: RunDirectory) -> dict[str, Any]:
     return read_json(run.certificate_path, remedy, shape=shape)
 
 
+@within_memory("measure.stages.proposals")
 def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
     """Analyse the samples of a run: observables with errors, and the stages of its map; returns the summary.
 
@@ -291,7 +321,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "
                 f"{run.root / 'samples'} away and run trivmap sample {run.root}"
             )
-        with shown(progress, "measure", 2):
+        with shown(progress, "measure", 1):
             results = analyse(
                 reader,
                 bins=card.measure.bins,
@@ -300,13 +330,14 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
             )
             write_text(run.observables_path, seal(results.to_text()))
             progress.update(1)
-            interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
-            if flow is not None:
+        interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
+        if flow is not None:
+            with shown(progress, "stages", 1):
                 stages = along_the_map(
                     flow, keys(card)["stages"], action=action, proposals=card.measure.stages.proposals
                 )
                 write_json(run.stages_path, finite(stages.to_dict()))
-            progress.update(2)
+                progress.update(1)
         if card != run.card():
             run.write_card(card)
         summary = run.summary()

@@ -1,10 +1,13 @@
 """What the pipeline needs from the outside: somewhere to show progress, and a way to be interrupted."""
 
+import contextlib
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
@@ -57,11 +60,15 @@ def shown(progress: Progress, task: str, total: int, done: int = 0) -> Iterator[
 
 
 class Interrupted(Exception):
-    """A signal ended the work at a safe point; everything is saved."""
+    """A signal ended the work at a safe point; everything is saved. The message ends in the way on."""
 
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
         self.signal_number = signal_number
+
+    def going_on_with(self, command: str) -> "Interrupted":
+        """The same, with another way on: a step of a larger whole knows only its own."""
+        return Interrupted(self.signal_number, f"{str(self).partition('; go on with')[0]}; go on with {command}")
 
 
 class Interruption:
@@ -102,6 +109,9 @@ class Interruption:
         def handle(number: int, frame: FrameType | None) -> None:
             interruption.tell(number)
             restore()
+            if callable(before[signal.SIGTERM]):
+                # What the command line does between its steps would have to wait for the program that is running.
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
         for number in before:
             signal.signal(number, handle)
@@ -134,6 +144,18 @@ class Clock:
         return self.before + self.session
 
 
+_OLDEST = 600.0
+"""Seconds that a process may have worked before it asks for its age: more is a clock that has been set."""
+
+
 def process_age() -> float:
-    """Seconds since this process started: imports are part of what a user of the command line waits for."""
-    return time.time() - psutil.Process().create_time()
+    """Seconds since this process started: imports are part of what a user of the command line waits for.
+
+    By a clock that nobody sets, where the system has one: the wall clock may step by days after a boot.
+    """
+    with contextlib.suppress(OSError, AttributeError, ValueError, IndexError):
+        # The name, in parentheses, may hold anything; the start is the 20th field behind it.
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    age = time.time() - psutil.Process().create_time()
+    return age if 0 <= age <= _OLDEST else 0.0

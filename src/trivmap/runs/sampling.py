@@ -3,12 +3,11 @@
 import time
 from typing import Any
 
-import numpy as np
-
 from trivmap.cards.card import RunCard
 from trivmap.cards.sampling import ClusterSampling
 from trivmap.errors import InputError
 from trivmap.processes import first, several
+from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.pipeline import OF_SAMPLES, keys, renew
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
@@ -18,6 +17,7 @@ from trivmap.store.environment import generator, package_version, workforce
 from trivmap.store.samples import SampleReader, SampleWriter
 
 
+@within_memory("sampling.batch, sampling.chains or sampling.part")
 def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
     """Draw the proposals that the card asks for and that are not stored yet; returns the summary.
 
@@ -44,7 +44,7 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         stored = writer.state
         seconds = float(stored.pop("seconds", 0.0))
         each = section.proposals // section.chains
-        length = section.part or _part_length(card)
+        length = part_length(card)
         with shown(progress, "sample", section.proposals, writer.completed * section.chains):
             source.prepare(stored or None)
             for start in range(writer.completed, each, length):
@@ -97,13 +97,6 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
 
 def _text(section: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in section.items() if value is not None)
-
-
-def _part_length(card: RunCard) -> int:
-    """Proposals per chain in one part: about 64 MB in all, and no more than a kill may cost."""
-    volume = int(np.prod(card.lattice))
-    bytes_each = 8 * (20 + volume // 4) + (8 * volume if card.sampling.save_fields else 0)
-    return int(np.clip(2**26 // (bytes_each * card.sampling.chains), 256, 25_000))
 
 
 def _summary(run: RunDirectory, card: RunCard, source: AbstractSource, seconds: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.processes import first as first_process
+from trivmap.runs.budget import within_memory
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.pipeline import keys, load_flow, renew, skeleton, started
 from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
@@ -23,6 +24,7 @@ from trivmap.store.weights import is_model, save_model
 from trivmap.training import Outcome, Trainer
 
 
+@within_memory("training.batch or training.evaluate.batch")
 def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float = 0.0) -> dict[str, Any]:
     """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
 

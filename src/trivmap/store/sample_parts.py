@@ -17,7 +17,7 @@ from trivmap.store.plain import is_file
 from trivmap.store.sealed import SCHEMA, digest, require_unaltered
 
 _NAME = re.compile(r"part-(\d{5,})\.h5")
-_CHUNK = 1 << 18
+CHUNK = 1 << 18
 """Bytes of an HDF5 chunk, about; each carries a checksum."""
 SUM = "sha256"
 """The attribute that holds the checksum of what HDF5 itself keeps none of."""
@@ -231,4 +231,4 @@ def _chunk(values: np.ndarray) -> tuple[int, ...] | None:
     if not values.size:
         return None
     step = max(1, values[0, 0].nbytes)
-    return (1, max(1, min(values.shape[1], _CHUNK // step)), *values.shape[2:])
+    return (1, max(1, min(values.shape[1], CHUNK // step)), *values.shape[2:])

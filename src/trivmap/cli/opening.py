@@ -1,0 +1,119 @@
+"""The run that a command works in: found, or made once it is known to fit."""
+
+import contextlib
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trivmap.cli.process import alone, fresh, making, prepare, shown_progress
+from trivmap.cli.room import require_room
+
+
+def require_run_card(name: str) -> None:
+    """Refuse the name of another kind of card."""
+    from trivmap.errors import InputError
+    from trivmap.studies.compare_card import is_comparison
+    from trivmap.studies.scaling.card import is_study
+
+    if is_comparison(name):
+        raise InputError(f"{name}: compares several samplers; run it with trivmap compare {name}")
+    if is_study(name):
+        raise InputError(f"{name}: is a study of many runs; run it with trivmap study {name}")
+
+
+def name_of(loaded: Any, card: str) -> str:
+    """What a run of this card is called where nothing else is said."""
+    return loaded.name or Path(card).stem
+
+
+def open_or_create(
+    card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, command: str
+) -> tuple:
+    """The run directory that a command is to work in, and where to show progress."""
+    from trivmap.cards.card import load_card
+    from trivmap.errors import InputError
+    from trivmap.processes import by_first
+    from trivmap.runs import pipeline
+    from trivmap.store.directory import RunDirectory
+
+    if (card is None) == (resume is None):
+        raise InputError("give either a run card (a file or a preset, see trivmap presets) or --resume DIR")
+    if resume is not None:
+        if out is not None or overrides:
+            raise InputError("--resume goes on with a run as its config.yaml says; --out and --set are for a new one")
+        directory, display = opened(resume, joining=True), shown_progress()
+        require_room([_sized(directory.card())], directory.root, force=force, note=display.note)
+        return directory, display
+    assert card is not None
+    require_run_card(card)
+    loaded = load_card(card, overrides)
+    if command == "train" and loaded.training is None:
+        raise InputError(f"{card}: has no section training; trivmap run samples the flow as it is")
+    prepare(loaded, joining=True)
+    display, chosen = shown_progress(), out if out is not None else fresh(name_of(loaded, card))
+
+    def accept(parameters: int | None) -> None:
+        require_room([(loaded, parameters)], chosen, force=force, note=display.note)
+
+    with making(chosen, f"continue it with trivmap {command}"):
+        root = by_first(lambda: str(pipeline.create(loaded, chosen, accept).root))
+    directory = RunDirectory(Path(root))
+    for note in loaded.notes:
+        display.note(note)
+    display.note(f"run directory: {directory.root}")
+    return directory, display
+
+
+def opened(path: Path, *, joining: bool = False, code: bool = True) -> Any:
+    """The run directory at a path, with JAX ready for its card; one whose `code` the command runs must be trusted."""
+    from trivmap.cards.own import require_trust
+    from trivmap.store.directory import RunDirectory
+
+    directory = RunDirectory.open(path)
+    card = directory.card()
+    if code:
+        require_trust(path, card)
+    prepare(card, joining=joining)
+    return directory
+
+
+def step(
+    work: Callable[..., Any], path: Path, overrides: tuple[str, ...], as_json: bool, section: str, force: bool = True
+) -> None:
+    """One step of the pipeline on an existing run, after changes to its own section of the card."""
+    from trivmap.cli.results import print_results
+    from trivmap.errors import InputError
+
+    directory = opened(path, joining=section == "sampling")
+    for override in overrides:
+        if not override.startswith(f"{section}."):
+            raise InputError(f"--set {override}: this command can change only keys that begin with {section}.")
+    display, card = shown_progress(), directory.card().with_overrides(overrides) if overrides else None
+    if section == "sampling":
+        require_room([(card or directory.card(), None)], path, force=force, note=display.note, training=False)
+    work(directory, display, card)
+    alone()
+    print_results(directory, as_json)
+
+
+def _sized(card: Any) -> tuple[Any, int | None]:
+    """The card, and the parameters of its map."""
+    import equinox as eqx
+
+    from trivmap.runs.pipeline import skeleton
+
+    return card, None if card.model is None else eqx.filter_eval_shape(lambda: skeleton(card).parameters)
+
+
+def write_report_of(directory: Any) -> Path:
+    """Write the report of a run; returns where it is."""
+    from trivmap.reports import write_report
+
+    return write_report(directory.root)
+
+
+def import_quietly(module: str) -> None:
+    """Import it; what fails is told where it is needed."""
+    with contextlib.suppress(Exception):
+        importlib.import_module(module)

@@ -1,0 +1,278 @@
+"""What a run takes, from its card alone: configurations, bytes of samples, and bytes of memory it cannot do without.
+
+Bytes on disk are those of the arrays as they are stored; files are larger by a few kilobytes each. Bytes of memory are
+lower bounds, of the largest arrays only: what they refuse cannot work, what they let pass may still be too much.
+"""
+
+import math
+import os
+import resource
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import psutil
+
+from trivmap.cards.card import RunCard
+from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, ProposalSampling
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+from trivmap.optimisers import GaussNewton
+from trivmap.store.sample_parts import CHUNK
+
+_SCALARS = 6
+"""Measured numbers of a configuration that do not depend on the lattice, in float64."""
+_HMC_FIELDS = 6
+"""Fields of a chain in a trajectory: two points of position, momentum and force."""
+_TRAINING_FIELDS = 3
+"""Of a configuration in training: its noise, the field, the gradient."""
+_PER_PROPOSAL = {True: 34, False: 17}
+"""Bytes for every step while its weights, if it has any, or its magnetization are judged: copies of what is stored."""
+_STAGE_BATCHES = 16
+"""Stages are measured in so many batches."""
+
+
+class Budget(NamedTuple):
+    """What a run takes: see `budget`."""
+
+    configurations: int
+    """Evaluations of the map in training, at most."""
+    proposals: int
+    disk: int
+    """Bytes of samples."""
+    memory: dict[str, int]
+    """Bytes that are needed at one time because of a key, by the key to lower."""
+
+
+def budget(card: RunCard, parameters: int = 0, *, training: bool = True) -> Budget:
+    """The budget of a card whose map has so many parameters; without `training` of what comes after it."""
+    section, volume = card.sampling, math.prod(card.lattice)
+    rungs = card.rungs() if training and card.training is not None else []
+    memory: dict[str, int] = {}
+
+    def need(key: str, size: int) -> None:
+        memory[key] = max(size, memory.get(key, 0))
+
+    for rung in rungs:
+        for key, size in _training(rung, parameters).items():
+            need(key, size)
+    for key, size in _sampling(card).items():
+        need(key, size)
+    if card.model is not None:
+        number = card.measure.stages.proposals
+        need("measure.stages.proposals", number // _STAGE_BATCHES * volume * _item(card) * (len(card.model.maps) + 1))
+    configurations = sum(_configurations(rung) for rung in rungs)
+    return Budget(configurations, section.proposals, _disk(card), memory)
+
+
+def row_bytes(card: RunCard) -> int:
+    """Bytes that one step of one chain takes in a part of the samples, its field left out."""
+    return sum(_columns(card))
+
+
+def _columns(card: RunCard) -> list[int]:
+    """Bytes of a step in each dataset of a part, fields left out."""
+    lattice, section = Lattice(card.lattice), card.sampling
+    of_lattice = [8 * (max(lattice.shape) // 2 + 1), 4 * lattice.orbit_count()]
+    match section:
+        case ProposalSampling() | HamiltonianSampling():
+            own = [8]
+        case ClusterSampling():
+            own = [8, 8]
+        case _:
+            own = []
+    return [1, *own, *[8] * _SCALARS, 16, *of_lattice]
+
+
+def _disk(card: RunCard) -> int:
+    """Bytes of all parts. A dataset is stored in whole chunks, whose ends may be empty."""
+    section, length = card.sampling, part_length(card)
+    each = section.proposals // section.chains
+    size = math.prod(card.lattice) * (8 if isinstance(section, ClusterSampling) else _item(card))
+
+    def part(steps: int) -> int:
+        datasets = [(steps, column) for column in _columns(card)]
+        datasets += [(-(-steps // section.thin), size)] if section.save_fields else []
+        return sum(_stored_bytes(count, step) for count, step in datasets)
+
+    whole, rest = divmod(each, length)
+    return section.chains * (whole * part(length) + (part(rest) if rest else 0))
+
+
+def _stored_bytes(count: int, step: int) -> int:
+    chunk = max(1, min(count, CHUNK // step))
+    return -(-count // chunk) * chunk * step
+
+
+def part_length(card: RunCard) -> int:
+    """Steps of each chain in one part: about 64 MB in all, and no more than a kill may cost."""
+    if card.sampling.part is not None:
+        return card.sampling.part
+    volume = math.prod(card.lattice)
+    bytes_each = 8 * (20 + volume // 4) + (8 * volume if card.sampling.save_fields else 0)
+    return int(np.clip(2**26 // (bytes_each * card.sampling.chains), 256, 25_000))
+
+
+def require_room(budgets: Iterable[Budget], root: Path) -> None:
+    """Refuse what the memory of this process, or the free disk at `root`, has no room for.
+
+    Samples that are there already need no room again. Raises `InputError` that names the key to lower.
+    """
+    budgets, limit = list(budgets), memory_limit()
+    for each in budgets:
+        for key, size in each.memory.items():
+            if size > limit:
+                raise InputError(
+                    f"{key}: needs at least {amount(size)} of memory, and this process has {amount(limit)}; lower it, "
+                    "or give --force to try"
+                )
+    free = free_disk(root)
+    if free is None:
+        return
+    wanted = sum(each.disk for each in budgets) - _stored(root / "samples")
+    if wanted > free:
+        raise InputError(
+            f"sampling.proposals: the samples will take {amount(wanted)}, and {amount(free)} are free at {root}; lower "
+            "it, leave save_fields out or raise thin, or give --force to try"
+        )
+
+
+def expected(budgets: Iterable[Budget]) -> str:
+    """A line about what will be done."""
+    budgets = list(budgets)
+    configurations = sum(each.configurations for each in budgets)
+    parts = [f"at most {configurations} configurations in training"] if configurations else []
+    parts.append(f"{sum(each.proposals for each in budgets)} proposals, {amount(sum(each.disk for each in budgets))}")
+    memory = max(size for each in budgets for size in each.memory.values())
+    return f"expected: {'; '.join(parts)} of samples; at least {amount(memory)} of memory for the largest arrays"
+
+
+def amount(size: int | float) -> str:
+    """Bytes as 512 B, 3.2 MB or 41 GB."""
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if size < 1000 or unit == "PB":
+            return f"{size:.2g} {unit}" if size < 10 else f"{size:.0f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def memory_limit() -> int:
+    """Bytes of memory that this process may have: the machine's, or less where a limit is set."""
+    limits = [psutil.virtual_memory().total]
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        soft, _ = resource.getrlimit(kind)
+        limits += [soft] if soft != resource.RLIM_INFINITY else []
+    for path in _control_groups():
+        try:
+            text = path.read_text().strip()
+        except OSError:
+            continue
+        limits += [int(text)] if text.isdecimal() else []
+    return min(limits)
+
+
+def free_disk(path: Path) -> int | None:
+    """Bytes that may still be written where `path` is, or will be; None where nothing says."""
+    there = Path(os.path.abspath(path))
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    usage = shutil.disk_usage(there)
+    # /proc and its like have no size.
+    return usage.free if usage.total else None
+
+
+def _control_groups() -> Iterable[Path]:
+    """Where the limits of the control groups that this process is in may be read, outer groups included."""
+    root = Path("/sys/fs/cgroup")
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers in ("", "memory"):
+            base = root / controllers
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            inside = Path(group.lstrip("/"))
+            for folder in (inside, *inside.parents):
+                yield base / folder / name
+
+
+def _stored(folder: Path) -> int:
+    try:
+        return sum(entry.stat().st_size for entry in folder.iterdir())
+    except OSError:
+        return 0
+
+
+def _item(card: RunCard) -> int:
+    return np.dtype(card.dtype).itemsize
+
+
+def _configurations(card: RunCard) -> int:
+    """Of a rung of the ladder, or of the card's own lattice, evaluations of the acceptance included."""
+    assert card.training is not None
+    section = card.training
+    judged = -(-section.steps // section.evaluate.every) * section.evaluate.proposals
+    return sum(steps * batch for steps, batch in section.phases) + judged
+
+
+def _training(card: RunCard, parameters: int) -> dict[str, int]:
+    assert card.training is not None
+    section, field = card.training, math.prod(card.lattice) * _item(card)
+    batch = max(batch for _, batch in section.phases)
+    needs = {
+        "training.batch": _TRAINING_FIELDS * batch * field,
+        "training.evaluate.batch": 2 * section.evaluate.batch * field,
+        "training.evaluate.proposals": 8 * section.evaluate.proposals,
+        # The parameters and their gradient.
+        "model": 2 * parameters * _item(card),
+    }
+    if section.optimiser.kind == "gauss-newton":
+        space = GaussNewton(**section.optimiser.arguments).chosen_space(parameters, batch)
+        if space == "parameters":
+            needs["model"] = 16 * parameters**2
+        elif space == "samples":
+            needs["training.batch"] += 8 * batch**2 + _item(card) * batch * parameters
+    return needs
+
+
+def _sampling(card: RunCard) -> dict[str, int]:
+    section, field = card.sampling, math.prod(card.lattice) * _item(card)
+    each = section.proposals // section.chains
+    steps = min(part_length(card), each)
+    # The arrays of a part, and the file that is made of them in memory.
+    part = 2 * section.chains * steps * row_bytes(card)
+    if section.save_fields:
+        part += 2 * section.chains * -(-steps // section.thin) * field
+    needs = {
+        "sampling.proposals": section.proposals * _PER_PROPOSAL[isinstance(section, ProposalSampling)],
+        "sampling.chains" if section.part is None else "sampling.part": part,
+    }
+    match section:
+        case ProposalSampling():
+            needs["sampling.batch"] = (section.batch or 1) * (2 * field + row_bytes(card))
+        case HamiltonianSampling():
+            needs["sampling.chains"] = max(needs.get("sampling.chains", 0), _HMC_FIELDS * section.chains * field)
+        case ClusterSampling():
+            fields = section.chains * math.prod(card.lattice) * 8
+            needs["sampling.chains"] = max(needs.get("sampling.chains", 0), fields)
+        case _:
+            pass
+    return needs
+
+
+@contextmanager
+def within_memory(keys: str) -> Iterator[None]:
+    """Turn what Python, NumPy or JAX raise where memory ends into an `InputError` that names the keys to lower."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        said = str(error)
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in said and "ut of memory" not in said:
+            raise
+        raise InputError(f"{keys}: there is not enough memory; lower it, or take a machine with more") from error
