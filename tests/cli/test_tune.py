@@ -50,3 +50,29 @@ def test_json(tmp_path):
 def test_mistakes_are_one_sentence(tmp_path, arguments, message):
     done = trivmap("tune", *arguments, folder=tmp_path)
     assert done.code == 2 and done.err.startswith(message) and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cycles", "0"], "cycles: must be at least 1600, what one look at a beta takes (4 chains of 400), got 0"),
+        (["--cycles", "-5"], "cycles: must be at least 1600"),
+        (
+            ["--seed", "18446744073709551616"],
+            "seed: must be at least 0 and less than 4294967296, got 1",
+        ),
+        (["--seed", "-1"], "seed: must be at least 0"),
+        (["--threads", "-3"], "threads: must be at least 1, got -3; leave it out for all processors"),
+        (["--lam", "nan"], "ratio, accuracy, lam: need"),
+    ],
+)
+def test_senseless_numbers(tmp_path, arguments, message):
+    done = trivmap("tune", "8", "--lam", "0.5", *arguments, folder=tmp_path)
+    assert done.code == 2 and done.out == ""
+    assert done.err.startswith(f"trivmap: {message}") and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("lattice", ["99999x99999", "9" * 5000, "2x" * 20 + "2", "٨"])
+def test_absurd_lattices(tmp_path, lattice):
+    done = trivmap("tune", lattice, "--lam", "0.5", folder=tmp_path)
+    assert done.code == 2 and done.err.startswith("trivmap: lattice: ") and len(done.err) < 250

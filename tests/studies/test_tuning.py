@@ -1,5 +1,7 @@
 """Couplings found by simulation, against closed forms and the line of constant physics."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from tests.oracles import ChainOracle
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.runs.progress import Quiet
+from trivmap.studies import tuning
 from trivmap.studies.tuning import tune
 
 
@@ -79,10 +82,32 @@ class TestRefusals:
             ({"ratio": 1e-3, "lam": 0.0}, "ratio: no beta between .* is still shorter than the wanted 4000; choose"),
             (
                 {"accuracy": 0.001, "cycles": 20_000},
-                "cycles: 2.... cluster cycles leave an error of .*, not the wanted",
+                r"cycles: (19[6-9]..|20000) of 20000 cluster cycles give beta = 0\.4\d+\(\d+\) for L/xi = 4, with",
             ),
         ],
     )
     def test_one_sentence(self, options, message):
         with pytest.raises(InputError, match=message):
             tune(Lattice((4, 4)), jax.random.key(0), **{"lam": 0.5} | options)
+
+
+@pytest.mark.parametrize("cycles", [4000, 5000, 7000])
+def test_no_more_cycles_are_spent_than_are_given(cycles, monkeypatch):
+    spent = []
+    simulate = tuning._Search.simulate
+    monkeypatch.setattr(
+        tuning._Search, "simulate", lambda self, beta, steps: [spent.append(4 * steps), simulate(self, beta, steps)][1]
+    )
+    with pytest.raises(InputError) as caught:
+        tuning.tune(Lattice([8, 8]), jax.random.key(0), lam=0.5, accuracy=0.002, cycles=cycles)
+    assert cycles - 400 < sum(spent) <= cycles
+    assert re.match(
+        rf"cycles: {sum(spent)} of {cycles} cluster cycles give beta = 0\.5\d*\(\d+\) for L/xi = 4, with an error of "
+        r"[\d.]+% on the correlation length, not the wanted 0\.2%; allow more cycles or a larger error",
+        str(caught.value),
+    )
+
+
+def test_cycles_that_end_before_the_place_is_found():
+    with pytest.raises(InputError, match=r"^cycles: 1600 are spent before a beta with L/xi near 4 is found"):
+        tuning.tune(Lattice([8, 8]), jax.random.key(0), lam=0.5, cycles=1600)

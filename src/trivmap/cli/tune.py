@@ -37,9 +37,14 @@ def tune(
     import jax
 
     from trivmap.cli.display import Display
+    from trivmap.cli.process import start_backend
+    from trivmap.errors import InputError
     from trivmap.reports.formats import count, duration, parenthesis
     from trivmap.studies.tuning import tune as find
 
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed: must be at least 0 and less than {2**32}, got {seed}")
+    start_backend()
     begin = time.monotonic()
     found = find(
         _lattice(lattice),
@@ -81,10 +86,16 @@ def tune(
 
 
 def _lattice(text: str):
-    from trivmap.errors import InputError
-    from trivmap.lattice import Lattice
+    from pydantic_core import PydanticCustomError
 
-    if not re.fullmatch(r"\d+(x\d+)*", text):
-        raise InputError(f"lattice: {text!r} is neither an extent like 16 nor extents like 8x8x16")
+    from trivmap.cards.values import require_lattice, shown
+    from trivmap.errors import InputError
+
+    if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})*", text):
+        raise InputError(f"lattice: {shown(text)} is neither an extent like 16 nor extents like 8x8x16")
     extents = [int(extent) for extent in text.split("x")]
-    return Lattice(extents * 2 if len(extents) == 1 else extents)
+    extents = extents * 2 if len(extents) == 1 else extents
+    try:
+        return require_lattice(extents)
+    except PydanticCustomError as error:
+        raise InputError(f"lattice: {error.message()}") from error

@@ -2,32 +2,10 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-
-def parenthesis(value: float, error: float | None = None) -> str:
-    """`value` with its standard error in the usual notation, the error to two significant digits.
-
-    6.50774 with 0.00908 is "6.5077(91)", 123.4 with 1.23 is "123.4(1.2)", 12345 with 678 is "12340(680)". Without an
-    error, or with the error 0 of a number known exactly, the value alone.
-    """
-    if not math.isfinite(value):
-        return str(value)
-    if error is None or error == 0:
-        return f"{value:.6g}"
-    if not math.isfinite(error):
-        return f"{value:.3g}({error})"
-    # Rounding to two digits first, so that 0.0996 counts as 0.10.
-    error = float(f"{abs(error):.1e}")
-    decimals = 1 - math.floor(math.log10(error))
-    if error >= 10:
-        return f"{round(value, decimals):.0f}({error:.0f})"
-    if error >= 1:
-        return f"{value:.1f}({error:.1f})"
-    return f"{value:.{decimals}f}({round(error * 10**decimals)})"
-
+from trivmap.estimate import parenthesis as parenthesis
 
 NONE = "–"
 """Stands in a table for what is not there or not trusted."""

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from trivmap._types import Key
 from trivmap.actions import Phi4
 from trivmap.errors import InputError
-from trivmap.estimate import Estimate
+from trivmap.estimate import Estimate, parenthesis
 from trivmap.lattice import Lattice
 from trivmap.observables.estimators import correlation_length
 from trivmap.runs.progress import Progress, Quiet, shown
@@ -29,6 +29,8 @@ _CLOSE = 0.25
 _OVERLAP = 3.0
 """Simulations enter the estimate within this many standard deviations of the energy, 1/sigma_E, in beta."""
 _LEAST_SHARE = 0.3
+_LEAST = 100
+"""Cycles per chain of the shortest simulation that counts."""
 _PART = 2000
 _STEPS_OF_SEARCH = 40
 
@@ -79,9 +81,18 @@ def tune(
     then refine it, all of them joined by reweighting in beta (`MultiHistogram`), until the error of beta stands for a
     relative error of xi of `accuracy` (one standard deviation, jackknife over 40 blocks). `threads`: None for all.
 
-    Raises `InputError` for senseless arguments, where no beta in reach gives the ratio, and where `cycles` (in all
-    chains and simulations) do not suffice for the accuracy.
+    At most `cycles` are spent, in all chains and simulations together, their warm-up aside.
+
+    Raises `InputError` for senseless arguments, where no beta in reach gives the ratio, and where `cycles` do not
+    suffice for the accuracy: the sentence has the beta that they give, with its error.
     """
+    if cycles < _CHAINS * _PILOT:
+        raise InputError(
+            f"cycles: must be at least {_CHAINS * _PILOT}, what one look at a beta takes ({_CHAINS} chains of "
+            f"{_PILOT}), got {cycles}"
+        )
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: must be at least 1, got {threads}; leave it out for all processors")
     if not (0 < ratio < math.inf and 0 < accuracy < 0.5 and 0 <= lam < math.inf):
         raise InputError(
             f"ratio, accuracy, lam: need ratio > 0, 0 < accuracy < 0.5 and lam >= 0, got {ratio}, {accuracy} and {lam}"
@@ -160,7 +171,8 @@ class _Search:
         """Simulate at the present estimate, join, estimate again, until the error is small enough."""
         steps = 4 * _PILOT
         while True:
-            self.simulate(beta, steps)
+            if self.left >= _LEAST:
+                self.simulate(beta, min(steps, self.left))
             estimate, slope, share = self.estimate(beta)
             relative = slope * estimate.error
             inside = share > _LEAST_SHARE and abs(estimate.value - beta) * slope < _CLOSE
@@ -168,20 +180,36 @@ class _Search:
                 xi = Estimate(self.wanted, relative * self.wanted)
                 return Tuning(self.lattice.shape, self.lam, self.ratio, estimate, xi, slope, self.made)
             beta = float(np.clip(estimate.value, *self.reach)) if math.isfinite(estimate.value) else beta
-            used = sum(each.cycles for each in self.made)
-            if used >= self.cycles:
-                raise InputError(
-                    f"cycles: {used} cluster cycles leave an error of {100 * relative:.2g}% on the correlation length, "
-                    f"not the wanted {100 * accuracy:g}%; allow more cycles or a larger error"
-                )
+            if self.left < _LEAST:
+                raise InputError(self.short_of(estimate, relative, accuracy))
             if inside:
                 # As many as are missing if the error falls like the root of the number, and a few more.
                 missing = self.near(beta)[1] * ((1.05 * relative / accuracy) ** 2 - 1)
                 steps = int(np.clip(missing, steps / 2, 8 * steps))
-            steps = max(1, min(steps, -(-(self.cycles - used) // _CHAINS)))
+
+    @property
+    def left(self) -> int:
+        """Cycles of each chain that may still be spent."""
+        return (self.cycles - sum(each.cycles for each in self.made)) // _CHAINS
+
+    def short_of(self, estimate: Estimate, relative: float, accuracy: float) -> str:
+        """What the cycles have come to, where that is not enough."""
+        used = sum(each.cycles for each in self.made)
+        found = f"beta = {parenthesis(*estimate)}" if math.isfinite(estimate.error) else "no beta"
+        return (
+            f"cycles: {used} of {self.cycles} cluster cycles give {found} for L/xi = {self.ratio:g}, with an error of "
+            f"{100 * relative:.2g}% on the correlation length, not the wanted {100 * accuracy:g}%; allow more cycles "
+            "or a larger error"
+        )
 
     def pilot(self, beta: float) -> float:
         """log(xi / wanted) of a short simulation; -inf where it sees no correlation."""
+        if self.left < _PILOT:
+            tried = ", ".join(f"{each.beta:.4g}" for each in self.made)
+            raise InputError(
+                f"cycles: {self.cycles} are spent before a beta with L/xi near {self.ratio:g} is found (tried: "
+                f"{tried}); allow more, or give a bracket near it"
+            )
         xi = self.simulate(beta, _PILOT).correlation_length.value
         return math.log(xi / self.wanted) if xi > 0 else -math.inf
 
