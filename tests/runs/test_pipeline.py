@@ -50,7 +50,7 @@ class TestCreate:
         """Nor one that has not those of the flow, which would have to be trained in vain."""
         lying, honest = ({"kind": "tests.runs.test_pipeline:Tilted", "declared": names} for names in (["z2"], []))
         with pytest.raises(
-            InputError, match=r"action\.kind: action: Tilted has not the symmetry 'z2' that is declared"
+            InputError, match=r"action\.kind: action: Tilted has not the symmetry 'z2' that"
         ):
             created(tmp_path / "run", action=lying, model__base={"kind": "gaussian"})
         with pytest.raises(InputError, match=r"flow: has the symmetry .*, and Tilted has not"):
