@@ -49,9 +49,7 @@ class TestCreate:
     def test_an_action_without_the_symmetries_it_declares_leaves_nothing(self, tmp_path):
         """Nor one that has not those of the flow, which would have to be trained in vain."""
         lying, honest = ({"kind": "tests.runs.test_pipeline:Tilted", "declared": names} for names in (["z2"], []))
-        with pytest.raises(
-            InputError, match=r"action\.kind: action: Tilted has not the symmetry 'z2' that"
-        ):
+        with pytest.raises(InputError, match=r"action\.kind: action: Tilted has not the symmetry 'z2' that"):
             created(tmp_path / "run", action=lying, model__base={"kind": "gaussian"})
         with pytest.raises(InputError, match=r"flow: has the symmetry .*, and Tilted has not"):
             created(tmp_path / "run", action=honest, model__base={"kind": "gaussian"})

@@ -86,7 +86,7 @@ class IndependenceMetropolis(AbstractIndependence):
     action: AbstractAction
 
     def __check_init__(self):
-        self.flow.require_match(self.action)
+        self.flow.require_sites(self.action)
 
     @property
     def lattice(self) -> Lattice:
