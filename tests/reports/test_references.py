@@ -30,6 +30,7 @@ def test_values_are_carried_to_another_notation():
     factors = {
         "susceptibility": square, "connected_susceptibility": square, "phi2": square, "ising_energy": square,
         "abs_magnetization": square**0.5, "binder": 1, "correlation_length": 1, "action_density": 1,
+        "phi4": square**2,
     }  # fmt: skip
     assert found.keys() == factors.keys()
     for name, factor in factors.items():

@@ -24,7 +24,7 @@ _POWERS = {
     "ising_energy": 2,
 }
 # Two couplings are the same point if the observables move by less than a tenth of the reference's own errors.
-_TOLERANCE = 2e-5
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
