@@ -349,3 +349,49 @@ class TestOwnParts:
     def test_threads_bound_the_processors(self, folder):
         assert trivmap("validate", "card.yaml", folder=folder).code == 0
         assert (folder / "processors.txt").read_text() == "1"
+
+
+class TestReportsFollowTheResults:
+    """A page that shows the results of before is worse than none."""
+
+    @pytest.fixture
+    def run(self, tmp_path, monkeypatch):
+        from trivmap.cards.card import RunCard
+        from trivmap.reports import write_report
+        from trivmap.runs import pipeline
+        from trivmap.runs.sampling import sample
+
+        monkeypatch.chdir(tmp_path)
+        data = {
+            "description": "a ring",
+            "lattice": [4],
+            "action": {"kind": "free", "m_sq": 1.0},
+            "model": {"base": {"kind": "free-field"}, "maps": []},
+            "sampling": {"kind": "flow", "chains": 2, "proposals": 400},
+            "measure": {"stages": {"proposals": 64}},
+        }
+        run = pipeline.create(RunCard.from_data(data), tmp_path / "ring")
+        sample(run)
+        pipeline.measure(run)
+        write_report(run.root)
+        return run
+
+    def test_measure_writes_a_report_again_and_show_tells_an_older_one(self, run):
+        def said(*arguments):
+            done = CliRunner().invoke(cli, list(arguments))
+            assert done.exit_code == 0, done.stderr
+            return done.stdout
+
+        assert "report: ring/report.html\n" in said("show", "ring")
+        older = "report: ring/report.html, older than the results; run trivmap report ring\n"
+        assert older in said("sample", "ring", "--set", "sampling.proposals=800")
+        assert older in said("show", "ring")
+        assert json.loads(said("show", "ring", "--json"))["state"]["report_current"] is False
+        assert "report: ring/report.html\n" in said("measure", "ring")
+        assert "800" in run.report_path.read_text()
+        run.report_path.unlink()
+        said("measure", "ring")
+        assert not run.report_path.exists()
+
+    def test_the_page_is_called_after_the_directory(self, run):
+        assert "<title>ring</title>" in run.report_path.read_text()

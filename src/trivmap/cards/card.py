@@ -13,6 +13,7 @@ from trivmap.actions import NOTATIONS, FreeScalar, Phi4
 from trivmap.cards import yaml_text
 from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
+from trivmap.cards.headings import true_headings
 from trivmap.cards.ladder import misfit, rung_data
 from trivmap.cards.model import Action, FreeAction, Model, Phi4Action
 from trivmap.cards.overrides import apply_overrides
@@ -226,6 +227,7 @@ def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCa
     if sections & {"lattice", "action"}:
         changed, dropped = without_unfit_ladder(changed, label)
         notes += dropped
+    changed = true_headings(data, changed, label, ("lattice", "action", "model", "training"))
     card = RunCard.from_data(changed, label)
     card._notes = tuple(notes)
     return card

@@ -167,10 +167,16 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
 @_json
 @trust_flag
 def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Analyse the samples of a run: observables with errors, and the stages of its map."""
+    """Analyse the samples of a run: observables with errors, and the stages of its map. A report is written again."""
     from trivmap.runs.pipeline import measure as analyse
+    from trivmap.store.plain import is_file
 
-    step(analyse, directory, overrides, as_json, "measure")
+    def analyse_and_report(directory: Any, *arguments: Any) -> None:
+        analyse(directory, *arguments)
+        if is_file(directory.report_path):
+            write_report_of(directory)
+
+    step(analyse_and_report, directory, overrides, as_json, "measure")
 
 
 @command("trivmap report runs/first")

@@ -14,6 +14,8 @@ from trivmap.store.sealed import digest
 
 def describe(run: RunDirectory) -> dict[str, Any]:
     """The summary with the state of each step: what `--json` prints."""
+    from trivmap.reports.report import report_is_current
+
     summary = run.summary()
     if not summary:
         raise InputError(f"{run.summary_path}: is missing; run trivmap run --resume {run.root}, which writes it again")
@@ -23,6 +25,7 @@ def describe(run: RunDirectory) -> dict[str, Any]:
         "sampled": bool(summary.get("sampling")),
         "measured": bool(summary.get("observables")),
         "report": is_file(run.report_path),
+        "report_current": is_file(run.report_path) and report_is_current(run),
     }
     return {"run": str(run.root), "state": state, **summary, "sha256": digest(summary)}
 
@@ -35,13 +38,16 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
         return
     from rich.markup import escape
 
+    from trivmap.cards.headings import heading
     from trivmap.cli.display import console as make_console
     from trivmap.reports.references import find_reference
     from trivmap.reports.tables import result_rows, results_table
 
     console = make_console()
     card = run.card()
-    console.print(f"[bold]{escape(str(run.root))}[/bold]  {escape(card.name or '')}".rstrip(), soft_wrap=True)
+    console.print(
+        f"[bold]{escape(str(run.root))}[/bold]  {escape(heading(card.name, card.description))}".rstrip(), soft_wrap=True
+    )
     complaint = run.metrics_complaint()
     for line in [*_facts(content, card.training_steps), *([complaint] if complaint else [])]:
         console.print(line, markup=False, soft_wrap=True)
@@ -81,5 +87,7 @@ def _facts(content: dict[str, Any], steps: int) -> list[str]:
         if "magnetization" not in {**content.get("observables", {}), **(content.get("untrusted") or {})}:
             lines.append(f"not measured yet; run trivmap measure {content['run']}")
     if content["state"]["report"]:
-        lines.append(f"report: {content['run']}/report.html")
+        older = f", older than the results; run trivmap report {content['run']}"
+        current = content["state"]["report_current"]
+        lines.append(f"report: {content['run']}/report.html{'' if current else older}")
     return lines or ["nothing has been done yet"]

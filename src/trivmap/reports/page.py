@@ -67,8 +67,12 @@ def render(
     pictures: Sequence[Picture],
     missing: Mapping[str, str],
     version: str = "",
+    results: str = "",
 ) -> str:
-    """The HTML text; every picture appears inside, as base64, in the section it names."""
+    """The HTML text, with a fingerprint of the `results` that it shows.
+
+    Every picture appears inside, as base64, in the section it names.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -90,7 +94,7 @@ def render(
     kept = [section for section in filled if section["pictures"] or section["table"] or section["blocks"]]
     return environment.get_template("report.html.j2").render(
         title=title, subtitle=subtitle, description=description, style=style, tiles=tiles, warnings=warnings,
-        sections=kept, missing=missing, version=version,
+        sections=kept, missing=missing, version=version, results=results,
     )  # fmt: skip
 
 

@@ -1,8 +1,12 @@
 """Writing a run's report."""
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trivmap.cards import yaml_text
 from trivmap.reports.checks import tiles
@@ -39,6 +43,19 @@ def write_report(run_directory: str | os.PathLike[str], *, trust: bool = False) 
     return run.report_path
 
 
+def report_is_current(run: RunDirectory) -> bool:
+    """Whether the report shows what the summary says; of a report by an older version, whether it is the newer file."""
+    with run.report_path.open(encoding="utf-8", errors="replace") as file:
+        beginning = file.read(1000)
+    if found := re.search(r'name="trivmap-results" content="(\w*)"', beginning):
+        return found[1] == _fingerprint(run.summary())
+    return run.report_path.stat().st_mtime >= run.summary_path.stat().st_mtime
+
+
+def _fingerprint(summary: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(summary, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def rows_of(data: RunData) -> list[ResultRow]:
     """The table of results of a run, with everything that can stand beside them."""
     return result_rows(data.judged, reference=data.reference, reweighted=data.reweighted, differences=data.differences)
@@ -47,7 +64,7 @@ def rows_of(data: RunData) -> list[ResultRow]:
 def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Picture]) -> str:
     """The HTML text of a report."""
     return render(
-        title=data.card.get("name") or data.directory.resolve().name,
+        title=data.directory.resolve().name,
         subtitle=subtitle(data),
         description=data.card.get("description"),
         tiles=tiles(data.judged, rows),
@@ -56,6 +73,7 @@ def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Picture]) 
         pictures=pictures,
         missing=data.missing,
         version=package_version("trivmap") or "",
+        results=_fingerprint(data.summary),
     )
 
 

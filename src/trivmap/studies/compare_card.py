@@ -10,6 +10,7 @@ from trivmap.cards import yaml_text
 from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
 from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
+from trivmap.cards.headings import true_headings
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, preset_text
 from trivmap.cards.values import (
@@ -186,7 +187,8 @@ def load_compare_card(source: str | os.PathLike[str], overrides: Iterable[str] =
         raise InputError(f"{label}: is the card of one run, run it with trivmap run {label}")
     data = read_data(source, PRESETS)
     if isinstance(data, dict) and overrides:
-        data = apply_overrides(_presets_used(data, label), overrides)
+        written = _presets_used(data, label)
+        data = true_headings(written, apply_overrides(written, overrides), label, ("lattice", "action", "samplers"))
     return CompareCard.from_data(data, label, overridden=bool(overrides))
 
 

@@ -14,6 +14,7 @@ from trivmap.cards import yaml_text
 from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema
 from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
+from trivmap.cards.headings import true_headings
 from trivmap.cards.overrides import apply_overrides, is_number
 from trivmap.cards.presets import preset_names, preset_text
 from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, refusal, shown
@@ -244,7 +245,8 @@ def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = (
         raise InputError(f"{label}: is the card of one run, run it with trivmap run {label}")
     data = read_data(source, PRESETS)
     if isinstance(data, dict) and overrides:
-        data = apply_overrides(data, overrides)
+        theory = ("dimension", "action", "couplings", "extents", "series")
+        data = true_headings(data, apply_overrides(data, overrides), label, theory)
     return StudyCard.from_data(data, label)
 
 
