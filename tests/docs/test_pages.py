@@ -92,21 +92,34 @@ def test_every_kind_of_figures_is_on_a_page():
 
 def test_thresholds_are_those_of_the_library():
     from trivmap.diagnostics import certificate
+    from trivmap.diagnostics.convergence import LIMIT as LARGEST_R_HAT
     from trivmap.diagnostics.integration_error import CANDIDATES, LIMIT
-    from trivmap.observables import binning, correlator_fits, error_analysis
-    from trivmap.runs import proposals
+    from trivmap.diagnostics.mirror import SMALLEST_OVERLAP
+    from trivmap.diagnostics.tails import LARGEST_SKEWNESS, SMOOTHED_AVERAGES
+    from trivmap.observables import binning, correlator_fits, quantities, trust
+    from trivmap.runs import probe
     from trivmap.training.evaluation import FEWEST_PROPOSALS
 
     text = " ".join((ROOT / "docs" / "conventions.md").read_text().split())
     p_value = "1e-4"
     assert float(p_value) == correlator_fits._LEAST_P_VALUE
     for said in (
-        f"moved fewer than {error_analysis._LEAST_INDEPENDENT} times",
-        f"more than 1/{error_analysis._LEAST_INDEPENDENT} of all configurations",
-        f"fewer than {error_analysis._LEAST_INDEPENDENT} independent configurations",
-        f"fewer than {error_analysis._LEAST_EFFECTIVE_SAMPLES} effective samples",
-        f"p-value of its fit is below {p_value}",
-        f"more than 1 in {1 / error_analysis._INVALID_SHARE:.0f} of the log-weights",
+        f"moved fewer than {trust.LEAST_INDEPENDENT} times",
+        f"more than 1/{trust.LEAST_INDEPENDENT} of all configurations",
+        f"fewer than {trust.LEAST_INDEPENDENT} independent configurations",
+        f"fewer than {trust.LEAST_EFFECTIVE_SAMPLES} effective samples",
+        f"p-value of one of the two fits is below {p_value}",
+        f"more than 1 in {1 / trust.INVALID_SHARE:.0f} of the log-weights",
+        f"split R-hat above {LARGEST_R_HAT} of any scalar",
+        f"more than {trust.MOST_ERRORS:g} of its errors from 1",
+        f"more than {trust.MOST_ERRORS:g} errors of the difference",
+        f"fewer than {trust.LEAST_SIGN_CHANGES} times",
+        f"is below {SMALLEST_OVERLAP}",
+        f"C(1) is not {quantities._LEAST_CORRELATION:g} of its errors above zero",
+        f"at most above {SMOOTHED_AVERAGES}",
+        f"refused above s = {LARGEST_SKEWNESS['reweighted']}",
+        f"feel the tail more, above {LARGEST_SKEWNESS['chain']}",
+        f"{probe._FEWEST} to {probe._MOST}",
         f"about {binning._BINS} in all",
         f"at least {FEWEST_PROPOSALS} fresh proposals",
         f"|mean| < {LIMIT} and spread < {LIMIT}",
@@ -114,7 +127,6 @@ def test_thresholds_are_those_of_the_library():
         f"on {inspect.signature(certificate).parameters['configurations'].default} fresh configurations",
     ):
         assert said in text, said
-    assert proposals.LEAST_EFFECTIVE_SAMPLES == error_analysis._LEAST_EFFECTIVE_SAMPLES
 
 
 def test_documented_observables_are_those_measured():

@@ -55,6 +55,8 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
     rows = result_rows(content, reference=reference)
     if rows:
         console.print(results_table(rows))
+    if content.get("chain_withheld"):
+        console.print(f"rew.: reweighted averages, since {content['chain_withheld']}", markup=False, soft_wrap=True)
     if reference:
         console.print(f"reference: {reference.source}", markup=False, soft_wrap=True)
 

@@ -149,17 +149,19 @@ class Results(Mapping[str, Any]):
             differences[name] = entries.reshape(pairs.shape) if pairs.ndim else entries[0]
         return Estimates(differences, {}, untrusted)
 
-    def summary(self) -> dict[str, dict[str, float]]:
-        """{name: {value, error, tau_int}} of every trusted scalar."""
-        scalars = [name for name in self if not isinstance(self[name], np.ndarray)]
-        return {
-            name: {
-                "value": float(self[name].value),
-                "error": float(self[name].dvalue),
-                "tau_int": float(self.tau_int[name]),
-            }
-            for name in scalars
-        }
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """{name: {value, error, tau_int, source}} of every trusted scalar; `source` is "chain" or "reweighted".
+
+        The reweighted average, which has no tau_int, stands in where only that of the chain is not trusted.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for source, estimates in (("chain", self.chain), ("reweighted", self.reweighted or {})):
+            for name in estimates:
+                if name not in found and not isinstance(estimates[name], np.ndarray):
+                    tau_int = float(self.tau_int[name]) if source == "chain" else None
+                    numbers = {"value": float(estimates[name].value), "error": float(estimates[name].dvalue)}
+                    found[name] = {**numbers, "tau_int": tau_int, "source": source}
+        return found
 
     def to_text(self) -> str:
         """pyerrors' JSON (`pyerrors.input.json.load_json_dict` reads it too), without the names of user and host."""

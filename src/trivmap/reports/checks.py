@@ -32,6 +32,9 @@ def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
         _worst("chain − reweighted, worst", {row.name: row.difference_pull for row in rows}),
         _worst("chain − reference, worst", {row.name: row.pull for row in rows}),
         _integration(summary),
+        _integration_shift(summary),
+        _probe(summary),
+        _source(summary),
         *_sampling(summary),
         _estimate("log Z", "log_z", summary.get("log_z"), summary),
     ]
@@ -88,6 +91,37 @@ def _integration(summary: Mapping[str, Any]) -> Tile | None:
     verdict, state = ("negligible", "good") if found["passed"] else ("too large", "bad")
     note = f"spread {spread}; {found['steps']} steps against {2 * found['steps']}: {verdict}"
     return Tile("integration error of log w", value, note, state)
+
+
+def _integration_shift(summary: Mapping[str, Any]) -> Tile | None:
+    """What finer integration did to the observables."""
+    observables, moved = summary.get("observables") or {}, {}
+    for name, shift in (summary.get("integration_shift") or {}).items():
+        if name in observables and observables[name]["error"]:
+            moved[name] = abs(shift["value"]) / observables[name]["error"]
+    if not moved:
+        return None
+    worst = max(moved, key=lambda name: moved[name])
+    note = f"{worst}, the most of {len(moved)}; taken out, its error included"
+    return Tile("shift by integration", f"{moved[worst]:.2g} σ", note, "good")
+
+
+def _probe(summary: Mapping[str, Any]) -> Tile | None:
+    """Whether configurations of another sampler look under the map as its proposals predict."""
+    sampling = summary.get("sampling") or {}
+    if sampling.get("kind") != "flow":
+        return None
+    found, reason = sampling.get("probe"), (summary.get("untrusted") or {}).get("probe")
+    if found is None:
+        return Tile("probe by another sampler", "off", "what the map misses would not be seen", "warn")
+    note = reason or f"{count(found['configurations'])} configurations of a {found['sampler']} run: nothing is missed"
+    return Tile("probe by another sampler", "missed" if reason else "covered", note, "bad" if reason else "good")
+
+
+def _source(summary: Mapping[str, Any]) -> Tile | None:
+    """Where reweighted averages stand in for those of the chain."""
+    reason = summary.get("chain_withheld")
+    return Tile("values", "reweighted", f"not those of the chain: {reason}", "warn") if reason else None
 
 
 def _verdict(pull: float) -> tuple[str, str]:

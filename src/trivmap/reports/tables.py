@@ -42,7 +42,10 @@ DIFFERENCE = "chain − reweighted [σ]"
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One observable: what is printed of it. `reason` says why it cannot be trusted; its numbers are then withheld."""
+    """One observable: what is printed of it. `reason` says why it cannot be trusted; its numbers are then withheld.
+
+    `source` is "reweighted" where the reweighted average stands in for that of the chain.
+    """
 
     name: str
     estimate: Estimate | None
@@ -51,6 +54,7 @@ class ResultRow:
     difference: Estimate | None = None
     reference: Estimate | None = None
     reason: str | None = None
+    source: str = "chain"
 
     @property
     def symbol(self) -> str:
@@ -70,13 +74,18 @@ class ResultRow:
         """(chain - reweighted) / error of the difference."""
         return None if self.difference is None else in_errors(self.difference)
 
+    def _tau_int(self) -> str:
+        if self.source == "reweighted" and self.estimate is not None:
+            return "rew."
+        return "" if self.tau_int is None or self.estimate is None else f"{self.tau_int:.3g}"
+
     def cells(self) -> dict[str, str]:
         """The printed text by column."""
         return {
             "observable": self.name,
             "definition": self.symbol,
             "value": parenthesis(*self.estimate) if self.estimate else f"not trusted: {self.reason}",
-            "τ_int": "" if self.tau_int is None or self.estimate is None else f"{self.tau_int:.3g}",
+            "τ_int": self._tau_int(),
             "reweighted": parenthesis(*self.reweighted) if self.reweighted else "",
             DIFFERENCE: _signed(self.difference_pull),
             "reference": parenthesis(*self.reference) if self.reference else "",
@@ -106,7 +115,7 @@ def result_rows(
     known = reference.observables if reference else {}
     rows = []
     for name in names:
-        entry = entries.get(name) or {}
+        entry: Mapping[str, Any] = entries.get(name) or {}
         reason = distrust(name, entry, summary)
         rows.append(
             ResultRow(
@@ -117,6 +126,7 @@ def result_rows(
                 difference=None if reason else (differences or {}).get(name),
                 reference=known.get(name),
                 reason=reason,
+                source=entry.get("source", "chain"),
             )
         )
     return rows

@@ -343,6 +343,8 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         summary = run.summary()
         untrusted = {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
         observables, untrusted = results.summary(), untrusted | results.untrusted
+        instead = {name for name, entry in observables.items() if entry["source"] == "reweighted"}
+        withheld = {untrusted.pop(name) for name in instead & untrusted.keys()}
         certificate = (summary.get("sampling") or {}).get("certificate")
         reason = untrusted.get("chains") or untrusted.get("probe")
         if certificate and not certificate["passed"]:
@@ -354,6 +356,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         if missing := untrusted.get("sector") or results.info["missing_sector"]:
             untrusted |= dict.fromkeys((*ODD["z2"], *(["log_z"] if summary.get("log_z") else [])), missing)
             facts |= {"log_z": None, "observables": {k: v for k, v in observables.items() if k not in ODD["z2"]}}
+        facts["chain_withheld"] = "; ".join(sorted(withheld)) or None
         return run.update_summary(**facts, integration_shift=results.info["integration_shift"])
 
 

@@ -112,6 +112,8 @@ def _observable(
     entry = summary["observables"].get(name)
     if reason is None and entry is None:
         reason = "not measured"
+    if reason is None and entry is not None and entry.get("source") == "reweighted":
+        reason = summary["chain_withheld"]
     if reason is None and entry is not None:
         stored, function = SERIES[name]
         series = function(chain_series(reader, stored))
