@@ -14,7 +14,7 @@ import jax
 from trivmap.cards.build import build_action, build_flow, build_plan
 from trivmap.cards.card import RunCard
 from trivmap.cards.overrides import apply_overrides
-from trivmap.runs.pipeline import keys
+from trivmap.runs.keys import keys
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 

@@ -24,7 +24,8 @@ from what_pays import BETA
 
 from trivmap.cards.build import build_action, build_plan
 from trivmap.cards.card import RunCard
-from trivmap.runs.pipeline import keys, skeleton
+from trivmap.runs.checking import skeleton
+from trivmap.runs.keys import keys
 from trivmap.training import Evaluation, Trainer
 from trivmap.training.observer import Silent
 

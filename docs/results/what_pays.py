@@ -28,7 +28,8 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.overrides import apply_overrides
 from trivmap.diagnostics import certificate
 from trivmap.lattice import Lattice
-from trivmap.runs.pipeline import keys, skeleton
+from trivmap.runs.checking import skeleton
+from trivmap.runs.keys import keys
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 

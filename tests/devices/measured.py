@@ -20,7 +20,7 @@ from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.observables import measure
 from trivmap.optimisers import GaussNewton, first_order
-from trivmap.runs.pipeline import skeleton
+from trivmap.runs.checking import skeleton
 from trivmap.samplers import HMC, ActionPotential, IndependenceMetropolis
 from trivmap.simulation import START, MarkovChains, Simulation
 from trivmap.training import Phase, Trainer, TrainingPlan

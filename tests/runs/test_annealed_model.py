@@ -8,7 +8,7 @@ from trivmap.bases import FreeField
 from trivmap.cards.build import build_action, build_flow
 from trivmap.cards.card import RunCard
 from trivmap.lattice import Lattice
-from trivmap.runs.pipeline import skeleton
+from trivmap.runs.checking import skeleton
 from trivmap.store.weights import load_model, save_model
 
 

@@ -11,7 +11,7 @@ from trivmap.cards import yaml_text
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
-from trivmap.runs.pipeline import keys
+from trivmap.runs.keys import keys
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory

@@ -11,7 +11,7 @@ from trivmap.actions import FreeScalar
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.runs import pipeline
+from trivmap.runs import checking, pipeline
 from trivmap.runs.progress import Interrupted
 from trivmap.runs.train import train
 
@@ -62,7 +62,7 @@ class TestCreate:
             "sampling": {"kind": "hmc", "proposals": 4000},
         }
         with pytest.raises(InputError, match=r"the force of tests\.runs\.test_pipeline:WrongForce is not -dS/dphi"):
-            pipeline.check(RunCard.from_data(data), tmp_path / "run")
+            checking.check(RunCard.from_data(data), tmp_path / "run")
 
     def test_without_training_the_flow_is_sampled_as_it_starts(self, tmp_path):
         run = created(tmp_path / "run", training=None)

@@ -267,7 +267,7 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     from trivmap.cards.card import load_card
     from trivmap.cards.own import require_trust
     from trivmap.runs.budget import budget
-    from trivmap.runs.pipeline import check
+    from trivmap.runs.checking import check
 
     require_run_card(card)
     loaded = load_card(card, overrides)

@@ -101,7 +101,7 @@ def _sized(card: Any) -> tuple[Any, int | None]:
     """The card, and the parameters of its map."""
     import equinox as eqx
 
-    from trivmap.runs.pipeline import skeleton
+    from trivmap.runs.checking import skeleton
 
     return card, None if card.model is None else eqx.filter_eval_shape(lambda: skeleton(card).parameters)
 

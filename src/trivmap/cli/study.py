@@ -244,7 +244,7 @@ def _require_models(card: Any) -> None:
     from trivmap.cards.build import build_plan
     from trivmap.cli.process import prepare
     from trivmap.errors import InputError
-    from trivmap.runs.pipeline import require_transfer, skeleton
+    from trivmap.runs.checking import require_transfer, skeleton
 
     first = next(iter(card.runs.values()))
     # Only shapes are asked for: an accelerator, if there is one, is left to the runs.

@@ -14,8 +14,9 @@ from trivmap.observables.stages import StageSummary, fields_along_the_map, keys_
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
+from trivmap.runs.keys import keys
 from trivmap.runs.loading import load
-from trivmap.runs.pipeline import keys, load_flow
+from trivmap.runs.pipeline import load_flow
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader

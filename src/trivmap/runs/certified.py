@@ -10,7 +10,8 @@ from trivmap.cards.card import RunCard
 from trivmap.diagnostics import certificate
 from trivmap.diagnostics.integration_error import BATCH, Levels
 from trivmap.flows import Flow
-from trivmap.runs.pipeline import keys, read_certificate
+from trivmap.runs.keys import keys
+from trivmap.runs.pipeline import read_certificate
 from trivmap.simulation.chains import Measure
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.files import write_json

@@ -18,7 +18,8 @@ from trivmap.diagnostics.tails import enlargement, tail_reason
 from trivmap.flows import Flow
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.certified import Certified
-from trivmap.runs.pipeline import integration_complaint, keys
+from trivmap.runs.keys import keys
+from trivmap.runs.pipeline import integration_complaint
 from trivmap.runs.probe import examine
 from trivmap.runs.sources import AbstractSource, State
 from trivmap.simulation import START, Chain, Simulation, default_batch

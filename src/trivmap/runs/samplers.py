@@ -22,7 +22,8 @@ from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.runs.certified import Certified
 from trivmap.runs.chains import Chains
-from trivmap.runs.pipeline import keys, load_flow
+from trivmap.runs.keys import keys
+from trivmap.runs.pipeline import load_flow
 from trivmap.runs.proposals import Proposals
 from trivmap.runs.sources import AbstractSource
 from trivmap.samplers import (

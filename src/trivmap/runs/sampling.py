@@ -8,7 +8,8 @@ from trivmap.cards.sampling import ClusterSampling
 from trivmap.errors import InputError
 from trivmap.processes import first, several
 from trivmap.runs.budget import part_length, within_memory
-from trivmap.runs.pipeline import OF_SAMPLES, keys, renew
+from trivmap.runs.keys import keys
+from trivmap.runs.pipeline import OF_SAMPLES, renew
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
 from trivmap.runs.sources import AbstractSource

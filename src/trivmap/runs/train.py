@@ -14,8 +14,10 @@ from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.processes import first as first_process
 from trivmap.runs.budget import within_memory
+from trivmap.runs.checking import skeleton, started
+from trivmap.runs.keys import keys
 from trivmap.runs.observer import RunObserver
-from trivmap.runs.pipeline import keys, load_flow, renew, skeleton, started
+from trivmap.runs.pipeline import load_flow, renew
 from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory

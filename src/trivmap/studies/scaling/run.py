@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from trivmap.cards.build import build_plan, build_target
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
-from trivmap.runs import pipeline
+from trivmap.runs import checking, keys, pipeline
 from trivmap.runs.progress import Interrupted, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
@@ -94,7 +94,7 @@ def operations(card: RunCard) -> list[dict[str, Any]]:
     counted = []
     for rung in card.rungs():
         plan = build_plan(rung)
-        trainer = Trainer(pipeline.skeleton(rung), build_target(rung), plan, pipeline.keys(rung)["train"])
+        trainer = Trainer(checking.skeleton(rung), build_target(rung), plan, keys.keys(rung)["train"])
         state = trainer.initial_state()
         assert rung.training is not None
         step = 0
