@@ -111,6 +111,7 @@ def test_summary_holds_trusted_scalars_only(results):
             "value": results[name].value,
             "error": results[name].dvalue,
             "tau_int": results.tau_int[name],
+            "source": "chain",
         }
     assert json.loads(json.dumps(summary)) == summary
 
