@@ -12,6 +12,7 @@ from trivmap import Flow, InputError, Lattice
 from trivmap.actions import AbstractAction, FreeScalar, Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain, Continuous, Features, Kernels
+from trivmap.diagnostics import effective_sample_size, log_z
 from trivmap.samplers import (
     OMELYAN,
     Annealed,
@@ -21,8 +22,6 @@ from trivmap.samplers import (
     HoppingPath,
     SiteMetropolis,
     annealing_levels,
-    effective_sample_size,
-    log_z,
     tune_step_size,
 )
 from trivmap.samplers.annealed import systematic

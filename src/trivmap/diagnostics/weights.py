@@ -2,11 +2,14 @@
 
 Log-weights are log w = -S - log q of independent proposals. All errors are those of the linearised estimator
 (influence functions), from independent proposals; a batch with a NaN or an infinite weight gives NaN, never a number.
+Those of the effective sample size and of log Z, which a few large weights dominate, are enlarged where the mean weight
+is far from normal, see `tails.enlargement`: there the plain error is too small by any factor.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trivmap.diagnostics.tails import enlargement, skewness_of_mean
 from trivmap.estimate import Estimate
 
 _UNKNOWN = Estimate(float("nan"), float("nan"))
@@ -39,7 +42,8 @@ def effective_sample_size(log_weights: ArrayLike) -> Estimate:
         return _UNKNOWN
     mean, square = weights.mean(), np.mean(weights**2)
     value = mean**2 / square
-    return Estimate(float(value), _error(value * (2 * (weights / mean - 1) - (weights**2 / square - 1))))
+    error = _error(value * (2 * (weights / mean - 1) - (weights**2 / square - 1)))
+    return Estimate(float(value), error * _enlargement(log_weights))
 
 
 def forward_effective_sample_size(log_weights: ArrayLike, tau_int: float = 0.5) -> Estimate:
@@ -65,7 +69,7 @@ def log_z(log_weights: ArrayLike) -> Estimate:
     if weights is None:
         return _UNKNOWN
     value = np.log(weights.mean()) + np.max(np.asarray(log_weights, dtype=np.float64))
-    return Estimate(float(value), _error(weights / weights.mean() - 1))
+    return Estimate(float(value), _error(weights / weights.mean() - 1) * _enlargement(log_weights))
 
 
 def tau_int_from_rejections(accepted: ArrayLike) -> Estimate:
@@ -102,6 +106,11 @@ def _weights(log_weights: ArrayLike) -> np.ndarray | None:
     if len(logs) < 2 or np.isnan(logs).any() or not np.isfinite(logs.max()):
         return None
     return np.exp(logs - logs.max())
+
+
+def _enlargement(log_weights: ArrayLike) -> float:
+    """Of the error of averages over these weights; infinite where their acceptance is zero to all digits."""
+    return enlargement(skewness_of_mean(acceptance(log_weights).value, np.size(log_weights)))
 
 
 def _error(influence: np.ndarray) -> float:

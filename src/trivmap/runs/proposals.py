@@ -14,7 +14,7 @@ from trivmap.cards.sampling import FlowSampling, ProposalSampling
 from trivmap.devices import device_count
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
 from trivmap.diagnostics.rounding import Rounding, measuring_rounding
-from trivmap.diagnostics.tails import enlargement, tail_reason
+from trivmap.diagnostics.tails import tail_reason
 from trivmap.flows import Flow
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.certified import Certified
@@ -104,7 +104,7 @@ class Proposals(AbstractSource):
             self.certified.refine(accepted.size, weights.burn_in.tau_int)
         ess, estimate = effective_sample_size(measured), log_z(measured)
         reasons: dict[str, str] = {}
-        shifts = [estimate.error * enlargement(weights.own_skewness)]
+        shifts = [estimate.error]
         found: dict[str, Any] = {"pareto_shape": weights.shape, "skewness": weights.skewness}
         self._begin_rounding()
         if self._measure_rounding is not None:
