@@ -116,7 +116,7 @@ def test_thresholds_are_those_of_the_library():
         f"fewer than {trust.LEAST_SIGN_CHANGES} times",
         f"is below {SMALLEST_OVERLAP}",
         f"C(1) is not {quantities._LEAST_CORRELATION:g} of its errors above zero",
-        f"at most above {SMOOTHED_AVERAGES}",
+        f"always if k is above {SMOOTHED_AVERAGES}",
         f"refused above s = {LARGEST_SKEWNESS['reweighted']}",
         f"feel the tail more, above {LARGEST_SKEWNESS['chain']}",
         f"{probe._FEWEST} to {probe._MOST}",
