@@ -57,7 +57,7 @@ def keep(directory: Path, name: str | None = None, folder: Path = HERE) -> Path:
     if card.name not in preset_names():
         sys.exit(f"{directory}: {card.name!r} is no preset; only runs of presets are kept")
     if not (run.observables_path.exists() and run.report_path.exists()):
-        sys.exit(f"{directory}: is not finished; go on with trivmap run --resume {directory}")
+        sys.exit(f"{directory}: is not finished; continue with trivmap run --resume {directory}")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         print_results(run, as_json=False)

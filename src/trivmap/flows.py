@@ -54,7 +54,7 @@ class Flow(eqx.Module):
 
     @property
     def decimated(self) -> bool:
-        """Whether it is a flow of the even sites, to be held against a `Decimated` action."""
+        """True for a flow of the even sites, to be compared with a `Decimated` action."""
         return self.base.decimated
 
     @property
@@ -65,15 +65,16 @@ class Flow(eqx.Module):
     def require_match(self, action: AbstractAction, *, evaluate: bool = False) -> None:
         """Raise `InputError` where no training brings q near exp(-S).
 
-        That is where `require_sites` does, and where q has a symmetry that S has not, by what both declare; with
-        `evaluate` and an action that is not one of the library also by numbers, see `actions.require_symmetries`.
+        The error is that of `require_sites`, or q has a symmetry that S lacks, as both declare. With `evaluate` the
+        symmetries of an action that is not one of the library are also evaluated, see `actions.require_symmetries`.
         """
         self.require_sites(action)
         missing = sorted(self.equivariant_under - closed(action.symmetries))
         if missing:
             raise InputError(
-                f"flow: has the symmetry {missing[0]!r} whatever its parameters, and {type(action.whole).__name__} has "
-                "not; use a base or maps without it (couplings with z2: false), or declare it in symmetries if S has it"
+                f"flow: has the symmetry {missing[0]!r} whatever its parameters, and {type(action.whole).__name__} "
+                "lacks it; use a base or maps without it (couplings with z2: false), or declare it in symmetries if S "
+                "has it"
             )
         if evaluate and can_be_evaluated(action.whole):
             require_symmetries(action.whole, self.lattice, self.equivariant_under)

@@ -124,7 +124,7 @@ class Lattice:
             axes = [axis for axis, other in enumerate(self.shape) if other == extent]
             folded[axes] = np.sort(folded[axes], axis=0)[::-1]
         codes = np.ravel_multi_index(tuple(folded), self._halves)
-        # Of every possible code, whether it occurs: faster than sorting them.
+        # For every possible code, does it occur? This is faster than sorting the codes.
         present = np.zeros(math.prod(self._halves), bool)
         present[codes] = True
         ranks = np.cumsum(present, dtype=np.int32) - np.int32(1)

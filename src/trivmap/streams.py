@@ -1,4 +1,4 @@
-"""Random streams: what is drawn at one point must not repeat what is drawn at another."""
+"""Random streams: no point of a theory repeats the random numbers of another point."""
 
 import dataclasses
 import hashlib

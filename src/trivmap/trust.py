@@ -1,4 +1,4 @@
-"""What the user has said of a directory: whether its code may run, and files be used that were altered."""
+"""The user's decision about a directory: may its code run, and may its altered files be used?"""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _TRUSTING: ContextVar[bool] = ContextVar("trusting", default=False)
 
 @contextlib.contextmanager
 def trusting(whether: bool = True) -> Iterator[None]:
-    """While the block runs, what a directory holds is trusted, if `whether`."""
+    """Trust the content of a directory while the block runs, if `whether`."""
     token = _TRUSTING.set(whether or _TRUSTING.get())
     try:
         yield
@@ -18,5 +18,5 @@ def trusting(whether: bool = True) -> Iterator[None]:
 
 
 def is_trusting() -> bool:
-    """Whether that is so at this moment."""
+    """True while a block of `trusting` runs."""
     return _TRUSTING.get()

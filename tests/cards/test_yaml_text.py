@@ -85,9 +85,12 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         (
             "lattice: [010, 010]",
             "my.yaml, line 1, column 11: not valid YAML: 010 begins with 0, which makes it an octal number in YAML; "
-            "write 10, or in quotes what is text",
+            "write 10, or put text in quotes",
         ),
-        ("a: -07", "not valid YAML: -07 begins with 0, which makes it an octal number in YAML; write 7, or in quotes"),
+        (
+            "a: -07",
+            "not valid YAML: -07 begins with 0, which makes it an octal number in YAML; write 7, or put text in quotes",
+        ),
         ("seed: 1:30", "not valid YAML: 1:30 is a number to the base of 60 in YAML; write it as one number"),
         ("seconds: 1:30.5", "not valid YAML: 1:30.5 is a number to the base of 60 in YAML"),
         ("a: !!bool maybe", "line 1, column 4: not valid YAML: 'maybe' cannot be read as bool"),

@@ -124,7 +124,7 @@ class TestDirectories:
         for arguments in (("run",), ("train", "card.yaml", "--resume", "run")):
             assert "give either a run card" in refused(*arguments, folder=folder)
         said = refused("train", "--resume", "run", "--set", "seed=1", folder=folder)
-        assert said == "--resume goes on with a run as its config.yaml says; --out and --set are for a new one"
+        assert said == "--resume continues a run as its config.yaml says; --out and --set are for a new one"
 
     @pytest.mark.parametrize("command", ["sample", "measure", "report", "show"])
     def test_no_run_there(self, folder, command):

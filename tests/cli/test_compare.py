@@ -32,7 +32,7 @@ def refused(*arguments, folder):
         (["compare", "phi4-L8"], "phi4-L8: is the card of one run, run it with trivmap run phi4-L8"),
         (["compare", "compare-L7"], "compare-L7: no preset of that name, did you mean compare-L8?"),
         (["compare", "--resume", "nowhere"], "nowhere: is no comparison, it has no comparison.yaml"),
-        (["compare", "--resume", "x", "--set", "seed=1"], "--resume goes on as comparison.yaml says"),
+        (["compare", "--resume", "x", "--set", "seed=1"], "--resume continues as comparison.yaml says"),
         (
             ["compare", "card.yaml", "--set", "samplers.flow.trainin.steps=1"],
             "card.yaml: samplers.flow.trainin: unknown",

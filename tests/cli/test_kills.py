@@ -127,7 +127,7 @@ def test_training_interrupted_ends_cleanly_and_goes_on_bit_identical(folder, und
         assert stopped.code == 128 + number
         step = last_step(run)
         assert stopped.err.splitlines()[-1] == (
-            f"trivmap: interrupted at step {step} of 240; go on with trivmap train --resume interrupted"
+            f"trivmap: interrupted at step {step} of 240; continue with trivmap train --resume interrupted"
         )
         assert "Traceback" not in stopped.err
         assert beyond < step < 240
@@ -203,6 +203,6 @@ def test_sampling_interrupted_ends_cleanly(folder, undisturbed):
     assert stopped.code == 128 + signal.SIGTERM
     message = stopped.err.splitlines()[-1]
     assert message.startswith("trivmap: interrupted after ")
-    assert message.endswith(f"of 12000 proposals per chain; go on with trivmap sample {run.name}")
+    assert message.endswith(f"of 12000 proposals per chain; continue with trivmap sample {run.name}")
     parts = len(list((run / "samples").glob("part-*")))
     assert f"after {500 * parts} of" in message

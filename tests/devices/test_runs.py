@@ -186,7 +186,7 @@ def test_two_processes_stop_together_and_go_on_as_one(folder):
     joined.processes[1].send_signal(signal.SIGTERM)
     results = joined.results()
     assert [code for code, *_ in results] == [128 + signal.SIGTERM] * 2, results
-    (step,) = map(int, re.findall(r"interrupted at step (\d+) of 100000; go on with", results[0][2]))
+    (step,) = map(int, re.findall(r"interrupted at step (\d+) of 100000; continue with", results[0][2]))
     assert (run / "checkpoints" / f"step-{step:08d}" / "manifest.json").exists()
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("steps: 100000", f"steps: {step + 2}"))

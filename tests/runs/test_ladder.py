@@ -96,7 +96,7 @@ def test_costs_add_up_and_milestones_are_of_the_last_lattice(climbed):
 @pytest.mark.parametrize("update", [3, 7, 12])
 def test_interrupted_anywhere_it_ends_the_same(climbed, tmp_path, update):
     run = pipeline.create(RunCard.from_data(CARD), tmp_path / "run")
-    with pytest.raises(Interrupted, match=r"interrupted at step \d+ of 13; go on with trivmap train --resume"):
+    with pytest.raises(Interrupted, match=r"interrupted at step \d+ of 13; continue with trivmap train --resume"):
         train(run, Signalling(at=update))
     train(run)
     assert contents(run.model_path) == contents(climbed.model_path)

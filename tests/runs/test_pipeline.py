@@ -49,9 +49,9 @@ class TestCreate:
     def test_an_action_without_the_symmetries_it_declares_leaves_nothing(self, tmp_path):
         """Nor one that has not those of the flow, which would have to be trained in vain."""
         lying, honest = ({"kind": "tests.runs.test_pipeline:Tilted", "declared": names} for names in (["z2"], []))
-        with pytest.raises(InputError, match=r"action\.kind: action: Tilted has not the symmetry 'z2' that"):
+        with pytest.raises(InputError, match=r"action\.kind: action: Tilted lacks the symmetry 'z2' that"):
             created(tmp_path / "run", action=lying, model__base={"kind": "gaussian"})
-        with pytest.raises(InputError, match=r"flow: has the symmetry .*, and Tilted has not"):
+        with pytest.raises(InputError, match=r"flow: has the symmetry .*, and Tilted lacks it"):
             created(tmp_path / "run", action=honest, model__base={"kind": "gaussian"})
         assert list(tmp_path.iterdir()) == []
 
@@ -155,7 +155,7 @@ class TestTrain:
 
     def test_interrupted_it_can_be_sampled_and_goes_on(self, trained, tmp_path):
         run = created(tmp_path / "run")
-        with pytest.raises(Interrupted, match=r"interrupted at step 15 of 30; go on with trivmap train --resume"):
+        with pytest.raises(Interrupted, match=r"interrupted at step 15 of 30; continue with trivmap train --resume"):
             # Updates come after each chunk and each evaluation: 5, 10, 10, 15.
             train(run, Signalling(at=4))
         assert run.summary()["training"]["status"] == "interrupted"

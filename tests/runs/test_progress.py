@@ -120,6 +120,7 @@ def test_a_second_sigterm_ends_the_process_whatever_was_there_before():
 
 
 def test_a_step_of_a_larger_whole_has_another_way_on():
-    stop = Interrupted(15, "interrupted at step 3 of 40; go on with trivmap train --resume run")
+    stop = Interrupted(15, "interrupted at step 3 of 40; continue with trivmap train --resume run")
     other = stop.going_on_with("trivmap run --resume run")
-    assert (other.signal_number, str(other)) == (15, "interrupted at step 3 of 40; go on with trivmap run --resume run")
+    assert other.signal_number == 15
+    assert str(other) == "interrupted at step 3 of 40; continue with trivmap run --resume run"

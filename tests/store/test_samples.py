@@ -166,7 +166,7 @@ def test_a_truncated_index_is_refused_and_made_anew(tmp_path):
             SampleReader(tmp_path)
         state = "is missing" if damaged is None else "is truncated or damaged"
         assert str(caught.value) == (
-            f"{index}: {state}; run trivmap sample {tmp_path}, which makes it anew from the parts in samples/"
+            f"{index}: {state}; run trivmap sample {tmp_path}, which makes it again from the parts in samples/"
         )
         assert contents(tmp_path) == before
         SampleWriter(tmp_path, ATTRIBUTES)
@@ -377,8 +377,8 @@ class TestChecksums:
         with pytest.raises(InputError) as caught:
             SampleReader(tmp_path)
         assert str(caught.value) == (
-            f"{index}: was altered, its checksum does not fit; run trivmap sample {tmp_path}, which makes it anew from "
-            "the parts in samples/, or trust it as it is with --trust"
+            f"{index}: was altered, its checksum does not fit; run trivmap sample {tmp_path}, which makes it again "
+            "from the parts in samples/, or trust it as it is with --trust"
         )
         SampleWriter(tmp_path, ATTRIBUTES)
         with SampleReader(tmp_path) as reader:

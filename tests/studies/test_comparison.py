@@ -35,7 +35,7 @@ def finished(tmp_path_factory):
     """Interrupted at its second update, then taken up again."""
     folder = tmp_path_factory.mktemp("studies") / "finished"
     directory = ComparisonDirectory.create(folder, CompareCard.from_data(CARD))
-    with pytest.raises(Interrupted, match=r"go on with trivmap compare --resume .*finished$"):
+    with pytest.raises(Interrupted, match=r"continue with trivmap compare --resume .*finished$"):
         compare(directory, Signalling(at=2), report=reported)
     assert not directory.result_path.exists()
     compare(directory, report=reported)

@@ -44,9 +44,9 @@ class AbstractAction(eqx.Module):
     @property
     @abc.abstractmethod
     def symmetries(self) -> frozenset[str]:
-        """What leaves S unchanged.
+        """The symmetries that leave S unchanged.
 
-        Those of "z2" (phi -> -phi), "translations", "even-translations" (shifts by displacements of even
+        They are some of "z2" (phi -> -phi), "translations", "even-translations" (shifts by displacements of even
         x_1 + ... + x_d, which "translations" contain) and "point-group" (reflections, exchanges of equal axes).
         `require_symmetries` checks them.
         """

@@ -66,5 +66,5 @@ class Decimated(AbstractAction):
 
     @property
     def symmetries(self) -> frozenset[str]:
-        """Of translations, only those by an even displacement are left."""
+        """The symmetries of the action, of its translations only those by an even displacement."""
         return closed(self.action.symmetries) - {"translations"}

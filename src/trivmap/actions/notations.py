@@ -49,7 +49,7 @@ def coefficients(notation: str, couplings: Mapping[str, SupportsFloat], dimensio
 
 
 def _number(value: Any) -> Any:
-    """What an array without axes holds; anything else as it is."""
+    """The number in an array without axes; anything else as it is."""
     return value.item() if getattr(value, "shape", None) == () else value
 
 

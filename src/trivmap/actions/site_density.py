@@ -38,7 +38,7 @@ class SiteDensity:
     deep double well the acceptance is about the width of a well over the distance between the two.
 
     Raises `InputError` unless the integral exists: c4 > 0, or c4 = 0 and c2 > 0; and for a c4 that is too small beside
-    c2^2 to be told from 0.
+    c2^2 to be distinguished from 0.
     """
 
     c2: float

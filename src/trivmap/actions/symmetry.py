@@ -18,13 +18,13 @@ _FIELDS = 4
 
 
 def closed(symmetries: Iterable[str]) -> frozenset[str]:
-    """The symmetries with those they contain: even translations are translations."""
+    """The symmetries with those that they contain: translations contain even translations."""
     found = frozenset(symmetries)
     return found | {"even-translations"} if "translations" in found else found
 
 
 def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
-    """What the symmetry called `name` does to a field of `lattice`: generators of its group."""
+    """The generators of the symmetry called `name`, as functions of a field of `lattice`."""
     axes = range(lattice.dimension)
     if name == "z2":
         yield lambda field: -field
@@ -44,7 +44,7 @@ def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
 
 
 def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[str, float]:
-    """Of every symmetry the largest |S(g phi) - S(phi)| over its generators g and a few random fields.
+    """The largest |S(g phi) - S(phi)| for each symmetry, over its generators g and a few random fields.
 
     Relative to |S| + |force| |phi|: rounding, below 1e-10 (1e-4 where float64 is disabled), for a symmetry of S.
     """
@@ -60,7 +60,7 @@ def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[
             for name in sorted(EVERY):
                 moved = jnp.stack([action(image(field)) for image in images(lattice, name)])
                 change = jnp.where(jnp.isfinite(moved), jnp.abs(moved - value), jnp.inf)
-                # Where S is no number, this check has nothing to say.
+                # Where S is no number, this check cannot judge.
                 found[name] = jnp.where(jnp.isfinite(value), jnp.max(change) / scale, 0)
             return found
 
@@ -78,14 +78,14 @@ def require_symmetries(action: AbstractAction, lattice: Lattice, wanted: Iterabl
     limit = 1e-8 if jnp.result_type(float) == jnp.float64 else 1e-3
     for name in sorted(closed(action.symmetries) | frozenset(wanted)):
         if name in errors and errors[name] >= limit:
-            whose = "is declared" if name in closed(action.symmetries) else "is one of the flow"
+            whose = "is declared" if name in closed(action.symmetries) else "the flow has"
             raise InputError(
-                f"action: {type(action).__name__} has not the symmetry {name!r} that {whose}: S changes by "
+                f"action: {type(action).__name__} lacks the symmetry {name!r} that {whose}: S changes by "
                 f"{errors[name]:.2g} of itself; declare in symmetries what S has"
             )
 
 
 def can_be_evaluated(action: AbstractAction) -> bool:
-    """Whether an action is a user's, and its numbers are known: within `jax.jit` they are not."""
+    """True for an action of a user whose numbers are known: within `jax.jit` they are not."""
     own = not type(action).__module__.startswith("trivmap.")
     return own and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(action))

@@ -64,7 +64,7 @@ class AbstractBijection(eqx.Module):
     def perturbed(self, u: Scalar) -> "AbstractBijection":
         """The same map to within its integration error, its time grid shifted by u in [0, 1); exact maps are unmoved.
 
-        Training draws u anew for every step, so that it cannot learn to exploit that error.
+        Training draws a new u for every step, so that it cannot learn to exploit that error.
         """
         return self
 

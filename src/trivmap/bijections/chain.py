@@ -37,7 +37,7 @@ class Chain(AbstractBijection):
 
     @property
     def equivariant_under(self) -> frozenset[str]:
-        """What all of its maps are equivariant under; everything, if there are none."""
+        """The symmetries of all its maps; every symmetry, if there are no maps."""
         return EVERY.intersection(*(closed(part.equivariant_under) for part in self.maps))
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:

@@ -73,7 +73,7 @@ def build_action(card: RunCard) -> AbstractAction:
 
 
 def build_target(card: RunCard) -> AbstractAction:
-    """What the flow of a card is held against: its action, or that with the odd sites integrated out."""
+    """The action that the flow of a card is compared with: the card's, or that with the odd sites integrated out."""
     action = build_action(card)
     return Decimated(action, Lattice(card.lattice)) if card.model is not None and card.model.sites == "even" else action
 

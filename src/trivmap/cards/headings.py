@@ -1,4 +1,4 @@
-"""What a card says of itself, once overrides have made another card of it."""
+"""The texts by which a card describes itself, after overrides have changed the card."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,8 @@ def true_headings(
 ) -> dict[str, Any]:
     """The data after overrides, without texts that speak of the card before them.
 
-    Where one of the sections `said_of` differs, the texts that no override has given are dropped, and the description
-    says which sections were changed.
+    If one of the sections `said_of` differs, the texts that no override has given are dropped, and the description
+    names the sections that were changed.
     """
     changed = [section for section in said_of if before.get(section) != after.get(section)]
     stale = [text for text in TEXTS if after.get(text) is not None and after.get(text) == before.get(text)]
@@ -26,5 +26,5 @@ def true_headings(
 
 
 def heading(name: str | None, description: str | None) -> str:
-    """What a card is called: its name, unless the name is that of a card of which it was made by overrides."""
+    """The title of a card: its name, unless overrides made it of another card, whose name that is."""
     return description if description and description.startswith(_CHANGED) else name or ""

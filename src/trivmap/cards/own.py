@@ -1,4 +1,4 @@
-"""Code of the user's own that a card names, `my_module:MyClass`: when it may run, and what of it may be called.
+"""Code of the user's own that a card names, `my_module:MyClass`: when it may run, and which names in it may be called.
 
 Importing a module runs it. A card or a run directory that comes from somebody else therefore runs nothing of its own
 before the user has said that it is trusted, and nothing is called that is not known to make what is asked for.
@@ -31,14 +31,14 @@ def _references(data: Any) -> Iterable[str]:
 
 
 def require_trust(source: object, *cards: RunCard) -> None:
-    """Raise `InputError` where cards name code of their own and nobody has said that it is trusted."""
+    """Raise `InputError` where cards name code of their own that the user has not declared trusted."""
     names = own_code(*cards)
     if names and not is_trusting():
         raise InputError(f"{source}: {untrusted(names)}")
 
 
 def untrusted(names: Iterable[str]) -> str:
-    """Why code is not run, and what would run it."""
+    """The second half of a sentence: why code is not run, and how to run it."""
     return (
         f"names code that would run in this process, {', '.join(names)}; if you trust it, add --trust "
         "(in Python trust=True)"

@@ -51,7 +51,7 @@ def shown(value: object) -> str:
 LARGEST_WHOLE = 2**31 - 1
 """Sizes and steps are counted in 32 bits."""
 LARGEST_COUNT = 2**53
-"""Of what is counted in 64 bits, and in JSON."""
+"""Largest number that is counted in 64 bits, and in JSON."""
 LARGEST_REAL = 1e30
 """float32 ends at 3e38; products and squares have to fit as well."""
 LARGEST_COUPLING = 1e12
@@ -63,9 +63,9 @@ MOST_DIMENSIONS = 16
 MOST_LAYERS = 512
 """Each layer is compiled by itself."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-"""What may be called so is a directory of that name."""
+"""Names of things that become directories of that name."""
 LONGEST_NAME = 200
-"""Systems end names at 255 bytes, and what is written beside a directory has a longer name than it."""
+"""Systems end names at 255 bytes, and files beside a directory have longer names than the directory."""
 
 
 def whole(value: object, most: int = LARGEST_WHOLE) -> int:
@@ -196,7 +196,7 @@ Whole = Annotated[int, BeforeValidator(whole)]
 Count = Annotated[Whole, Field(ge=1)]
 Index = Annotated[Whole, Field(ge=0)]
 Long = Annotated[int, BeforeValidator(partial(whole, most=LARGEST_COUNT))]
-"""What may well be more than 32 bits can count."""
+"""A number that may be more than 32 bits can count."""
 LongCount = Annotated[Long, Field(ge=1)]
 Real = Annotated[float, BeforeValidator(real)]
 Coupling = Annotated[float, BeforeValidator(partial(real, most=LARGEST_COUPLING))]

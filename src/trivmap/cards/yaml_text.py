@@ -102,15 +102,14 @@ class _CardLoader(yaml.SafeLoader):
     def _octal(self, node: yaml.ScalarNode) -> Any:
         decimal = node.value.replace("_", "").lstrip("-+").lstrip("0") or "0"
         raise _refused(
-            f"{node.value[:40]} begins with 0, which makes it an octal number in YAML; write {decimal[:40]}, or in "
-            "quotes what is text",
+            f"{node.value[:40]} begins with 0, which makes it an octal number in YAML; write {decimal[:40]}, or put "
+            "text in quotes",
             node.start_mark,
         )
 
     def _sexagesimal(self, node: yaml.ScalarNode) -> Any:
         raise _refused(
-            f"{node.value[:40]} is a number to the base of 60 in YAML; write it as one number, or in quotes what is "
-            "text",
+            f"{node.value[:40]} is a number to the base of 60 in YAML; write it as one number, or put text in quotes",
             node.start_mark,
         )
 
@@ -157,5 +156,5 @@ def parse(text: str, source: str) -> Any:
 
 
 def dump(data: Any) -> str:
-    """YAML of plain data in its own order; what fits on a line is written on one."""
+    """YAML of plain data in its own order; a section that fits on a line is written on one."""
     return yaml.dump(data, Dumper=_CardDumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)

@@ -36,7 +36,7 @@ def run_comparison(
     display, elapsed = Display(), process_age()
     if resume is not None:
         if out is not None or overrides:
-            raise InputError("--resume goes on as comparison.yaml says; --out and --set are for a new comparison")
+            raise InputError("--resume continues as comparison.yaml says; --out and --set are for a new comparison")
         directory = ComparisonDirectory.open(resume)
         require_trust(resume, *directory.card().cards.values())
         prepare(next(iter(directory.card().cards.values())))
@@ -45,7 +45,7 @@ def run_comparison(
         loaded = load_compare_card(card, overrides)
         prepare(next(iter(loaded.cards.values())))
         chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
-        with making(chosen, "go on with trivmap compare"):
+        with making(chosen, "continue with trivmap compare"):
             require_room([(each, None) for each in loaded.cards.values()], chosen, force=force, note=display.note)
             directory = ComparisonDirectory.create(chosen, loaded)
         for note in loaded.notes:

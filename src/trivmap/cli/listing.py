@@ -7,7 +7,7 @@ import click
 
 
 def list_presets(name: str | None, as_json: bool) -> None:
-    """What `trivmap presets` does."""
+    """List the cards of `trivmap presets`, or print one."""
     from trivmap.cards.presets import RUNS, preset_names, preset_text
     from trivmap.cards.presets import presets as all_presets
     from trivmap.studies import compare_card
@@ -29,7 +29,7 @@ def list_presets(name: str | None, as_json: bool) -> None:
 
 
 def _explain(preset: Any) -> None:
-    """A preset and what is said of it."""
+    """Print a preset with its description."""
     click.secho(preset.name, bold=True)
     for label, text in (("", preset.description), ("follows: ", preset.follows), ("deviates: ", preset.deviates)):
         click.echo(

@@ -32,16 +32,16 @@ def _set_option(example: str) -> Callable[[Callable[..., None]], Callable[..., N
 
 
 _set = _set_option("training.steps=500")
-_force = click.option("--force", is_flag=True, help="Start even if memory or disk seem too small.")
+_force = click.option("--force", is_flag=True, help="Start even if memory or disk seems too small.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
 _out = click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Run directory to make (default: runs/NAME, or runs/NAME-2 and so on).",
 )
-_resume = click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with this run instead.")
+_resume = click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue this run instead.")
 trust_flag = click.option(
-    "--trust", is_flag=True, help="Run code that the card or directory names; use files that were altered."
+    "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )
 _directory = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 
@@ -69,7 +69,7 @@ def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
 
 HELP = """Machine-learned trivializing maps: train a flow towards exp(-S), sample exactly, measure with honest errors.
 
-A run is a directory; every step can be killed and taken up again.
+A run is a directory; every step can be killed and resumed.
 
 \b
 Example:
@@ -115,10 +115,10 @@ def run(
         alone()
         analyse(directory, display)
     except Interrupted as stop:
-        # A step knows its own command only, which is not the whole way on.
+        # A step knows only its own command, which would not finish the run.
         raise stop.going_on_with(f"trivmap run --resume {directory.root}") from stop
     with trusting():
-        # Whose code it is has been decided above.
+        # The user has decided above whether the code is trusted.
         write_report_of(directory)
     print_results(directory, as_json)
 
@@ -134,7 +134,7 @@ def run(
 def train(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, as_json: bool
 ) -> None:
-    """Train a map in a new run directory, or go on with --resume DIR from its latest checkpoint.
+    """Train a map in a new run directory, or continue with --resume DIR from its latest checkpoint.
 
     A run killed at any moment and resumed ends bit-identical to one never killed.
     """
@@ -167,7 +167,7 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
 @_json
 @trust_flag
 def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Analyse the samples of a run: observables with errors, and the stages of its map. A report is written again."""
+    """Analyze the samples of a run: observables with errors, and the stages of its map; renew its report, if any."""
     from trivmap.runs.pipeline import measure as analyse
     from trivmap.store.plain import is_file
 
@@ -205,7 +205,7 @@ def show(directory: Path, as_json: bool) -> None:
 @_out
 @_set
 @_resume
-@click.option("--again", is_flag=True, help="With --resume: measure the rates again, on a quieter machine, say.")
+@click.option("--again", is_flag=True, help="With --resume: measure the rates again, for example on a quieter machine.")
 @_force
 @_json
 @trust_flag
@@ -260,9 +260,9 @@ def presets(name: str | None, as_json: bool) -> None:
 @_json
 @trust_flag
 def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Check a run card as trivmap run would before it starts, and print it whole, every default written out.
+    """Check a run card as trivmap run does before it starts, and print it with every default.
 
-    The last lines say what a run will take: configurations, bytes on disk and, at least, of memory.
+    The last lines say what a run will take: configurations, bytes on disk, and at least so many bytes of memory.
     """
     from trivmap.cards.card import load_card
     from trivmap.cards.own import require_trust
@@ -295,7 +295,7 @@ def main() -> None:
 
 
 def _explain(preset: Any) -> None:
-    """A preset and what is said of it."""
+    """Print a preset with its description."""
     click.secho(preset.name, bold=True)
     for label, text in (("", preset.description), ("follows: ", preset.follows), ("deviates: ", preset.deviates)):
         click.echo(

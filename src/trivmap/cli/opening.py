@@ -1,4 +1,4 @@
-"""The run that a command works in: found, or made once it is known to fit."""
+"""The run in which a command works: an existing one, or a new one that is known to fit."""
 
 import contextlib
 import importlib
@@ -23,14 +23,14 @@ def require_run_card(name: str) -> None:
 
 
 def name_of(loaded: Any, card: str) -> str:
-    """What a run of this card is called where nothing else is said."""
+    """The name of a run of this card, unless the user gives another."""
     return loaded.name or Path(card).stem
 
 
 def open_or_create(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, command: str
 ) -> tuple:
-    """The run directory that a command is to work in, and where to show progress."""
+    """The run directory in which a command works, and where to show progress."""
     from trivmap.cards.card import load_card
     from trivmap.errors import InputError
     from trivmap.processes import by_first
@@ -41,7 +41,7 @@ def open_or_create(
         raise InputError("give either a run card (a file or a preset, see trivmap presets) or --resume DIR")
     if resume is not None:
         if out is not None or overrides:
-            raise InputError("--resume goes on with a run as its config.yaml says; --out and --set are for a new one")
+            raise InputError("--resume continues a run as its config.yaml says; --out and --set are for a new one")
         directory, display = opened(resume, joining=True), shown_progress()
         require_room([_sized(directory.card())], directory.root, force=force, note=display.note)
         return directory, display
@@ -114,6 +114,6 @@ def write_report_of(directory: Any) -> Path:
 
 
 def import_quietly(module: str) -> None:
-    """Import it; what fails is told where it is needed."""
+    """Import it; a failure is reported where the module is needed."""
     with contextlib.suppress(Exception):
         importlib.import_module(module)

@@ -25,7 +25,7 @@ _SURROUNDINGS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG),
     *(errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE),
 }
-"""What the machine refuses, and no defect of the library."""
+"""Errors by which the machine refuses something; they are no defects of the library."""
 _LONGEST_PART, _LONGEST_PATH = 220, 3000
 """Bytes of a name and of a path that leave room for what is written beside and below it."""
 
@@ -40,7 +40,7 @@ def one_sentence() -> Iterator[None]:
 
     try:
         yield
-        # What is not written yet is written here, where its failure is one sentence too.
+        # Buffered output is written here, so that its failure is one sentence, too.
         sys.stdout.flush()
     except ToldByFirst:
         _end(USER_ERROR)
@@ -75,14 +75,14 @@ def _shown(path: object) -> str:
 
 
 def _abandon_output() -> None:
-    """Send what a full disk has not taken to nowhere: Python would try again at its end, and complain."""
+    """Discard output that a full disk has not taken: Python would try again at exit, and complain."""
     with contextlib.suppress(OSError, ValueError, io.UnsupportedOperation):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
 
 
 def require_possible(path: Path) -> None:
-    """Refuse what cannot be the name of a file or directory here."""
+    """Refuse a path that cannot name a file or directory here."""
     from trivmap.errors import InputError
 
     text = os.fspath(path)
@@ -97,7 +97,7 @@ def require_possible(path: Path) -> None:
 
 @contextmanager
 def making(root: Path, way_on: str) -> Iterator[None]:
-    """Make a directory of the user's in the block; `way_on` says how to continue one that is there."""
+    """Make a directory of the user's in the block; `way_on` says how to continue an existing one."""
     from trivmap.errors import InputError
 
     if os.path.lexists(root):
@@ -190,7 +190,7 @@ def _join() -> None:
         if isinstance(error, ValueError):
             raise InputError(sentence) from error
         click.echo(f"trivmap: {sentence}", err=True)
-        # What has been connected by half would keep Python's own way out waiting.
+        # A half-open connection would keep Python's own exit waiting.
         _exit(USER_ERROR)
     # The collectives of processors tell of their connections on standard output, which is for results alone.
     results = os.dup(1)

@@ -1,4 +1,4 @@
-"""Whether a run fits this machine, said and checked before hours are spent."""
+"""Check that a run fits this machine before hours are spent."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -50,7 +50,7 @@ def run_study(
         raise InputError("give either a study card (a file or a preset, see trivmap presets) or --resume DIR")
     if resume is not None:
         if out is not None or overrides:
-            raise InputError("--resume goes on as study.yaml says; --out and --set are for a new study")
+            raise InputError("--resume continues as study.yaml says; --out and --set are for a new study")
         directory = StudyDirectory.open(resume)
         require_trust(resume, *(run.card for run in directory.card().runs.values()))
     else:
@@ -59,7 +59,7 @@ def run_study(
         _require_models(loaded)
         chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
         cards = [(each.card, None) for each in loaded.runs.values()]
-        with making(chosen, "go on with trivmap study"):
+        with making(chosen, "continue with trivmap study"):
             require_room(cards, chosen, force=force, note=lambda text: click.echo(text, err=True))
             directory = StudyDirectory.create(chosen, loaded)
     display = Watch(directory, console(stderr=True))

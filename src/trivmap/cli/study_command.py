@@ -16,13 +16,13 @@ from trivmap.cli.main import command, trust_flag
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the card, e.g. seeds=[0]."
 )
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Go on with this study instead.")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue this study instead.")
 @click.option("--watch", "watched", type=click.Path(path_type=Path), metavar="DIR", help="Show where a study stands.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler's address or file (default: this machine).")
-@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: what fits it).")
-@click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="What a run takes of a worker, e.g. GPU=1.")
+@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: as many as fit).")
+@click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="Resources that a run takes, e.g. GPU=1.")
 @click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
-@click.option("--force", is_flag=True, help="Start even if memory or disk seem too small.")
+@click.option("--force", is_flag=True, help="Start even if memory or disk seems too small.")
 @click.option("--while-parent-lives", is_flag=True, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
 @trust_flag
@@ -42,8 +42,9 @@ def study(
 ) -> None:
     """Run a scaling study: a grid of runs over lattices, architectures and seeds, and how their costs grow with L.
 
-    CARD_OR_PRESET is a study card or the name of a preset of one (see trivmap presets). Runs go to a Dask cluster. A
-    study killed at any moment goes on with --resume; runs that failed are reported, and the exit code is 1.
+    CARD_OR_PRESET is a study card or the name of a preset of one (see trivmap presets). Runs are processes on
+    this machine, or go to a Dask cluster with --scheduler. A study killed at any moment continues with --resume. Runs
+    that failed are reported, and the exit code is then 1.
     """
     from trivmap.cli.study import run_one, run_study, watch
     from trivmap.errors import InputError

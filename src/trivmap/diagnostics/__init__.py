@@ -1,4 +1,4 @@
-"""Diagnostics: what weights and chains say about trust. Arrays in, numbers and reasons out."""
+"""Diagnostics: functions that judge weights and chains. They take arrays and return numbers and reasons."""
 
 from trivmap.diagnostics.autocorrelation import autocorrelation_time as autocorrelation_time
 from trivmap.diagnostics.convergence import r_hat as r_hat

@@ -9,7 +9,7 @@ from trivmap.estimate import Estimate
 _LEAST_WINDOWS = 25
 """Chains shorter than this many windows say nothing about their own autocorrelation."""
 _LAGS, _ROUNDS = 8, 6
-"""Distances over which a series is asked whether it alternates, and filters in a row that take it out."""
+"""Distances at which a series is checked for alternation, and the most filters in a row that remove it."""
 
 
 def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Estimate:
@@ -21,7 +21,7 @@ def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Es
     disagree have long times; the bias of that mean is taken out. A constant series has 1/2. NaN, value and error,
     where the chains are too short for their own window.
 
-    The sum of a series that alternates is a small difference of large terms. Such a one, x, is first made into
+    For a series that alternates, the sum is a small difference of large terms. Such a series x is first made into
     y_t = (x_t + a x_{t-k}) / (1 + a), a = -rho(k) > 0 where that is largest, and again while any is left: the spectrum
     of y at zero frequency is that of x, and nothing there cancels, so that tau_int(x) = tau_int(y) var(y) / var(x).
 
@@ -65,9 +65,9 @@ def _windowed(gamma: np.ndarray, total: int, window_factor: float) -> Estimate:
 
 
 def _window(rho: np.ndarray, total: int, window_factor: float) -> int:
-    """W; the length of rho where there is none."""
+    """The window W; the length of rho if there is none."""
     window = np.arange(1, len(rho))
-    # Of series that alternate the sum itself says nothing about how far they are correlated.
+    # For series that alternate, the sum itself says nothing about the range of their correlation.
     reach = 2 * np.cumsum(np.abs(rho[1:]))
     tau = np.full(reach.shape, 1e-9)
     np.divide(window_factor, np.log1p(2 / np.maximum(reach, 1e-300)), out=tau, where=reach > 0)
@@ -76,7 +76,7 @@ def _window(rho: np.ndarray, total: int, window_factor: float) -> int:
 
 
 def _filtered(series: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-    """y of `autocorrelation_time`, where nothing alternates x itself."""
+    """The series y of `autocorrelation_time`; x itself if nothing alternates."""
     for _ in range(_ROUNDS):
         count, length = series.shape
         lags = min(_LAGS, length // 10)

@@ -1,4 +1,4 @@
-"""Whether chains of independence Metropolis have forgotten their starts, known from the weights alone."""
+"""Check, from the weights alone, that chains of independence Metropolis have forgotten their starts."""
 
 import math
 from typing import NamedTuple
@@ -11,10 +11,10 @@ LARGEST_BIAS = 0.05
 
 
 class BurnIn(NamedTuple):
-    """What the weights say about chains of independence Metropolis that start at a proposal.
+    """The verdict of the weights on chains of independence Metropolis that start at a proposal.
 
     `tau_int`: autocorrelation time, in steps, of an observable that knows nothing of the weights. `bias`: bound on the
-    bias that is left of the starts, in units of the statistical error of the average over all chains. `warmup`: the
+    remaining bias by the starts, in units of the statistical error of the average over all chains. `warmup`: the
     warm-up that would make it small enough.
     """
 
@@ -61,7 +61,7 @@ def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> 
     rejection = np.clip(1 - (below / weights + np.arange(count - 1, -1, -1)) / len(logs), 0.0, 1.0)
     target = weights / below[-1]
     proposed = np.full(count, 1 / len(logs))
-    # What exp(-S)/Z has more than q: its weights are the larger ones of every pair.
+    # The excess of exp(-S)/Z over q: its weights are the larger ones of every pair.
     larger = np.maximum(target - proposed, 0.0)
     staying = rejection / np.maximum(1 - rejection, 1 / len(logs))
     tau_int = 0.5 + float(target @ staying)

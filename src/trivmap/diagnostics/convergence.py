@@ -1,4 +1,4 @@
-"""Whether chains agree with each other: the split R-hat."""
+"""The agreement of chains with each other: the split R-hat."""
 
 import numpy as np
 from numpy.typing import ArrayLike

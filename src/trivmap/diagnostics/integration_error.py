@@ -14,7 +14,7 @@ from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 
 LIMIT = 0.01
-"""What mean and spread must stay below."""
+"""Limit below which mean and spread must stay."""
 CANDIDATES = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 BATCH = 256
 """Configurations that are evaluated by one call of the compiled program."""
@@ -97,7 +97,7 @@ def certificate(
 
     With `steps` for that number of them; else for the fewest of `CANDIDATES` that pass, and for the largest if none
     does. Halving the step divides the error of a method of order p by 2^p, so that what twice the steps still miss is
-    a small part of the difference. `levels` are those of the flow, where they are wanted for more.
+    a small part of the difference. `levels` are those of the flow, if the caller uses them for more.
     """
     if flow.integration_steps is None:
         return None

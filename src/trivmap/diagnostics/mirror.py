@@ -1,4 +1,4 @@
-"""Whether a map found both of two mirror images: its density at a configuration and at the reflected one."""
+"""Check that a map found both of two mirror images, by its density at a configuration and at the reflected one."""
 
 import math
 
@@ -12,7 +12,7 @@ SMALLEST_OVERLAP = 0.2
 def mirror_overlap(log_density: ArrayLike, mirrored: ArrayLike) -> float:
     """Mean over proposals of 2 q(-phi) / (q(phi) + q(-phi)), in [0, 1].
 
-    1 for a map that is symmetric under phi -> -phi, 0 for one that never proposes what it would have to propose twice.
+    1 for a map that is symmetric under phi -> -phi, 0 for a map that never proposes the mirror images of its proposals.
 
     Args:
         log_density: log q(phi) of proposals, shape (n,).

@@ -14,10 +14,10 @@ _FEWEST_ABOVE = 10
 """Proposals above the highest threshold: fewer would not say what share of the weights lies there."""
 _ERRORS = 5.0
 _COUNTS = 5
-"""Configurations beyond what is predicted that no threshold minds: a few rare ones prove nothing."""
+"""Configurations more than predicted that every threshold permits: a few rare ones prove nothing."""
 
 _FEWEST_CHAINS = 2
-"""Chains that must lie beyond the proposals as a whole where they do not sample exp(-S) together."""
+"""Fewest chains that must lie beyond the proposals as a whole, if the chains do not sample exp(-S) together."""
 _RARE = 0.05
 """Largest share of exp(-S) that counts as beyond the proposals for them."""
 

@@ -1,7 +1,7 @@
-"""The tail of the weights: whether a finite sample of them says what it seems to say.
+"""The tail of the weights: can averages over a finite sample of them be trusted?
 
 Averages over weights are ratios of sums that a few large weights may dominate. A sample in which the large weights are
-missing looks good and is wrong, so that no rule may look only at how good it looks. Two numbers decide: the shape of
+missing looks good and is wrong, so that no rule may depend only on how good it looks. Two numbers decide: the shape of
 the tail, and how far the sampling distribution of the mean weight is from normal.
 """
 
@@ -65,12 +65,12 @@ def largest_shape(count: int) -> float:
 
 
 def skewness_of_mean(acceptance: float, count: int) -> float:
-    """Skewness of the mean of `count` normalized weights, were they log-normal with this acceptance.
+    """Skewness of the mean of `count` normalized weights, if they are log-normal with this acceptance.
 
     acceptance = erfc(s / 2) gives the variance s^2 of log w, and with e = exp(s^2) the skewness of one weight is
     (e + 2) sqrt(e - 1); that of the mean is smaller by sqrt(count). It measures how far averages are from normal, and
     their error bars from covering: an average in units of its error is off by about -skewness / 2 on average. The
-    sample's own third moment would not do: it lacks the large weights in the very samples that are wrong.
+    sample's own third moment would not do: it lacks the large weights exactly in the samples that are wrong.
     """
     if not 0 < acceptance <= 1 or count < 1:
         return math.inf if acceptance <= 0 else math.nan

@@ -1,4 +1,4 @@
-"""Whether the chains of a history agree with each other."""
+"""The agreement of the chains of a history with each other."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
 """The error analysis: from a history to observables with errors by the Gamma method (hep-lat/0306017, pyerrors).
 
-A history is binned in one streaming pass. Every observable f is linearised at the means, f + grad f . (bin - mean),
+A history is binned in one streaming pass. Every observable f is linearized at the means, f + grad f . (bin - mean),
 which is what error propagation in the Gamma method does, and handed to pyerrors as one replica per chain. Deviations
 are those from the mean of all chains, so that the scatter between chains is part of the error.
 """
@@ -40,18 +40,18 @@ def analyse(
     replicas, so that their difference carries its own error.
 
     tau_int = 1/2 + sum of rho(t) is in configurations: N error^2 / (2 variance of one configuration), at least 1/2.
-    What cannot be trusted has no value but a reason in `untrusted`, see `Estimates`; the rules are those of
+    A number that cannot be trusted has no value but a reason in `untrusted`, see `Estimates`; the rules are those of
     `observables.trust`.
 
     Args:
-        history: what is analysed.
+        history: the history to analyze.
         bins: bins in all chains together (None: about 1000).
         fit_start: first t of the plateau and of the cosh fit (None: max(1, L // 4)).
         ensemble: name of the pyerrors ensemble (None: derived from the data, so that different runs never share it).
-        symmetries: those of the action, see `AbstractAction.symmetries`; what they make zero is checked (None: those
-            in `history.attrs`, if any).
-        integration: configurations of the flow at several numbers of integration steps; what finer steps do to an
-            observable is added to it, with its error.
+        symmetries: those of the action, see `AbstractAction.symmetries`; observables that they make zero are checked
+            (None: those in `history.attrs`, if any).
+        integration: configurations of the flow at several numbers of integration steps; the shift of an observable by
+            finer steps is added to it, with its error.
 
     Raises:
         InputError: if there are too few steps or bins, or `fit_start` lies outside 1 ... L // 2.
@@ -133,6 +133,6 @@ def _fit_start(lattice: Lattice | None, wanted: int | None) -> int:
 
 
 def _reweighted_samples(weight: np.ndarray, weighted: np.ndarray, factor: float) -> np.ndarray:
-    """Bin values whose mean is sum(w O) / sum(w) and whose fluctuations are `factor` times that ratio's, linearised."""
+    """Bin values whose mean is sum(w O) / sum(w) and whose fluctuations are `factor` times that ratio's, linearized."""
     ratio = weighted.sum(axis=(0, 1)) / weight.sum()
     return ratio + factor * (weighted - ratio * weight[..., None]) / weight.mean()

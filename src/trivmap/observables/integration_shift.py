@@ -1,4 +1,4 @@
-"""What numerical integration does to observables: paired differences at the same noise, and their errors.
+"""The shift of observables by numerical integration: paired differences at the same noise, and their errors.
 
 The density that a continuous flow reports is wrong by exp(delta), which moves a reweighted average, and that of the
 chain alike, by -Cov(O, delta), however many proposals there are. Differences of log-weights do not show it: at the same
@@ -33,14 +33,14 @@ class Pair(NamedTuple):
 
 
 class Shift(NamedTuple):
-    """Bin values, shape (bins, columns), whose mean is what a pair adds to the averages of the primaries."""
+    """Bin values, shape (bins, columns); their mean is the shift that a pair adds to the averages of the primaries."""
 
     steps: int
     bins: np.ndarray
 
 
 def shifts(pairs: Sequence[Pair], columns: Columns) -> list[Shift]:
-    """Of each pair, reweighted averages at twice the steps minus those at its steps, linearised.
+    """For each pair, reweighted averages at twice the steps minus those at its steps, linearized.
 
     The sum over pairs of n and 2n, 2n and 4n, ... telescopes to the finest level.
     """
@@ -56,7 +56,7 @@ def shifts(pairs: Sequence[Pair], columns: Columns) -> list[Shift]:
 
 
 def _reweighted(level: Level, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-    """Reweighted averages of the primaries, shape (columns,), and what each configuration contributes (n, columns)."""
+    """Reweighted averages of the primaries (columns,), and the contributions of each configuration (n, columns)."""
     values = primaries(level.observables)
     table = np.empty((len(level.log_weight), columns.total))
     for name, where in columns.slices.items():
@@ -78,7 +78,7 @@ def pairs(levels: Sequence[Level]) -> list[Pair]:
 
 
 class Sufficiency(NamedTuple):
-    """Of the scalars, the worst case: how many configurations a pair needs, and what it leaves.
+    """The worst case among the scalars: how many configurations a pair needs, and the integration error that it leaves.
 
     `configurations`: for the shift to be known to `_SHARE` of the statistical error. `remainder`: the integration error
     that twice the steps still have, in units of the statistical error.
@@ -89,7 +89,7 @@ class Sufficiency(NamedTuple):
 
 
 def sufficiency(pair: Pair, independent: float) -> Sufficiency:
-    """What a pair means for averages over that many independent configurations."""
+    """The sufficiency of a pair for averages over that many independent configurations."""
     scalars = {name: values for name, values in primaries(pair.fine.observables).items() if values.ndim == 1}
     slices = {name: slice(k, k + 1) for k, name in enumerate(scalars)}
     columns = Columns(slices, dict.fromkeys(slices, ()), 0, len(slices))

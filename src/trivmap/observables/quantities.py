@@ -155,7 +155,7 @@ class Quantities:
     ) -> None:
         """The observable with the bin values `series` (chains, bins, entries), entry by entry.
 
-        `moved`: bin values (bins, entries) of what finer integration adds, from each pair of numbers of steps.
+        `moved`: bin values (bins, entries) of the shift by finer integration, from each pair of numbers of steps.
         """
         if self._distrust:
             self.estimates.untrusted[name] = self._distrust
@@ -189,7 +189,7 @@ class Quantities:
     def _corrected(
         self, observable: Any, moved: Sequence[np.ndarray], name: str, shape: tuple[int, ...]
     ) -> tuple[Any, str | None]:
-        """The observable as finer integration has it, and why even that cannot be trusted."""
+        """The observable corrected for finer integration, and a reason to distrust even that, or None."""
         total: Any = 0.0
         for correction, bins in zip(self._corrections, moved, strict=True):
             shift = gamma_method(bins[None], [f"{self._ensemble}-integration-{correction.steps}"])
@@ -205,7 +205,7 @@ class Quantities:
         return observable, None
 
     def _reason(self, observable: Any, variance: float, bias: float | None) -> str | None:
-        """Why one number cannot be trusted that looks like one."""
+        """The reason to distrust one finite number, or None."""
         total = self._binned.configurations
         if not observable.dvalue > _ROUNDING * abs(observable.value):
             return f"it has not changed in {total} configurations, so that it has no error"

@@ -109,7 +109,8 @@ class Results(Mapping[str, Any]):
     """The observables of the chains; the same reweighted, where there are weights; and facts about the analysis.
 
     `results["susceptibility"]` is the pyerrors `Obs` of the chain. `info` holds the ensemble's name, lattice, chains,
-    configurations, bins, bin_length, the `fits` and, with weights, moves, longest_stand and effective_samples.
+    configurations, bins, bin_length, moves, longest_stand, r_hat, missing_sector, integration_shift, the `fits` and,
+    with weights, effective_samples, pareto_shape and skewness.
     """
 
     chain: Estimates

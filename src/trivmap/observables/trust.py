@@ -1,4 +1,4 @@
-"""Why averages over a history cannot be trusted: rules on its chains, on its weights, and on what must hold exactly.
+"""Reasons to distrust averages over a history: rules on its chains, on its weights, and on exact identities.
 
 Every function returns one sentence, or None where nothing speaks against the averages.
 """
@@ -34,7 +34,7 @@ _MOST_WEIGHTS = 2**21
 
 
 class Weights(NamedTuple):
-    """What the log-weights of a history say about averages over it.
+    """The verdict of the log-weights of a history on averages over it.
 
     `shape`: Pareto shape of their tail. `skewness`: of the mean weight, judged by proposals that are not measured (the
     warm-up) where there are enough of them, so that the verdict does not depend on the result. `own_skewness`: judged
@@ -63,7 +63,7 @@ def judge_weights(history: History) -> Weights:
 
 
 def chains_reason(binned: Bins, weights: Weights | None) -> str | None:
-    """What speaks against every average over the chains."""
+    """A reason to distrust every average over the chains."""
     if binned.unstarted:
         return f"{binned.unstarted} chains had accepted no proposal by the end of their warm-up"
     if binned.invalid_weights > INVALID_SHARE * binned.configurations:
@@ -82,7 +82,7 @@ def chains_reason(binned: Bins, weights: Weights | None) -> str | None:
 
 
 def reweighting_reason(binned: Bins, weights: Weights) -> str | None:
-    """What speaks against every reweighted average."""
+    """A reason to distrust every reweighted average."""
     if binned.invalid_weights:
         return f"{binned.invalid_weights} of the log-weights are NaN or +inf"
     if binned.effective_samples < LEAST_EFFECTIVE_SAMPLES:
@@ -91,7 +91,7 @@ def reweighting_reason(binned: Bins, weights: Weights) -> str | None:
 
 
 def agreement_reason(binned: Bins) -> tuple[float, str | None]:
-    """The largest R-hat of the scalars, by the halves of all chains, and what it speaks against."""
+    """The largest R-hat of the scalars, by the halves of all chains, and a reason to distrust the chains, or None."""
     half = binned.chain.shape[1] // 2
     means = np.concatenate([binned.chain[:, :half].mean(axis=1), binned.chain[:, -half:].mean(axis=1)])
     worst, name = 1.0, ""
@@ -107,7 +107,7 @@ def agreement_reason(binned: Bins) -> tuple[float, str | None]:
 
 
 def identity_reason(estimates: Mapping[str, Any]) -> str | None:
-    """An exact identity that the averages break."""
+    """A reason where the averages break an exact identity."""
     for name, exact in IDENTITIES.items():
         if name in estimates:
             pull = _pull(estimates[name], exact)
@@ -117,7 +117,7 @@ def identity_reason(estimates: Mapping[str, Any]) -> str | None:
 
 
 def difference_reason(difference: Mapping[str, Any]) -> str | None:
-    """A chain average that is not its reweighted one; `difference`: chain minus reweighted."""
+    """A reason where a chain average is not its reweighted one; `difference`: chain minus reweighted."""
     pulls = {name: _pull(value, 0.0) for name, value in difference.items() if not isinstance(value, np.ndarray)}
     worst = max(pulls, key=lambda name: abs(pulls[name]), default=None)
     if worst is None or abs(pulls[worst]) <= MOST_ERRORS:
@@ -126,7 +126,7 @@ def difference_reason(difference: Mapping[str, Any]) -> str | None:
 
 
 def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str]) -> str | None:
-    """A symmetry of the action that the averages break: a sector of configurations is missing."""
+    """A reason where the averages break a symmetry of the action: a sector of configurations is missing."""
     for symmetry, names in ODD.items():
         for name in names if symmetry in symmetries else ():
             if name in estimates:
@@ -140,7 +140,7 @@ def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str]) -> 
 
 
 def tunneling_reason(binned: Bins, symmetries: Collection[str]) -> str | None:
-    """Why chains of a kernel without weights cannot show that odd observables average to what they do."""
+    """A reason why chains of a kernel without weights cannot determine odd observables, or None."""
     if binned.sign_changes is None or "z2" not in symmetries or binned.sign_changes >= LEAST_SIGN_CHANGES:
         return None
     means = binned.chain[..., binned.columns.slices["magnetization"].start].mean(axis=1)

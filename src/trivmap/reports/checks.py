@@ -46,7 +46,7 @@ def _schwinger_dyson(rows: Sequence[ResultRow]) -> Tile | None:
 
 
 def _creutz(rows: Sequence[ResultRow]) -> Tile | None:
-    """Of Hamiltonian samplers in equilibrium. The mean of exp(-dH) itself has tails that no error bar knows of."""
+    """The check of Hamiltonian samplers. The mean of exp(-dH) itself has tails that no error bar includes."""
     return _must_be_one("symmetry of ΔH (Crooks)", "delta_h_symmetry", rows)
 
 
@@ -94,7 +94,7 @@ def _integration(summary: Mapping[str, Any]) -> Tile | None:
 
 
 def _integration_shift(summary: Mapping[str, Any]) -> Tile | None:
-    """What finer integration did to the observables."""
+    """The shift of the observables by finer integration."""
     observables, moved = summary.get("observables") or {}, {}
     for name, shift in (summary.get("integration_shift") or {}).items():
         if name in observables and observables[name]["error"]:
@@ -107,7 +107,7 @@ def _integration_shift(summary: Mapping[str, Any]) -> Tile | None:
 
 
 def _probe(summary: Mapping[str, Any]) -> Tile | None:
-    """Whether configurations of another sampler look under the map as its proposals predict."""
+    """The probe: do configurations of another sampler have the weights that the map's proposals predict?"""
     sampling = summary.get("sampling") or {}
     if sampling.get("kind") != "flow":
         return None
@@ -119,7 +119,7 @@ def _probe(summary: Mapping[str, Any]) -> Tile | None:
 
 
 def _source(summary: Mapping[str, Any]) -> Tile | None:
-    """Where reweighted averages stand in for those of the chain."""
+    """A tile where reweighted averages take the place of those of the chain."""
     reason = summary.get("chain_withheld")
     return Tile("values", "reweighted", f"not those of the chain: {reason}", "warn") if reason else None
 

@@ -29,7 +29,7 @@ _CONFIGURATIONS = 4
 def collect(run: RunDirectory) -> RunData:
     """Everything that the run has. A part that is absent or damaged is left out, its reason kept in `missing`.
 
-    So are the configurations where the map or the action is code of the user's own that is not trusted.
+    The configurations are left out, too, where the map or the action is code of the user's own that is not trusted.
     """
     card = run.card()
     data = RunData(run.root, card=card.to_data(), summary=run.summary())

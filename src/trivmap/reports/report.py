@@ -32,7 +32,7 @@ def write_report(run_directory: str | os.PathLike[str], *, trust: bool = False) 
     from trivmap.reports.pictures import draw_pictures  # matplotlib takes a second to import
 
     run = RunDirectory.open(run_directory)
-    # Not locked: a run that is still at work, and another report, may be reported on.
+    # Not locked: a run that is still at work may be reported on, too.
     with inside(run.root), trusting(trust):
         data = collect(run)
         rows = rows_of(data)
@@ -44,7 +44,7 @@ def write_report(run_directory: str | os.PathLike[str], *, trust: bool = False) 
 
 
 def report_is_current(run: RunDirectory) -> bool:
-    """Whether the report shows what the summary says; of a report by an older version, whether it is the newer file."""
+    """True if the report shows the summary; for a report by an older version, if it is the newer file."""
     with run.report_path.open(encoding="utf-8", errors="replace") as file:
         beginning = file.read(1000)
     if found := re.search(r'name="trivmap-results" content="(\w*)"', beginning):

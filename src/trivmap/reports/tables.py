@@ -42,9 +42,9 @@ DIFFERENCE = "chain − reweighted [σ]"
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One observable: what is printed of it. `reason` says why it cannot be trusted; its numbers are then withheld.
+    """The printed numbers of one observable. `reason` says why it cannot be trusted; its numbers are then withheld.
 
-    `source` is "reweighted" where the reweighted average stands in for that of the chain.
+    `source` is "reweighted" where the reweighted average takes the place of that of the chain.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""What a run takes, from its card alone: configurations, bytes of samples, and bytes of memory it cannot do without.
+"""The budget of a run, from its card alone: configurations, bytes of samples, and the least bytes of memory.
 
 Bytes on disk are those of the arrays as they are stored; files are larger by a few kilobytes each. Bytes of memory are
-lower bounds, of the largest arrays only: what they refuse cannot work, what they let pass may still be too much.
+lower bounds, of the largest arrays only: a run that they refuse cannot work; one that they admit may still fail.
 """
 
 import math
@@ -29,7 +29,7 @@ _SCALARS = 6
 _HMC_FIELDS = 6
 """Fields of a chain in a trajectory: two points of position, momentum and force."""
 _TRAINING_FIELDS = 3
-"""Of a configuration in training: its noise, the field, the gradient."""
+"""Fields of a configuration in training: its noise, the field, the gradient."""
 _PER_PROPOSAL = {True: 34, False: 17}
 """Bytes for every step while its weights, if it has any, or its magnetization are judged: copies of what is stored."""
 _STAGE_BATCHES = 16
@@ -37,7 +37,7 @@ _STAGE_BATCHES = 16
 
 
 class Budget(NamedTuple):
-    """What a run takes: see `budget`."""
+    """The budget of a run, see `budget`."""
 
     configurations: int
     """Evaluations of the map in training, at most."""
@@ -49,7 +49,7 @@ class Budget(NamedTuple):
 
 
 def budget(card: RunCard, parameters: int = 0, *, training: bool = True) -> Budget:
-    """The budget of a card whose map has so many parameters; without `training` of what comes after it."""
+    """The budget of a card whose map has so many parameters; without `training`, of sampling and measuring alone."""
     section, volume = card.sampling, math.prod(card.lattice)
     rungs = card.rungs() if training and card.training is not None else []
     memory: dict[str, int] = {}
@@ -214,7 +214,7 @@ def _item(card: RunCard) -> int:
 
 
 def _configurations(card: RunCard) -> int:
-    """Of a rung of the ladder, or of the card's own lattice, evaluations of the acceptance included."""
+    """Configurations of a rung of the ladder, or of the card's own lattice, evaluations of the acceptance included."""
     assert card.training is not None
     section = card.training
     judged = -(-section.steps // section.evaluate.every) * section.evaluate.proposals
@@ -268,7 +268,7 @@ def _sampling(card: RunCard) -> dict[str, int]:
 
 @contextmanager
 def within_memory(keys: str) -> Iterator[None]:
-    """Turn what Python, NumPy or JAX raise where memory ends into an `InputError` that names the keys to lower."""
+    """Turn the error of Python, NumPy or JAX at the end of memory into an `InputError` that names the keys to lower."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What a card is checked for before a run begins, and the flow that it begins with."""
+"""The checks of a card before a run begins, and the flow with which the run begins."""
 
 import itertools
 from pathlib import Path
@@ -26,7 +26,7 @@ from trivmap.store.weights import load_model
 
 
 def check(card: RunCard, root: Path) -> int | None:
-    """The number of parameters of a card's map (None without one), once all that a run at `root` needs is found good.
+    """Check everything that a run at `root` needs; returns the number of parameters of its map (None without a map).
 
     Only shapes are computed: no weights are drawn, and nothing is written. Raises `InputError` for a card that does not
     build, train or sample.
@@ -78,7 +78,7 @@ def started(card: RunCard, root: Path) -> Flow:
     source = root.parent / card.training.start
 
     def structure(known: RunCard) -> Flow:
-        # Nothing runs but what the user's card names, too.
+        # Only code that the user's card names as well may run.
         if not set(own_code(known)) <= set(own_code(rung)):
             require_trust(source, known)
         return eqx.filter_eval_shape(skeleton, known)
@@ -146,12 +146,12 @@ def _require_right_force(card: RunCard) -> None:
         if not error < 1e-3:
             raise InputError(
                 f"action.kind: the force of {card.action.kind} is not -dS/dphi (relative error {error:.2g}); "
-                "mend it, or leave it out for automatic differentiation"
+                "fix it, or leave it out for automatic differentiation"
             )
 
 
 def _require_right_symmetries(card: RunCard) -> None:
-    """A symmetry that an action has not would let an odd map be trained for it, or <m> be taken for 0."""
+    """A symmetry that the action declares and lacks would let an odd map be trained for it, or <m> be taken for 0."""
     if isinstance(card.action, OwnAction):
         try:
             require_symmetries(build_action(card), Lattice(card.lattice))

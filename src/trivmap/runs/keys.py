@@ -13,9 +13,9 @@ from trivmap.streams import distinct
 def keys(card: RunCard) -> dict[str, Key]:
     """One independent key for each use of randomness, from the card's seed and from what is drawn.
 
-    Runs of one seed share no random numbers where they differ in lattice, dtype, action or model. Their samples share
-    none where the sampler or the training of the map differs either. With `common_noise` the seed alone counts. What a
-    run may be continued with never does: numbers of chains and proposals, parts and batches, the warm-up, names.
+    Runs of one seed share no random numbers if they differ in lattice, dtype, action or model. Their samples share none
+    if they differ in the sampler or in the training of the map. With `common_noise` the seed alone counts. Numbers of
+    chains and proposals, parts and batches, the warm-up and names never count, since a run may continue with others.
     """
     root = jax.random.key(card.seed)
     uses = ("init", "train", "sample", "stages", "probe")
@@ -34,7 +34,7 @@ def _facts(section: Section | None) -> dict[str, Any] | None:
 
 
 def _training_facts(card: RunCard) -> list[Any]:
-    """What makes the trained map on every lattice: not how training is watched, nor where it starts."""
+    """The settings that determine the trained map on every lattice, without its evaluation and its start."""
     facts = []
     for rung in card.rungs():
         if (own := rung.training) is not None:

@@ -76,13 +76,13 @@ class Run:
 
     @property
     def action(self) -> AbstractAction:
-        """What the flow is held against; its `complete` draws the odd sites of a flow of the even ones."""
+        """What the flow is compared with; its `complete` draws the odd sites of a flow of the even ones."""
         return self._model[1]
 
     def sample(self, key: Key, n: int) -> Configurations:
         """`n` independent whole configurations of the trained map with their log-weights.
 
-        Odd sites that the map leaves out are drawn from their density given the others. Means in the density exp(-S)
+        Odd sites that the map leaves out are drawn from their density given the even ones. Means in the density exp(-S)
         are sum(w O) / sum(w); the first configurations are the same for every n. Raises `InputError` for n below 1.
         """
         if n < 1:

@@ -1,6 +1,6 @@
 """The steps of a run on its directory: create and measure here, train in `train`, sample in `sampling`.
 
-Each can be killed at any moment and taken up again.
+Each can be killed at any moment and resumed.
 """
 
 import os
@@ -32,11 +32,11 @@ from trivmap.store.sealed import Shape, read_json, seal
 from trivmap.store.weights import is_model, load_model, model_digest, save_model
 
 OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains", "sector", "probe")
-"""What sampling itself may distrust, measuring aside."""
+"""Keys of `untrusted` that sampling writes; measuring keeps them."""
 
 
 def integration_complaint(certificate: dict[str, Any]) -> str:
-    """Why nothing drawn with a continuous map that failed its certificate is trusted."""
+    """The reason to trust nothing that was drawn with a continuous map whose certificate failed."""
     shown = {key: "unknown" if certificate[key] is None else f"{certificate[key]:.2g}" for key in ("mean", "spread")}
     return (
         f"the integration error of {certificate['steps']} steps is not negligible (mean {shown['mean']}, spread "
@@ -77,7 +77,7 @@ def _first_summary(card: RunCard, parameters: int | None) -> dict[str, Any]:
 
 
 def renew(run: RunDirectory, card: RunCard) -> None:
-    """Write what can be known from the card again where it is missing: the summary, and a map that is not trained.
+    """Write the summary and the untrained map again where they are missing: the card determines both.
 
     Called under the lock by whoever writes the rest again: training, or sampling where there is none.
     """
@@ -91,7 +91,7 @@ def renew(run: RunDirectory, card: RunCard) -> None:
 
 
 def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
-    """The trained flow of a run, the action it is held against, and the card it was trained by.
+    """The trained flow of a run, the action it is compared with, and the card it was trained by.
 
     A continuous map is integrated in as many steps as its certificate names, once there is one.
     """
@@ -152,7 +152,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
             )
             write_text(run.observables_path, seal(results.to_text()))
             progress.update(1)
-        interruption.check(f"interrupted between observables and stages; go on with trivmap measure {run.root}")
+        interruption.check(f"interrupted between observables and stages; continue with trivmap measure {run.root}")
         if flow is not None:
             with shown(progress, "stages", 1):
                 stages = along_the_map(

@@ -1,4 +1,4 @@
-"""What a map has missed: configurations of another sampler, and mirror images of its own, under its density."""
+"""The probe: the density of a map at configurations of another sampler, and at mirror images of its own."""
 
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ _WARMUP = 200
 
 
 class Findings(NamedTuple):
-    """Facts for the summary of a run, and why nothing that rests on the map's weights can be trusted, if so.
+    """Facts for the summary of a run, and reasons to distrust numbers that rest on the map's weights.
 
     `missed`: reason against every number. `sector`: reason against log Z and whatever is odd under phi -> -phi.
     """

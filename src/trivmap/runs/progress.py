@@ -60,7 +60,7 @@ def shown(progress: Progress, task: str, total: int, done: int = 0) -> Iterator[
 
 
 class Interrupted(Exception):
-    """A signal ended the work at a safe point; everything is saved. The message ends in the way on."""
+    """A signal ended the work at a safe point; everything is saved. The message ends in the way to continue."""
 
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
@@ -68,13 +68,13 @@ class Interrupted(Exception):
 
     def going_on_with(self, command: str) -> "Interrupted":
         """The same, with another way on: a step of a larger whole knows only its own."""
-        return Interrupted(self.signal_number, f"{str(self).partition('; go on with')[0]}; go on with {command}")
+        return Interrupted(self.signal_number, f"{str(self).partition('; continue with')[0]}; continue with {command}")
 
 
 class Interruption:
     """Whether SIGINT or SIGTERM has arrived since `catching`; a second one ends the process at once.
 
-    Of several processes of one run any may have been told, and all must ask at the same points of their work.
+    Any of several processes of one run may have received the signal; all must ask at the same points of their work.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Interruption:
             interruption.tell(number)
             restore()
             if callable(before[signal.SIGTERM]):
-                # What the command line does between its steps would have to wait for the program that is running.
+                # The command line's own handler would have to wait for the program that is running.
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
         for number in before:

@@ -27,7 +27,7 @@ from trivmap.simulation.chains import Measure
 from trivmap.store.samples import SampleReader
 
 WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
-"""What a certificate that failed leaves without trust."""
+"""Numbers that nobody can trust once the certificate has failed."""
 
 
 class Proposals(AbstractSource):

@@ -51,7 +51,7 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
             for start in range(writer.completed, each, length):
                 stop = min(start + length, each)
                 stopped = (
-                    f"interrupted after {start} of {each} proposals per chain; go on with trivmap sample {run.root}"
+                    f"interrupted after {start} of {each} proposals per chain; continue with trivmap sample {run.root}"
                 )
                 interruption.check(stopped)
 
@@ -72,7 +72,7 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
                 of_samples = {name: text for name, text in outcome["untrusted"].items() if name in OF_SAMPLES}
                 outcome |= {"observables": {}, "untrusted": of_samples}
             run.update_summary(**outcome)
-        interruption.check(f"interrupted after the last proposal; go on with trivmap measure {run.root}")
+        interruption.check(f"interrupted after the last proposal; continue with trivmap measure {run.root}")
         return run.summary()
 
 

@@ -14,7 +14,7 @@ State = dict[str, np.ndarray]
 
 
 class AbstractSource(abc.ABC):
-    """A sampler of a run: stored step by step, taken up again from the state stored with the last part."""
+    """A sampler of a run: stored step by step, and resumed from the state stored with the last part."""
 
     history: str
     """What entry i of a measurement is, "proposals" or "chain": see `trivmap.observables.History`."""

@@ -155,7 +155,7 @@ def _concluded(
     if outcome.status == "failed":
         raise InputError(f"{run.root}: {outcome.message}")
     at = f"{before['steps'] + step} of {card.training_steps}"
-    interruption.check(f"interrupted at step {at}; go on with trivmap train --resume {run.root}")
+    interruption.check(f"interrupted at step {at}; continue with trivmap train --resume {run.root}")
     return summary
 
 

@@ -40,7 +40,7 @@ class HMCInfo(NamedTuple):
 class HMC(eqx.Module):
     """Transition kernel with exp(-U(z)) as its stationary distribution (Phys. Lett. B 195, 216 (1987)).
 
-    Momenta are drawn anew, Hamilton's equations integrated over a random length uniform in [1/2, 3/2] of
+    Momenta are drawn again, Hamilton's equations integrated over a random length uniform in [1/2, 3/2] of
     `trajectory_length` (rounded to whole steps: no mode can stay in phase with it), and the end accepted with
     probability min(1, exp(-dH)), decided as log u < -dH; where dH is not a finite number the trajectory is rejected.
     A trajectory of n steps costs n evaluations of the force per stage of the integrator, one U and one field.
@@ -140,7 +140,7 @@ def exp_minus_delta_h(delta_h: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def standstill(accepted: ArrayLike, exp_minus_delta_h: ArrayLike) -> str | None:
-    """Why trajectories show nothing about their own dH, from arrays of both over all chains; None where they do.
+    """A reason why trajectories cannot be judged by their own dH, from arrays over all chains; None if they can.
 
     A rejected trajectory of huge dH has exp(-dH) = 0 or nearly, in equilibrium or not: what is accepted is the check.
     """

@@ -161,7 +161,7 @@ class AbstractSweep(AbstractMove):
 
 
 class HeatBath(AbstractSweep):
-    """Every site drawn anew from its exact conditional density, by rejection: as long as the slowest site takes."""
+    """Every site drawn again from its exact conditional density, by rejection: as long as the slowest site takes."""
 
     def update(self, key: Key, site: SiteDensity, h: Array, phi: Array) -> tuple[Array, Array]:
         return site.sample(key, h), jnp.ones(h.shape, bool)

@@ -13,7 +13,7 @@ Measure = Callable[[Field], Mapping[str, Array]]
 """Observables of one configuration, by name."""
 
 State = dict[str, np.ndarray]
-"""Where the chains stand: plain arrays by name, so that it can be stored and taken up again."""
+"""Where the chains stand: plain arrays by name, so that it can be stored and resumed."""
 
 
 class ChainPart(NamedTuple):

@@ -28,7 +28,7 @@ _OF_A_SUMMARY = {
     "untrusted?": (dict, NoneType),
 }
 _OF_A_NEW_RUN = {"config.yaml", "environment.json", "figures", "metrics.jsonl", "model"}
-"""All there is before the first step has come to its end."""
+"""The files that exist before the first step has ended."""
 
 
 class RunDirectory:
@@ -140,11 +140,11 @@ class RunDirectory:
         return list(metrics.records(self.metrics_path))
 
     def metrics_mark(self) -> dict[str, Any]:
-        """What the summary notes of `metrics.jsonl`, to know it again."""
+        """The length and hash of `metrics.jsonl` that the summary notes."""
         return metrics.mark(self.metrics_path)
 
     def metrics_complaint(self) -> str | None:
-        """What is wrong with a `metrics.jsonl` that is not as the summary notes it, None for one that is."""
+        """A sentence about a `metrics.jsonl` that is not as the summary notes it, None for one that is."""
         training = self.summary().get("training") if is_file(self.summary_path) and not is_trusting() else None
         found = metrics.damage(self.metrics_path, (training or {}).get("metrics"))
         return found and (
@@ -153,7 +153,7 @@ class RunDirectory:
         )
 
     def last_metrics(self) -> dict[str, Any] | None:
-        """The last record, whatever became of the others."""
+        """The last record, even if others are damaged."""
         return metrics.last_record(self.metrics_path)
 
     def truncate_metrics(self, step: int) -> None:

@@ -34,14 +34,14 @@ def describe_environment(seed: int, threads: int | None) -> dict[str, Any]:
 
 
 def generator(key: jax.Array) -> str:
-    """What makes random numbers of a key: the same numbers come only of the same generator."""
+    """The generator of random numbers: a key gives the same numbers only with the same generator."""
     name = str(jax.random.key_impl(key))
     # The only setting of JAX besides that changes the numbers of a key.
     return name if getattr(jax.config, "jax_threefry_partitionable", True) else f"{name}, not partitionable"
 
 
 def workforce() -> dict[str, int]:
-    """What works on a run at this moment."""
+    """The devices and processes that work on a run at this moment."""
     return {"devices": device_count(), "processes": process_count()}
 
 

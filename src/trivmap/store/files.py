@@ -36,7 +36,7 @@ def _full(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turn what the system answers while `path` is written, "no space" or "not allowed" say, into one `InputError`."""
+    """Turn an error of the system while `path` is written ("no space", "not allowed") into one `InputError`."""
     try:
         yield
     except InputError:
@@ -61,7 +61,7 @@ def storing(path: Path) -> Iterator[None]:
 def lock(path: Path) -> tuple[int, bool]:
     """The open file at `path`, made if need be, and whether this process has locked it: no other one holds it.
 
-    It is there to be locked and to be written into, so an `InputError` where it is known by another name as well.
+    It is there to be locked and written into: raises `InputError` where it has another name as well (a hard link).
     """
     with storing(path):
         descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)
@@ -74,7 +74,7 @@ def lock(path: Path) -> tuple[int, bool]:
 def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
     """Replace `path` by the content, all or nothing: written beside it under another name, synced and renamed.
 
-    Of several processes of one run the first writes, here and in `append_bytes`; in the others nothing happens.
+    Only the first of several processes of one run writes, here and in `append_bytes`.
     """
     if not first():
         return
@@ -102,7 +102,7 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
 
 
 def require_room(folder: Path, length: int) -> None:
-    """Raise what the system says where a folder's disk does not take so many more bytes: they are taken and freed."""
+    """Raise the system's error where a folder's disk does not take so many more bytes: they are taken and freed."""
     with folder_of(folder / "any") as parent:
         name, descriptor = new_file(parent)
         try:
@@ -182,7 +182,7 @@ def new_directory(root: Path, way_on: str) -> Iterator[Path]:
             except BaseException as error:
                 remove_tree(partial)
                 if isinstance(error, InputError):
-                    # Of the directory that was asked for, not of the one it was prepared in.
+                    # Name the directory that the user asked for, not the one it was prepared in.
                     raise InputError(str(error).replace(str(partial), str(root))) from error
                 raise
             finally:

@@ -20,7 +20,7 @@ from trivmap.errors import InputError
 from trivmap.store.locks import flock
 
 _LEFTOVER = re.compile(r"\.trivmap-[0-9a-f]{8}")
-"""What is being written has such a name, until it is whole."""
+"""Files that are being written have such a name, until they are whole."""
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -86,7 +86,7 @@ def own_folder(folder: Path) -> None:
 
 
 def is_folder(folder: Path) -> bool:
-    """Whether a folder of a run is there; raises `InputError` where something else is in its place."""
+    """True if a folder of a run is there; raises `InputError` where something else is in its place."""
     try:
         with folder_of(folder) as parent:
             mode = os.stat(folder.name, dir_fd=parent, follow_symlinks=False).st_mode
@@ -159,7 +159,7 @@ def new_file(folder: int) -> tuple[str, int]:
 
 
 def new_folder(folder: int) -> tuple[str, int]:
-    """The same with a folder that is its maker's alone: its name, and the open folder."""
+    """As `new_file`, with a folder that only its maker may open: its name, and the open folder."""
     clear_leftovers(folder)
     while True:
         name = f".trivmap-{secrets.token_hex(4)}"

@@ -6,7 +6,7 @@ import functools
 import sys
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EBADF}
-"""What parallel, network and user-space file systems answer that have no locks; EBADF for a folder's on NFS."""
+"""Errors of parallel, network and user-space file systems that have no locks; EBADF for a folder's on NFS."""
 
 
 def flock(descriptor: int, *, shared: bool = False) -> bool | None:

@@ -20,7 +20,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def last_record(path: Path) -> dict[str, Any] | None:
-    """The last of them, read from the end of the file alone."""
+    """The last record, read from the end of the file alone."""
     if not is_file(path):
         return None
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
@@ -42,13 +42,13 @@ def truncate(path: Path, step: int) -> None:
 
 
 def mark(path: Path) -> dict[str, Any]:
-    """By what the file is known again, however much is added to it: its length and the hash of what it holds."""
+    """Length and hash of the file, by which its content is recognized however much is added to it."""
     length = size(path)
     return {"bytes": length, "sha256": sha256(path, length) if length else None}
 
 
 def damage(path: Path, noted: Mapping[str, Any] | None) -> str | None:
-    """What has become of a file since `mark` noted it; None if it was only added to, or nothing is noted."""
+    """The damage to a file since `mark` noted it; None if lines were only added, or nothing is noted."""
     if not noted or not noted["bytes"]:
         return None
     if size(path) < noted["bytes"]:

@@ -37,7 +37,7 @@ def open_plain(path: Path, flags: int) -> int:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file of a run is there; an `InputError` where something else is in its place, or nobody may look."""
+    """True if a file of a run is there; an `InputError` where something else is in its place, or nobody may look."""
     try:
         with folder_of(path) as folder:
             _require_plain(path, os.stat(path.name, dir_fd=folder, follow_symlinks=False))
@@ -88,7 +88,7 @@ def _require_plain(path: Path, found: os.stat_result) -> None:
 
 
 def strange(path: Path, mode: int) -> str:
-    """What to say of something that is no plain file."""
+    """A sentence about something that is no plain file."""
     if stat.S_ISLNK(mode):
         return f"{path}: is a symbolic link, which trivmap does not follow here; put the file itself in its place"
     if stat.S_ISDIR(mode):

@@ -22,7 +22,7 @@ CHUNK = 1 << 18
 SUM = "sha256"
 """The attribute that holds the checksum of what HDF5 itself keeps none of."""
 UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, AttributeError, UnicodeError, json.JSONDecodeError)
-"""What a damaged file makes h5py raise."""
+"""Errors of h5py for a damaged file."""
 
 
 class Part(NamedTuple):
@@ -160,7 +160,7 @@ def _sum_of_state(group: Any) -> str:
 
 
 def _sum_of_part(file: Any) -> str:
-    """Of all that the checksums of the datasets do not cover: attributes, and how the datasets are laid out."""
+    """The checksum of what those of the datasets do not cover: attributes, and the layout of the datasets."""
     datasets = {
         name: (each.dtype.str, each.shape, each.chunks, each.fletcher32)
         for name in _names(file)

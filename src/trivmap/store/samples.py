@@ -79,7 +79,7 @@ class SampleWriter:
     ) -> Path:
         """Store the next steps of every chain: arrays of shape (chains, count, ...), each dtype kept.
 
-        `fields` may hold fewer steps than the rest (thinning); `state` is what the sampler needs to go on, arrays or
+        `fields` may hold fewer steps than the rest (thinning); `state` is what the sampler needs to continue, arrays or
         JSON. Nothing is kept in memory. Raises `InputError` when the disk takes no more; the parts written stay.
         """
         datasets = {"accepted": np.asarray(accepted, bool)}
@@ -215,8 +215,8 @@ class SampleReader:
         if not is_file(self.index):
             if not there:
                 raise InputError(f"{self.root}: has no samples yet; {again}")
-            raise InputError(f"{self.index}: is missing; {again}, which makes it anew from the parts in samples/")
-        again = f"{again}, which makes it anew from the parts in samples/"
+            raise InputError(f"{self.index}: is missing; {again}, which makes it again from the parts in samples/")
+        again = f"{again}, which makes it again from the parts in samples/"
         try:
             with open_hdf5(self.index) as file:
                 attributes, written = attributes_of(file), file.attrs.get(SUM)

@@ -1,7 +1,7 @@
-"""JSON files that carry the checksum of what they say, so that no number is read which was not written.
+"""JSON files with a checksum of their content, so that altered numbers are not read.
 
 The key `sha256` stands last in every object that is written. It is the hash of the rest in canonical form, keys sorted:
-whoever formats the file in another way does no harm. A file without it, of an older version, is read as it is.
+other formatting of the file does no harm. A file without it, of an older version, is read as it is.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from trivmap.store.plain import read_bytes
 from trivmap.trust import is_trusting
 
 SCHEMA = 1
-"""Of all that is written today."""
+"""The schema of all files that are written today."""
 Shape = Mapping[str, type | tuple[type, ...]]
 """Keys that an object must have, or may have if a question mark follows, and the types their values may have."""
 

@@ -179,7 +179,7 @@ class CompareCard(Section):
 def load_compare_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> CompareCard:
     """The compare card of a file or of a preset, with `overrides` such as `samplers.hmc.sampling.chains=8`.
 
-    Which of the two it is, is told as in `runs.card.load_card`; `samplers.NAME=null` leaves a sampler out. Raises
+    `cards.card.load_card` says how the two are distinguished; `samplers.NAME=null` leaves a sampler out. Raises
     `InputError`, one sentence with the dotted key, for whatever is wrong with it.
     """
     label, overrides = os.fspath(source), list(overrides)

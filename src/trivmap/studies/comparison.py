@@ -1,6 +1,6 @@
 """Several samplers on one action: every run of a compare card, then their rates side by side, then what follows.
 
-Each sampler is an ordinary run directory; a comparison killed at any moment is taken up again.
+Each sampler is an ordinary run directory; a comparison killed at any moment can be resumed.
 """
 
 import os
@@ -46,7 +46,7 @@ class ComparisonDirectory:
         Raises `InputError`, nothing touched, if `out` exists or one of the runs does not build.
         """
         root = Path(out)
-        with new_directory(root, "go on with trivmap compare --resume") as partial:
+        with new_directory(root, "continue with trivmap compare --resume") as partial:
             write_text(cls(partial).card_path, card.to_yaml())
             for name, run_card in card.cards.items():
                 try:
@@ -73,7 +73,7 @@ class ComparisonDirectory:
 
     def result(self) -> dict[str, Any]:
         """The content of `comparison.json`."""
-        return read_json(self.result_path, f"go on with trivmap compare --resume {self.root}")
+        return read_json(self.result_path, f"continue with trivmap compare --resume {self.root}")
 
 
 def compare(
@@ -101,7 +101,7 @@ def compare(
             rates = _rates(directory, card, progress, again)
         except Interrupted as stop:
             # What a run would say of itself alone is not the whole way on.
-            message = f"interrupted; go on with trivmap compare --resume {root}"
+            message = f"interrupted; continue with trivmap compare --resume {root}"
             raise Interrupted(stop.signal_number, message) from stop
         result = finite(comparison_result(directory.root, card, rates))
         write_json(directory.result_path, result)

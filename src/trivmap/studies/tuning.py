@@ -193,7 +193,7 @@ class _Search:
         return (self.cycles - sum(each.cycles for each in self.made)) // _CHAINS
 
     def short_of(self, estimate: Estimate, relative: float, accuracy: float) -> str:
-        """What the cycles have come to, where that is not enough."""
+        """The sentence about cycles that do not suffice, with the result that they give."""
         used = sum(each.cycles for each in self.made)
         found = f"beta = {parenthesis(*estimate)}" if math.isfinite(estimate.error) else "no beta"
         return (

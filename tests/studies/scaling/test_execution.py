@@ -178,7 +178,7 @@ def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp
     assert driver.returncode == 2, said
     assert said.strip().splitlines()[-1].startswith("trivmap: away: the scheduler has")
     assert "asks for no certificate: whoever reaches its port can run programs in the name of its user" in said
-    assert "go on with trivmap study --resume away" in said
+    assert "continue with trivmap study --resume away" in said
     for _ in range(3):
         process = start(tmp_path, "--resume", "away")
         time.sleep(generator.uniform(2.0, 6.0))

@@ -92,6 +92,6 @@ def test_what_fails_is_tried_again_and_takes_what_starts_from_it_along(tmp_path,
 
 def test_a_signal_stops_what_runs(tmp_path, pretended):
     directory = study(tmp_path, seeds=[0, 1])
-    with pytest.raises(Interrupted, match="go on with trivmap study --resume"):
+    with pytest.raises(Interrupted, match="continue with trivmap study --resume"):
         local.run_here(directory, 2, watching=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert pretended.stopped == ["fourier_L4_seed0", "fourier_L4_seed1"]

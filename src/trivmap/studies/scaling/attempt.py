@@ -24,7 +24,7 @@ class Attempt:
         write_bytes(self._log, b"")
         with os.fdopen(open_plain(self._log, os.O_WRONLY | os.O_APPEND), "ab") as output:
             self._process = subprocess.Popen(
-                # Whoever began the study has decided about the code that its card names.
+                # The user who began the study has decided about the code that its card names.
                 [sys.executable, "-m", "trivmap", *command, "--trust"],
                 # Its other end closes with this process, however that ends: the run then stops at a safe point.
                 stdin=subprocess.PIPE,
@@ -58,6 +58,6 @@ class Attempt:
         reason = lines[-1].removeprefix("trivmap: ") if lines else "no message"
         reason = f"{reason} (exit code {self._process.returncode}; see {self._log})"
         if self.directory.failed(self.name) == self._before and self._process.returncode not in _INTERRUPTED:
-            # It ended without a word: killed for its memory, say.
+            # It ended without a message, killed for its memory for example.
             self.directory.note_failure(self.name, reason)
         return reason

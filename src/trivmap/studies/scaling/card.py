@@ -23,9 +23,9 @@ from trivmap.errors import InputError
 PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
-"""As of directories, without the mark that joins the parts of a run's name."""
+"""Names of directories, without the mark that joins the parts of a run's name."""
 _MOST_RUNS = 4096
-"""In a study: the card of each is checked before the first one starts."""
+"""Most runs of a study: the card of each is checked before the first one starts."""
 _Extent = Annotated[Count, BeforeValidator(lambda key: int(key) if isinstance(key, str) and is_number(key) else key)]
 """A key that is a lattice; JSON and overrides write it as text."""
 _OWN = ("model", "training", "sampling", "measure")
@@ -237,7 +237,7 @@ class StudyCard(Section):
 def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> StudyCard:
     """The study card of a file or of a preset, with `overrides` such as `seeds=[0]`.
 
-    Which of the two it is, is told as in `runs.card.load_card`. Raises `InputError`, one sentence, for whatever is
+    `cards.card.load_card` says how the two are distinguished. Raises `InputError`, one sentence, for whatever is
     wrong with it.
     """
     label, overrides = os.fspath(source), list(overrides)

@@ -38,7 +38,7 @@ class StudyDirectory:
         Raises `InputError`, nothing touched, if `out` exists in whatever form.
         """
         root = Path(out)
-        with new_directory(root, "go on with trivmap study --resume") as partial:
+        with new_directory(root, "continue with trivmap study --resume") as partial:
             unfinished = cls(partial)
             write_text(unfinished.card_path, card.to_yaml())
             for path in (unfinished.runs_path, unfinished.done_path, unfinished.failed_path):

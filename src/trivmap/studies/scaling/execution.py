@@ -73,7 +73,7 @@ def cluster(scheduler: str) -> Iterator[Client]:
 
 
 def exposure(client: Client) -> str | None:
-    """What a connection without certificates means, None for one with them."""
+    """A warning about a connection without certificates, None for one with them."""
     address = str(client.scheduler.address) if client.scheduler is not None else ""
     if address.startswith("tls://"):
         return None
@@ -105,11 +105,11 @@ def run_all(
 
     Runs that start from another one wait for it. One that fails is tried again as often as the card says. `watching`
     is called about twice a second, `note` once if no worker can take a run. Raises `InputError` where the scheduler
-    goes away, and `Interrupted` after a signal; both leave the runs where they can be taken up again.
+    goes away, and `Interrupted` after a signal; both leave the runs where they can be resumed.
     """
     card = directory.card()
     futures = _submitted(directory, card, client, resources)
-    way_on = f"go on with trivmap study --resume {directory.root}"
+    way_on = f"continue with trivmap study --resume {directory.root}"
     if not _able(client, resources):
         wanted = "".join(f" with {name}={number:g}" for name, number in (resources or {}).items())
         note(f"no worker{wanted} is there yet; the runs wait for one")

@@ -19,7 +19,7 @@ def run_here(
 
     `workers` at a time (None: as many as runs of the card's `threads` fit the processors). Runs that start from another
     one wait for it. One that fails is tried again as often as the card says. `watching` is called several times a
-    second. Raises `Interrupted` after a signal, which leaves the runs where they can be taken up again.
+    second. Raises `Interrupted` after a signal, which leaves the runs where they can be resumed.
     """
     card = directory.card()
     count = workers or max(1, processors() // (card.threads or processors()))
@@ -44,7 +44,7 @@ def run_here(
                         attempts[name] += 1
                         running[name] = Attempt(directory, name)
                 watching()
-                interruption.check(f"interrupted; go on with trivmap study --resume {directory.root}")
+                interruption.check(f"interrupted; continue with trivmap study --resume {directory.root}")
                 time.sleep(0.2)
         except BaseException:
             for attempt in running.values():

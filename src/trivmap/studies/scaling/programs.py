@@ -1,6 +1,6 @@
 """Compiled programs that the runs of one study share, in a folder that is this user's alone.
 
-They are code: in the directory of the study, whoever gives a study to others would have them run his own.
+They are code, so they do not lie in the study's directory: whoever gave a study to others could make them run it.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def programs_folder(root: Path) -> Path | None:
 
 
 def forget_programs(root: Path) -> None:
-    """Remove what the runs of a study have kept."""
+    """Remove the compiled programs of a study."""
     folder = programs_folder(root)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -80,7 +80,7 @@ def _facts(card: RunCard, share: Share, sessions: list[bool]) -> dict[str, Any]:
         # The costs are those of all sessions.
         "exclusive": all(sessions),
         "sessions": len(sessions),
-        # Tells machines apart without a name that is nobody else's business.
+        # Distinguishes machines without showing their names.
         "host": digest(os.uname().nodename)[:8],
         "load": os.getloadavg()[0],
     }

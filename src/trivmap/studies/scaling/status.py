@@ -31,7 +31,7 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
     else:
         state = "waiting"
     with trusting():
-        # Of a training that is under way, and only shown.
+        # The records of a training that is under way are only shown.
         records = directory.run(run.name).metrics() if state != "waiting" else []
     step = max((record["step"] for record in records), default=0)
     judged = [record["evaluation"]["acceptance"] for record in records if "evaluation" in record]
