@@ -37,9 +37,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print machine-read
 _out = click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Run directory to make (default: runs/NAME, or runs/NAME-2 and so on).",
+    help="Directory to make (default: runs/NAME, or runs/NAME-2 and so on).",
 )
-_resume = click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue this run instead.")
+_resume = click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue the work in this directory instead."
+)
 trust_flag = click.option(
     "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )
