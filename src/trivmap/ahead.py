@@ -38,7 +38,7 @@ def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -
 def compiling(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
     """The programs of jitted functions (JAX's or equinox's) at such arguments, compiled while the caller continues.
 
-    They are traced here: what JAX is told by a context (`jax.enable_x64`, say) holds in the caller's thread only.
+    They are traced here: what a context sets in JAX (`jax.enable_x64`, say) holds in the caller's thread only.
     Settings that JAX reads while it compiles must not depend on one.
     """
     pool = ThreadPoolExecutor(default_threads())

@@ -1,7 +1,7 @@
 """The processes of a run, joined by `jax.distributed`: which of them speaks and writes, and what all must agree on.
 
 Every process runs the same program on its own devices, so that what a clock, a signal or a disk decides in one of them
-has to be told to the others. With one process nothing here does anything.
+has to be sent to the others. With one process nothing here does anything.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Sections of a card: they refuse unknown keys, and unions of them are told apart by `kind`."""
+"""Sections of a card: they refuse unknown keys, and unions of them are distinguished by `kind`."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -60,7 +60,7 @@ class Section(BaseModel):
 
 
 class ByShape:
-    """Marks a union of a plain value and a section or list, told apart by its shape: `Annotated[A | B, ByShape()]`."""
+    """Marks a union of a plain value and a section or list, distinguished by shape: `Annotated[A | B, ByShape()]`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         plain, nested = (handler.generate_schema(member) for member in get_args(source))
@@ -72,7 +72,7 @@ class ByShape:
 
 
 class ByKey:
-    """Marks a union of sections, told apart by the value of one key: `Annotated[A | B, ByKey()]`.
+    """Marks a union of sections, distinguished by the value of one key: `Annotated[A | B, ByKey()]`.
 
     A section whose key is typed `Reference` takes every value with a colon: `my_module:MyMap`.
     """
@@ -99,7 +99,7 @@ class ByKey:
             f"<{section.__name__}>": handler.generate_schema(section) for section in set(table.values())
         }
 
-        def told(value: Any) -> Any:
+        def tagged(value: Any) -> Any:
             if isinstance(value, Section):
                 return value
             if not isinstance(value, Mapping):
@@ -121,7 +121,7 @@ class ByKey:
             return f"<{section.__name__}>" if section else ""
 
         return core_schema.no_info_before_validator_function(
-            told, core_schema.tagged_union_schema(choices, discriminator=tag)
+            tagged, core_schema.tagged_union_schema(choices, discriminator=tag)
         )
 
 

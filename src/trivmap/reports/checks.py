@@ -102,7 +102,7 @@ def _integration_shift(summary: Mapping[str, Any]) -> Tile | None:
     if not moved:
         return None
     worst = max(moved, key=lambda name: moved[name])
-    note = f"{worst}, the most of {len(moved)}; taken out, its error included"
+    note = f"{worst}, the largest of {len(moved)}; corrected for, its error included"
     return Tile("shift by integration", f"{moved[worst]:.2g} σ", note, "good")
 
 
@@ -113,8 +113,8 @@ def _probe(summary: Mapping[str, Any]) -> Tile | None:
         return None
     found, reason = sampling.get("probe"), (summary.get("untrusted") or {}).get("probe")
     if found is None:
-        return Tile("probe by another sampler", "off", "what the map misses would not be seen", "warn")
-    note = reason or f"{count(found['configurations'])} configurations of a {found['sampler']} run: nothing is missed"
+        return Tile("probe by another sampler", "off", "a part that the map misses would not be seen", "warn")
+    note = reason or f"{count(found['configurations'])} configurations of a {found['sampler']} run: none is missed"
     return Tile("probe by another sampler", "missed" if reason else "covered", note, "bad" if reason else "good")
 
 

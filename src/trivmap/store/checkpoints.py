@@ -189,7 +189,7 @@ def _drop(record: logging.LogRecord) -> bool:
 def _orbax() -> Iterator[Any]:
     """A checkpointer of dictionaries of NumPy arrays that works in this thread and says nothing.
 
-    orbax logs a traceback for every error before it raises it; the error is told once, by whoever catches it.
+    orbax logs a traceback for every error before it raises it; the error is reported once, by whoever catches it.
     """
     import jax
     import orbax.checkpoint as ocp

@@ -100,7 +100,7 @@ def tune(
     wanted = max(lattice.shape) / ratio
     if wanted < _SHORTEST:
         raise InputError(
-            f"ratio: {ratio:g} asks for a correlation length of {wanted:.2g} sites, which cannot be told from none; "
+            f"ratio: {ratio:g} asks for a correlation length of {wanted:.2g} sites, too short to be measured; "
             f"choose at most {max(lattice.shape) / _SHORTEST:g}"
         )
     if bracket is not None and not 0 < bracket[0] < bracket[1] < math.inf:

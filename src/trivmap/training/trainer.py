@@ -214,6 +214,6 @@ class Trainer:
             "damping": float(column["damping"][-1]),
             "batch": phase.batch,
         }
-        # A number the optimiser does not have is left out; a loss that is NaN is told.
+        # A number the optimiser does not have is left out; a loss that is NaN is reported.
         absent = ("learning_rate", "damping")
         return {name: value for name, value in record.items() if name not in absent or not math.isnan(value)}

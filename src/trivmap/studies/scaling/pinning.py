@@ -34,8 +34,8 @@ class Share(NamedTuple):
 def share_of_processors(threads: int | None) -> Iterator[Share]:
     """So many processors that no other run has, for as long as the block runs; any where there are not enough.
 
-    None shares all processors. A run whose processors are taken by another one later is told by `Share.exclusive`. The
-    system drops the claims with the process, so that a killed one leaves none behind.
+    None shares all processors. `Share.exclusive` says if another run takes this run's processors later. The system
+    drops the claims with the process, so that a killed one leaves none behind.
     """
     affinity = hasattr(os, "sched_getaffinity")
     allowed = sorted(os.sched_getaffinity(0)) if affinity else list(range(processors()))
@@ -92,7 +92,7 @@ def _claim(folder: int, number: int, held: contextlib.ExitStack) -> int | None:
 
 
 def _join(folder: int, number: int, held: contextlib.ExitStack) -> None:
-    """Share a processor: nobody may claim it as long as this run has it, and who has claimed it is told."""
+    """Share a processor: nobody may claim it as long as this run has it, and who has claimed it is reported."""
     shared = _open(folder, f"{number}.shared", held)
     deadline = time.monotonic() + _PATIENCE
     while not try_lock(shared, shared=True) and time.monotonic() < deadline:
