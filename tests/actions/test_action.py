@@ -30,7 +30,7 @@ class InAField(Phi4):
         self.external, self.declared = external, declared
 
     def __call__(self, field):
-        return super().__call__(field) - self.external * jnp.sum(field)
+        return super().__call__(field) - self.external * jnp.sum(field, dtype=float)
 
     def force(self, field):
         return super().force(field) + self.external
@@ -44,10 +44,12 @@ class Striped(Phi4):
     """One with a mass that alternates from site to site: only even translations are left."""
 
     def __call__(self, field):
-        return super().__call__(field) + 0.1 * jnp.sum(jnp.asarray(Lattice(field.shape).parity, field.dtype) * field**2)
+        return super().__call__(field) + 0.1 * jnp.sum(
+            jnp.asarray(Lattice(field.shape).parity, field.dtype) * field**2, dtype=float
+        )
 
     def force(self, field):
-        return -jax.grad(self.__call__)(field)
+        return -jax.grad(self.__call__)(field).astype(field.dtype)
 
     @property
     def symmetries(self):

@@ -75,7 +75,14 @@ class TestRun:
         summary = json.loads((complete / "run" / "summary.json").read_text())
         assert {key: found[key] for key in summary} == summary
         assert found["run"] == "run"
-        assert found["state"] == {"trained": True, "step": 40, "sampled": True, "measured": True, "report": True}
+        assert found["state"] == {
+            "trained": True,
+            "step": 40,
+            "sampled": True,
+            "measured": True,
+            "report": True,
+            "report_current": True,
+        }
 
     def test_summary_has_every_name_of_the_design(self, complete):
         summary = json.loads((complete / "run" / "summary.json").read_text())
@@ -99,7 +106,7 @@ class TestRun:
         untrusted = set(summary.get("untrusted", {}))
         assert observables <= set(summary["observables"]) | untrusted
         for name in observables - untrusted:
-            assert set(summary["observables"][name]) == {"value", "error", "tau_int"}
+            assert set(summary["observables"][name]) == {"value", "error", "tau_int", "source"}
 
     def test_results_are_those_of_the_transfer_matrix(self, complete):
         summary = json.loads((complete / "run" / "summary.json").read_text())
@@ -149,7 +156,14 @@ class TestSteps:
     def test_train_sample_measure_one_by_one_is_run(self, complete, tmp_path):
         (tmp_path / "card.yaml").write_text(yaml.safe_dump(CARD))
         trained = answer("train", "card.yaml", "--out", "run", folder=tmp_path)
-        assert trained["state"] == {"trained": True, "step": 40, "sampled": False, "measured": False, "report": False}
+        assert trained["state"] == {
+            "trained": True,
+            "step": 40,
+            "sampled": False,
+            "measured": False,
+            "report": False,
+            "report_current": False,
+        }
         sampled = answer("sample", "run", folder=tmp_path)
         assert sampled["state"]["sampled"] and not sampled["state"]["measured"]
         measured = answer("measure", "run", folder=tmp_path)
@@ -340,14 +354,14 @@ class TestOwnParts:
     def test_an_action_and_a_map_of_the_working_directory(self, folder):
         """With g = 0 its integral is known."""
         answer("train", "card.yaml", "--out", "run", "--set", "training.steps=10", folder=folder)
-        found = answer("sample", "run", folder=folder)
+        found = answer("sample", "run", "--trust", folder=folder)
         assert found["model"]["parameters"] == 1
         assert found["action"] == self.CARD["action"]
         exact = FreeScalar(1.0, 1).log_z(Lattice((4,)))
         assert abs(found["log_z"]["value"] - exact) < 3.5 * found["log_z"]["error"] < 0.1
 
     def test_threads_bound_the_processors(self, folder):
-        assert trivmap("validate", "card.yaml", folder=folder).code == 0
+        assert trivmap("validate", "card.yaml", "--trust", folder=folder).code == 0
         assert (folder / "processors.txt").read_text() == "1"
 
 

@@ -98,7 +98,8 @@ class TestPlaces:
         done = trivmap(command, "card.yaml", "--out", "taken", folder=folder)
         assert done.code == 2
         assert done.err.endswith(
-            f"trivmap: taken: exists already; give another --out, or resume it with trivmap {command} --resume taken\n"
+            "trivmap: taken: exists already; give another --out, or continue it with "
+            f"trivmap {command} --resume taken\n"
         )
 
     def test_where_nothing_can_be_made(self, tmp_path):

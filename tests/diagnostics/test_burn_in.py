@@ -32,9 +32,9 @@ def test_bias_is_bounded_and_of_the_right_size():
     bias = abs(values.mean() - WIDTH**2) / spread
     found = burn_in(log_weight(rng.normal(size=20_000)), chains=100, steps=steps, warmup=warmup)
     error = np.sqrt(2 * found.tau_int / (100 * (steps - warmup)))
-    # The bound is in errors of the average over 100 chains; what is averaged here differs most where weights are small.
-    assert bias / error < 2 * found.bias
-    assert found.bias < 20 * bias / error
+    # In errors of the average over 100 chains. Starts lie several spreads from the target here, which adds to the bias.
+    assert bias / error < 4 * found.bias
+    assert found.bias < 4 * bias / error
 
 
 def test_autocorrelation_time_is_that_of_the_rejections():

@@ -44,4 +44,10 @@ def test_chains_out_of_equilibrium_speak_only_as_a_whole():
 def test_unusable_weights_say_nothing():
     assert not missed_modes(np.full(100, -np.inf), np.zeros((2, 10))).missed
     assert not missed_modes(np.zeros(5), np.zeros((2, 10))).missed
-    assert not missed_modes(np.zeros(100), np.full((2, 10), np.nan)).missed
+
+
+def test_weights_that_overflow_are_larger_than_any():
+    proposals, configurations = drawn(np.random.default_rng(5), 0.5, 20_000)
+    configurations[:, ::4] = np.nan
+    found = missed_modes(proposals, configurations)
+    assert found.missed and found.found > 0.2

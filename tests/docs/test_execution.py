@@ -40,6 +40,7 @@ def test_readme_commands(tmp_path, monkeypatch):
 
     kept = json.loads(fill.keep(run, folder=tmp_path).read_text())
     assert {"lattice=[10, 10]", "action.beta=0.601", "sampling.proposals=12000"} <= set(kept["changes"])
+    del summary["sha256"]
     assert kept["summary"] == summary
     assert kept["output"][0] == "runs/quickstart  quickstart" and str(tmp_path) not in json.dumps(kept)
     cells = fill.table_row(kept).split(" | ")
@@ -74,7 +75,7 @@ def test_run_directory(tmp_path, monkeypatch):
 
     written = {path.name for path in run.iterdir() if not path.name.startswith(".")}
     listed = {name.rstrip("/") for cells in said["The run directory"] for name in code(cells[0])}
-    assert written | {"certificate.json", "report.html", "figures"} == listed
+    assert written | {"certificate.json", "integration.h5", "report.html", "figures"} == listed
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     described = code(next(cells[1] for cells in said["The run directory"] if cells[0] == "`metrics.jsonl`"))
     assert {key for record in metrics for key in record} | {"damping", "rung"} == set(described) - {"gauss-newton"}

@@ -228,7 +228,7 @@ def test_chain_that_hardly_moves_is_not_trusted(case, message):
     results = analyse(history)
     assert not list(results)
     assert message in results.untrusted["phi2"]
-    assert results.summary() == {}
+    assert results.summary()["phi2"]["source"] == "reweighted"
     assert "phi2" in results.reweighted
     assert "phi2" not in results.difference
 

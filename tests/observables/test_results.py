@@ -69,7 +69,9 @@ def test_json_is_that_of_pyerrors(results, tmp_path):
 
 def test_json_without_any_trusted_number(tmp_path):
     path = tmp_path / "observables.json"
-    untrusted = analyse(ArrayHistory({"phi2": np.full((2, 100), np.nan)}))
+    untrusted = analyse(
+        ArrayHistory({"phi2": np.where(np.arange(100) == 7, np.nan, np.random.default_rng(0).normal(size=(2, 100)))})
+    )
     untrusted.to_json(path)
     read = Results.from_json(path)
     assert not list(read)

@@ -17,8 +17,8 @@ from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader
 
-USES = ("init", "train", "sample", "stages")
-THEORY, SAMPLES, NOTHING = set(USES), {"sample", "stages"}, set()
+USES = ("init", "train", "sample", "stages", "probe")
+THEORY, SAMPLES, NOTHING = set(USES), {"sample", "stages", "probe"}, set()
 FLOW = {"kind": "flow", "chains": 2, "proposals": 8000, "warmup": 0}
 
 

@@ -235,24 +235,9 @@ def compare(
 @_json
 def presets(name: str | None, as_json: bool) -> None:
     """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
-    from trivmap.cards.presets import RUNS, preset_names, preset_text
-    from trivmap.cards.presets import presets as all_presets
-    from trivmap.studies import compare_card
-    from trivmap.studies.scaling import card as study_card
+    from trivmap.cli.listing import list_presets
 
-    kinds = {"run": RUNS, "compare": compare_card.PRESETS, "study": study_card.PRESETS}
-    if name is not None:
-        package = next((package for package in kinds.values() if name in preset_names(package)), RUNS)
-        click.echo(preset_text(name, package), nl=False)
-    elif as_json:
-        cards = {kind: all_presets(package) for kind, package in kinds.items()}
-        listed = [{**preset._asdict(), "command": use} for use, several in cards.items() for preset in several]
-        click.echo(json.dumps(listed, indent=2))
-    else:
-        for kind, package in kinds.items():
-            click.echo(f"{kind.capitalize()} cards, for trivmap {kind}:")
-            for preset in all_presets(package):
-                _explain(preset)
+    list_presets(name, as_json)
 
 
 @command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
@@ -294,12 +279,3 @@ def main() -> None:
     """The entry point of the `trivmap` command."""
     with one_sentence():
         cli()
-
-
-def _explain(preset: Any) -> None:
-    """Print a preset with its description."""
-    click.secho(preset.name, bold=True)
-    for label, text in (("", preset.description), ("follows: ", preset.follows), ("deviates: ", preset.deviates)):
-        click.echo(
-            click.wrap_text(label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  ")
-        )

@@ -56,9 +56,11 @@ def open_or_create(
     def accept(parameters: int | None) -> None:
         require_room([(loaded, parameters)], chosen, force=force, note=display.note)
 
-    with making(chosen, f"continue it with trivmap {command}"):
-        root = by_first(lambda: str(pipeline.create(loaded, chosen, accept).root))
-    directory = RunDirectory(Path(root))
+    def made() -> str:
+        with making(chosen, f"continue it with trivmap {command}"):
+            return str(pipeline.create(loaded, chosen, accept).root)
+
+    directory = RunDirectory(Path(by_first(made)))
     for note in loaded.notes:
         display.note(note)
     display.note(f"run directory: {directory.root}")

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-LARGEST_BIAS = 0.05
-"""Largest bound on the bias by the starts, in units of the statistical error of the chain average."""
+LARGEST_BIAS = 0.02
+"""Largest estimate of the bias by the starts, in units of the statistical error of the chain average."""
 
 
 class BurnIn(NamedTuple):
@@ -44,8 +44,9 @@ def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> 
         T(k) = integral of max(p(x) - q(x), 0) r(x)^k,
 
     which the weights of the proposals give (compare Smith and Tierney, "Exact transition probabilities for the
-    independence Metropolis sampler", 1996). The mean of T(k) over the measured steps bounds the bias of an average, in
-    units of the spread of what is averaged; the statistical error in these units is sqrt(2 tau_int / N).
+    independence Metropolis sampler", 1996). The mean of T(k) over the measured steps estimates the bias of an average,
+    in units of the spread of what is averaged; for an observable that lies several spreads off where q does, the bias
+    is a few times as large. The statistical error in these units is sqrt(2 tau_int / N).
 
     Args:
         log_weights: log w of all proposals, any shape, without NaN and +inf.
@@ -53,6 +54,8 @@ def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> 
         steps: steps of each chain, warm-up included.
         warmup: steps at the start of each chain that are left out.
     """
+    if warmup >= steps:
+        return BurnIn(math.nan, math.inf, warmup)
     logs = np.sort(np.asarray(log_weights, np.float64).ravel())
     weights = np.exp(logs - logs[-1])
     weights = weights[weights > 0]

@@ -16,6 +16,10 @@ _ERRORS = 5.0
 _COUNTS = 5
 """Configurations more than predicted that every threshold permits: a few rare ones prove nothing."""
 
+_TOLERANCE = 0.1
+"""Of log w: proposals come forward through the map, configurations backward, in its precision and integration steps."""
+_CORRELATED = 4.0
+"""2 tau_int of what is compared along the chains, at most: their configurations are thinned out."""
 _FEWEST_CHAINS = 2
 """Fewest chains that must lie beyond the proposals as a whole, if the chains do not sample exp(-S) together."""
 _RARE = 0.05
@@ -50,7 +54,9 @@ def missed_modes(proposals: ArrayLike, configurations: ArrayLike, *, in_equilibr
     logs = np.asarray(proposals, np.float64).ravel()
     logs = np.sort(logs[np.isfinite(logs)])[::-1]
     values = np.asarray(configurations, np.float64)
-    if len(logs) <= _FEWEST_ABOVE or np.isnan(values).any():
+    # Where the map covers nothing its inverse may overflow.
+    values = np.where(np.isnan(values), np.inf, values)
+    if len(logs) <= _FEWEST_ABOVE:
         return MissedModes(float("nan"), float("nan"), float("nan"), False)
     weights = np.exp(logs - logs[0])
     total, above = weights.sum(), np.cumsum(weights)
@@ -62,11 +68,11 @@ def missed_modes(proposals: ArrayLike, configurations: ArrayLike, *, in_equilibr
         threshold, expected = logs[rank], float(above[rank - 1] / total)
         # The share is known to the fluctuation of the weights above and of all of them.
         uncertainty = expected * np.sqrt(squares[rank - 1] / above[rank - 1] ** 2 + squares[-1] / total**2)
-        inside = values > threshold
+        inside = values > threshold + _TOLERANCE
         found = float(inside.mean())
         if in_equilibrium:
-            scatter = float(np.var(inside.mean(axis=1), ddof=1)) / chains if chains > 1 else 0.0
-            error = np.sqrt(uncertainty**2 + max(scatter, expected * (1 - expected) / values.size))
+            # The fluctuation that is expected: the one found would hold what is looked for.
+            error = np.sqrt(uncertainty**2 + _CORRELATED * expected * (1 - expected) / values.size)
             beyond = found - expected - _ERRORS * error - _COUNTS / values.size
         else:
             whole = int(np.sum(inside.mean(axis=1) > 0.5))

@@ -72,9 +72,10 @@ def skewness_of_mean(acceptance: float, count: int) -> float:
     their error bars from covering: an average in units of its error is off by about -skewness / 2 on average. The
     sample's own third moment would not do: it lacks the large weights exactly in the samples that are wrong.
     """
-    if not 0 < acceptance <= 1 or count < 1:
+    acceptance = min(acceptance, 1.0)  # Rounding may bring that of equal weights above 1.
+    if not acceptance > 0 or count < 1:
         return math.inf if acceptance <= 0 else math.nan
-    variance = (2 * float(erfcinv(min(acceptance, 1.0)))) ** 2
+    variance = (2 * float(erfcinv(acceptance))) ** 2
     if variance > 100:
         return math.inf
     excess = math.expm1(variance)

@@ -14,6 +14,8 @@ _BINS = 1000
 _BINS_PER_CHAIN = 50
 _LEAST_BINS_PER_CHAIN = 5
 _CHUNK_BYTES = 2**25
+OF_STEPS = ("exp_minus_delta_h", "delta_h_symmetry", "metropolis_acceptance", "cluster_size")
+"""What is measured of a step of a chain, not of its configuration: it changes where the configuration does not."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
     weights = history.attrs["history"] == "proposals"
     log_scale, invalid = _largest_log_weight(history, first) if weights else (0.0, 0)
     sign = columns.slices["magnetization"].start if "magnetization" in columns.slices else None
+    state_columns = np.concatenate(
+        [np.arange(where.start, where.stop) for name, where in columns.slices.items() if name not in OF_STEPS]
+        or [np.zeros(0, np.int64)]
+    )
 
     chain = np.zeros((history.chains, count, columns.total))
     weight, weighted = np.zeros((history.chains, count)), np.zeros_like(chain)
@@ -102,7 +108,8 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
             # Row 0 of the table is the configuration carried into the chunk, row i + 1 proposal start + i.
             state = np.maximum.accumulate(np.where(accepted, np.arange(1, stop - start + 1), 0))
             configurations = table[np.concatenate([[0], state])]
-            changed = np.any(configurations[1:] != configurations[:-1], axis=1)
+            before, after = configurations[:-1, state_columns], configurations[1:, state_columns]
+            changed = np.any((before != after) & ~(np.isnan(before) & np.isnan(after)), axis=1)
             if sign is not None:
                 signs = configurations[:, sign] + offset[sign] > 0
                 sign_changes += int(np.sum(signs[1:] != signs[:-1]))

@@ -20,7 +20,7 @@ from trivmap.observables.correlator_fits import default_start
 from trivmap.observables.history import History
 from trivmap.observables.integration_shift import Pair, shifts
 from trivmap.observables.quantities import DIFFERENTIATED, Quantities
-from trivmap.observables.results import Estimates, Results
+from trivmap.observables.results import Results
 
 
 def analyse(
@@ -63,13 +63,13 @@ def analyse(
     binned = bin_history(history, bins, in_block=DIFFERENTIATED)
     ensemble = ensemble or "ensemble-" + hashlib.sha256(binned.chain.tobytes()).hexdigest()[:12]
     weights = None if binned.weight is None else trust.judge_weights(history)
+    odd = [name for symmetry in symmetries for name in trust.ODD.get(symmetry, ())]
     r_hat, disagreement = trust.agreement_reason(binned)
     corrections = shifts(integration, binned.columns)
 
     distrust = trust.chains_reason(binned, weights) or disagreement
     chain = Quantities(binned, binned.chain, ensemble, distrust, lattice, start, corrections)
-    chain.estimates = _checked(chain.estimates)
-    info = {
+    info: dict[str, Any] = {
         "ensemble": ensemble,
         "lattice": None if lattice is None else list(lattice.shape),
         "chains": history.chains,
@@ -80,46 +80,35 @@ def analyse(
         "longest_stand": binned.longest_stand,
         "r_hat": r_hat,
         "missing_sector": None,
+        "broken_identity": None,
         "integration_shift": chain.shifts,
         "fits": chain.fits,
     }
     if weights is None or binned.weight is None or binned.weighted is None:
-        _withhold_odd(info, chain.estimates, trust.tunneling_reason(binned, symmetries), symmetries)
-        _withhold_odd(info, chain.estimates, trust.sector_reason(chain.estimates, symmetries), symmetries)
-        return Results(chain.estimates, None, info)
-    info |= {
-        "effective_samples": binned.effective_samples,
-        "pareto_shape": weights.shape,
-        "skewness": weights.skewness,
-    }
-    distrust = trust.reweighting_reason(binned, weights)
-    samples = binned.chain
-    if not distrust:
-        samples = _reweighted_samples(binned.weight, binned.weighted, enlargement(weights.own_skewness))
-    reweighted = Quantities(binned, samples, ensemble, distrust, lattice, start, corrections, independent=True)
-    info["integration_shift"] = reweighted.shifts or chain.shifts
-    results = Results(chain.estimates, _checked(reweighted.estimates), info)
-    reason = trust.difference_reason(results.difference)
-    results = Results(results.chain.withheld(reason) if reason else results.chain, results.reweighted, info)
+        results = Results(chain.estimates, None, info)
+        if reason := trust.tunneling_reason(binned, symmetries):
+            results = results.without(odd, reason)
+    else:
+        info |= {
+            "effective_samples": binned.effective_samples,
+            "pareto_shape": weights.shape,
+            "skewness": weights.skewness,
+        }
+        distrust = trust.reweighting_reason(binned, weights)
+        samples = binned.chain
+        if not distrust:
+            samples = _reweighted_samples(binned.weight, binned.weighted, enlargement(weights.own_skewness))
+        reweighted = Quantities(binned, samples, ensemble, distrust, lattice, start, corrections, independent=True)
+        info["integration_shift"] = reweighted.shifts or chain.shifts
+        results = Results(chain.estimates, reweighted.estimates, info)
     for estimates in (results.chain, results.reweighted):
         if estimates is not None:
-            _withhold_odd(info, estimates, trust.sector_reason(estimates, symmetries), symmetries)
-    return results
-
-
-def _checked(estimates: Estimates) -> Estimates:
-    reason = trust.identity_reason(estimates)
-    return estimates.withheld(reason) if reason else estimates
-
-
-def _withhold_odd(info: dict[str, Any], estimates: Estimates, reason: str | None, symmetries: Collection[str]) -> None:
-    """Take the odd observables out of the estimates, if there is a reason, and note it."""
-    if reason is None:
-        return
-    info["missing_sector"] = reason
-    for symmetry in symmetries:
-        for name in trust.ODD.get(symmetry, ()):
-            estimates.withhold(name, reason)
+            info["missing_sector"] = info["missing_sector"] or trust.sector_reason(estimates, symmetries)
+            info["broken_identity"] = info["broken_identity"] or trust.identity_reason(estimates)
+    if info["missing_sector"]:
+        results = results.without(odd, info["missing_sector"])
+    info["broken_identity"] = info["broken_identity"] or trust.difference_reason(results)
+    return results.withheld(info["broken_identity"]) if info["broken_identity"] else results
 
 
 def _fit_start(lattice: Lattice | None, wanted: int | None) -> int:

@@ -23,6 +23,10 @@ LARGEST_REMAINDER = 1 / 3
 _SHARE = 0.3
 """Error of a shift in units of the statistical error of what it corrects: in quadrature it adds 4%."""
 _BINS = 50
+_ANY = 2**30
+"""More configurations than anybody evaluates."""
+LEAST_EFFECTIVE_SAMPLES = 100
+"""Fewest effective samples of the map's weights that a shift is measured with."""
 
 
 class Pair(NamedTuple):
@@ -37,6 +41,7 @@ class Shift(NamedTuple):
 
     steps: int
     bins: np.ndarray
+    effective_samples: float
 
 
 def shifts(pairs: Sequence[Pair], columns: Columns) -> list[Shift]:
@@ -51,21 +56,32 @@ def shifts(pairs: Sequence[Pair], columns: Columns) -> list[Shift]:
         bins = min(_BINS, len(influence))
         length = len(influence) // bins
         binned = influence[: bins * length].reshape(bins, length, -1).mean(axis=1)
-        found.append(Shift(pair.coarse.steps, means[1] - means[0] + binned - binned.mean(axis=0)))
+        found.append(
+            Shift(pair.coarse.steps, means[1] - means[0] + binned - binned.mean(axis=0), effective_samples(pair))
+        )
     return found
 
 
 def _reweighted(level: Level, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Reweighted averages of the primaries (columns,), and the contributions of each configuration (n, columns)."""
     values = primaries(level.observables)
-    table = np.empty((len(level.log_weight), columns.total))
+    # What is measured of a step of a Markov chain has no counterpart here, and no shift.
+    table = np.zeros((len(level.log_weight), columns.total))
     for name, where in columns.slices.items():
-        table[:, where] = values[name].reshape(len(table), -1)
+        if name in values:
+            table[:, where] = values[name].reshape(len(table), -1)
     logs = np.where(level.log_weight < np.inf, level.log_weight, -np.inf)
     weights = np.exp(logs - logs.max())
     table = np.where(weights[:, None] > 0, table, 0.0)
     means = weights @ table / weights.sum()
     return means, weights[:, None] * (table - means) / weights.mean()
+
+
+def effective_samples(pair: Pair) -> float:
+    """Of the weights at twice the steps: few of them say nothing about a shift, not even its error."""
+    logs = np.where(pair.fine.log_weight < np.inf, pair.fine.log_weight, -np.inf)
+    weights = np.exp(logs - logs.max()) if np.isfinite(logs.max()) else np.zeros(1)
+    return float(weights.sum() ** 2 / np.sum(weights**2)) if weights.any() else 0.0
 
 
 def pairs(levels: Sequence[Level]) -> list[Pair]:
@@ -95,10 +111,14 @@ def sufficiency(pair: Pair, independent: float) -> Sufficiency:
     columns = Columns(slices, dict.fromkeys(slices, ()), 0, len(slices))
     (before, coarse), (means, fine) = (_reweighted(level, columns) for level in pair)
     error = np.std(fine, axis=0) / np.sqrt(independent)
+    effective = effective_samples(pair)
+    if not effective > 0 or not np.all(np.isfinite(means)):
+        return Sufficiency(_ANY, 0.0)
     known = error > np.finfo(np.float64).eps * np.abs(means)
     moved = np.std(fine - coarse, axis=0)
     shift = np.abs(means - before)
     if not known.any():
         return Sufficiency(len(fine), 0.0)
-    needed = (moved[known] / (_SHARE * error[known])) ** 2
-    return Sufficiency(int(np.ceil(needed.max())), float(np.max(shift[known] / error[known])) / REDUCTION)
+    needed = float(np.max((moved[known] / (_SHARE * error[known])) ** 2))
+    needed = max(needed, len(fine) * LEAST_EFFECTIVE_SAMPLES / effective)
+    return Sufficiency(int(np.ceil(min(needed, _ANY))), float(np.max(shift[known] / error[known])) / REDUCTION)

@@ -9,9 +9,9 @@ from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import Bins
 from trivmap.observables.correlator_fits import FitError, cosh_fit, plateau
+from trivmap.observables.estimates import Estimates, gamma_method
 from trivmap.observables.estimators import ESTIMATORS, LENGTHS, gradient
-from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, Shift
-from trivmap.observables.results import Estimates, gamma_method
+from trivmap.observables.integration_shift import LARGEST_REMAINDER, LEAST_EFFECTIVE_SAMPLES, REDUCTION, Shift
 
 _FITS = {"correlation_length_arccosh": plateau, "correlation_length_cosh_fit": cosh_fit}
 _HIDDEN = ("magnetization_squared", "magnetization_fourth")
@@ -199,7 +199,13 @@ class Quantities:
         if not shape:
             self.shifts[name] = {"value": float(total.value), "error": float(total.dvalue)}
         left = abs(float(moved[-1].mean())) / REDUCTION
-        if left > LARGEST_REMAINDER * observable.dvalue:
+        least = min(each.effective_samples for each in self._corrections)
+        if least < LEAST_EFFECTIVE_SAMPLES:
+            return observable, (
+                f"the map's weights leave only {least:.0f} effective samples to measure its integration error; train "
+                "the map further, or use one that needs no integration"
+            )
+        if not left <= LARGEST_REMAINDER * observable.dvalue:
             share = left / observable.dvalue
             return observable, f"the integration error that is left is about {share:.2g} of its error; use more steps"
         return observable, None

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,95 +13,7 @@ import numpy as np
 
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-
-SCALARS = (
-    "susceptibility",
-    "connected_susceptibility",
-    "abs_magnetization",
-    "phi2",
-    "phi4",
-    "ising_energy",
-    "binder",
-    "action_density",
-    "correlation_length",
-    "schwinger_dyson",
-    "correlation_length_second_moment",
-    "correlation_length_arccosh",
-    "correlation_length_cosh_fit",
-    "magnetization",
-)
-"""The order in which tables list the scalars; others follow."""
-
-
-def gamma_method(samples: np.ndarray, replicas: Sequence[str], bin_length: int = 1) -> Any:
-    """The pyerrors `Obs` of one series per replica, shape (replicas, bins), with its error computed.
-
-    Deviations are those from the mean of all replicas, as in hep-lat/0306017, eq. (31), so that the scatter between
-    replicas is part of the error; pyerrors by itself takes each replica's own mean. Bins stand `bin_length`
-    configurations apart. S = 2 in the automatic windowing.
-    """
-    import pyerrors
-
-    places = [range(bin_length, bin_length * samples.shape[1] + 1, bin_length)] * len(samples)
-    return _with_common_mean(pyerrors.Obs(list(samples), list(replicas), idl=places))
-
-
-def _with_common_mean(observable: Any) -> Any:
-    """The observable with deviations from the mean of all replicas instead of each replica's own, and its error."""
-    for replica, mean in observable.r_values.items():
-        observable.deltas[replica] = observable.deltas[replica] + (mean - observable.value)
-        observable.r_values[replica] = observable.value
-    observable.gamma_method()
-    return observable
-
-
-@dataclass(frozen=True)
-class Estimates(Mapping[str, Any]):
-    """Observables by name: a pyerrors `Obs` each, or an array of them (`correlator` by t, `two_point` by orbit).
-
-    `tau_int`: in configurations, of the same shape; empty for reweighted values. `untrusted`: the names that have no
-    trustworthy value, with the reason; "name[3]" is one entry of an array, which holds None there. Asking for an
-    untrusted name raises `KeyError` with its reason.
-    """
-
-    observables: dict[str, Any]
-    tau_int: dict[str, Any]
-    untrusted: dict[str, str]
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self.observables and name in self.untrusted:
-            raise KeyError(f"{name} cannot be trusted: {self.untrusted[name]}")
-        return self.observables[name]
-
-    def __iter__(self) -> Iterator[str]:
-        ordered = [name for name in SCALARS if name in self.observables]
-        return iter(ordered + [name for name in self.observables if name not in ordered])
-
-    def __len__(self) -> int:
-        return len(self.observables)
-
-    def withhold(self, name: str, reason: str) -> None:
-        """Take one observable out, for a reason."""
-        self.observables.pop(name, None)
-        self.tau_int.pop(name, None)
-        self.untrusted[name] = reason
-
-    def withheld(self, reason: str) -> "Estimates":
-        """These estimates with every observable taken out for one reason."""
-        return Estimates({}, {}, self.untrusted | dict.fromkeys(self.observables, reason))
-
-    def value(self, name: str) -> np.ndarray:
-        """Value (0-dimensional for a scalar), NaN where it is not trusted."""
-        return self._numbers(name, "value")
-
-    def error(self, name: str) -> np.ndarray:
-        """Standard error (0-dimensional for a scalar), NaN where it is not trusted."""
-        return self._numbers(name, "dvalue")
-
-    def _numbers(self, name: str, attribute: str) -> np.ndarray:
-        entries = np.asarray(self.observables.get(name), dtype=object)
-        numbers = [np.nan if entry is None else getattr(entry, attribute) for entry in entries.ravel()]
-        return np.array(numbers, dtype=np.float64).reshape(entries.shape)
+from trivmap.observables.estimates import Estimates, with_common_mean
 
 
 @dataclass(frozen=True)
@@ -133,6 +45,18 @@ class Results(Mapping[str, Any]):
     @property
     def untrusted(self) -> dict[str, str]:
         return self.chain.untrusted
+
+    def without(self, names: Iterable[str], reason: str) -> "Results":
+        """These results with some observables taken out for one reason, wherever they are."""
+        for estimates in (self.chain, *([] if self.reweighted is None else [self.reweighted])):
+            for name in names:
+                estimates.withhold(name, reason)
+        return self
+
+    def withheld(self, reason: str) -> "Results":
+        """These results with every observable taken out for one reason."""
+        reweighted = None if self.reweighted is None else self.reweighted.withheld(reason)
+        return Results(self.chain.withheld(reason), reweighted, self.info)
 
     @cached_property
     def difference(self) -> Estimates:
@@ -300,7 +224,7 @@ def _positions(entries: Any) -> dict[str, list[int]] | None:
 
 def _restore(stored: Any, positions: dict[str, list[int]] | None) -> Any:
     for entry in np.ravel(stored):
-        _with_common_mean(entry)
+        with_common_mean(entry)
     if positions is None:
         return stored
     entries = np.full(math.prod(positions["shape"]), None)

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trivmap.diagnostics.burn_in import BurnIn, burn_in
-from trivmap.diagnostics.convergence import LIMIT as LARGEST_R_HAT
-from trivmap.diagnostics.convergence import split_r_hat
+from trivmap.diagnostics.convergence import complaint, split_r_hat
 from trivmap.diagnostics.tails import FEWEST_JUDGES, pareto_shape, skewness_of_mean, tail_reason
 from trivmap.diagnostics.weights import acceptance
 from trivmap.observables.binning import Bins
 from trivmap.observables.history import History
+from trivmap.observables.results import Results
 
 LEAST_INDEPENDENT = 50
 """Fewest moves, and fewest independent configurations, of a chain average."""
@@ -31,6 +31,7 @@ IDENTITIES: Mapping[str, float] = {"schwinger_dyson": 1.0}
 ODD: Mapping[str, Collection[str]] = {"z2": ("magnetization",)}
 """Observables that a symmetry of the action makes zero."""
 _MOST_WEIGHTS = 2**21
+_ROUNDING = 1e-12
 
 
 class Weights(NamedTuple):
@@ -52,10 +53,12 @@ def judge_weights(history: History) -> Weights:
     """The verdict on all log-weights of a history of proposals, thinned out where there are more than two million."""
     stride = max(1, -(-history.chains * history.n // _MOST_WEIGHTS))
     logs = np.stack([history.read("log_weight", c, 0, history.n)[::stride] for c in range(history.chains)])
+    # Weights that are no numbers have rules of their own.
+    logs = np.where(logs < np.inf, logs, -np.inf)
     cut = -(-history.warmup // stride)
     measured, unmeasured = logs[:, cut:], logs[:, :cut]
     count = history.chains * (history.n - history.warmup)
-    valid = bool(np.all(logs < np.inf)) and bool(np.any(np.isfinite(logs)))
+    valid = bool(np.any(np.isfinite(measured))) and logs.size > 1
     own = skewness_of_mean(acceptance(measured).value, count) if valid else float("nan")
     others = skewness_of_mean(acceptance(unmeasured).value, count) if unmeasured.size >= FEWEST_JUDGES else own
     start = burn_in(logs, chains=history.chains, steps=history.n, warmup=history.warmup) if valid else None
@@ -99,30 +102,32 @@ def agreement_reason(binned: Bins) -> tuple[float, str | None]:
         if not binned.columns.shapes[primary]:
             value = split_r_hat(means[:, where.start], float(binned.variance[where.start]), half * binned.length)
             worst, name = (value, primary) if value > worst else (worst, name)
-    if worst <= LARGEST_R_HAT:
-        return worst, None
-    return worst, (
-        f"the chains disagree about {name} (R-hat {worst:.3g}): they are too short, or do not leave their sectors"
-    )
+    return worst, complaint(worst, name)
 
 
 def identity_reason(estimates: Mapping[str, Any]) -> str | None:
     """A reason where the averages break an exact identity."""
     for name, exact in IDENTITIES.items():
         if name in estimates:
-            pull = _pull(estimates[name], exact)
+            pull = _worst_pull(estimates[name], exact)
             if abs(pull) > MOST_ERRORS:
                 return f"{name} is {exact:g} in every correct ensemble, and here {abs(pull):.0f} of its errors off"
     return None
 
 
-def difference_reason(difference: Mapping[str, Any]) -> str | None:
-    """A reason where a chain average is not its reweighted one; `difference`: chain minus reweighted."""
-    pulls = {name: _pull(value, 0.0) for name, value in difference.items() if not isinstance(value, np.ndarray)}
-    worst = max(pulls, key=lambda name: abs(pulls[name]), default=None)
-    if worst is None or abs(pulls[worst]) <= MOST_ERRORS:
+def difference_reason(results: Results) -> str | None:
+    """Averages over the chain that are not the reweighted ones, of which one must be wrong."""
+    worst, pull = "", 0.0
+    for name, difference in results.difference.items():
+        if isinstance(difference, np.ndarray):
+            continue
+        # Of equal weights both are the same up to rounding, and so is the error of their difference.
+        size = abs(results.chain[name].value) + results.chain[name].dvalue
+        if abs(difference.value) > _ROUNDING * size and abs(_pull(difference, 0.0)) > abs(pull):
+            worst, pull = name, _pull(difference, 0.0)
+    if abs(pull) <= MOST_ERRORS:
         return None
-    return f"the chain's {worst} is {abs(pulls[worst]):.0f} errors of the difference from its reweighted average"
+    return f"the chain's {worst} is {abs(pull):.0f} errors of the difference from its reweighted average"
 
 
 def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str]) -> str | None:
@@ -130,7 +135,7 @@ def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str]) -> 
     for symmetry, names in ODD.items():
         for name in names if symmetry in symmetries else ():
             if name in estimates:
-                pull = _pull(estimates[name], 0.0)
+                pull = _worst_pull(estimates[name], 0.0)
                 if abs(pull) > MOST_ERRORS:
                     return (
                         f"a sector is missing: the action has the symmetry {symmetry}, which makes {name} zero, and it "
@@ -151,6 +156,12 @@ def tunneling_reason(binned: Bins, symmetries: Collection[str]) -> str | None:
         f"{which} with {binned.sign_changes} changes of sign cannot show that both sectors of the symmetry z2 are "
         "visited; start chains in both"
     )
+
+
+def _worst_pull(estimate: Any, exact: float) -> float:
+    """Of a number, or of all entries of an array that have one."""
+    pulls = [_pull(each, exact) for each in np.ravel(estimate) if each is not None]
+    return max(pulls, key=abs, default=0.0)
 
 
 def _pull(observable: Any, exact: float) -> float:

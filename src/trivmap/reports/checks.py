@@ -103,7 +103,7 @@ def _integration_shift(summary: Mapping[str, Any]) -> Tile | None:
         return None
     worst = max(moved, key=lambda name: moved[name])
     note = f"{worst}, the largest of {len(moved)}; corrected for, its error included"
-    return Tile("shift by integration", f"{moved[worst]:.2g} σ", note, "good")
+    return Tile("shift by integration", f"{moved[worst]:.2g} σ", note)
 
 
 def _probe(summary: Mapping[str, Any]) -> Tile | None:
@@ -114,6 +114,8 @@ def _probe(summary: Mapping[str, Any]) -> Tile | None:
     found, reason = sampling.get("probe"), (summary.get("untrusted") or {}).get("probe")
     if found is None:
         return Tile("probe by another sampler", "off", "a part that the map misses would not be seen", "warn")
+    if not found["sampler"]:
+        return Tile("probe by another sampler", "impossible", found["reason"], "warn")
     note = reason or f"{count(found['configurations'])} configurations of a {found['sampler']} run: none is missed"
     return Tile("probe by another sampler", "missed" if reason else "covered", note, "bad" if reason else "good")
 

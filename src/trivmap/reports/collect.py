@@ -92,7 +92,9 @@ def _add_observables(data: RunData, run: RunDirectory) -> None:
 def add_results(data: RunData, results: Results) -> None:
     """Curves, reweighted values and differences; names without a trusted value keep their reason."""
     chain, reweighted = results.chain, results.reweighted
-    data.untrusted |= results.untrusted
+    # Where a reweighted average stands in for that of the chain, the chain's reason is said once, elsewhere.
+    printed = data.summary.get("observables") or {}
+    data.untrusted = {k: v for k, v in results.untrusted.items() if k not in printed} | data.untrusted
     if reweighted is not None:
         data.untrusted |= {
             f"{name} (reweighted)": reason

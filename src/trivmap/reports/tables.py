@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trivmap.estimate import Estimate
-from trivmap.observables.results import SCALARS
+from trivmap.observables.estimates import SCALARS
 from trivmap.reports.formats import parenthesis
 from trivmap.reports.references import Reference
 from trivmap.reports.trust import distrust

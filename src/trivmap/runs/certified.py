@@ -88,12 +88,13 @@ class Certified:
                     break
                 count = min(wanted, 4 * count)
             counts.append(count)
-            if verdict.remainder <= _LARGEST_REMAINDER:
+            if not verdict.remainder > _LARGEST_REMAINDER:
                 break
         levels = [
             self._levels.at(steps * 2**number, max(counts[max(0, number - 1) : number + 1]))
             for number in range(len(counts) + 1)
         ]
         stored = read_levels(self._run.integration_path, self._model)
-        if [len(each.log_weight) for each in stored] != [len(each.log_weight) for each in levels]:
+        sizes = [[(each.steps, len(each.log_weight)) for each in found] for found in (stored, levels)]
+        if sizes[0] != sizes[1]:
             write_levels(self._run.integration_path, levels, self._model)

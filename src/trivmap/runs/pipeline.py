@@ -31,7 +31,9 @@ from trivmap.store.samples import SampleReader
 from trivmap.store.sealed import Shape, read_json, seal
 from trivmap.store.weights import is_model, load_model, model_digest, save_model
 
-OF_SAMPLES = ("log_z", "acceptance", "ess", "tau_int", "chains", "sector", "probe")
+WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
+"""What rests on the weights alone."""
+OF_SAMPLES = (*WEIGHED, "chains", "sector", "probe")
 """Keys of `untrusted` that sampling writes; measuring keeps them."""
 
 
@@ -143,13 +145,33 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "
                 f"{run.root / 'samples'} away and run trivmap sample {run.root}"
             )
+        summary = run.summary()
+        sampling = summary.get("sampling") or {}
+        if sampling.get("proposals") != reader.chains * reader.n:
+            raise InputError(f"{run.root}: sampling is not finished; continue it with trivmap sample {run.root}")
+        levels = read_levels(run.integration_path, model_digest(run.model_path)) if flow is not None else []
+        steps = reader.attrs.get("integration_steps")
+        if steps is not None and (not levels or levels[0].steps != steps):
+            raise InputError(
+                f"{run.integration_path}: does not hold what integration does to these samples; run trivmap sample "
+                f"{run.root}, which measures it"
+            )
         with shown(progress, "measure", 1):
             results = analyse(
                 reader,
                 bins=card.measure.bins,
                 symmetries=build_action(card).symmetries,
-                integration=pairs(read_levels(run.integration_path, model_digest(run.model_path))) if flow else (),
+                integration=pairs(levels),
             )
+            untrusted = {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
+            reason = untrusted.get("chains") or untrusted.get("probe")
+            certificate = sampling.get("certificate")
+            if certificate and not certificate["passed"]:
+                reason = integration_complaint(certificate)
+            if missing := untrusted.get("sector"):
+                results = results.without(ODD["z2"], missing)
+            if reason:
+                results = results.withheld(reason)
             write_text(run.observables_path, seal(results.to_text()))
             progress.update(1)
         interruption.check(f"interrupted between observables and stages; continue with trivmap measure {run.root}")
@@ -162,21 +184,14 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 progress.update(1)
         if card != run.card():
             run.write_card(card)
-        summary = run.summary()
-        untrusted = {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
         observables, untrusted = results.summary(), untrusted | results.untrusted
         instead = {name for name, entry in observables.items() if entry["source"] == "reweighted"}
         withheld = {untrusted.pop(name) for name in instead & untrusted.keys()}
-        certificate = (summary.get("sampling") or {}).get("certificate")
-        reason = untrusted.get("chains") or untrusted.get("probe")
-        if certificate and not certificate["passed"]:
-            reason = integration_complaint(certificate)
-        if reason:
-            untrusted |= dict.fromkeys((*observables, *results.untrusted), reason)
-            observables = {}
         facts: dict[str, Any] = {"observables": observables, "untrusted": untrusted}
-        if missing := untrusted.get("sector") or results.info["missing_sector"]:
-            untrusted |= dict.fromkeys((*ODD["z2"], *(["log_z"] if summary.get("log_z") else [])), missing)
-            facts |= {"log_z": None, "observables": {k: v for k, v in observables.items() if k not in ODD["z2"]}}
+        if summary.get("log_z") and (missing := results.info["missing_sector"]):
+            untrusted["log_z"], facts["log_z"] = missing, None
+        if summary.get("log_z") and (broken := results.info["broken_identity"]):
+            untrusted |= dict.fromkeys(WEIGHED, broken)
+            facts["log_z"] = None
         facts["chain_withheld"] = "; ".join(sorted(withheld)) or None
         return run.update_summary(**facts, integration_shift=results.info["integration_shift"])

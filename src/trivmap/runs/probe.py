@@ -11,6 +11,7 @@ from jaxtyping import Array
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.actions.decimated import even_sites
+from trivmap.devices import using
 from trivmap.diagnostics.mirror import mirror_overlap, mirror_reason
 from trivmap.diagnostics.missed_modes import missed_modes
 from trivmap.errors import InputError
@@ -20,10 +21,11 @@ from trivmap.simulation import ClusterChains, MarkovChains
 
 BATCH = 256
 """Configurations that are evaluated by one call of the compiled program."""
-_FEWEST, _MOST = 512, 4096
+_FEWEST, _MOST = 1024, 4096
 _SHARE = 1 / 20
 """Configurations per proposal."""
-_CHAINS = 8
+_CHAINS = 16
+_FEWEST_CHAINS = 4
 _THIN = 5
 _WARMUP = 200
 
@@ -39,41 +41,59 @@ class Findings(NamedTuple):
     sector: str | None
 
 
-def examine(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarray) -> Findings:
-    """Run a short chain of a sampler that is not the map, and compare weights; then look at mirror images.
+def examine(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarray, *, probe: bool = True) -> Findings:
+    """Look at mirror images of the map's configurations, and with `probe` at configurations of another sampler.
 
-    Clusters where the action has them; else hybrid Monte Carlo from ordered starts of both signs and from disordered
-    ones.
+    The other sampler is clusters where the action has them; else hybrid Monte Carlo from ordered starts of both signs
+    and from disordered ones.
 
     Args:
         flow: the map, integrated as for the samples.
         action: what it is compared with.
         key: random numbers of the chains.
         log_weights: those of the map's proposals, any shape.
+        probe: whether to run the other sampler.
     """
-    wanted = int(np.clip(log_weights.size * _SHARE, _FEWEST, _MOST)) // BATCH * BATCH
-    sampler, fields = _configurations(flow, action, jax.random.fold_in(key, 0), wanted)
-    density, weights = _under(flow, action, fields.reshape(-1, *flow.lattice.shape))
-    found = missed_modes(log_weights, weights.reshape(len(fields), -1), in_equilibrium=sampler == "cluster")
-    facts: dict[str, Any] = {"sampler": sampler, "configurations": weights.size, **found._asdict()}
-    missed = None
-    if found.missed:
-        m = np.abs(fields.mean(axis=tuple(range(2, fields.ndim)))).ravel()
-        beyond = m[weights > found.threshold]
-        missed = (
-            f"the map misses a part of exp(-S): {found.found:.1%} of the configurations of a {sampler} run (mean |m| "
-            f"{beyond.mean():.3g}) have larger weights than its proposals predict for {found.expected:.1%}; train it "
-            "further or on a ladder, or sample by another kind"
-        )
-    sector = None
+    facts: dict[str, Any] = {}
+    missed = sector = None
     if "z2" in action.whole.symmetries:
-        overlap = _overlap(flow, action, jax.random.fold_in(key, 1), fields, density)
-        facts["mirror_overlap"], sector = overlap, mirror_reason(overlap)
+        facts["mirror_overlap"] = overlap = _overlap(flow, action, jax.random.fold_in(key, 1))
+        sector = mirror_reason(overlap)
+    if probe:
+        facts["probe"], missed = _probed(flow, action, jax.random.fold_in(key, 0), log_weights)
     return Findings(facts, missed, sector)
 
 
+def _probed(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarray) -> tuple[dict[str, Any], str | None]:
+    """What a run of another sampler shows, and what the map misses."""
+    wanted = int(np.clip(log_weights.size * _SHARE, _FEWEST, _MOST)) // BATCH * BATCH
+    # Every process of a run makes the same chains: they need no others.
+    with using(jax.local_devices()[:1]):
+        try:
+            sampler, fields = _configurations(flow, action, key, wanted)
+        except InputError as error:
+            return {"sampler": None, "reason": str(error)}, None
+        if len(fields) < _FEWEST_CHAINS:
+            return {"sampler": None, "reason": "its chains do not move"}, None
+        _, weights = _under(flow, action, fields.reshape(-1, *flow.lattice.shape))
+    found = missed_modes(log_weights, weights.reshape(len(fields), -1), in_equilibrium=sampler == "cluster")
+    facts = {"sampler": sampler, "configurations": weights.size, **found._asdict()}
+    if not found.missed:
+        return facts, None
+    m = np.abs(fields.mean(axis=tuple(range(2, fields.ndim)))).ravel()
+    beyond = m[weights > found.threshold] if np.any(weights > found.threshold) else m
+    return facts, (
+        f"the map misses a part of exp(-S): {found.found:.1%} of the configurations of a {sampler} run (mean |m| "
+        f"{beyond.mean():.3g}) have larger weights than its proposals predict for {found.expected:.1%}; train it "
+        "further or on a ladder, or sample by another kind"
+    )
+
+
 def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) -> tuple[str, np.ndarray]:
-    """The sampler, and configurations of exp(-S)/Z from its chains, shape (chains, n, *lattice)."""
+    """The sampler, and configurations of exp(-S)/Z from its chains, shape (chains, n, *lattice).
+
+    Chains of hybrid Monte Carlo that hardly move are left out.
+    """
     lattice, whole = flow.lattice, action.whole
     try:
         kernel = ClusterCycle(whole, lattice)
@@ -84,14 +104,15 @@ def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) ->
             driver = MarkovChains(
                 HMC(potential, step_size=0.1, integrator=OMELYAN),
                 jax.random.fold_in(key, number),
-                chains=_CHAINS,
+                chains=_CHAINS // 2,
                 measure=lambda field: {},
                 start=start,
                 warmup=_WARMUP,
             )
-            steps = count // (2 * _CHAINS) * _THIN
+            steps = count // _CHAINS * _THIN
             part, _ = driver.part(driver.start(), 0, steps, thin=_THIN, fields=True)
-            parts.append(part.fields)
+            assert part.fields is not None
+            parts.append(part.fields[part.accepted.mean(axis=1) > 0.5])
         return "hmc", np.concatenate(parts)
     driver = ClusterChains(kernel, key, chains=_CHAINS, warmup=_WARMUP, two_point=False)
     part, _ = driver.part(driver.start(), 0, count // _CHAINS * _THIN, thin=_THIN, fields=True)
@@ -99,11 +120,9 @@ def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) ->
     return "cluster", part.fields
 
 
-def _overlap(flow: Flow, action: AbstractAction, key: Key, fields: np.ndarray, density: np.ndarray) -> float:
-    """The overlap of the map with its mirror image; 1 at once where it is even at the configurations at hand."""
-    some = fields.reshape(-1, *flow.lattice.shape)[:BATCH]
-    mirrored, _ = _under(flow, action, -some)
-    if np.allclose(mirrored, density[: len(some)], rtol=0, atol=1e-2):
+def _overlap(flow: Flow, action: AbstractAction, key: Key) -> float:
+    """The overlap of the map with its mirror image, on proposals of its own; 1 at once for a map that is odd."""
+    if "z2" in flow.equivariant_under:
         return 1.0
     own = np.asarray(_propose(flow, jax.random.split(key, BATCH)))
     return mirror_overlap(_under(flow, action, own)[0], _under(flow, action, -own)[0])

@@ -19,15 +19,12 @@ from trivmap.flows import Flow
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.certified import Certified
 from trivmap.runs.keys import keys
-from trivmap.runs.pipeline import integration_complaint
+from trivmap.runs.pipeline import WEIGHED, integration_complaint
 from trivmap.runs.probe import examine
 from trivmap.runs.sources import AbstractSource, State
 from trivmap.simulation import START, Chain, Simulation, default_batch
 from trivmap.simulation.chains import Measure
 from trivmap.store.samples import SampleReader
-
-WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
-"""Numbers that nobody can trust once the certificate has failed."""
 
 
 class Proposals(AbstractSource):
@@ -52,7 +49,6 @@ class Proposals(AbstractSource):
         assert isinstance(card.sampling, ProposalSampling)
         self._card, self._section, self._action, self._flow = card, card.sampling, action, flow
         self.certified, self._facts = certified, facts or {}
-        self._probe = isinstance(card.sampling, FlowSampling) and card.sampling.probe
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
         self.stride = card.sampling.batch or default_batch(kernel.lattice.volume) * device_count()
         measure = measure or partial(measure_all, action)
@@ -119,19 +115,21 @@ class Proposals(AbstractSource):
             reasons |= dict.fromkeys(WEIGHED, reason)
         # Written so that a NaN is not trusted either.
         if not ess.value * measured.size >= LEAST_EFFECTIVE_SAMPLES:
-            reasons["log_z"] = (
-                f"the weights of all proposals amount to fewer than {LEAST_EFFECTIVE_SAMPLES} effective samples"
+            reasons |= dict.fromkeys(
+                ("log_z", "ess"),
+                f"the weights of all proposals amount to fewer than {LEAST_EFFECTIVE_SAMPLES} effective samples",
             )
-        if self._probe and self._flow is not None and weights.burn_in is not None:
-            findings = examine(self._flow, self._action, keys(self._card)["probe"], measured)
-            found["probe"] = findings.facts
+        if isinstance(self._section, FlowSampling) and self._flow is not None and weights.burn_in is not None:
+            key = keys(self._card)["probe"]
+            findings = examine(self._flow, self._action, key, measured, probe=self._section.probe)
+            found |= findings.facts
             if findings.sector:
-                reasons = dict.fromkeys(("log_z", "sector"), findings.sector) | reasons
+                reasons = {"log_z": findings.sector, "sector": findings.sector} | reasons
             if findings.missed:
                 reasons |= dict.fromkeys((*WEIGHED, "probe"), findings.missed)
         noted = self.noted
         if noted:
-            shifts.append(noted["mean"])
+            shifts.append(math.nan if noted["mean"] is None else noted["mean"])
             if not noted["passed"]:
                 reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
         sampling = {

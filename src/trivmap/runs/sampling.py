@@ -1,6 +1,7 @@
 """The sampling step of a run: chains continued part by part until the card's proposals are stored."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from trivmap.cards.card import RunCard
@@ -9,7 +10,7 @@ from trivmap.errors import InputError
 from trivmap.processes import first, several
 from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.keys import keys
-from trivmap.runs.pipeline import OF_SAMPLES, renew
+from trivmap.runs.pipeline import renew
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
 from trivmap.runs.sources import AbstractSource
@@ -67,11 +68,10 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
                     writer.append(**drawn)
         if first():
             outcome = _summary(run, card, source, seconds + time.monotonic() - started)
-            if not drawn_before or drawn_before["proposals"] != outcome["sampling"]["proposals"]:
-                # What was measured on fewer proposals does not describe these.
-                of_samples = {name: text for name, text in outcome["untrusted"].items() if name in OF_SAMPLES}
-                outcome |= {"observables": {}, "untrusted": of_samples}
-            run.update_summary(**outcome)
+            if not drawn_before or _compared(drawn_before) != _compared(outcome["sampling"]):
+                # What was measured on other proposals, or judged in another way, does not describe these. Otherwise
+                # the summary stays as it is: measuring may have withheld what sampling would print.
+                run.update_summary(**outcome)
         interruption.check(f"interrupted after the last proposal; continue with trivmap measure {run.root}")
         return run.summary()
 
@@ -96,6 +96,11 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
     }
 
 
+def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sampling step found, but for the time and the machine it took."""
+    return {key: value for key, value in sampling.items() if key not in ("wall_seconds", *workforce())}
+
+
 def _text(section: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in section.items() if value is not None)
 
@@ -104,12 +109,14 @@ def _summary(run: RunDirectory, card: RunCard, source: AbstractSource, seconds: 
     with SampleReader(run.root) as reader:
         sampling, log_z, reasons = source.outcome(reader)
         drawn = reader.chains * reader.n
-    kept = {name: text for name, text in (run.summary().get("untrusted") or {}).items() if name not in OF_SAMPLES}
     common = {"kind": card.sampling.kind, "chains": card.sampling.chains, "proposals": drawn}
     return finite(
         {
             "sampling": {**common, **sampling, "wall_seconds": seconds, **workforce()},
             "log_z": None if "log_z" in reasons else log_z,
-            "untrusted": kept | reasons,
+            "untrusted": reasons,
+            "observables": {},
+            "chain_withheld": None,
+            "integration_shift": {},
         }
     )

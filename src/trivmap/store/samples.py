@@ -33,10 +33,7 @@ from trivmap.store.sealed import SCHEMA, digest, require_unaltered
 
 _MAY_CHANGE = ("proposals", "warmup")
 """Attributes that a resumed run may give another value: more proposals, another cut at the start of the analysis."""
-_BEFORE = {"generator": "threefry2x32"}
-"""Attributes that older versions did not write, and what they did."""
-
-_BEFORE = {"common_noise": True}
+_BEFORE = {"generator": "threefry2x32", "common_noise": True}
 """Attributes that older versions did not write, and what they did."""
 
 

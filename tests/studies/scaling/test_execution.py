@@ -48,6 +48,7 @@ def result(root):
 
     found = json.loads((root / "study.json").read_text())
     found["fits"] = [fit for fit in found["fits"] if fit["cost"] != "seconds"]
+    del found["sha256"]  # of the timings, too
     return timeless(found)
 
 
@@ -93,7 +94,7 @@ class TestWhole:
     def test_the_free_field_is_what_it_is(self, study):
         for run in json.loads((study[0] / "whole" / "study.json").read_text())["runs"]:
             assert len(run["pulls"]) >= 3 and max(map(abs, run["pulls"].values())) < 4
-            assert run["acceptance"]["value"] > 0.98
+            assert run["acceptance"]["value"] + 3 * run["acceptance"]["error"] > 0.98
 
     def test_transfer_begins_where_the_smaller_lattice_ended(self, study):
         """The masses differ a little: the map carried over is better at once than the one from scratch became late."""
@@ -248,8 +249,8 @@ def listening(pid):
     for each in family:
         with contextlib.suppress(OSError):
             family += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
-            held = [os.readlink(entry) for entry in os.scandir(f"/proc/{each}/fd")]
-            found += [name for name in held if name in sockets]
+            with os.scandir(f"/proc/{each}/fd") as entries:
+                found += [name for name in map(os.readlink, entries) if name in sockets]
     return found
 
 
