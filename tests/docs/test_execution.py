@@ -42,7 +42,9 @@ def test_readme_commands(tmp_path, monkeypatch):
     assert {"lattice=[10, 10]", "action.beta=0.601", "sampling.proposals=12000"} <= set(kept["changes"])
     del summary["sha256"]
     assert kept["summary"] == summary
-    assert kept["output"][0] == "runs/quickstart  quickstart" and str(tmp_path) not in json.dumps(kept)
+    assert kept["output"][0].startswith("runs/quickstart  changed from quickstart: lattice, action") and str(
+        tmp_path
+    ) not in json.dumps(kept)
     cells = fill.table_row(kept).split(" | ")
     assert len(cells) == 8 and cells[6] == "128"
 

@@ -124,6 +124,17 @@ def test_equal_weights_disagree_by_rounding_only():
         assert len(analyse(history)) >= 3
 
 
+def test_few_rejections_do_not_make_a_difference_look_certain():
+    """A nearly perfect map: its chain is the plain average of the proposals until a rare rejection corrects it."""
+    worst = []
+    for seed in range(200):
+        x, log_weight, accepted = independence(np.random.default_rng(seed), 2, 400, 0.005)
+        history = ArrayHistory({"phi2": x}, accepted=accepted, log_weight=log_weight, warmup=40)
+        difference = analyse(history).difference["phi2"]
+        worst.append(abs(difference.value) / difference.dvalue)
+    assert max(worst) < 5
+
+
 def test_what_is_measured_of_a_step_does_not_count_as_a_move():
     rng = np.random.default_rng(16)
     phi2 = np.repeat(rng.normal(size=(2, 40)), 100, axis=1)

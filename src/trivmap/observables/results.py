@@ -15,6 +15,9 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables.estimates import Estimates, with_common_mean
 
+_FEWEST_REJECTIONS = 50
+"""Fewest rejections whose fluctuation the bins of a chain show."""
+
 
 @dataclass(frozen=True)
 class Results(Mapping[str, Any]):
@@ -60,7 +63,12 @@ class Results(Mapping[str, Any]):
 
     @cached_property
     def difference(self) -> Estimates:
-        """Chain minus reweighted, with the error of the difference: they share their proposals."""
+        """Chain minus reweighted, with the error of the difference: they share their proposals.
+
+        Rejections alone keep the chain from being the plain average over the proposals. Where there are fewer than 50,
+        their number fluctuates by more than the bins can tell, and 2 p times the squared error of the chain is added, p
+        the probability of a rejection that two standard deviations allow.
+        """
         if self.reweighted is None:
             return Estimates({}, {}, {})
         differences, untrusted = {}, self.reweighted.untrusted | self.chain.untrusted
@@ -69,10 +77,21 @@ class Results(Mapping[str, Any]):
             entries = np.full(pairs.size, None)
             for k, (first, second) in enumerate(pairs):
                 if first is not None and second is not None:
-                    entries[k] = first - second
+                    entries[k] = first - second + self._unseen(first)
                     entries[k].gamma_method()
             differences[name] = entries.reshape(pairs.shape) if pairs.ndim else entries[0]
         return Estimates(differences, {}, untrusted)
+
+    def _unseen(self, chain: Any) -> Any:
+        """Zero, with the error of a difference by rejections that are too few to show it."""
+        total = self.info.get("configurations", 0)
+        rejections = total - self.info.get("moves", 0)
+        if not 0 <= rejections < _FEWEST_REJECTIONS:
+            return 0.0
+        from pyerrors import cov_Obs
+
+        share = (rejections + 2 * math.sqrt(rejections) + 3) / total
+        return cov_Obs(0.0, 2 * share * chain.dvalue**2, f"{self.info['ensemble']}-rejections")
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """{name: {value, error, tau_int, source}} of every trusted scalar; `source` is "chain" or "reweighted".
