@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 from trivmap.diagnostics.integration_error import Level
 from trivmap.errors import InputError
 from trivmap.observables import ArrayHistory, analyse
-from trivmap.observables.integration_shift import Pair
+from trivmap.observables.integration_shift import Pair, sufficiency
 
 
 def autoregressive(rng, shape, a):
@@ -152,6 +152,14 @@ def test_levels_know_nothing_of_steps():
     assert results["phi2"].value == pytest.approx(x.mean() + 0.01, rel=1e-9)
     assert results.info["integration_shift"]["phi2"]["value"] == pytest.approx(0.01)
     assert "phi2" in analyse(history)
+
+
+def test_levels_without_a_weight_measure_no_shift():
+    rng = np.random.default_rng(19)
+    pair = Pair(*(Level(steps, np.full(512, np.nan), {"phi2": rng.normal(size=512)}) for steps in (4, 8)))
+    assert sufficiency(pair, 1000.0).configurations > 10**6
+    results = analyse(ArrayHistory({"phi2": rng.normal(size=(4, 2000))}), integration=[pair])
+    assert "leave only 0 effective samples" in results.untrusted["phi2"]
 
 
 def test_weights_of_a_map_too_uneven_to_measure_its_integration():

@@ -59,7 +59,7 @@ def _cut(text: str) -> str:
 
 
 def is_number(part: str) -> bool:
-    """Whether a part of a key is an index: superscripts and the digits of other scripts are none."""
+    """True for a part of a key that is an index: superscripts and the digits of other scripts are none."""
     return part.isascii() and part.isdecimal() and len(part) < 10
 
 

@@ -109,7 +109,7 @@ def _weights(log_weights: ArrayLike) -> np.ndarray | None:
 
 
 def _enlargement(log_weights: ArrayLike) -> float:
-    """Of the error of averages over these weights; infinite where their acceptance is zero to all digits."""
+    """The factor on errors of averages over these weights; infinite where their acceptance is zero to all digits."""
     return enlargement(skewness_of_mean(acceptance(log_weights).value, np.size(log_weights)))
 
 

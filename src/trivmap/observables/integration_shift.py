@@ -65,22 +65,27 @@ def shifts(pairs: Sequence[Pair], columns: Columns) -> list[Shift]:
 def _reweighted(level: Level, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Reweighted averages of the primaries (columns,), and the contributions of each configuration (n, columns)."""
     values = primaries(level.observables)
-    # What is measured of a step of a Markov chain has no counterpart here, and no shift.
+    # Measurements of a step of a Markov chain have no counterpart here, and no shift.
     table = np.zeros((len(level.log_weight), columns.total))
     for name, where in columns.slices.items():
         if name in values:
             table[:, where] = values[name].reshape(len(table), -1)
-    logs = np.where(level.log_weight < np.inf, level.log_weight, -np.inf)
-    weights = np.exp(logs - logs.max())
+    weights = _weights(level)
     table = np.where(weights[:, None] > 0, table, 0.0)
-    means = weights @ table / weights.sum()
-    return means, weights[:, None] * (table - means) / weights.mean()
+    with np.errstate(invalid="ignore"):  # where no weight is a number, neither is an average
+        means = weights @ table / weights.sum()
+        return means, weights[:, None] * (table - means) / weights.mean()
+
+
+def _weights(level: Level) -> np.ndarray:
+    """Weights relative to the largest; all zero where none is a number."""
+    logs = np.where(level.log_weight < np.inf, level.log_weight, -np.inf)
+    return np.exp(logs - logs.max()) if np.isfinite(logs.max()) else np.zeros(len(logs))
 
 
 def effective_samples(pair: Pair) -> float:
-    """Of the weights at twice the steps: few of them say nothing about a shift, not even its error."""
-    logs = np.where(pair.fine.log_weight < np.inf, pair.fine.log_weight, -np.inf)
-    weights = np.exp(logs - logs.max()) if np.isfinite(logs.max()) else np.zeros(1)
+    """The effective samples at twice the steps: a few weights say nothing about a shift, not even its error."""
+    weights = _weights(pair.fine)
     return float(weights.sum() ** 2 / np.sum(weights**2)) if weights.any() else 0.0
 
 

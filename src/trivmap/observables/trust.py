@@ -159,7 +159,7 @@ def tunneling_reason(binned: Bins, symmetries: Collection[str]) -> str | None:
 
 
 def _worst_pull(estimate: Any, exact: float) -> float:
-    """Of a number, or of all entries of an array that have one."""
+    """The largest pull of a number, or of the entries of an array that have a value."""
     pulls = [_pull(each, exact) for each in np.ravel(estimate) if each is not None]
     return max(pulls, key=abs, default=0.0)
 

@@ -40,11 +40,10 @@ class Certified:
     ):
         from trivmap.observables import measure as measure_all
 
-        self._run, self.flow = run, flow
+        self._run, self.flow, self._model = run, flow, model_digest(run.model_path)
         self.noted: dict[str, Any] | None = None
         if flow.integration_steps is None:
             return
-        self._model = model_digest(run.model_path)
         noted: dict[str, Any] = {}
         if is_file(run.certificate_path):
             noted = read_certificate(run)
@@ -59,7 +58,7 @@ class Certified:
     @property
     def attributes(self) -> dict[str, Any]:
         steps = self.flow.integration_steps
-        return {"model": model_digest(self._run.model_path), **({} if steps is None else {"integration_steps": steps})}
+        return {"model": self._model, **({} if steps is None else {"integration_steps": steps})}
 
     def keep(self) -> None:
         """Write the certificate, once the samples of other steps have not been refused."""

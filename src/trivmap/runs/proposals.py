@@ -96,8 +96,8 @@ class Proposals(AbstractSource):
         log_weights = reader["log_weight"]
         measured, accepted = log_weights[:, reader.warmup :], reader["accepted"][:, reader.warmup :]
         weights = judge_weights(reader)
-        if self.certified is not None and weights.burn_in is not None:
-            self.certified.refine(accepted.size, weights.burn_in.tau_int)
+        if self.certified is not None:
+            self.certified.refine(accepted.size, 0.5 if weights.burn_in is None else weights.burn_in.tau_int)
         ess, estimate = effective_sample_size(measured), log_z(measured)
         reasons: dict[str, str] = {}
         shifts = [estimate.error]
