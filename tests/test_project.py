@@ -211,6 +211,16 @@ def test_locks_agree_and_satisfy_what_the_project_declares():
         assert requirement.specifier.contains(pinned[requirement.name]), f"{requirement} but {pinned[requirement.name]}"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_no_function_within_a_function_is_filter_jitted(path):
+    """equinox keeps such a function and its programs for the life of the process: one more with every call."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    within = [node for outer in functions for node in ast.walk(outer) if node is not outer]
+    decorated = [each for node in within if isinstance(node, ast.FunctionDef) for each in node.decorator_list]
+    called = [node.func for node in within if isinstance(node, ast.Call)]
+    assert not [each for each in (*decorated, *called) if ast.unparse(each) == "eqx.filter_jit"]
+
+
 def test_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

@@ -130,7 +130,6 @@ def test_untrusted_tile_shows_no_number():
 def test_tiles_of_markov_chains():
     summary = {
         "observables": {
-            "exp_minus_delta_h": {"value": 0.9, "error": 0.002, "tau_int": 0.5},
             "delta_h_symmetry": {"value": 0.99, "error": 0.002, "tau_int": 0.5},
         },
         "sampling": {"r_hat": 1.003, "proposals": 100},

@@ -1,5 +1,8 @@
 """Runs whose odd sites are integrated out: exact answers, the ladder, and what goes with them."""
 
+import re
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -137,3 +140,19 @@ def test_what_does_not_go_with_it_is_refused(changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
         pipeline.create(RunCard.from_data(data), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_in_the_process_uses_the_programs_of_the_first(measured, tmp_path, caplog):
+    """JAX keeps every program of a jitted function: another one for each run would fill the memory."""
+    run, _ = measured
+    for number, seed in enumerate((11, 12)):
+        data = CARD | {"seed": seed, "sampling": {"chains": 2, "proposals": 4000}}
+        again = pipeline.create(RunCard.from_data(data), tmp_path / str(seed))
+        shutil.copytree(run.model_path, again.model_path)
+        caplog.clear()
+        with jax.log_compiles():
+            sampling.sample(again)
+        compiled = [re.findall(r"^Compiling jit\((\w+)\)", record.getMessage()) for record in caplog.records]
+        names = {name for found in compiled for name in found}
+        assert "many" in names
+        assert not number or "_evaluate" not in names

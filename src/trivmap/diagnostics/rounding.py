@@ -40,17 +40,17 @@ def measuring_rounding(
         return lambda: Rounding(float("nan"), float("nan"))
     noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
     wide = flow.astype(jnp.float64)
-
-    @eqx.filter_jit
-    def log_weights(flow: Flow, noise: jax.Array) -> jax.Array:
-        return -jax.vmap(lambda z: flow.residual(action, z))(noise)
-
-    pairs = ((flow, noise), (wide, noise.astype(jnp.float64)))
-    programs = compiling(*((log_weights, pair) for pair in pairs))
+    calls = ((flow, action, noise), (wide, action, noise.astype(jnp.float64)))
+    programs = compiling(*((_log_weights, call) for call in calls))
 
     def measure() -> Rounding:
-        calls = zip(programs, pairs, strict=True)
-        own, exact = (np.asarray(program.result()(*pair), np.float64) for program, pair in calls)
+        pairs = zip(programs, calls, strict=True)
+        own, exact = (np.asarray(program.result()(*call), np.float64) for program, call in pairs)
         return Rounding(float((own - exact).mean()), float((own - exact).std()))
 
     return measure
+
+
+@eqx.filter_jit
+def _log_weights(flow: Flow, action: AbstractAction, noise: jax.Array) -> jax.Array:
+    return -jax.vmap(lambda z: flow.residual(action, z))(noise)

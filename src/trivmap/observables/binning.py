@@ -14,7 +14,7 @@ _BINS = 1000
 _BINS_PER_CHAIN = 50
 _LEAST_BINS_PER_CHAIN = 5
 _CHUNK_BYTES = 2**25
-OF_STEPS = ("exp_minus_delta_h", "delta_h_symmetry", "metropolis_acceptance", "cluster_size")
+OF_STEPS = ("delta_h_symmetry", "metropolis_acceptance", "cluster_size")
 """Measurements of a step of a chain, not of its configuration: they change where the configuration does not."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import Bins
-from trivmap.observables.correlator_fits import FitError, cosh_fit, plateau
+from trivmap.observables.correlator_fits import Fit, FitError, cosh_fit, plateau
 from trivmap.observables.estimates import Estimates, gamma_method
 from trivmap.observables.estimators import ESTIMATORS, LENGTHS, gradient
 from trivmap.observables.integration_shift import LARGEST_REMAINDER, LEAST_EFFECTIVE_SAMPLES, REDUCTION, Shift
@@ -18,9 +18,9 @@ _HIDDEN = ("magnetization_squared", "magnetization_fourth")
 DIFFERENTIATED = ("correlator", *{name for estimator in ESTIMATORS for name in estimator.needs})
 _NOT_A_NUMBER = "it is not a number"
 _LEAST_CORRELATION = 4.0
-"""Errors by which the correlator at distance 1 must differ from zero where a correlation length is to be quoted."""
+"""Errors by which the correlator must lie above zero for a correlation length: at t = 1, for fits where they start."""
 _LARGEST_BIAS = 1 / 3
-"""Largest bias by the curvature of a derived observable, in units of its error."""
+"""Largest bias by the curvature of a derived observable, in units of its error, that a correction is trusted with."""
 _MOST_JACKKNIFE = 200
 """Most groups of bins that are left out in turn."""
 _ROUNDING = 64 * np.finfo(np.float64).eps
@@ -77,7 +77,9 @@ class Quantities:
 
                 value, jacobian = function(point), gradient(function, point)
                 bias = self._bias(function)
-                self._add_linearised(estimator.name, value, jacobian, estimator.failure, estimator.first, bias)
+                self._add_linearised(
+                    estimator.name, np.asarray(value - bias), jacobian, estimator.failure, estimator.first, bias
+                )
 
     def _add_fits(self, lattice: Lattice) -> None:
         columns = self._binned.columns
@@ -85,24 +87,34 @@ class Quantities:
             return
         where = columns.slices["correlator"]
         correlator = self._samples[..., where].mean(axis=(0, 1))
-        errors = self.estimates.error("correlator")
-        results = {}
-        for name, fit in _FITS.items():
-            try:
-                if not np.all(np.isfinite(errors)) or not np.all(errors > 0):
-                    raise FitError("the correlator it is fitted to has no trusted error")
-                correlation = np.corrcoef(self._samples[..., where].reshape(-1, len(errors)).T)
-                results[name] = fit(correlator, correlation * np.outer(errors, errors), lattice, self._fit_start)
-            except FitError as error:
-                # Both look at one correlator in one window: where one fails, the other one's number means nothing.
-                for other in _FITS:
-                    self.estimates.untrusted[other] = self._distrust or str(error)
-                return
-        for name, result in results.items():
+        found: dict[str, tuple[Fit, np.ndarray]] = {}
+        try:
+            covariance = self._covariance_to_fit(correlator)
+            for name, fit in _FITS.items():
+
+                def length(block: np.ndarray, fit: Any = fit) -> np.ndarray:
+                    return np.asarray(fit(block[where], covariance, lattice, self._fit_start).correlation_length)
+
+                found[name] = fit(correlator, covariance, lattice, self._fit_start), self._bias(length)
+        except FitError as error:
+            # Both look at one correlator in one window: where one fails, the other one's number means nothing.
+            self.estimates.untrusted.update(dict.fromkeys(_FITS, self._distrust or str(error)))
+            return
+        for name, (result, bias) in found.items():
             jacobian = np.zeros(columns.block)
             jacobian[where] = result.gradient
-            self._add_linearised(name, np.asarray(result.correlation_length), jacobian)
+            self._add_linearised(name, np.asarray(result.correlation_length - bias), jacobian, bias=bias)
             self.fits[name] = {key: value for key, value in result._asdict().items() if key != "gradient"}
+
+    def _covariance_to_fit(self, correlator: np.ndarray) -> np.ndarray:
+        """The covariance of the correlator's entries, autocorrelation included; `FitError` where nothing is seen."""
+        errors, start = self.estimates.error("correlator"), self._fit_start
+        if not np.all(np.isfinite(errors)) or not np.all(errors > 0):
+            raise FitError("the correlator it is fitted to has no trusted error")
+        if not correlator[start] > _LEAST_CORRELATION * errors[start]:
+            raise FitError(f"the correlator at t = {start} is not {_LEAST_CORRELATION:g} of its errors above zero")
+        samples = self._samples[..., self._binned.columns.slices["correlator"]]
+        return np.corrcoef(samples.reshape(-1, len(errors)).T) * np.outer(errors, errors)
 
     def _require_correlation(self) -> None:
         """Withhold all correlation lengths where no correlation is seen."""
@@ -117,7 +129,10 @@ class Quantities:
                     self.estimates.withhold(name, reason)
 
     def _bias(self, function: Any) -> np.ndarray:
-        """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f)."""
+        """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f).
+
+        It is subtracted where it is small, and withholds f where it is not, or where f has no value without some bins.
+        """
         block = self._samples[..., : self._binned.columns.block].reshape(-1, self._binned.columns.block)
         count = min(len(block), _MOST_JACKKNIFE)
         usable = len(block) // count * count

@@ -10,7 +10,7 @@ from trivmap.reports.tables import ResultRow, in_errors
 from trivmap.reports.trust import distrust
 
 _SUSPICIOUS, _WRONG = 3.0, 4.0
-_JUDGED_ALONE = ("schwinger_dyson", "delta_h_symmetry", "exp_minus_delta_h")
+_JUDGED_ALONE = ("schwinger_dyson", "delta_h_symmetry")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ SYMBOLS: Mapping[str, str] = {
     "correlation_length_cosh_fit": "ξ, cosh fit",
     "schwinger_dyson": "⟨φ ∂S/∂φ⟩ = 1",
     "magnetization": "⟨m⟩",
-    "exp_minus_delta_h": "⟨exp(−ΔH)⟩, of heavy tail",
     "delta_h_symmetry": "⟨1 − 4 tanh(ΔH/2)/(1 + exp ΔH)⟩ = 1",
     "cluster_size": "cluster size / V",
     "metropolis_acceptance": "accepted local updates",

@@ -1,8 +1,8 @@
 """The trained flow of a run as samplers may use it: integrated in as many steps as its error allows."""
 
-from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 
 from trivmap.actions import AbstractAction
@@ -48,7 +48,7 @@ class Certified:
         if is_file(run.certificate_path):
             noted = read_certificate(run)
         key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
-        self._levels = Levels(flow, action, key, measure or partial(measure_all, action))
+        self._levels = Levels(flow, action, key, measure or eqx.Partial(measure_all, action))
         if noted.get("model") != self._model or noted.get("asked") != wanted:
             found = certificate(flow, action, key, steps=wanted, levels=self._levels)
             assert found is not None

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -51,7 +51,7 @@ class Proposals(AbstractSource):
         self.certified, self._facts = certified, facts or {}
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
         self.stride = card.sampling.batch or default_batch(kernel.lattice.volume) * device_count()
-        measure = measure or partial(measure_all, action)
+        measure = measure or eqx.Partial(measure_all, action)
         self._simulation = Simulation(kernel, keys(card)["sample"], measure=measure, batch=self.stride)
         self._states: list[Chain] = []
         self._measure_rounding: Callable[[], Rounding] | None = None

@@ -1,8 +1,8 @@
 """From the section `sampling` of a run card to the source of its samples."""
 
-from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 
 from trivmap.actions import AbstractAction
@@ -123,7 +123,7 @@ def _hmc(
         kernel,
         keys(card)["sample"],
         chains=section.chains,
-        measure=measure or partial(measure_all, build_action(card)),
+        measure=measure or eqx.Partial(measure_all, build_action(card)),
         start=start,
         warmup=section.warmup or 0,
         target=section.target_acceptance if section.step_size is None else None,

@@ -206,18 +206,19 @@ def tune_step_size(
     steps = len(kernel.levels) - 1
     chosen = np.unique(np.linspace(0, steps, min(steps, 32) + 1).round().astype(int))
     pilot = Annealed(kernel.path, np.asarray(kernel.levels)[chosen], kernel.moves)
-
-    @eqx.filter_jit
-    def measured(pilot: Annealed) -> Scalar:
-        runs = jax.lax.map(pilot.run, jax.random.split(key, proposals), batch_size=min(pilot.micro_batch, proposals))
-        return jnp.mean(runs.acceptance[..., np.array(which)])
-
     low, high = math.log(1e-3), math.log(2.0)
     for _ in range(rounds):
         middle = (low + high) / 2
-        found = float(measured(_with_step_size(pilot, math.exp(middle))))
+        found = float(_mean_acceptance(_with_step_size(pilot, math.exp(middle)), key, proposals, tuple(which)))
         low, high = (middle, high) if found > acceptance else (low, middle)
     return _with_step_size(kernel, math.exp((low + high) / 2))
+
+
+@eqx.filter_jit
+def _mean_acceptance(kernel: Annealed, key: Key, proposals: int, moves: tuple[int, ...]) -> Scalar:
+    keys = jax.random.split(key, proposals)
+    runs = jax.lax.map(kernel.run, keys, batch_size=min(kernel.micro_batch, proposals))
+    return jnp.mean(runs.acceptance[..., np.array(moves)])
 
 
 def _with_step_size(kernel: Annealed, step_size: float) -> Annealed:

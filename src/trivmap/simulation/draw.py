@@ -1,7 +1,6 @@
 """Sampling in one call, for notebooks and scripts."""
 
-from functools import partial
-
+import equinox as eqx
 import numpy as np
 
 from trivmap._types import Key
@@ -42,7 +41,7 @@ def draw(
     simulation = Simulation(
         IndependenceMetropolis(flow, action),
         key if common_noise else distinct(key, flow.lattice, action),
-        measure=partial(measure, action),
+        measure=eqx.Partial(measure, action),
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
     parts = [simulation.part(chain, 0, each, START)[0] for chain in range(chains)]

@@ -65,8 +65,9 @@ class MarkovChains(AbstractChains):
         def at(arrays: HMC, step_size: Scalar) -> HMC:
             return eqx.tree_at(lambda k: k.step_size, eqx.combine(arrays, static), step_size)
 
-        def begin(arrays: HMC) -> HMCState:
-            positions = start_positions(kernel.potential, start, self._start_key, chains)
+        # Keys are arguments of the programs, not constants in them, so that a cache serves runs of all seeds.
+        def begin(arrays: HMC, key: Key) -> HMCState:
+            positions = start_positions(kernel.potential, start, key, chains)
             return jax.vmap(eqx.combine(arrays, static).at)(positions)
 
         def record(states: HMCState, info: HMCInfo) -> dict[str, Array]:
@@ -118,10 +119,10 @@ class MarkovChains(AbstractChains):
                 kept = jnp.zeros((self._chunk // thin + 2, *field.shape), field.dtype)
             return replicated(jax.lax.fori_loop(0, count, body, (walk, rows, kept)))
 
-        def reverse(arrays: HMC, states: HMCState, step_size: Scalar) -> Array:
+        def reverse(arrays: HMC, key: Key, states: HMCState, step_size: Scalar) -> Array:
             moved = at(arrays, step_size)
-            steps = moved.steps(self._test_key)
-            keys = jax.random.split(self._test_key, chains)
+            steps = moved.steps(key)
+            keys = jax.random.split(key, chains)
             return jax.vmap(moved.irreversibility, in_axes=(0, 0, None))(keys, states, steps)
 
         self._states = jax.jit(begin)
@@ -130,7 +131,7 @@ class MarkovChains(AbstractChains):
 
     def start(self) -> State:
         """Raises `InputError` where the action is not finite at the start."""
-        states = self._states(self._arrays)
+        states = self._states(self._arrays, self._start_key)
         bad = int(np.sum(~np.isfinite(states.energy)))
         if bad:
             raise InputError(
@@ -169,7 +170,7 @@ class MarkovChains(AbstractChains):
         """Step size, mean steps of a trajectory, integrator, and the worst reversibility over the chains."""
         states, step_size = _unpack(state)
         names = [name for name, known in INTEGRATORS.items() if known == self.kernel.integrator]
-        deviation = np.asarray(self._reverse(self._arrays, states, step_size), np.float64)
+        deviation = np.asarray(self._reverse(self._arrays, self._test_key, states, step_size), np.float64)
         return {
             "integrator": names[0] if names else "custom",
             "kinetic": type(self.kernel.kinetic).__name__,

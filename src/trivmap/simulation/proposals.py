@@ -54,21 +54,24 @@ class Simulation:
     def __init__(
         self, kernel: AbstractIndependence, key: Key, *, measure: Measure, batch: int, threads: int | None = None
     ):
-        self._arrays, static = eqx.partition(kernel, eqx.is_array)
+        # The key is an argument of the program, not a constant in it, so that a cache serves runs of all seeds.
+        arrays, static = eqx.partition(kernel, eqx.is_array)
+        self._arrays = (arrays, key)
         self.batch, self.lattice = batch, kernel.lattice
         # Programs that wait for each other on several devices must be begun in the same order on all.
         self.threads = 1 if device_count() > 1 else threads or default_threads()
 
-        def one(arrays, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
+        def one(arguments: Any, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
+            arrays, key = arguments
             proposal = eqx.combine(arrays, static).propose(proposal_key(key, chain, index))
             return proposal, measure(proposal.field)
 
-        def many(arrays, chain: Array, indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
+        def many(arguments: Any, chain: Array, indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
             def share(of: tuple[Any, Array], indices: Array) -> tuple[Proposal, Mapping[str, Array]]:
                 size = kernel.micro_batch or len(indices)
                 return jax.lax.map(lambda index: one(*of, index), indices, batch_size=size)
 
-            return replicated(spread(share, (arrays, chain), indices))
+            return replicated(spread(share, (arguments, chain), indices))
 
         self._propose = jax.jit(many)
         self._accept = jax.jit(accept)
