@@ -62,21 +62,19 @@ def test_limits_of_the_shape():
 def test_reasons():
     assert tail_reason(0.3, 0.05, 10_000) is None
     assert "Pareto shape of 0.80" in (tail_reason(0.8, 0.05, 10_000) or "")
-    assert "skewness of their mean 0.5, at most 0.4" in (tail_reason(0.3, 0.5, 10_000) or "")
-    assert tail_reason(0.3, 0.2, 10_000) is None
-    assert "at most 0.12" in (tail_reason(0.3, 0.2, 10_000, "chain") or "")
+    assert "skewness of their mean 0.5, at most 0.12" in (tail_reason(0.3, 0.5, 10_000) or "")
     assert "unknown" in (tail_reason(0.3, math.nan, 10_000) or "")
     assert "too few usable weights" in (tail_reason(math.nan, 0.1, 10) or "")
 
 
-@pytest.mark.parametrize(("s", "count"), [(1.0, 2000), (1.6, 40_000)])
+@pytest.mark.parametrize(("s", "count"), [(1.0, 4000), (1.6, 200_000)])
 def test_log_z_covers_where_it_is_printed(s, count):
     """log w normal of width s, log Z = 0: pulls of all runs, of which all are below the limit."""
     rng, pulls = np.random.default_rng(count), []
     for _ in range(200):
         weights = np.exp(s * rng.normal(size=count) - s * s / 2)
         skewness = skewness_of_mean(float(erfc(s / 2)), count)
-        assert skewness < LARGEST_SKEWNESS["reweighted"]
+        assert skewness < LARGEST_SKEWNESS
         error = enlargement(skewness) * weights.std() / weights.mean() / math.sqrt(count)
         pulls.append(math.log(weights.mean()) / error)
     # Means and widths of 200 pulls are known to 0.07 and 0.05.

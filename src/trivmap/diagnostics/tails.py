@@ -15,8 +15,8 @@ RAW_AVERAGES = 0.5
 """Largest Pareto shape at which weights have a finite variance, and raw averages over them a finite error."""
 SMOOTHED_AVERAGES = 0.7
 """Largest Pareto shape at which even smoothed averages converge at sizes in use (arXiv:1507.02646)."""
-LARGEST_SKEWNESS = {"reweighted": 0.4, "chain": 0.12}
-"""Largest skewness of the mean weight at which reweighted and chain averages have errors that cover.
+LARGEST_SKEWNESS = 0.12
+"""Largest skewness of the mean weight at which averages over weights, and over chains, have errors that cover.
 
 Calibrated on one-dimensional phi^4 with exact answers, see docs/conventions.md.
 """
@@ -87,8 +87,8 @@ def enlargement(skewness: float) -> float:
     return 1 + skewness**2 / 2
 
 
-def tail_reason(shape: float, skewness: float, count: int, kind: str = "reweighted") -> str | None:
-    """Why `kind` averages ("reweighted" or "chain") over `count` weights cannot be trusted, or None."""
+def tail_reason(shape: float, skewness: float, count: int) -> str | None:
+    """Why averages over `count` weights, or over a chain of them, cannot be trusted, or None."""
     limit = largest_shape(count)
     if math.isnan(shape):
         return "too few usable weights to judge their tail"
@@ -97,11 +97,11 @@ def tail_reason(shape: float, skewness: float, count: int, kind: str = "reweight
             f"the largest weights have a Pareto shape of {shape:.2f}, above {limit:.2f}, so that their variance does "
             "not exist; train the map further"
         )
-    if not skewness < LARGEST_SKEWNESS[kind]:
+    if not skewness < LARGEST_SKEWNESS:
         size = "unknown" if not math.isfinite(skewness) else f"{skewness:.2g}"
         return (
             f"the weights vary too much for {count} proposals (skewness of their mean {size}, at most "
-            f"{LARGEST_SKEWNESS[kind]:g}); draw more, or train the map further"
+            f"{LARGEST_SKEWNESS:g}); draw more, or train the map further"
         )
     return None
 

@@ -20,7 +20,13 @@ _NOT_A_NUMBER = "it is not a number"
 _LEAST_CORRELATION = 4.0
 """Errors by which the correlator must lie above zero for a correlation length: at t = 1, for fits where they start."""
 _LARGEST_BIAS = 1 / 3
-"""Largest bias by the curvature of a derived observable, in units of its error, that a correction is trusted with."""
+"""Largest bias by the curvature of a derived observable, in units of its error.
+
+It is not subtracted: value and error fluctuate together, so that the mean of (value - exact) / error is minus the bias
+in units of the error, and subtracting would double it.
+"""
+_NO_BIAS = 1e-6
+"""Bias, in units of the error, below which a function of means is linear."""
 _MOST_JACKKNIFE = 200
 """Most groups of bins that are left out in turn."""
 _ROUNDING = 64 * np.finfo(np.float64).eps
@@ -77,9 +83,7 @@ class Quantities:
 
                 value, jacobian = function(point), gradient(function, point)
                 bias = self._bias(function)
-                self._add_linearised(
-                    estimator.name, np.asarray(value - bias), jacobian, estimator.failure, estimator.first, bias
-                )
+                self._add_linearised(estimator.name, value, jacobian, estimator.failure, estimator.first, bias)
 
     def _add_fits(self, lattice: Lattice) -> None:
         columns = self._binned.columns
@@ -103,7 +107,7 @@ class Quantities:
         for name, (result, bias) in found.items():
             jacobian = np.zeros(columns.block)
             jacobian[where] = result.gradient
-            self._add_linearised(name, np.asarray(result.correlation_length - bias), jacobian, bias=bias)
+            self._add_linearised(name, np.asarray(result.correlation_length), jacobian, bias=bias)
             self.fits[name] = {key: value for key, value in result._asdict().items() if key != "gradient"}
 
     def _covariance_to_fit(self, correlator: np.ndarray) -> np.ndarray:
@@ -129,10 +133,7 @@ class Quantities:
                     self.estimates.withhold(name, reason)
 
     def _bias(self, function: Any) -> np.ndarray:
-        """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f).
-
-        It is subtracted where it is small, and withholds f where it is not, or where f has no value without some bins.
-        """
+        """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f)."""
         block = self._samples[..., : self._binned.columns.block].reshape(-1, self._binned.columns.block)
         count = min(len(block), _MOST_JACKKNIFE)
         usable = len(block) // count * count
@@ -230,12 +231,18 @@ class Quantities:
         total = self._binned.configurations
         if not observable.dvalue > _ROUNDING * abs(observable.value):
             return f"it has not changed in {total} configurations, so that it has no error"
-        if not self._independent:
+        # Written so that a bias that is no number counts.
+        curved = bias is not None and not abs(bias) < _NO_BIAS * observable.dvalue
+        least = trust.LEAST_OF_CURVED if curved else trust.LEAST_INDEPENDENT
+        if self._independent:
+            if self._binned.effective_samples < least:
+                return f"{self._binned.effective_samples:.0f} effective samples are too few for it: fewer than {least}"
+        else:
             tau_int = self._tau_int(observable, variance)
-            if total < 2 * tau_int * trust.LEAST_INDEPENDENT:
+            if total < 2 * tau_int * least:
                 return (
-                    f"its autocorrelation time of {tau_int:.0f} leaves fewer than {trust.LEAST_INDEPENDENT} "
-                    f"independent ones of {total} configurations"
+                    f"its autocorrelation time of {tau_int:.2g} leaves fewer than {least} independent ones of {total} "
+                    "configurations"
                 )
         if bias is not None and not abs(bias) < _LARGEST_BIAS * observable.dvalue:
             return f"too few configurations: the curvature of its formula moves it by {bias:.2g}, its error is " + (

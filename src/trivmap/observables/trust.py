@@ -18,6 +18,12 @@ from trivmap.observables.results import Results
 
 LEAST_INDEPENDENT = 50
 """Fewest moves, and fewest independent configurations, of a chain average."""
+LEAST_OF_CURVED = 400
+"""Fewest independent configurations, or effective samples, of a function of means that is not linear.
+
+Its error is that of the function's linear part, and rules that look at its own noise select among results; their effect
+is small from here on.
+"""
 LEAST_EFFECTIVE_SAMPLES = 100
 """Fewest effective samples of weights."""
 INVALID_SHARE = 1e-4
@@ -80,7 +86,7 @@ def chains_reason(binned: Bins, weights: Weights | None) -> str | None:
         if binned.longest_stand * LEAST_INDEPENDENT > binned.configurations:
             return f"a chain stood still for {binned.longest_stand} of all {binned.configurations} steps"
         return None
-    reason = tail_reason(weights.shape, weights.skewness, weights.proposals, "chain")
+    reason = tail_reason(weights.shape, weights.skewness, weights.proposals)
     return reason or (weights.burn_in.reason if weights.burn_in else None)
 
 
