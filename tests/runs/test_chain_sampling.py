@@ -1,6 +1,7 @@
 """Runs that sample by Markov chains: hybrid Monte Carlo, through a map too, and clusters."""
 
 import json
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -125,6 +126,22 @@ def test_chains_that_do_not_tunnel_are_no_result(tmp_path):
     assert summary["observables"] == {}
     assert "the chains disagree about magnetization" in summary["untrusted"]["susceptibility"]
     assert "the chains disagree" in summary["untrusted"]["chains"]
+
+
+def test_samples_of_another_action_are_not_measured(tmp_path):
+    data = card("cluster", proposals=400).to_data()
+    runs = [pipeline.create(RunCard.from_data(data | {"seed": seed}), tmp_path / str(seed)) for seed in (1, 2)]
+    for run in runs:
+        sampling.sample(run)
+    runs[0].config_path.write_text(json.dumps(data | {"seed": 1, "action": data["action"] | {"m_sq": 0.6}}))
+    with pytest.raises(InputError, match=r"samples.h5: was drawn with action = .*, not with kind free, m_sq 0.6"):
+        pipeline.measure(runs[0])
+    shutil.rmtree(runs[1].root / "samples")
+    for name in ("samples", "samples.h5"):
+        source = runs[0].root / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, runs[1].root / name)
+    with pytest.raises(InputError, match="was drawn with seed = 1, not with 2"):
+        pipeline.measure(runs[1])
 
 
 def test_trajectories_that_are_never_accepted_are_no_result(tmp_path):

@@ -25,6 +25,20 @@ def test_a_signal_is_noted_and_the_next_one_is_not(number):
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_last_check_is_not_lost(number):
+    met = []
+    before = signal.signal(number, lambda number, frame: met.append(number))
+    try:
+        with Interruption.catching() as interruption:
+            interruption.check("the last look")
+            os.kill(os.getpid(), number)
+            assert not met
+        assert met == [number]
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_signal_that_arrives_while_processes_compare_notes_is_not_lost(monkeypatch):
     def largest(told):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+import shutil
 
 import h5py
 import numpy as np
@@ -231,6 +232,15 @@ def test_parts_that_do_not_belong_together(tmp_path):
     stranger.write_bytes((tmp_path / "b" / "samples" / "part-00001.h5").read_bytes())
     with pytest.raises(InputError, match=r"part-00001\.h5: does not continue the part before it"):
         SampleReader(tmp_path / "a")
+
+
+def test_parts_of_another_run_are_not_read(tmp_path):
+    write(tmp_path / "own")
+    write(tmp_path / "other", seed=8)
+    shutil.rmtree(tmp_path / "own" / "samples")
+    shutil.copytree(tmp_path / "other" / "samples", tmp_path / "own" / "samples")
+    with pytest.raises(InputError, match=r"part-00000.h5: was drawn with seed = 8, not with 7"):
+        SampleReader(tmp_path / "own")
 
 
 def test_a_newer_part(tmp_path):

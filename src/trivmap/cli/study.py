@@ -106,7 +106,9 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
         threading.Thread(target=_until_parent_ends, daemon=True).start()
     directory = StudyDirectory.open(root)
     card = directory.found(name).card
-    require_trust(root, card)
+    if not while_parent_lives:
+        # Else the command that began this process has asked.
+        require_trust(root, card)
     with contextlib.ExitStack() as stack:
         share = stack.enter_context(share_of_processors(card.threads))
         if hasattr(os, "sched_setaffinity"):

@@ -119,6 +119,23 @@ def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
     return flow, build_target(card), card
 
 
+def facts_of_samples(card: RunCard) -> dict[str, Any]:
+    """The facts of a card that its samples carry; a model's samples carry a digest of the model besides."""
+    facts = {
+        "kind": card.sampling.kind,
+        "lattice": list(card.lattice),
+        "seed": card.seed,
+        "common_noise": card.common_noise,
+    }
+    if card.model is None:
+        action = card.to_data()["action"].items()
+        facts |= {
+            "dtype": card.dtype,
+            "action": ", ".join(f"{key} {value}" for key, value in action if value is not None),
+        }
+    return facts
+
+
 def read_certificate(run: RunDirectory) -> dict[str, Any]:
     """The content of certificate.json; raises `InputError` where it is damaged or altered."""
     remedy = f"delete it and run trivmap sample {run.root}, which measures it again"
@@ -140,6 +157,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
     card = card or run.card()
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
         flow, action, _ = (None, None, None) if card.model is None else load_flow(run)
+        reader.require(facts_of_samples(card))
         if flow is not None and reader.attrs.get("model") not in (None, model_digest(run.model_path)):
             raise InputError(
                 f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "

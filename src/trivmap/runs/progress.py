@@ -94,7 +94,10 @@ class Interruption:
     @classmethod
     @contextmanager
     def catching(cls) -> Iterator["Interruption"]:
-        """Replace the handlers while the block runs. Outside the main thread nothing is caught."""
+        """Replace the handlers while the block runs; a signal that no check has met by its end is sent again.
+
+        Outside the main thread nothing is caught.
+        """
         interruption = cls()
         if threading.current_thread() is not threading.main_thread():
             yield interruption
@@ -119,6 +122,8 @@ class Interruption:
             yield interruption
         finally:
             restore()
+        if interruption._told and interruption.signal_number is None:
+            signal.raise_signal(interruption._told)
 
     def check(self, message: str) -> None:
         """Raise `Interrupted` if a signal has arrived."""

@@ -10,7 +10,7 @@ from trivmap.errors import InputError
 from trivmap.processes import first, several
 from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.keys import keys
-from trivmap.runs.pipeline import renew
+from trivmap.runs.pipeline import facts_of_samples, renew
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
 from trivmap.runs.sources import AbstractSource
@@ -80,17 +80,13 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
     """What identifies the samples: a resumed run must agree in all of it."""
     section = card.sampling
     return {
-        "kind": section.kind,
+        **facts_of_samples(card),
         "history": source.history,
         "chains": section.chains,
         "proposals": section.proposals,
         "thin": section.thin,
         "save_fields": section.save_fields,
-        "lattice": list(card.lattice),
-        "seed": card.seed,
-        "common_noise": card.common_noise,
         "generator": generator(keys(card)["sample"]),
-        **({} if card.model is not None else {"dtype": card.dtype, "action": _text(card.to_data()["action"])}),
         **source.attributes,
         "trivmap": package_version("trivmap"),
     }
@@ -99,10 +95,6 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
 def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:
     """What a sampling step found, but for the time and the machine it took."""
     return {key: value for key, value in sampling.items() if key not in ("wall_seconds", *workforce())}
-
-
-def _text(section: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in section.items() if value is not None)
 
 
 def _summary(run: RunDirectory, card: RunCard, source: AbstractSource, seconds: float) -> dict[str, Any]:

@@ -137,7 +137,22 @@ class SampleReader:
             raise InputError(
                 f"{missing}: is missing; put it back, or run trivmap sample {root}, which draws the same ones again"
             )
+        for part in self.parts:
+            for name in sorted(part.attributes.keys() | self.attrs.keys() - {"parts", "schema", *_MAY_CHANGE}):
+                self._require(name, part.attributes.get(name, _BEFORE.get(name)), self.attrs.get(name), part.path)
         self._open: tuple[Path, Any] | None = None
+
+    def require(self, facts: Mapping[str, Any]) -> None:
+        """Raise `InputError` unless the samples were drawn with these facts, as far as they carry them."""
+        for name, asked in facts.items():
+            self._require(name, self.attrs.get(name, _BEFORE.get(name, asked)), asked, self.index)
+
+    def _require(self, name: str, stored: Any, asked: Any, path: Path) -> None:
+        if stored != asked:
+            raise InputError(
+                f"{path}: was drawn with {name} = {stored}, not with {asked}; put back the samples or the card of this "
+                f"run, or move {self.index} and {self.root / 'samples'} away and run trivmap sample {self.root}"
+            )
 
     @property
     def chains(self) -> int:

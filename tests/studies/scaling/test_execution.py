@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,28 @@ class TestWhole:
         assert {status.state for status in statuses(directory)} == {"complete"}
         status = status_of(directory, directory.found(FIRST))
         assert status.acceptance > 0.98 and status.seconds_left is None
+
+
+def test_the_runs_of_a_study_use_no_altered_file_unless_it_is_trusted(study, tmp_path):
+    root = tmp_path / "whole"
+    shutil.copytree(study[0] / "whole", root)
+    (root / "done" / f"{SECOND}.json").unlink()
+    path = root / "runs" / SECOND / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["sampling"]["ess"] = 0.123456
+    path.write_text(json.dumps(summary))
+    done = trivmap("study", "--resume", "whole", folder=tmp_path)
+    assert done.returncode == 1 and "summary.json: was altered" in done.stderr + done.stdout
+    done = trivmap("study", "--resume", "whole", "--trust", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_complete_run_that_is_gone_is_named(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(study[0] / "whole", tmp_path / "whole")
+    shutil.rmtree(tmp_path / "whole" / "runs" / SECOND)
+    found = CliRunner().invoke(cli, ["study", "--resume", "whole"])
+    assert found.exit_code == 2 and f"delete whole/done/{SECOND}.json" in found.stderr
 
 
 def test_a_run_started_twice_is_done_once(study, tmp_path):

@@ -99,7 +99,7 @@ def test_a_worker_with_another_version_is_refused(answer, sentence):
 
 def test_a_run_sent_to_a_worker_of_another_version_fails_there(tmp_path):
     with pytest.raises(execution.RunFailed, match=r"this worker has trivmap .*, the study was begun with 0\.0\.1"):
-        execution.execute(str(tmp_path), FIRST, "0.0.1")
+        execution.execute(str(tmp_path), FIRST, "0.0.1", False)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trivmap.cards.card import RunCard
+from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.store.directory import finite
 from trivmap.studies.scaling.card import StudyCard, StudyRun
@@ -76,6 +77,11 @@ def _run(
             entry |= {"state": "failed", "reason": failure or (noted or {})["reason"]}
         return entry
     summary, metrics = directory.run(run.name).summary(), directory.run(run.name).metrics()
+    if not (summary.get("training") and summary.get("sampling")):
+        raise InputError(
+            f"{directory.run(run.name).root}: is marked as complete, but its results are gone; delete "
+            f"{directory.done_path / run.name}.json and continue with trivmap study --resume {directory.root}"
+        )
     start = before["spent"] if before else dict.fromkeys(COSTS, 0.0)
     training, sampling = summary["training"], summary["sampling"] or {}
 

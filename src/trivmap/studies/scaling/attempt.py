@@ -14,18 +14,22 @@ _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -sign
 
 
 class Attempt:
-    """A process that brings a run to its end, begun at once. It stops at a safe point when this process ends."""
+    """A process that brings a run to its end, begun at once. It stops at a safe point when this process ends.
 
-    def __init__(self, directory: StudyDirectory, name: str):
+    With `trust` it uses altered files of the study, and code that only they name; code that the study's card names has
+    been decided about by whoever begins the process.
+    """
+
+    def __init__(self, directory: StudyDirectory, name: str, *, trust: bool = False):
         self.directory, self.name = directory, name
         self._before, self._log = directory.failed(name), directory.runs_path / f".{name}.log"
         root = str(directory.root.resolve())
-        command = ["study", "--resume", root, "--run", name, "--while-parent-lives"]
+        command = ["study", "--resume", root, "--run", name, "--while-parent-lives", *(["--trust"] if trust else [])]
         write_bytes(self._log, b"")
         with os.fdopen(open_plain(self._log, os.O_WRONLY | os.O_APPEND), "ab") as output:
             self._process = subprocess.Popen(
-                # The user who began the study has decided about the code that its card names.
-                [sys.executable, "-m", "trivmap", *command, "--trust"],
+                # -P: modules of the working directory come last, as in the command.
+                [sys.executable, "-P", "-m", "trivmap", *command],
                 # Its other end closes with this process, however that ends: the run then stops at a safe point.
                 stdin=subprocess.PIPE,
                 stdout=output,

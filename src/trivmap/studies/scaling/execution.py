@@ -15,6 +15,7 @@ from trivmap.store.environment import package_version
 from trivmap.studies.scaling.attempt import Attempt
 from trivmap.studies.scaling.card import StudyCard
 from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.trust import is_trusting
 
 _PATIENCE = 10
 """Seconds until a scheduler counts as silent."""
@@ -24,17 +25,18 @@ class RunFailed(Exception):
     """A run ended with an error; the text is its reason."""
 
 
-def execute(root: str, name: str, version: str | None, *after: Any) -> str:
+def execute(root: str, name: str, version: str | None, trust: bool, *after: Any) -> str:
     """Bring a run of the study in `root` to its end in a process of its own.
 
-    What a Dask worker calls; `after` are the results of the runs it depends on. Complete runs are left alone.
+    What a Dask worker calls. `trust` is the user's decision, see `Attempt`; `after` are the results of the runs it
+    depends on. Complete runs are left alone.
     """
     if package_version("trivmap") != version:
         raise RunFailed(f"this worker has trivmap {package_version('trivmap')}, the study was begun with {version}")
     directory = StudyDirectory.open(root)
     if directory.done(name) is not None:
         return name
-    attempt = Attempt(directory, name)
+    attempt = Attempt(directory, name, trust=trust)
     try:
         while not attempt.ended:
             time.sleep(0.2)
@@ -153,6 +155,7 @@ def _submitted(
             root,
             name,
             version,
+            is_trusting(),
             *after,
             # A key of its own: the scheduler might remember that of an earlier command.
             key=f"{name}-{stamp}",

@@ -7,6 +7,7 @@ from trivmap.ahead import processors
 from trivmap.runs.progress import Interruption
 from trivmap.studies.scaling.attempt import Attempt
 from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.trust import is_trusting
 
 _PATIENCE = 10.0
 """Seconds to wait, after a signal, for runs to stop at a safe point."""
@@ -42,7 +43,7 @@ def run_here(
                     elif len(running) < count and (before is None or directory.done(before) is not None):
                         waiting.remove(name)
                         attempts[name] += 1
-                        running[name] = Attempt(directory, name)
+                        running[name] = Attempt(directory, name, trust=is_trusting())
                 watching()
                 interruption.check(f"interrupted; continue with trivmap study --resume {directory.root}")
                 time.sleep(0.2)
