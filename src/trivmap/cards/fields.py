@@ -1,5 +1,6 @@
 """Sections of a card: they refuse unknown keys, and unions of them are distinguished by `kind`."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -40,9 +41,11 @@ class Section(BaseModel):
         if not isinstance(data, Mapping):
             raise refusal(f"must be a section of keys and values, got {shown(data)}")
         known = cls.known_keys(data)
-        for key in data:
+        for key, value in data.items():
             if known is not None and key not in known:
                 raise refusal(f"unknown key; {suggestion(key, known)}", str(key))
+            if isinstance(value, float) and math.isnan(value):
+                raise refusal("must be a number, got nan", str(key))
         for key in cls.needed_keys(data):
             if key not in data:
                 raise refusal(cls._missing(key, data), key)
