@@ -18,7 +18,7 @@ from tests.cli.conftest import CARD
 from tests.runs.support import trivmap as run_trivmap
 from trivmap.cli import process
 from trivmap.cli.display import console
-from trivmap.cli.terminal import printable
+from trivmap.cli.terminal import one_line, printable
 from trivmap.errors import InputError
 
 TITLE = "\x1b]0;title\x07"
@@ -51,6 +51,11 @@ class TestPrintable:
     def test_escapes_what_is_obeyed(self, text, shown):
         assert printable(text) == shown
         assert printable(shown) == shown
+
+
+def test_one_line():
+    path = "/".join(["ä" * 255] * 3)
+    assert one_line(f"a\n b {path}: {'7' * 775}") == f"a b {path}: {'7' * 100}...{'7' * 97}"
 
 
 class TestConsole:

@@ -110,9 +110,9 @@ class _CardLoader(yaml.SafeLoader):
         )
 
     def _sexagesimal(self, node: Any) -> Any:
+        text = str(self.construct_scalar(node))
         raise _refused(
-            f"{str(self.construct_scalar(node))[:40]} is a number to the base of 60 in YAML; write it as one number, or "
-            "put text in quotes",
+            f"{text[:40]} is a number to the base of 60 in YAML; write it as one number, or put text in quotes",
             node.start_mark,
         )
 

@@ -14,7 +14,7 @@ from os import _exit
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from trivmap.cli.terminal import say
+from trivmap.cli.terminal import one_line, say
 
 if TYPE_CHECKING:
     from trivmap.cards.card import RunCard
@@ -46,7 +46,7 @@ def one_sentence() -> Iterator[None]:
         _end(USER_ERROR)
     except InputError as error:
         which = "" if first() else f"process {os.getpid()}: "
-        _end(USER_ERROR, f"trivmap: {which}{' '.join(str(error).split())}")
+        _end(USER_ERROR, f"trivmap: {which}{one_line(str(error))}")
     except Interrupted as stop:
         # The shell's convention for a program that a signal ended.
         _end(128 + stop.signal_number, f"trivmap: {stop}" if first() else None)

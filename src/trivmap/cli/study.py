@@ -225,6 +225,7 @@ def _shown(found: list["RunStatus"], height: int) -> Any:
 
 
 def _resources(texts: tuple[str, ...]) -> dict[str, float]:
+    from trivmap.cards.values import cut
     from trivmap.errors import InputError
 
     found = {}
@@ -233,7 +234,7 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
         try:
             found[name] = float(number)
         except ValueError as error:
-            raise InputError(f"--resources {text}: write NAME=NUMBER, for example --resources GPU=1") from error
+            raise InputError(f"--resources {cut(text)}: write NAME=NUMBER, for example --resources GPU=1") from error
     return found
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ def _shown(character: str) -> str:
     if character.isprintable() or character in "\n\t" or unicodedata.category(character) == "Zs":
         return character
     return character.encode("unicode_escape").decode()
+
+
+def one_line(text: str) -> str:
+    """A sentence on one line; a word in it that no file may have as its name is cut."""
+    return re.sub(r"[^\s/]{300,}", lambda word: f"{word[0][:100]}...{word[0][-97:]}", " ".join(text.split()))
 
 
 def say(text: object, *, err: bool = False, end: bool = True, bold: bool | None = None) -> None:
