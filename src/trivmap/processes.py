@@ -52,10 +52,11 @@ def by_first(work: Callable[[], str]) -> str:
             answer = work()
         except InputError as error:
             refusal, answer = error, str(error)
-    text = answer.encode()
+    # "surrogatepass": names of files need not be in any encoding.
+    text = answer.encode(errors="surrogatepass")
     refused, length = multihost_utils.broadcast_one_to_all(np.array([refusal is not None, len(text)], np.int32))
     buffer = np.frombuffer(text if first() else bytes(length), np.uint8)
-    told = bytes(multihost_utils.broadcast_one_to_all(buffer)).decode() if length else ""
+    told = bytes(multihost_utils.broadcast_one_to_all(buffer)).decode(errors="surrogatepass") if length else ""
     if refusal is not None:
         raise refusal
     if refused:

@@ -219,6 +219,10 @@ def test_every_first_order_optimiser_of_optax():
         ({"threads": 0}, "threads: must be at least 1, got 0"),
         ({"name": 3}, "name: must be text, got 3"),
         ({"schema": 2}, "schema 2 is newer than this trivmap, which reads 1: upgrade trivmap"),
+        (
+            {"training": CARD["training"] | {"ladder": [{"lattice": [4, 4]}] * 300}},
+            "training.ladder: has at most 64 entries, got 300",
+        ),
         ({"schema": "new"}, "schema: must be a whole number, got 'new'"),
     ],
 )

@@ -70,6 +70,8 @@ def test_an_unknown_name():
         "quickstrt: no preset of that name, did you mean quickstart? (a file's name must end in .yaml "
         "or contain a slash)"
     )
+    with pytest.raises(InputError, match=r"^9{97}\.\.\.: no preset of that name"):
+        load_card("9" * 775)
 
 
 def test_a_file_does_not_shadow_a_preset(tmp_path, monkeypatch):

@@ -83,7 +83,7 @@ def refusal(data, *overrides) -> str:
         # Values are cut where they are shown.
         (f"training.steps={'x' * 9000}", "training.steps: must be a whole number, got 'xxxx"),
         (f"action.kind={'x' * 9000}", "xxx' is unknown; known here: phi4, free (or your own, my_module:MyClass)"),
-        (f"{'x' * 9000}=1", f"{'x' * 60}...: unknown key"),
+        (f"{'x' * 9000}=1", f"{'x' * 97}...: unknown key"),
         ("training.steps=[[1, 2], [3, 4]]", "training.steps: must be a whole number, got [[1, 2], [3, 4]]"),
         (f"training.steps={[7] * 1000}", "must be a whole number, got [7, 7, 7, 7, 7, 7, 7, 7, ...]"),
         ("lattice.²=8", "--set lattice.²: lattice is a list, give a number from 0 to 2 instead of '²'"),

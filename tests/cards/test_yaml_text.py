@@ -97,7 +97,18 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         ("a: !!int abc", "not valid YAML: 'abc' cannot be read as int"),
         ("a: !!float abc", "not valid YAML: 'abc' cannot be read as float"),
         ("a: !!timestamp abc", "not valid YAML: 'abc' cannot be read as timestamp"),
-        ("a: !!octal [5]", "not valid YAML: this cannot be read as octal"),
+        ("a: !!octal [5]", "not valid YAML: expected a scalar node, but found sequence"),
+        ("a: !!sexagesimal [5]", "not valid YAML: expected a scalar node, but found sequence"),
+        (f"a: !!int {[5] * 500}", "not valid YAML: expected a scalar node, but found sequence"),
+        ("a: !!map [1]", "line 1, column 4: not valid YAML: expected a mapping node, but found sequence"),
+        ("a: !!map bc", "line 1, column 4: not valid YAML: expected a mapping node, but found scalar"),
+        ("a: !!set [1]", "line 1, column 4: not valid YAML: expected a mapping node, but found sequence"),
+        ("a: !!set {[1]: null}", "not valid YAML: found unhashable key"),
+        ("a: !!omap {b: 1}", "not valid YAML: expected a sequence, but found mapping"),
+        ('a: "\\U00110000"', "line 1, column 7: not valid YAML: what stands here cannot be read (chr()"),
+        ('a: "\\Uffffffff"', "line 1, column 7: not valid YAML: what stands here cannot be read ("),
+        (f"%YAML {'1' * 5000}.1\n---\na: 1", "line 1, column 7: not valid YAML: what stands here cannot be read"),
+        ("a: !<%ff> b", "not valid YAML: "),
         ("a: " + "1" * 5000, "not valid YAML: a number of 5000 digits is too long"),
         ("a: 0x" + "f" * 4999, "not valid YAML: a number of 5001 digits is too long"),
         ("modle: &m {base: *m}", "line 1, column 18: not valid YAML: *m refers to what it stands in"),
@@ -112,7 +123,7 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         (f"{'k' * 900}: 1\n{'k' * 900}: 2", f"line 2, column 1: not valid YAML: key '{'k' * 40}' is given twice"),
         (f"a: *{'k' * 5000}", "not valid YAML: found undefined alias"),
     ],
-    ids=range(22),
+    ids=range(33),
 )
 def test_refusals(text, sentence):
     assert sentence in refusal(text)

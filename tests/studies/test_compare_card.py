@@ -91,6 +91,14 @@ class TestCards:
             ({"samplers__through__map_of": "flw"}, "samplers.through.map_of: 'flw' is no sampler here with a map;"),
             ({"samplers__through__model": {}}, "samplers.through: the map is that of flow; leave model and"),
             ({"samplers__a/b": CARD["samplers"]["cluster"]}, "a/b: cannot be a directory of its own"),
+            *(
+                ({f"samplers__{name}": CARD["samplers"]["cluster"]}, f"{name}: is what the comparison itself calls a")
+                for name in ("rates.json", "comparison.html", "figures", "Comparison.YAML")
+            ),
+            (
+                {"samplers": {f"s{n}": {"use": "phi4-L8", "sampling": {"kind": "flow"}} for n in range(2000)}},
+                "samplers: has at most 64 entries, got 2000",
+            ),
             ({"samplers__flow__use": "phi4-L9"}, "samplers.flow.use: phi4-L9: no preset of that name, did you"),
             ({"action__lam": -1.0}, "action.lam: must not be negative, got -1"),
             ({"lattice": [4, 1]}, "lattice: needs at least one extent and every extent >= 2, got [4, 1]"),

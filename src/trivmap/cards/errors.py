@@ -1,15 +1,12 @@
 """From pydantic's list of complaints to the one sentence a user reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from pydantic import ValidationError
 
-from trivmap.cards.values import shown
+from trivmap.cards.values import cut, shown
 from trivmap.errors import InputError
-
-_LONGEST = 60
-"""Characters of a key in a sentence."""
 
 
 def sentence(error: ValidationError, data: object) -> str:
@@ -19,9 +16,8 @@ def sentence(error: ValidationError, data: object) -> str:
     parts = [str(part) for part in first["loc"] if not str(part).startswith("<")]
     if context.get("key"):
         parts.append(context["key"])
-    parts = [part if len(part) <= _LONGEST else f"{part[:_LONGEST]}..." for part in parts]
     message = _message(first["type"], first["msg"], context, first["input"])
-    path = ".".join(parts)
+    path = ".".join(cut(part) for part in parts)
     if len(parts) == 1 and message.startswith("unknown key") and (elsewhere := _find(data, parts[0])):
         message = f"unknown key; did you mean {elsewhere}?"
     # A refusal by a numeric module names its own key.
@@ -49,6 +45,10 @@ def _message(kind: str, text: str, context: Mapping[str, Any], value: object) ->
             return f"must be a reference like my_module:MyClass, got {got}"
         case "too_short":
             return "must not be empty"
+        case "too_long":
+            # pydantic does not count a mapping to its end.
+            number = len(value) if isinstance(value, Sized) else context["actual_length"]
+            return f"has at most {context['max_length']} entries, got {number}"
         case "value_error" if isinstance(context.get("error"), InputError):
             return str(context["error"])
     return text
@@ -60,7 +60,7 @@ def _find(data: object, key: str, path: str = "") -> str | None:
         return None
     for name, value in data.items():
         if path and name == key:
-            return f"{path}{name}"
-        if found := _find(value, key, f"{path}{name}."):
+            return f"{path}{cut(str(name))}"
+        if found := _find(value, key, f"{path}{cut(str(name))}."):
             return found
     return None

@@ -8,7 +8,7 @@ from trivmap.cards import yaml_text
 from trivmap.cards.model import Action, Base, Map, Network
 from trivmap.cards.optimiser import SECOND_ORDER, Optimiser, Rate
 from trivmap.cards.sampling import Kind
-from trivmap.cards.values import shown
+from trivmap.cards.values import cut, shown
 from trivmap.errors import InputError
 
 _UNIONS: dict[str, Any] = {
@@ -24,38 +24,38 @@ _DEEPEST = 16
 """Parts of a dotted key."""
 
 
-class _Change(NamedTuple):
+class Change(NamedTuple):
+    """One override, read: the parts of its key, and the value."""
+
     path: tuple[str, ...]
     value: Any
 
 
-def apply_overrides(data: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def apply_overrides(data: dict[str, Any], overrides: Iterable[str | Change]) -> dict[str, Any]:
     """A copy of the card's data with every `a.b=value` carried out; values are YAML, numbers in the key list indices.
 
+    Overrides that are carried out many times are read once, by `read_override`.
     Missing sections are made. Where the kind of a section changes (or the action's notation, or the learning rate's
     schedule), the keys that belonged to the old one are dropped; of an action, everything that is not itself given.
     Raises `InputError` for an override that is no `key=value` or whose key leads nowhere.
     """
     data = copy.deepcopy(data)
-    changes = [_read(override) for override in overrides]
+    changes = [read_override(each) if isinstance(each, str) else each for each in overrides]
     given = {change.path for change in changes}
     for change in sorted(changes, key=lambda change: change.path[-1] not in _TELLING):
         _carry_out(data, change, given)
     return data
 
 
-def _read(override: str) -> _Change:
+def read_override(override: str) -> Change:
+    """The override that `key=value` stands for; raises `InputError` for a text that is none."""
     key, equals, value = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
-        raise InputError(f"--set {_cut(override)}: write key=value, for example --set training.steps=500")
+        raise InputError(f"--set {cut(override)}: write key=value, for example --set training.steps=500")
     if len(path) > _DEEPEST:
-        raise InputError(f"--set {_cut(override)}: no key of a card has more than {_DEEPEST} parts, got {len(path)}")
-    return _Change(path, yaml_text.parse(value, f"--set {_cut(override)}"))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:97]}..."
+        raise InputError(f"--set {cut(override)}: no key of a card has more than {_DEEPEST} parts, got {len(path)}")
+    return Change(path, yaml_text.parse(value, f"--set {cut(override)}"))
 
 
 def is_number(part: str) -> bool:
@@ -63,7 +63,7 @@ def is_number(part: str) -> bool:
     return part.isascii() and part.isdecimal() and len(part) < 10
 
 
-def _carry_out(data: dict[str, Any], change: _Change, given: set[tuple[str, ...]]) -> None:
+def _carry_out(data: dict[str, Any], change: Change, given: set[tuple[str, ...]]) -> None:
     *parents, last = change.path
     holder: Any = data
     for depth, part in enumerate(parents):
@@ -75,7 +75,8 @@ def _carry_out(data: dict[str, Any], change: _Change, given: set[tuple[str, ...]
         _put(holder, part, inner, change, depth)
         holder = inner
     before = _get(holder, last, change, len(parents))
-    _put(holder, last, change.value, change, len(parents))
+    # A copy: what follows may change it in its place, and one change is carried out on several cards.
+    _put(holder, last, copy.deepcopy(change.value), change, len(parents))
     names = [part for part in parents if not is_number(part)]
     if last in _TELLING and names and isinstance(holder, dict) and before != change.value:
         own = {
@@ -102,14 +103,14 @@ def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
     return set(chosen.known_keys(section) or (key,)) if chosen else set(section)
 
 
-def _get(holder: Any, part: str, change: _Change, depth: int) -> Any:
+def _get(holder: Any, part: str, change: Change, depth: int) -> Any:
     if isinstance(holder, dict):
         return holder.get(_own_key(holder, part))
     index = _index(holder, part, change, depth)
     return holder[index] if index < len(holder) else None
 
 
-def _put(holder: Any, part: str, value: Any, change: _Change, depth: int) -> None:
+def _put(holder: Any, part: str, value: Any, change: Change, depth: int) -> None:
     if isinstance(holder, dict):
         holder[_own_key(holder, part)] = value
         return
@@ -126,9 +127,9 @@ def _own_key(holder: dict[Any, Any], part: str) -> Any:
     return number if number in holder else part
 
 
-def _index(holder: Any, part: str, change: _Change, depth: int) -> int:
+def _index(holder: Any, part: str, change: Change, depth: int) -> int:
     """The list index `part` stands for; one past the end appends."""
-    where, asked = ".".join(change.path[:depth]), _cut(".".join(change.path))
+    where, asked = ".".join(change.path[:depth]), cut(".".join(change.path))
     if not isinstance(holder, list):
         raise InputError(f"--set {asked}: {where} is {shown(holder)}, which has no keys of its own")
     if not is_number(part) or int(part) > len(holder):

@@ -1,11 +1,13 @@
 """The run cards that are shipped."""
 
+import copy
+import functools
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trivmap.cards import yaml_text
-from trivmap.cards.values import suggestion
+from trivmap.cards.values import cut, suggestion
 from trivmap.errors import InputError
 
 
@@ -38,13 +40,24 @@ def preset_text(name: str, package: str = RUNS) -> str:
     names = preset_names(package)
     if name not in names:
         raise InputError(
-            f"{name}: no preset of that name, {suggestion(name, names)} "
+            f"{cut(name)}: no preset of that name, {suggestion(name, names)} "
             "(a file's name must end in .yaml or contain a slash)"
         )
     return _folder(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
+@functools.cache
+def _parsed(name: str, package: str) -> Any:
+    return yaml_text.parse(preset_text(name, package), name)
+
+
+def trained_by(name: str) -> dict[str, Any]:
+    """Model and training of a preset of run cards, the caller's own to change; `InputError` for an unknown name."""
+    preset = _parsed(name, RUNS)
+    return copy.deepcopy({key: preset[key] for key in ("model", "training") if key in preset})
+
+
 def presets(package: str = RUNS) -> list[Preset]:
     """Every preset with its documentation, `quickstart` first."""
-    cards = ((name, yaml_text.parse(preset_text(name, package), name)) for name in preset_names(package))
+    cards = ((name, _parsed(name, package)) for name in preset_names(package))
     return [Preset(name, card["description"], card["follows"], card["deviates"]) for name, card in cards]

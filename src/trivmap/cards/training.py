@@ -8,6 +8,8 @@ from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.optimiser import SECOND_ORDER, Optimiser
 from trivmap.cards.values import Count, Name, Positive, Real, Whole, refusal
 
+_MOST_RUNGS = 64
+"""The map is built and traced anew for each, before a run starts."""
 Objective = Literal["path-gradient", "reverse-kl"]
 
 
@@ -77,7 +79,7 @@ class Training(Section):
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
     chunk: Count | None = None
-    ladder: list[Rung] = Field(default=[])
+    ladder: list[Rung] = Field(default=[], max_length=_MOST_RUNGS)
     start: Name | None = None
 
     @model_validator(mode="after")

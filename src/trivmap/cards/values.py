@@ -42,10 +42,14 @@ _REPR.maxlist = _REPR.maxdict = _REPR.maxtuple = _REPR.maxset = 8
 _REPR.maxlevel = 3
 
 
+def cut(text: str, most: int = 100) -> str:
+    """The beginning of a key or a name in a sentence."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def shown(value: object) -> str:
     """A value in a sentence: cut to a line, and looked at no further than that."""
-    text = "nothing" if value is None else _REPR.repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return "nothing" if value is None else cut(_REPR.repr(value), 80)
 
 
 LARGEST_WHOLE = 2**31 - 1

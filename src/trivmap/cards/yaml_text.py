@@ -90,32 +90,35 @@ class _CardLoader(yaml.SafeLoader):
             kind, text = node.tag.removeprefix(_TAG), repr(node.value[:40]) if isinstance(node.value, str) else "this"
             raise _refused(f"{text} cannot be read as {kind}", node.start_mark) from error
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
-        for key_node, _ in node.value:
+        # `!!map [1]` is none; PyYAML's own constructor says so.
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is not None and key in seen and key != "<<":
                 raise _refused(f"key {key[:40]!r} is given twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
-    def _octal(self, node: yaml.ScalarNode) -> Any:
-        decimal = node.value.replace("_", "").lstrip("-+").lstrip("0") or "0"
+    def _octal(self, node: Any) -> Any:
+        text = str(self.construct_scalar(node))
+        decimal = text.replace("_", "").lstrip("-+").lstrip("0") or "0"
         raise _refused(
-            f"{node.value[:40]} begins with 0, which makes it an octal number in YAML; write {decimal[:40]}, or put "
+            f"{text[:40]} begins with 0, which makes it an octal number in YAML; write {decimal[:40]}, or put "
             "text in quotes",
             node.start_mark,
         )
 
-    def _sexagesimal(self, node: yaml.ScalarNode) -> Any:
+    def _sexagesimal(self, node: Any) -> Any:
+        text = str(self.construct_scalar(node))
         raise _refused(
-            f"{node.value[:40]} is a number to the base of 60 in YAML; write it as one number, or put text in quotes",
+            f"{text[:40]} is a number to the base of 60 in YAML; write it as one number, or put text in quotes",
             node.start_mark,
         )
 
-    def _number(self, node: yaml.ScalarNode) -> Any:
-        if len(node.value) > _LONGEST_NUMBER:
-            raise _refused(f"a number of {len(node.value)} digits is too long", node.start_mark)
+    def _number(self, node: Any) -> Any:
+        if (digits := len(str(self.construct_scalar(node)))) > _LONGEST_NUMBER:
+            raise _refused(f"a number of {digits} digits is too long", node.start_mark)
         if node.tag == f"{_TAG}int":
             return self.construct_yaml_int(node)
         return self.construct_yaml_float(node)
@@ -144,8 +147,10 @@ def parse(text: str, source: str) -> Any:
     """
     if len(text) > LARGEST_TEXT:
         raise InputError(f"{source}: has more than {LARGEST_TEXT} characters, which no card needs")
+    loader: Any = None
     try:
-        return yaml.load(text, Loader=_CardLoader)
+        loader = _CardLoader(text)
+        return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
@@ -153,6 +158,11 @@ def parse(text: str, source: str) -> Any:
         raise InputError(f"{where}: not valid YAML: {problem[:300]}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())[:300]}") from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # PyYAML's scanner checks nothing either: "\\U00110000" is no character, and %YAML may have any number.
+        mark = loader.get_mark()
+        where = f"{source}, line {mark.line + 1}, column {mark.column + 1}"
+        raise InputError(f"{where}: not valid YAML: what stands here cannot be read ({str(error)[:100]})") from error
 
 
 def dump(data: Any) -> str:

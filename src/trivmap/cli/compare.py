@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from trivmap.cli.terminal import say
 
 if TYPE_CHECKING:
     from trivmap.studies.comparison import ComparisonDirectory
@@ -63,7 +63,7 @@ def print_comparison(directory: "ComparisonDirectory", as_json: bool) -> None:
 
     result = directory.result()
     if as_json:
-        click.echo(json.dumps({"comparison": str(directory.root), **result}, indent=2))
+        say(json.dumps({"comparison": str(directory.root), **result}, indent=2))
         return
     console = make_console()
     console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)

@@ -2,10 +2,14 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
+
+from trivmap.cli.terminal import printable
 
 _COMPILED = ("train", "sample", "stages")
 """Tasks that begin with minutes of compilation where maps are large."""
@@ -13,10 +17,23 @@ _PATIENCE = 60.0
 """Seconds between two lines that say it is still compiling."""
 
 
+class _Console(Console):
+    """A console that shows what it is given and lets nothing in it steer the terminal: only styles do."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        # Here already, where the width of a line is not decided yet.
+        super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        # Every part of every table and text comes through here.
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
     """Where text goes; as wide as usual where the environment says that it has no width at all."""
-    made = Console(stderr=stderr, highlight=False, width=width)
-    return made if made.width > 0 else Console(stderr=stderr, highlight=False, width=80)
+    made = _Console(stderr=stderr, highlight=False, width=width)
+    return made if made.width > 0 else _Console(stderr=stderr, highlight=False, width=80)
 
 
 class Display:

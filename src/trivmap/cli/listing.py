@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from trivmap.cli.terminal import say
+
 
 def list_presets(name: str | None, as_json: bool) -> None:
     """List the cards of `trivmap presets`, or print one."""
@@ -16,22 +18,20 @@ def list_presets(name: str | None, as_json: bool) -> None:
     kinds = {"run": RUNS, "compare": compare_card.PRESETS, "study": study_card.PRESETS}
     if name is not None:
         package = next((package for package in kinds.values() if name in preset_names(package)), RUNS)
-        click.echo(preset_text(name, package), nl=False)
+        say(preset_text(name, package), end=False)
     elif as_json:
         cards = {kind: all_presets(package) for kind, package in kinds.items()}
         listed = [{**preset._asdict(), "command": use} for use, several in cards.items() for preset in several]
-        click.echo(json.dumps(listed, indent=2))
+        say(json.dumps(listed, indent=2))
     else:
         for kind, package in kinds.items():
-            click.echo(f"{kind.capitalize()} cards, for trivmap {kind}:")
+            say(f"{kind.capitalize()} cards, for trivmap {kind}:")
             for preset in all_presets(package):
                 _explain(preset)
 
 
 def _explain(preset: Any) -> None:
     """Print a preset with its description."""
-    click.secho(preset.name, bold=True)
+    say(preset.name, bold=True)
     for label, text in (("", preset.description), ("follows: ", preset.follows), ("deviates: ", preset.deviates)):
-        click.echo(
-            click.wrap_text(label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  ")
-        )
+        say(click.wrap_text(label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  "))

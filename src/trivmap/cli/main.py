@@ -21,6 +21,7 @@ from trivmap.cli.process import (
 )
 from trivmap.cli.room import require_room
 from trivmap.cli.signals import stoppable
+from trivmap.cli.terminal import Commands, say, show_whatever_comes
 from trivmap.trust import trusting
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -80,7 +81,7 @@ Example:
 """
 
 
-@click.group(context_settings=CONTEXT, help=HELP)
+@click.group(cls=Commands, context_settings=CONTEXT, help=HELP)
 @click.version_option(package_name="trivmap")
 def cli() -> None:
     """The group that all commands belong to."""
@@ -187,7 +188,7 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 def report(directory: Path) -> None:
     """Write report.html and figures/ from what a run has."""
     run_directory = opened(directory, code=False)
-    click.echo(write_report_of(run_directory))
+    say(write_report_of(run_directory))
 
 
 @command("trivmap show runs/first --json")
@@ -267,15 +268,16 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     if as_json:
         found = budget(loaded, parameters or 0)._asdict()
         content = {"valid": True, "parameters": parameters, "expected": found, "card": loaded.to_data()}
-        click.echo(json.dumps(content, indent=2))
+        say(json.dumps(content, indent=2))
         return
-    click.echo(loaded.to_yaml(), nl=False)
+    say(loaded.to_yaml(), end=False)
     model = "without a map" if parameters is None else f"the model has {parameters} parameters"
     for line in (f"valid; {model}", *said):
-        click.echo(f"# {line}")
+        say(f"# {line}")
 
 
 def main() -> None:
     """The entry point of the `trivmap` command."""
+    show_whatever_comes()
     with one_sentence():
         cli()

@@ -84,13 +84,14 @@ def step(
     work: Callable[..., Any], path: Path, overrides: tuple[str, ...], as_json: bool, section: str, force: bool = True
 ) -> None:
     """One step of the pipeline on an existing run, after changes to its own section of the card."""
+    from trivmap.cards.values import cut
     from trivmap.cli.results import print_results
     from trivmap.errors import InputError
 
     directory = opened(path, joining=section == "sampling")
     for override in overrides:
         if not override.startswith(f"{section}."):
-            raise InputError(f"--set {override}: this command can change only keys that begin with {section}.")
+            raise InputError(f"--set {cut(override)}: this command can change only keys that begin with {section}.")
     display, card = shown_progress(), directory.card().with_overrides(overrides) if overrides else None
     if section == "sampling":
         require_room([(card or directory.card(), None)], path, force=force, note=display.note, training=False)

@@ -14,7 +14,7 @@ from os import _exit
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import click
+from trivmap.cli.terminal import one_line, say
 
 if TYPE_CHECKING:
     from trivmap.cards.card import RunCard
@@ -46,7 +46,7 @@ def one_sentence() -> Iterator[None]:
         _end(USER_ERROR)
     except InputError as error:
         which = "" if first() else f"process {os.getpid()}: "
-        _end(USER_ERROR, f"trivmap: {which}{' '.join(str(error).split())}")
+        _end(USER_ERROR, f"trivmap: {which}{one_line(str(error))}")
     except Interrupted as stop:
         # The shell's convention for a program that a signal ended.
         _end(128 + stop.signal_number, f"trivmap: {stop}" if first() else None)
@@ -112,7 +112,7 @@ def _end(code: int, message: str | None = None) -> NoReturn:
     from trivmap.processes import first, several
 
     if message is not None:
-        click.echo(message, err=True)
+        say(message, err=True)
     if not several():
         sys.exit(code)
     sys.stdout.flush()
@@ -145,7 +145,7 @@ def start_backend(device: str | None = None, *, joining: bool = False) -> None:
     for name in ("jax_debug_nans", "jax_debug_infs"):
         if getattr(jax.config, name):
             jax.config.update(name, False)
-            click.echo(f"trivmap: {name.upper()} is switched off: weights of 0 make infinities in every run", err=True)
+            say(f"trivmap: {name.upper()} is switched off: weights of 0 make infinities in every run", err=True)
     if device is not None:
         jax.config.update("jax_platforms", {"gpu": "cuda,rocm"}.get(device, device))
     if joining:
@@ -189,13 +189,13 @@ def _join() -> None:
         )
         if isinstance(error, ValueError):
             raise InputError(sentence) from error
-        click.echo(f"trivmap: {sentence}", err=True)
+        say(f"trivmap: {sentence}", err=True)
         # A half-open connection would keep Python's own exit waiting.
         _exit(USER_ERROR)
     # The collectives of processors tell of their connections on standard output, which is for results alone.
     results = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding)
+    sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
 
 
 def _require_same_command() -> None:
@@ -209,12 +209,15 @@ def _require_same_command() -> None:
 
 
 def _number(name: str) -> int | None:
+    from trivmap.cards.values import shown
     from trivmap.errors import InputError
 
     text = os.environ.get(name)
-    if text is None or text.isdecimal():
-        return None if text is None else int(text)
-    raise InputError(f"{name}: must be a whole number, got {text!r}")
+    if text is None:
+        return None
+    if text.isdecimal() and len(text) < 10:
+        return int(text)
+    raise InputError(f"{name}: must be a whole number, got {shown(text)}")
 
 
 def alone() -> None:

@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-import click
-
+from trivmap.cli.terminal import say
 from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
 from trivmap.store.folders import is_folder
@@ -34,7 +33,7 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
     """The results of a run on stdout."""
     content = describe(run)
     if as_json:
-        click.echo(json.dumps(content, indent=2))
+        say(json.dumps(content, indent=2))
         return
     from rich.markup import escape
 

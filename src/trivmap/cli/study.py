@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from trivmap.cli.terminal import say
 
 if TYPE_CHECKING:
     from trivmap.studies.scaling.directory import StudyDirectory
@@ -60,7 +60,7 @@ def run_study(
         chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
         cards = [(each.card, None) for each in loaded.runs.values()]
         with making(chosen, "continue with trivmap study"):
-            require_room(cards, chosen, force=force, note=lambda text: click.echo(text, err=True))
+            require_room(cards, chosen, force=force, note=lambda text: say(text, err=True))
             directory = StudyDirectory.create(chosen, loaded)
     display = Watch(directory, console(stderr=True))
     display.note(f"study: {directory.root}")
@@ -148,7 +148,7 @@ def watch(root: Path) -> None:
     directory, console = StudyDirectory.open(root), make_console()
     if not console.is_terminal:
         for status in statuses(directory):
-            click.echo(line(status))
+            say(line(status))
         return
     with Watch(directory, console) as display:
         while not display.settled:
@@ -227,6 +227,7 @@ def _shown(found: list["RunStatus"], height: int) -> Any:
 
 
 def _resources(texts: tuple[str, ...]) -> dict[str, float]:
+    from trivmap.cards.values import cut
     from trivmap.errors import InputError
 
     found = {}
@@ -235,7 +236,7 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
         try:
             found[name] = float(number)
         except ValueError as error:
-            raise InputError(f"--resources {text}: write NAME=NUMBER, for example --resources GPU=1") from error
+            raise InputError(f"--resources {cut(text)}: write NAME=NUMBER, for example --resources GPU=1") from error
     return found
 
 
@@ -272,7 +273,7 @@ def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bo
     from trivmap.reports.study import fit_rows, not_fitted, run_rows
 
     if as_json:
-        click.echo(json.dumps({"study": str(directory.root), **result}, indent=2))
+        say(json.dumps({"study": str(directory.root), **result}, indent=2))
         return
     console = make_console()
     if not console.is_terminal:

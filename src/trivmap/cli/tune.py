@@ -7,6 +7,7 @@ import time
 import click
 
 from trivmap.cli.main import command
+from trivmap.cli.terminal import say
 
 
 @command("trivmap tune 16 --lam 0.5 --ratio 4")
@@ -73,16 +74,16 @@ def tune(
             "cycles": found.cycles,
             "wall_seconds": seconds,
         }
-        click.echo(json.dumps(content, indent=2))
+        say(json.dumps(content, indent=2))
         return
     digits = 6
-    click.echo(
+    say(
         f"beta = {parenthesis(*found.beta)} for L/xi = {ratio:g} on {'x'.join(map(str, found.lattice))} at "
         f"lam = {lam:g}"
     )
-    click.echo(f"correlation length there: {parenthesis(*found.correlation_length)}")
-    click.echo(f"{count(found.cycles)} cluster cycles in {len(found.simulations)} simulations, {duration(seconds)}")
-    click.echo(f"action: {{kind: phi4, notation: bosetti2015, beta: {found.beta.value:.{digits}f}, lam: {lam:g}}}")
+    say(f"correlation length there: {parenthesis(*found.correlation_length)}")
+    say(f"{count(found.cycles)} cluster cycles in {len(found.simulations)} simulations, {duration(seconds)}")
+    say(f"action: {{kind: phi4, notation: bosetti2015, beta: {found.beta.value:.{digits}f}, lam: {lam:g}}}")
 
 
 def _lattice(text: str):

@@ -139,8 +139,8 @@ def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by a text, all or nothing."""
-    write_bytes(path, text.encode())
+    """Replace `path` by a text, all or nothing. Halves of surrogate pairs, which no encoding has, are escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, data: Any) -> None:

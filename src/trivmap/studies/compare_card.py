@@ -12,7 +12,7 @@ from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
 from trivmap.cards.overrides import apply_overrides
-from trivmap.cards.presets import preset_names, preset_text
+from trivmap.cards.presets import preset_names, trained_by
 from trivmap.cards.values import (
     LONGEST_NAME,
     NAME,
@@ -32,8 +32,21 @@ from trivmap.streams import derived_seed
 
 PRESETS = "trivmap.studies"
 """The package whose presets are compare cards."""
+FILES = {
+    "card": "comparison.yaml",
+    "rates": "rates.json",
+    "result": "comparison.json",
+    "table": "comparison.csv",
+    "page": "comparison.html",
+    "figures": "figures",
+}
+"""What a comparison's directory holds beside the runs of its samplers, which cannot have these names."""
 _OWN = ("model", "training", "sampling", "measure")
 _COMMON = ("common_noise", "dtype", "device", "threads", "lattice", "action")
+
+
+_MOST_SAMPLERS = 64
+"""Each is a whole run, built before the first one starts."""
 
 
 class Entry(Section):
@@ -74,7 +87,9 @@ class CompareCard(Section):
     threads: Threads | None = None
     lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
     action: Any = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
-    samplers: dict[str, Entry] = Field(description="the samplers by name, such as {hmc: {sampling: {kind: hmc}}}")
+    samplers: dict[str, Entry] = Field(
+        description="the samplers by name, such as {hmc: {sampling: {kind: hmc}}}", max_length=_MOST_SAMPLERS
+    )
     timing: Timing = Timing()
     _cards: dict[str, RunCard] = PrivateAttr(default_factory=dict)
     _notes: tuple[str, ...] = PrivateAttr(default=())
@@ -111,8 +126,11 @@ class CompareCard(Section):
         if len(self.samplers) < 2:
             raise refusal(f"needs at least two samplers to compare, got {len(self.samplers)}", "samplers")
         for name, entry in self.samplers.items():
-            if not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name == "figures":
+            if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
                 raise refusal("cannot be a directory of its own; use letters, digits, '.', '_', '+' and '-'", name)
+            # Some file systems know no capitals.
+            if name.lower() in FILES.values():
+                raise refusal("is what the comparison itself calls a file of its own; choose another name", name)
             if entry.map_of is None:
                 continue
             others = [other for other, found in self.samplers.items() if found.model is not None]
@@ -206,10 +224,9 @@ def _presets_used(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     for name, entry in data["samplers"].items():
         if isinstance(entry, Mapping) and entry.get("use") is not None:
             try:
-                preset = yaml_text.parse(preset_text(str(entry["use"])), str(entry["use"]))
+                taken = trained_by(str(entry["use"]))
             except InputError as error:
                 raise InputError(f"{source}: samplers.{name}.use: {error}") from error
-            taken = {key: preset[key] for key in ("model", "training") if key in preset}
             entry = {**taken, **{key: value for key, value in entry.items() if key != "use"}}
         written["samplers"][name] = entry
     return written

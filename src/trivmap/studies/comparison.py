@@ -22,7 +22,7 @@ from trivmap.store.files import new_directory, write_json, write_text
 from trivmap.store.plain import is_file
 from trivmap.store.sealed import read_json
 from trivmap.store.weights import copy_model, is_model, model_digest
-from trivmap.studies.compare_card import CompareCard, load_compare_card
+from trivmap.studies.compare_card import FILES, CompareCard, load_compare_card
 from trivmap.studies.comparison_result import comparison_result
 from trivmap.studies.rates import Timed, measure_rates
 
@@ -32,12 +32,8 @@ class ComparisonDirectory:
 
     def __init__(self, root: Path):
         self.root = root
-        self.card_path = root / "comparison.yaml"
-        self.rates_path = root / "rates.json"
-        self.result_path = root / "comparison.json"
-        self.table_path = root / "comparison.csv"
-        self.page_path = root / "comparison.html"
-        self.figures_path = root / "figures"
+        self.card_path, self.rates_path, self.result_path = (root / FILES[key] for key in ("card", "rates", "result"))
+        self.table_path, self.page_path, self.figures_path = (root / FILES[key] for key in ("table", "page", "figures"))
 
     @classmethod
     def create(cls, out: str | os.PathLike[str], card: CompareCard) -> "ComparisonDirectory":

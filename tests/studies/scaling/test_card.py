@@ -72,6 +72,16 @@ def test_the_written_card_gives_the_same_runs(tmp_path):
     assert {name: run.card for name, run in again.runs.items()} == {name: run.card for name, run in card.runs.items()}
 
 
+def test_overrides_are_read_once_for_all_runs(monkeypatch):
+    read = []
+    parse = yaml_text.parse
+    monkeypatch.setattr(yaml_text, "parse", lambda text, source: [read.append(source), parse(text, source)][1])
+    changes = ["training.optimiser={kind: adam}", "training.optimiser.learning_rate=0.5"]
+    runs = StudyCard.from_data(small(seeds=list(range(20)), series=series(set=changes))).runs
+    assert len(runs) == 40 and sorted(read) == sorted(f"--set {change}" for change in changes)
+    assert {run.card.training.optimiser.learning_rate.peak for run in runs.values()} == {0.5}
+
+
 @pytest.mark.parametrize("name", preset_names(PRESETS))
 def test_presets_are_whole(name):
     card = load_study_card(name)
@@ -105,6 +115,8 @@ def test_presets_are_whole(name):
         ({"action": "free"}, "action: "),
         ({"series": {"x": {"training": 5}}}, "series.x.training"),
         ({"series": series(grid={"training.batch": 3})}, "series.fourier.grid.training.batch: must be the list"),
+        ({"series": series(set=["training.batch=8"] * 4000)}, "series.fourier: has 4000 overrides for a run; at most"),
+        ({"series": series(set=["training.batch"])}, "series.fourier: --set training.batch: write key=value"),
         ({"serie": {}}, "serie: unknown key; did you mean series?"),
         ({"schema": 99}, "schema 99 is newer than this trivmap"),
         ({"series": series(grid={"a": {"x y": [], "x+y": [], "x-y": []}})}, "two runs would be called"),

@@ -15,8 +15,8 @@ from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema
 from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
-from trivmap.cards.overrides import apply_overrides, is_number
-from trivmap.cards.presets import preset_names, preset_text
+from trivmap.cards.overrides import Change, apply_overrides, is_number, read_override
+from trivmap.cards.presets import preset_names, trained_by
 from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, refusal, shown
 from trivmap.errors import InputError
 
@@ -24,6 +24,8 @@ PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 """Names of directories, without the mark that joins the parts of a run's name."""
+_MOST_OVERRIDES = 256
+"""Most overrides of a run: they are carried out on the card of each."""
 _MOST_RUNS = 4096
 """Most runs of a study: the card of each is checked before the first one starts."""
 _Extent = Annotated[Count, BeforeValidator(lambda key: int(key) if isinstance(key, str) and is_number(key) else key)]
@@ -169,19 +171,26 @@ class StudyCard(Section):
                 )
 
     def _grid(self, name: str, series: Series, source: str) -> Iterable[StudyRun]:
+        def read(overrides: list[str]) -> list[Change]:
+            # Once for all runs: reading YAML takes longer than all else.
+            try:
+                return [read_override(override) for override in overrides]
+            except InputError as error:
+                raise InputError(f"{source}: series.{name}: {error}") from error
+
         axes = [
-            [(axis, _label(value), [f"{axis}={json.dumps(value)}"]) for value in values]
+            [(axis, _label(value), read([f"{axis}={json.dumps(value)}"])) for value in values]
             if isinstance(values, list)
-            else [(axis, str(label), overrides) for label, overrides in values.items()]
+            else [(axis, str(label), read(overrides)) for label, overrides in values.items()]
             for axis, values in series.grid.items()
         ]
+        common, at = read(series.set), {extent: read(overrides) for extent, overrides in series.set_at.items()}
         taken: dict[str, Any] = {}
         if series.use is not None:
             try:
-                preset = yaml_text.parse(preset_text(series.use), series.use)
+                taken = trained_by(series.use)
             except InputError as error:
                 raise InputError(f"{source}: series.{name}.use: {error}") from error
-            taken = {key: preset[key] for key in ("model", "training") if key in preset}
         taken |= {key: getattr(series, key) for key in _OWN if getattr(series, key) is not None}
         if series.transfer and (taken.get("training") or {}).get("ladder"):
             taken["training"] = {**taken["training"], "ladder": []}
@@ -190,7 +199,11 @@ class StudyCard(Section):
             labels = {axis: label for axis, label, _ in point}
             varied = [override for _, _, overrides in point for override in overrides]
             for position, extent in enumerate(extents):
-                changes = [*series.set, *series.set_at.get(extent, []), *varied]
+                changes = [*common, *at.get(extent, []), *varied]
+                if len(changes) > _MOST_OVERRIDES:
+                    raise InputError(
+                        f"{source}: series.{name}: has {len(changes)} overrides for a run; at most {_MOST_OVERRIDES}"
+                    )
                 for seed in self._seeds(series, extent):
                     after = _run_name(name, labels, extents[position - 1], seed) if position else None
                     after = after if series.transfer else None

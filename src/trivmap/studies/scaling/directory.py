@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from trivmap.cards.values import cut
 from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
 from trivmap.store.files import lock, new_directory, write_json, write_text
@@ -154,5 +155,5 @@ class StudyDirectory:
         """A run of the card by its name."""
         runs = self.card().runs
         if name not in runs:
-            raise InputError(f"{self.root}: has no run {name}; trivmap study --watch {self.root} lists them")
+            raise InputError(f"{self.root}: has no run {cut(name)}; trivmap study --watch {self.root} lists them")
         return runs[name]
