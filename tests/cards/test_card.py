@@ -91,7 +91,7 @@ def test_every_first_order_optimiser_of_optax():
         ({"training": CARD["training"] | {"batch": "many"}}, "training.batch: must be a whole number, got 'many'"),
         (
             {"training": CARD["training"] | {"optimiser": {"kind": "adam", "learning_rate": 0.1, "eps": float("nan")}}},
-            "training.optimiser.eps: must be a number, got nan",
+            "training.optimiser.eps: must be a finite number, got nan",
         ),
         ({"training": CARD["training"] | {"steps": 1.5}}, "training.steps: must be a whole number, got 1.5"),
         ({"training": CARD["training"] | {"steps": True}}, "training.steps: must be a whole number, got True"),

@@ -45,7 +45,7 @@ class Section(BaseModel):
             if known is not None and key not in known:
                 raise refusal(f"unknown key; {suggestion(key, known)}", str(key))
             if isinstance(value, float) and math.isnan(value):
-                raise refusal("must be a number, got nan", str(key))
+                raise refusal("must be a finite number, got nan", str(key))
         for key in cls.needed_keys(data):
             if key not in data:
                 raise refusal(cls._missing(key, data), key)
