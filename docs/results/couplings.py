@@ -42,9 +42,10 @@ SWEEPS = {
 
 def command(preset: str, overrides: dict[str, Any], out: Path) -> dict[str, Any]:
     """The summary of `trivmap run PRESET --set ...`, and what the command said where it refused."""
-    if not (out / "summary.json").exists():
+    if not (out / "report.html").exists():
         sets = [part for key, value in overrides.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-        line = [sys.executable, "-m", "trivmap", "run", preset, *sets, "--out", str(out)]
+        arguments = ["--resume", str(out)] if out.exists() else [preset, *sets, "--out", str(out)]
+        line = [sys.executable, "-m", "trivmap", "run", *arguments]
         finished = subprocess.run(line, capture_output=True, text=True, check=False)
         if finished.returncode:
             return {"refused": finished.stderr.strip().splitlines()[-1]}
@@ -76,7 +77,7 @@ def judged(found: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
         "pulls": pulls,
         "not_compared": sorted(set(found["observables"]) - set(known)),
         "log_z": found["log_z"],
-        "withheld": found["untrusted"],
+        "withheld": sorted(set(found["untrusted"].values())),
         "chain_withheld": found["chain_withheld"],
     }
 

@@ -32,7 +32,7 @@ ROOT = HERE.parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 sys.path.append(str(HERE))  # for what lies beside this file, whether it is run or imported
-TABLES = [importlib.import_module(f"{name}_tables") for name in ("comparison", "performance", "scaling")]
+TABLES = [importlib.import_module(f"{name}_tables") for name in ("comparison", "performance", "scaling", "trust")]
 keeping = importlib.import_module("keeping")
 kept, markdown = keeping.kept, keeping.markdown
 VERSIONS = ("python", "trivmap", "jax")
