@@ -318,3 +318,8 @@ def test_what_is_written_may_be_read(tmp_path):
         read_bytes(tmp_path / "b")
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "c", {"a": float("nan")})
+
+
+def test_a_text_that_no_encoding_has_is_escaped(tmp_path):
+    write_text(tmp_path / "a", "χ \ud800")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "χ \\ud800"
