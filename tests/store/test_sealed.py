@@ -66,6 +66,24 @@ def test_an_older_file_has_none(path):
     assert read_json(path, "") == CONTENT
 
 
+def test_a_file_without_one_in_a_run_that_has_them(path):
+    path.write_text(json.dumps(CONTENT))
+    environment = path.parent / "environment.json"
+    environment.write_text("{}")
+    assert read_json(path, "") == CONTENT
+    write_json(environment, {})
+    with pytest.raises(InputError, match=r"summary\.json: was altered, its checksum does not fit; restore it"):
+        read_json(path, "restore it")
+    inner = path.parent / "model" / "header.json"
+    inner.parent.mkdir()
+    inner.write_text("{}")
+    assert read_json(inner, "") == {}
+    with pytest.raises(InputError, match="was altered"):
+        read_json(inner, "", root=path.parent)
+    with trusting():
+        assert read_json(path, "") == CONTENT
+
+
 def test_a_newer_file(path):
     write_json(path, CONTENT | {"schema": 2})
     with pytest.raises(InputError) as caught:
