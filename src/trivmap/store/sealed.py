@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from trivmap.errors import InputError
@@ -16,8 +17,16 @@ from trivmap.trust import is_trusting
 
 SCHEMA = 1
 """The schema of all files that are written today."""
-Shape = Mapping[str, type | tuple[type, ...]]
-"""Keys that an object must have, or may have if a question mark follows, and the types their values may have."""
+Shape = Mapping[str, Any]
+"""Keys that an object must have, or may have if a question mark follows; `*` is any other. Values say what is allowed.
+
+A type, a tuple of what is allowed, a list of what each entry is, or the shape of an object.
+"""
+NUMBER = (int, float)
+MAYBE = (int, float, NoneType)
+ESTIMATE: Shape = {"value": MAYBE, "error": MAYBE}
+_DEEPEST = 50
+"""Levels of an object, beyond which whatever walks through it might not come back."""
 
 
 def require_unaltered(unaltered: bool, path: Path, remedy: str) -> None:
@@ -88,7 +97,7 @@ def _read(path: Path, remedy: str, shape: Shape, root: Path) -> tuple[str, dict[
         raise InputError(f"{path}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
     written = content.pop("sha256", None)
     require_seal(written, lambda: digest(content), path, remedy, root)
-    if not all(_fits(content, key, kind) for key, kind in shape.items()):
+    if not fits(content, shape):
         raise InputError(f"{path}: is damaged; {remedy}")
     return text, content
 
@@ -96,7 +105,9 @@ def _read(path: Path, remedy: str, shape: Shape, root: Path) -> tuple[str, dict[
 def _parsed(path: Path, remedy: str) -> tuple[str, Any]:
     try:
         text = read_bytes(path).decode()
-        return text, json.loads(text)
+        content = json.loads(text)
+        _require_printable(content)
+        return text, content
     except FileNotFoundError as error:
         raise InputError(f"{path}: is missing; {remedy}") from error
     except InputError:
@@ -105,10 +116,29 @@ def _parsed(path: Path, remedy: str) -> tuple[str, Any]:
         raise InputError(f"{path}: is damaged; {remedy}") from error
 
 
-def _fits(content: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> bool:
-    name = key.removesuffix("?")
-    if name not in content:
-        return name != key
-    # To Python a flag is a number.
-    value, kinds = content[name], kind if isinstance(kind, tuple) else (kind,)
-    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+def _require_printable(content: Any) -> None:
+    """Raise a `ValueError` for what JSON can say and no terminal or page can show."""
+    json.dumps(content, ensure_ascii=False).encode()
+    level = [content] if isinstance(content, (dict, list)) else []
+    for _ in range(_DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON has a shape, see `Shape`."""
+    if isinstance(kind, tuple):
+        return type(value) in kind or any(fits(value, each) for each in kind)
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(fits(each, kind[0]) for each in value)
+    if isinstance(kind, type):
+        # To Python a flag is a number.
+        return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not isinstance(value, dict):
+        return False
+    named = {key.removesuffix("?"): key for key in kind if key != "*"}
+    known = (fits(value[name], kind[key]) if name in value else name != key for name, key in named.items())
+    return all(known) and ("*" not in kind or all(fits(value[name], kind["*"]) for name in value.keys() - named.keys()))
