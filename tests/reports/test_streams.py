@@ -140,3 +140,11 @@ def test_no_finite_log_weight_is_refused():
     log_weight = np.full((1, 50), np.nan)
     with pytest.raises(ValueError, match="no finite log-weights"):
         log_weight_histogram(proposals(log_weight, np.ones((1, 50), bool), log_weight))
+
+
+def test_nothing_is_accepted():
+    rejected = np.zeros((2, 8), bool)
+    found = chain_statistics(proposals(np.ones((2, 8)), rejected, np.zeros((2, 8))))
+    assert found.rejection_runs is not None
+    assert found.acceptance == 0
+    assert list(rejections_in_a_row(found.rejection_runs, 4)) == [1, 1, 1, 1]

@@ -19,6 +19,7 @@ from trivmap.runs import pipeline, sampling
 from trivmap.runs.progress import Quiet
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
+from trivmap.trust import trusting
 
 pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
 
@@ -139,6 +140,104 @@ class TestNothingAltered:
         with pytest.raises(InputError, match="has lost lines"):
             trivmap.load(run.root).metrics  # noqa: B018
         assert "has lost lines" in collect(run).missing["training"]
+
+
+def _edited(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+SUMMARIES = [
+    lambda y: y["training"].update(steps="x"),
+    lambda y: y["training"].update(metrics={"bytes": "x", "sha256": 1}),
+    lambda y: y["training"].update(metrics=[1]),
+    lambda y: y["training"].update(evaluation=[1]),
+    lambda y: y["sampling"].update(acceptance=3),
+    lambda y: y["observables"].update(phi2=3),
+    lambda y: y["observables"].update(phi2={"value": "x", "error": 1}),
+    lambda y: y.update(action="x"),
+    lambda y: y.update(lattice="ab"),
+    lambda y: y.update(untrusted={"phi2": 3}),
+    lambda y: y.update(untrusted={"phi2": "\ud800"}),
+]
+
+
+@pytest.mark.parametrize("change", SUMMARIES)
+def test_a_summary_of_another_shape(run, change):
+    _edited(run.summary_path, change)
+    with trusting(), pytest.raises(InputError, match=r"summary\.json: is damaged; restore it from a backup, or delete"):
+        run.summary()
+
+
+def test_a_summary_that_says_less(run, capsys):
+    _edited(run.summary_path, lambda y: (y["training"].pop("steps"), y["sampling"].pop("wall_seconds")))
+    with trusting():
+        print_results(run, as_json=False)
+    said = capsys.readouterr().out
+    assert "phi2" in said
+    assert "sampling:" not in said
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"devices": [{"a": 1}]},
+        {"git": {"trivmap": {"commit": 5}}},
+        {"versions": [1]},
+        {"a": [[[[{}]]]] * 2, "devices": 3},
+    ],
+)
+def test_a_record_of_the_machine_of_another_shape(run, content):
+    run.environment_path.write_text(json.dumps(content))
+    with trusting():
+        assert "environment.json: is damaged" in collect(run).missing["environment"]
+
+
+def test_a_log_of_another_shape(run):
+    lines = [
+        {"step": "x", "loss": 1},
+        {"step": [1]},
+        {"loss": 2},
+        {"step": 1, "evaluation": [1]},
+        {"step": 2, "loss": 0.5},
+    ]
+    run.metrics_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with trusting():
+        assert run.metrics() == [{"loss": 2}, {"step": 2, "loss": 0.5}]
+        assert list(collect(run).training.log["loss"]) == [2, 0.5]
+
+
+STAGES = [
+    lambda y: y["stages"][0].update(two_point=[1]),
+    lambda y: y["stages"][0].update(two_point="abc"),
+    lambda y: y["stages"][0].update(correlation_length="x"),
+    lambda y: y["stages"][0]["field"]["edges"].pop(),
+    lambda y: y.update(lattice=[100000]),
+    lambda y: y.update(stages={}),
+]
+RESULTS = [
+    lambda y: y["obsdata"].__setitem__(0, {"type": "Foo", "layout": "x"}),
+    lambda y: y["description"]["description"]["info"].update(configurations="x"),
+    lambda y: y["description"].update(description=3),
+    lambda y: y.update(obsdata=3),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), [("stages", each) for each in STAGES] + [("observables", each) for each in RESULTS]
+)
+def test_measurements_of_another_shape(run, name, change):
+    path = run.root / f"{name}.json"
+    _edited(path, change)
+    with trusting():
+        assert str(path) in collect(run).missing[name]
+
+
+def test_results_that_say_nothing_of_their_chains(run):
+    _edited(run.observables_path, lambda y: y["description"]["description"].update(info={}))
+    with trusting():
+        assert "observables" not in collect(run).missing
 
 
 @pytest.mark.parametrize("spoil", [b"{", b"[]"])

@@ -9,6 +9,7 @@ import pytest
 
 from tests.runs.support import contents, kill_while_working, no_file_larger_than
 from trivmap.errors import InputError
+from trivmap.store.files import write_json
 from trivmap.store.samples import SampleReader, SampleWriter
 from trivmap.trust import trusting
 
@@ -379,6 +380,20 @@ class TestChecksums:
         with pytest.raises(InputError, match=r"part-00000\.h5: was altered, its checksum does not fit; move it and"):
             SampleReader(tmp_path)
 
+    @pytest.mark.parametrize("name", ["log_weight", "observables/magnetization", "observables/two_point"])
+    def test_of_the_data(self, tmp_path, name):
+        """An editor has HDF5 write its own checksums anew."""
+        write(tmp_path)
+
+        def number(file):
+            file[name][1, 2] += 1
+
+        self.alter(tmp_path / "samples" / "part-00001.h5", number)
+        with pytest.raises(InputError, match=r"part-00001\.h5: was altered, its checksum does not fit; move it and"):
+            SampleReader(tmp_path)
+        with trusting(), SampleReader(tmp_path) as reader:
+            assert reader.n == 100
+
     @pytest.mark.parametrize(("name", "value"), [("warmup", 20), ("chains", 2), ("proposals", 10), ("parts", 2)])
     def test_of_the_index(self, tmp_path, name, value):
         write(tmp_path)
@@ -403,9 +418,18 @@ class TestChecksums:
         write(tmp_path)
         for path in tmp_path.rglob("*.h5"):
             self.alter(path, forget)
+        self.alter(tmp_path / "samples" / "part-00002.h5", lambda file: file.attrs.__delitem__("chunks"))
         assert SampleWriter(tmp_path, ATTRIBUTES | {"generator": "threefry2x32"}).state["index"] == [65, 1, 2]
         with SampleReader(tmp_path) as reader:
             assert reader.n == 100
+
+    @pytest.mark.parametrize("name", ["samples.h5", "samples/part-00001.h5"])
+    def test_none_in_a_run_that_has_them(self, tmp_path, name):
+        write(tmp_path)
+        write_json(tmp_path / "environment.json", {})
+        self.alter(tmp_path / name, lambda file: file.attrs.__delitem__("sha256"))
+        with pytest.raises(InputError, match=r"\.h5: was altered, its checksum does not fit"):
+            SampleReader(tmp_path)
 
     def test_of_another_generator(self, tmp_path):
         write(tmp_path, generator="threefry2x32")
@@ -425,7 +449,62 @@ def test_fewer_than_there_are(tmp_path):
     assert contents(tmp_path) == before
 
 
+class TestShapes:
+    """A part may be well as an HDF5 file, and yet no part."""
+
+    def replaced(self, root, name, values):
+        with h5py.File(root / "samples" / "part-00001.h5", "a") as file:
+            del file[name]
+            if values is not None:
+                file[name] = values
+
+    @pytest.mark.parametrize(
+        ("name", "values"),
+        [
+            ("accepted", None),
+            ("accepted", np.zeros((3, 25))),
+            ("log_weight", np.zeros((3, 24))),
+            ("log_weight", np.zeros(75)),
+            ("observables/magnetization", np.zeros((2, 25))),
+            ("observables/magnetization", 1.0),
+            ("observables", np.zeros((3, 25))),
+        ],
+    )
+    def test_of_a_part(self, tmp_path, name, values):
+        write(tmp_path)
+        self.replaced(tmp_path, name, values)
+        with trusting(), pytest.raises(InputError, match=r"part-00001\.h5: is truncated or damaged; move it and the"):
+            SampleReader(tmp_path)
+
+    @pytest.mark.parametrize(("name", "value"), [("start", "x"), ("steps", 2.5), ("chains", 0), ("chains", [3])])
+    def test_of_its_attributes(self, tmp_path, name, value):
+        write(tmp_path, counts=(40,))
+        with h5py.File(tmp_path / "samples" / "part-00000.h5", "a") as file:
+            file.attrs[name] = value
+        with trusting(), pytest.raises(InputError, match=r"part-00000\.h5: is truncated or damaged"):
+            SampleReader(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [("chains", 0, "is not of the same samples"), ("chains", "x", "is truncated"), ("warmup", 1.5, "is truncated")],
+    )
+    def test_of_the_index(self, tmp_path, name, value, said):
+        write(tmp_path)
+        with h5py.File(tmp_path / "samples.h5", "a") as file:
+            file.attrs[name] = value
+        with trusting(), pytest.raises(InputError, match=rf"samples\.h5: {said}"):
+            SampleReader(tmp_path)
+
+
 class TestWhatIsInTheWay:
+    def test_a_link_in_a_part(self, tmp_path):
+        write(tmp_path)
+        with h5py.File(tmp_path / "samples" / "part-00001.h5", "a") as file:
+            del file["observables/magnetization"]
+            file["observables/magnetization"] = h5py.ExternalLink("part-00000.h5", "log_weight")
+        with trusting(), pytest.raises(InputError, match="'observables/magnetization' is a link or lies in another"):
+            SampleReader(tmp_path)
+
     def test_a_link_to_nowhere(self, tmp_path):
         (tmp_path / "samples").symlink_to("gone/away")
         for opened in (SampleReader, lambda root: SampleWriter(root, ATTRIBUTES)):

@@ -1,11 +1,12 @@
 import json
 import re
+from types import NoneType
 
 import pytest
 
 from trivmap.errors import InputError
 from trivmap.store.files import write_json, write_text
-from trivmap.store.sealed import digest, read_json, read_list, read_sealed_text, seal
+from trivmap.store.sealed import digest, fits, read_json, read_list, read_sealed_text, seal
 from trivmap.trust import trusting
 
 CONTENT = {"schema": 1, "value": 0.57, "numbers": [1, 2.5, None], "text": "φ⁴", "flag": True, "inner": {"b": 1, "a": 2}}
@@ -66,6 +67,24 @@ def test_an_older_file_has_none(path):
     assert read_json(path, "") == CONTENT
 
 
+def test_a_file_without_one_in_a_run_that_has_them(path):
+    path.write_text(json.dumps(CONTENT))
+    environment = path.parent / "environment.json"
+    environment.write_text("{}")
+    assert read_json(path, "") == CONTENT
+    write_json(environment, {})
+    with pytest.raises(InputError, match=r"summary\.json: was altered, its checksum does not fit; restore it"):
+        read_json(path, "restore it")
+    inner = path.parent / "model" / "header.json"
+    inner.parent.mkdir()
+    inner.write_text("{}")
+    assert read_json(inner, "") == {}
+    with pytest.raises(InputError, match="was altered"):
+        read_json(inner, "", root=path.parent)
+    with trusting():
+        assert read_json(path, "") == CONTENT
+
+
 def test_a_newer_file(path):
     write_json(path, CONTENT | {"schema": 2})
     with pytest.raises(InputError) as caught:
@@ -93,6 +112,35 @@ def test_shapes(path):
     for shape in ({"none": str}, {"value": str}, {"flag": int}, {"text?": int}):
         with pytest.raises(InputError, match=r"summary\.json: is damaged; delete it"):
             read_json(path, "delete it", shape=shape)
+
+
+NESTED = {
+    "a": [{"x": (int, NoneType)}],
+    "b?": ({"*": {"value": (int, float)}}, NoneType),
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"a": []}, {"a": [{"x": 1}, {"x": None}], "b": None}, {"a": [], "b": {"any": {"value": 2.5}, "c": {"value": 1}}}],
+)
+def test_nested_shapes(content):
+    assert fits(content, NESTED)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [3, [], {}, {"a": {}}, {"a": [3]}, {"a": [{}]}, {"a": [{"x": True}]}, {"a": [], "b": []}, {"a": [], "b": {"c": 3}}],
+)
+def test_other_nested_shapes(content):
+    assert not fits(content, NESTED)
+
+
+@pytest.mark.parametrize("text", ['{"a": ' + "[" * 900 + "]" * 900 + "}", '{"a": "\\ud800"}', '{"\\udfff": 1}'])
+def test_what_no_page_can_show(path, text):
+    path.write_text(text)
+    with trusting(), pytest.raises(InputError, match=r"summary\.json: is damaged; delete it"):
+        read_json(path, "delete it")
 
 
 def test_lists(path):

@@ -69,10 +69,12 @@ def _facts(content: dict[str, Any], steps: int) -> list[str]:
         return parenthesis(estimate["value"], estimate["error"])
 
     lines, training, sampling = [], content.get("training"), content.get("sampling")
-    if training:
+    if training and {"steps", "configurations", "wall_seconds"} <= training.keys():
         evaluation = training.get("evaluation")
         quality = (
-            f", acceptance {number(evaluation['acceptance'])}, ESS {number(evaluation['ess'])}" if evaluation else ""
+            f", acceptance {number(evaluation.get('acceptance'))}, ESS {number(evaluation.get('ess'))}"
+            if evaluation
+            else ""
         )
         lines.append(
             f"training: {training['steps']} of {steps} steps, {training['configurations']} configurations, "
@@ -80,7 +82,7 @@ def _facts(content: dict[str, Any], steps: int) -> list[str]:
         )
     elif content["state"]["step"]:
         lines.append(f"training: step {content['state']['step']} of {steps}, not finished")
-    if sampling:
+    if sampling and {"proposals", "wall_seconds", "acceptance", "tau_int"} <= sampling.keys():
         lines.append(
             f"sampling: {sampling['proposals']} proposals, {duration(sampling['wall_seconds'])}, "
             f"acceptance {number(sampling['acceptance'])}, tau_int {number(sampling['tau_int'])}"

@@ -86,7 +86,7 @@ class Results(Mapping[str, Any]):
         """Zero, with the error of a difference by rejections that are too few to show it."""
         total = self.info.get("configurations", 0)
         rejections = total - self.info.get("moves", 0)
-        if not 0 <= rejections < _FEWEST_REJECTIONS:
+        if not (total and 0 <= rejections < _FEWEST_REJECTIONS):
             return 0.0
         from pyerrors import cov_Obs
 
@@ -161,7 +161,10 @@ class Results(Mapping[str, Any]):
                 tau_int = {name: _decode(tau) for name, tau in facts[label]["tau_int"].items()}
                 parts[label] = Estimates(observables, tau_int, facts[label]["untrusted"])
             return cls(parts["chain"], parts.get("reweighted"), facts["info"])
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
+            # pyerrors raises that itself for what it does not know.
             raise InputError(_incomplete(source)) from error
 
     def to_xarray(self) -> Any:

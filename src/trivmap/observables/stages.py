@@ -67,11 +67,16 @@ class AlongTheMap:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "AlongTheMap":
-        """What `to_dict` gave."""
+        """What `to_dict` gave. Raises `ValueError` where lengths do not fit together."""
         stages = []
         for each in content["stages"]:
             histograms: dict[str, Any] = {key: Histogram(**each[key]) for key in ("field", "magnetization")}
             stages.append(StageSummary(**{**each, **histograms}))
+            orbits, lengths = len(Lattice(content["lattice"]).orbit_representatives), set()
+            lengths |= {len(stages[-1].two_point), len(stages[-1].two_point_error)}
+            edges = [len(each.edges) - len(each.density) for each in histograms.values()]
+            if lengths != {orbits} or set(edges) != {1}:
+                raise ValueError(f"{stages[-1].name}: arrays of other lengths than the lattice and the bins have")
         return cls(content["lattice"], content["proposals"], stages)
 
 

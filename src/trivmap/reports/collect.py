@@ -18,9 +18,7 @@ from trivmap.runs.keys import keys
 from trivmap.runs.loading import load
 from trivmap.runs.pipeline import load_flow
 from trivmap.store.directory import RunDirectory
-from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
-from trivmap.store.sealed import read_json
 from trivmap.trust import is_trusting
 
 _CONFIGURATIONS = 4
@@ -34,8 +32,7 @@ def collect(run: RunDirectory) -> RunData:
     card = run.card()
     data = RunData(run.root, card=card.to_data(), summary=run.summary())
     try:
-        if is_file(run.environment_path):
-            data.environment = read_json(run.environment_path, "it only describes the machine")
+        data.environment = run.environment()
     except InputError as error:
         data.missing["environment"] = str(error)
     data.untrusted = dict(data.summary.get("untrusted") or {})
@@ -147,13 +144,13 @@ def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
     return {
         "name": stage.name,
         "distance": np.linalg.norm(Lattice(lattice).orbit_representatives, axis=1),
-        "two_point": np.array(stage.two_point),
-        "two_point_error": np.array(stage.two_point_error),
+        "two_point": np.array(stage.two_point, dtype=float),
+        "two_point_error": np.array(stage.two_point_error, dtype=float),
         "correlation_length": None if length is None or error is None else (length, error),
-        "field_edges": np.array(stage.field.edges),
-        "field_density": np.array(stage.field.density),
-        "magnetization_edges": np.array(stage.magnetization.edges),
-        "magnetization_density": np.array(stage.magnetization.density),
+        "field_edges": np.array(stage.field.edges, dtype=float),
+        "field_density": np.array(stage.field.density, dtype=float),
+        "magnetization_edges": np.array(stage.magnetization.edges, dtype=float),
+        "magnetization_density": np.array(stage.magnetization.density, dtype=float),
     }
 
 

@@ -90,7 +90,7 @@ def training_log(lines: Sequence[Mapping[str, Any]], summary: Mapping[str, Any])
     )
     # Losses of other lattices would squeeze those of the last one into a line.
     last = max((line.get("rung", 0) for line in lines), default=0)
-    first = min((line["step"] for line in lines if line.get("rung", 0) == last and "loss" in line), default=0)
+    first = min((line.get("step", 0) for line in lines if line.get("rung", 0) == last and "loss" in line), default=0)
     lines = [line for line in lines if line.get("step", 0) >= first]
     # An evaluation on a line of its own would tear holes into the curves.
     logged = [line for line in lines if "loss" in line or not line.get("evaluation")]

@@ -120,7 +120,8 @@ def _sampling(data: RunData) -> Iterator[Entry]:
             rejections=None if runs is None else rejections_in_a_row(runs, len(chain.rho)),
         ),
     )  # fmt: skip
-    if runs is not None and chain.acceptance is not None:
+    # Where nothing was accepted, no run has an end.
+    if runs is not None and chain.acceptance:
         yield (
             "rejection_runs", "sampling", "Runs of rejections",
             "How often exactly n proposals in a row were rejected before one was accepted. Points above the line are "

@@ -165,6 +165,9 @@ def rejections_in_a_row(runs: np.ndarray, lags: int) -> np.ndarray:
     """P(t given consecutive proposals are all rejected), t = 0 .. lags - 1, from the counts of runs of each length."""
     length = np.arange(len(runs))
     total = float(np.sum(runs * (length + 1)))
+    if not total:
+        # Nothing was accepted at all: no run has an end.
+        return np.ones(lags)
     inside = [float(np.sum(runs * np.clip(length - t + 1, 0, None))) for t in range(1, lags)]
     return np.array([1.0, *(value / total for value in inside)])
 

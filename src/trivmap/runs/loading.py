@@ -2,6 +2,7 @@
 
 import os
 from functools import cached_property
+from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -21,11 +22,26 @@ from trivmap.simulation import default_batch
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
-from trivmap.store.sealed import read_json, read_sealed_text
+from trivmap.store.sealed import MAYBE, Shape, read_json, read_sealed_text
 from trivmap.trust import trusting
 
 if TYPE_CHECKING:
     from trivmap.observables import AlongTheMap, Results
+
+
+_HISTOGRAM: Shape = {"edges": [MAYBE], "density": [MAYBE], "error": [MAYBE]}
+_STAGE: Shape = {
+    "name": str,
+    "two_point": [MAYBE],
+    "two_point_error": [MAYBE],
+    "correlation_length": MAYBE,
+    "correlation_length_error": MAYBE,
+    "field": _HISTOGRAM,
+    "magnetization": _HISTOGRAM,
+}
+_OF_STAGES: Shape = {"lattice": [int], "proposals": int, "stages": [_STAGE]}
+_INFO: Shape = {"ensemble?": str, "configurations?": int, "moves?": int, "fits?": ({"*": (dict, NoneType)}, NoneType)}
+_OF_RESULTS: Shape = {"description": {"description": {"info": _INFO, "chain": {"untrusted": {"*": str}}}}}
 
 
 class Configurations(NamedTuple):
@@ -106,7 +122,7 @@ class Run:
         if not is_file(path):
             raise InputError(f"{path}: nothing has been measured yet; {remedy}")
         with trusting(self._trust):
-            return Results.from_text(read_sealed_text(path, remedy), str(path))
+            return Results.from_text(read_sealed_text(path, remedy, shape=_OF_RESULTS), str(path))
 
     @cached_property
     def stages(self) -> "AlongTheMap":
@@ -115,10 +131,12 @@ class Run:
 
         path, remedy = self.directory.stages_path, f"run trivmap measure {self.directory.root}"
         with trusting(self._trust):
-            content = read_json(path, remedy)
+            content = read_json(path, remedy, shape=_OF_STAGES)
         try:
+            if content["lattice"] != list(self.card.lattice):
+                raise ValueError("of another lattice")
             return AlongTheMap.from_dict(content)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: is damaged; {remedy}") from error
 
     def __repr__(self) -> str:

@@ -16,16 +16,48 @@ from trivmap.store import metrics
 from trivmap.store.files import append_bytes, lock, new_directory, storing, write_bytes, write_json, write_text
 from trivmap.store.folders import inside, listed, own_folder
 from trivmap.store.plain import is_file
-from trivmap.store.sealed import read_json
+from trivmap.store.sealed import ESTIMATE, MAYBE, NUMBER, Shape, read_json
 from trivmap.trust import is_trusting
 
-_OF_A_SUMMARY = {
+_QUALITY: Shape = {"acceptance?": (ESTIMATE, NoneType), "ess?": (ESTIMATE, NoneType)}
+_MILESTONE: Shape = {"steps": int, "configurations": int, "wall_seconds": NUMBER}
+_TRAINING: Shape = {
+    "steps?": int,
+    "configurations?": int,
+    "wall_seconds?": NUMBER,
+    "acceptance_milestones?": ({"*": (_MILESTONE, NoneType)}, NoneType),
+    "evaluation?": (_QUALITY, NoneType),
+    "rungs?": [{"steps": int, "evaluation?": (_QUALITY, NoneType)}],
+    "metrics?": ({"bytes": int, "sha256": (str, NoneType)}, NoneType),
+}
+_SAMPLING: Shape = {
+    "proposals?": int,
+    "wall_seconds?": NUMBER,
+    "acceptance?": (ESTIMATE, NoneType),
+    "tau_int?": (ESTIMATE, NoneType),
+    "ess?": (*MAYBE, ESTIMATE),
+    "ess_error?": MAYBE,
+    "r_hat?": MAYBE,
+    "certificate?": ({"steps": int, "mean": MAYBE, "spread": MAYBE, "passed": bool}, NoneType),
+    "probe?": ({"sampler": (str, NoneType)}, NoneType),
+}
+_OF_A_SUMMARY: Shape = {
     "schema": int,
-    "training?": (dict, NoneType),
-    "sampling?": (dict, NoneType),
-    "log_z?": (dict, NoneType),
-    "observables?": dict,
-    "untrusted?": (dict, NoneType),
+    "action?": dict,
+    "lattice?": [int],
+    "model?": (dict, NoneType),
+    "training?": (_TRAINING, NoneType),
+    "sampling?": (_SAMPLING, NoneType),
+    "log_z?": (ESTIMATE, NoneType),
+    "observables?": {"*": {**ESTIMATE, "tau_int?": MAYBE, "source?": str}},
+    "untrusted?": ({"*": str}, NoneType),
+    "chain_withheld?": (str, NoneType),
+    "integration_shift?": ({"*": ESTIMATE}, NoneType),
+}
+_OF_THE_ENVIRONMENT: Shape = {
+    "versions?": ({"*": (str, NoneType)}, NoneType),
+    "devices?": ([{"platform": str, "kind": str}], NoneType),
+    "git?": ({"trivmap?": ({"commit": str}, NoneType)}, NoneType),
 }
 _OF_A_NEW_RUN = {"config.yaml", "environment.json", "figures", "metrics.jsonl", "model"}
 """The files that exist before the first step has ended."""
@@ -89,6 +121,11 @@ class RunDirectory:
         if not is_file(run.config_path):
             raise InputError(f"{root}: is no run directory, it has no config.yaml; trivmap run makes one")
         return run
+
+    def environment(self) -> dict[str, Any]:
+        """The content of `environment.json`, empty where there is none; raises `InputError` where it is damaged."""
+        path = self.environment_path
+        return read_json(path, "it only describes the machine", shape=_OF_THE_ENVIRONMENT) if is_file(path) else {}
 
     def card(self) -> RunCard:
         """The run card in `config.yaml`."""

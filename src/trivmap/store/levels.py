@@ -10,8 +10,8 @@ import numpy as np
 from trivmap.diagnostics.integration_error import Level
 from trivmap.errors import InputError
 from trivmap.store.files import write_bytes
+from trivmap.store.hdf5 import SUM, UNREADABLE, open_hdf5, require_sum, sum_of_content, unreadable
 from trivmap.store.plain import is_file
-from trivmap.store.sample_parts import open_hdf5, unreadable
 
 
 def write_levels(path: Path, levels: Sequence[Level], model: str) -> None:
@@ -27,33 +27,36 @@ def write_levels(path: Path, levels: Sequence[Level], model: str) -> None:
             }
             for name, values in datasets.items():
                 file.create_dataset(f"{level.steps}/{name}", data=values, chunks=True, fletcher32=True)
+        file.attrs[SUM] = sum_of_content(file)
     write_bytes(path, buffer)
 
 
 def read_levels(path: Path, model: str) -> list[Level]:
     """The levels in ascending steps; none where there is no file, or one of another map.
 
-    Raises `InputError` where the file is damaged.
+    Raises `InputError` where the file is damaged or altered.
     """
     if not is_file(path):
         return []
+    remedy = f"delete it and run trivmap sample {path.parent}, which measures it again"
     try:
         with open_hdf5(path) as file:
+            require_sum(file, sum_of_content, path, remedy)
             if file.attrs["model"] != model:
                 return []
-            return [_level(int(steps), file[steps]) for steps in sorted(file, key=int)]
-    except OSError as error:
-        if error.errno:
+            levels = [_level(int(steps), file[steps]) for steps in sorted(file, key=int)]
+    except InputError:
+        raise
+    except (*UNREADABLE, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
             raise unreadable(path, error) from error
-        raise _damaged(path) from error
-    except (KeyError, ValueError) as error:
-        raise _damaged(path) from error
+        raise InputError(f"{path}: is damaged; {remedy}") from error
+    return levels
 
 
 def _level(steps: int, group: Any) -> Level:
+    log_weight = np.asarray(group["log_weight"][...])
     observables = {name: np.asarray(values[...]) for name, values in group["observables"].items()}
-    return Level(steps, np.asarray(group["log_weight"][...]), observables)
-
-
-def _damaged(path: Path) -> InputError:
-    return InputError(f"{path}: is damaged; delete it and run trivmap sample {path.parent}, which measures it again")
+    if log_weight.ndim != 1 or any(values.shape[:1] != log_weight.shape for values in observables.values()):
+        raise ValueError(f"{group.name}: not one number or row for each configuration")
+    return Level(steps, log_weight, observables)

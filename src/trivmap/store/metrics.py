@@ -5,16 +5,26 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from trivmap.store.files import write_bytes
 from trivmap.store.plain import is_file, open_plain, read_bytes, sha256, size
+from trivmap.store.sealed import MAYBE, Shape, fits
 
 _TAIL = 1 << 14
+_QUALITY = ({"value?": MAYBE, "error?": MAYBE}, NoneType)
+_RECORD: Shape = {
+    "step?": int,
+    "rung?": int,
+    "evaluation?": ({"acceptance?": _QUALITY, "ess?": _QUALITY}, NoneType),
+    **dict.fromkeys(("loss?", "loss_error?", "ess?", "acceptance?", "learning_rate?", "temperature?"), MAYBE),
+    **dict.fromkeys(("gradient_norm?", "damping?", "batch?"), MAYBE),
+}
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records; a line torn by a kill is left out."""
+    """The records; a line torn by a kill is left out, and what is no record."""
     for _, record in _parsed(read_bytes(path) if is_file(path) else b""):
         yield record
 
@@ -60,5 +70,5 @@ def _parsed(text: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for line in text.split(b"\n"):
         with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
-            if isinstance(record, dict):
+            if fits(record, _RECORD):
                 yield line, record

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,16 +13,24 @@ import numpy as np
 from trivmap.errors import InputError
 from trivmap.store.files import storing, write_bytes
 from trivmap.store.folders import inside, listed, own_folder
-from trivmap.store.plain import is_file
+from trivmap.store.hdf5 import (
+    SUM,
+    UNREADABLE,
+    attributes_of,
+    open_hdf5,
+    require_sum,
+    sum_of_chunks,
+    sum_of_content,
+    unreadable,
+)
+from trivmap.store.plain import open_plain
 from trivmap.store.sealed import SCHEMA, digest, require_unaltered
 
 _NAME = re.compile(r"part-(\d{5,})\.h5")
 CHUNK = 1 << 18
 """Bytes of an HDF5 chunk, about; each carries a checksum."""
-SUM = "sha256"
-"""The attribute that holds the checksum of what HDF5 itself keeps none of."""
-UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, AttributeError, UnicodeError, json.JSONDecodeError)
-"""Errors of h5py for a damaged file."""
+_CHUNKS = "chunks"
+"""The attribute that holds the checksum of the checksums that HDF5 keeps of the data."""
 
 
 class Part(NamedTuple):
@@ -42,11 +50,6 @@ class Part(NamedTuple):
 def part_path(folder: Path, number: int) -> Path:
     """Where a part is kept."""
     return folder / f"part-{number:05d}.h5"
-
-
-def plain(value: Any) -> Any:
-    """An attribute as Python has it."""
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def write_part(
@@ -74,7 +77,10 @@ def write_part(
                 group.create_dataset(name, data=value)
             else:
                 group.attrs[name] = json.dumps(value)
-        group.attrs[SUM] = _sum_of_state(group)
+        group.attrs[SUM] = sum_of_content(group)
+        file.flush()
+        with buffer.getbuffer() as written:
+            file.attrs[_CHUNKS] = sum_of_chunks(_data(file), lambda start, count: bytes(written[start : start + count]))
         file.attrs[SUM] = _sum_of_part(file)
     with storing(path), inside(path.parent.parent):
         own_folder(path.parent)
@@ -89,7 +95,7 @@ def read_state(path: Path) -> dict[str, Any]:
     with open_part(path) as file:
         try:
             group = file["state"]
-            _require_sum(group, _sum_of_state, path)
+            require_sum(group, sum_of_content, path, _remedy(path), path.parent.parent)
             return {name: group[name][()] for name in group} | {
                 name: json.loads(value) for name, value in group.attrs.items() if name != SUM
             }
@@ -97,27 +103,10 @@ def read_state(path: Path) -> dict[str, Any]:
             raise damaged(path) from error
 
 
-def open_hdf5(path: Path) -> Any:
-    """A plain HDF5 file, to read. Raises `OSError` where it is none, `InputError` where it cannot be read at all.
-
-    HDF5 itself locks nothing: no file of ours is changed once it is there, and some file systems have no locks.
-    """
-    import h5py
-
-    if not is_file(path):
-        raise FileNotFoundError(path)
+def open_part(path: Path, *, again: bool = False) -> Any:
+    """The HDF5 file of a part, to read, as `open_hdf5`; an `InputError` where it is truncated or no HDF5 file."""
     try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if error.errno:
-            raise unreadable(path, error) from error
-        raise
-
-
-def open_part(path: Path) -> Any:
-    """The HDF5 file of a part, to read; an `InputError` where it is truncated or no HDF5 file."""
-    try:
-        return open_hdf5(path)
+        return open_hdf5(path, again=again)
     except OSError as error:
         raise damaged(path) from error
 
@@ -129,12 +118,6 @@ def damaged(path: Path, error: OSError | None = None) -> InputError:
     return InputError(f"{path}: is truncated or damaged; {_remedy(path)}")
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
-    """What to say of a file that may be well but cannot be read at this moment."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return InputError(f"{path}: cannot be read ({reason}); see who may read it, and whether the disk is well")
-
-
 def _remedy(path: Path) -> str:
     return (
         f"move it and the later parts away and run trivmap sample {path.parent.parent}, which draws the same "
@@ -142,37 +125,16 @@ def _remedy(path: Path) -> str:
     )
 
 
-def _require_sum(held: Any, summed: Callable[[Any], str], path: Path) -> None:
-    """Raise `InputError` where a file or a group in it carries another checksum than its content has."""
-    written = held.attrs.get(SUM)
-    # Older versions wrote none.
-    require_unaltered(written is None or written == summed(held), path, _remedy(path))
-
-
-def attributes_of(held: Any) -> dict[str, Any]:
-    """The attributes of a file or a group, without the checksum."""
-    return {name: plain(value) for name, value in held.attrs.items() if name != SUM}
-
-
-def _sum_of_state(group: Any) -> str:
-    arrays = {name: (group[name].dtype.str, group[name].shape, group[name][()].tobytes().hex()) for name in group}
-    return digest([attributes_of(group), arrays])
-
-
 def _sum_of_part(file: Any) -> str:
     """The checksum of what those of the datasets do not cover: attributes, and the layout of the datasets."""
-    datasets = {
-        name: (each.dtype.str, each.shape, each.chunks, each.fletcher32)
-        for name in _names(file)
-        for each in (file[name],)
-    }
+    datasets = {name: (each.dtype.str, each.shape, each.chunks, each.fletcher32) for name, each in _data(file).items()}
     return digest([attributes_of(file), datasets])
 
 
-def _names(file: Any) -> list[str]:
+def _data(file: Any) -> dict[str, Any]:
     """The datasets of a part."""
     names = [name for name in ("log_weight", "accepted", "fields") if name in file]
-    return names + [f"observables/{name}" for name in file.get("observables", ())]
+    return {name: file[name] for name in [*names, *(f"observables/{name}" for name in file.get("observables", ()))]}
 
 
 def find_parts(folder: Path) -> list[Part]:
@@ -211,11 +173,37 @@ def _described(path: Path, number: int) -> Part:
                 raise InputError(
                     f"{path}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap"
                 )
-            datasets = {name: (file[name].shape, file[name].dtype) for name in _names(file)}
-            _require_sum(file, _sum_of_part, path)
+            require_sum(file, _sum_of_part, path, _remedy(path), path.parent.parent)
+            chunks, data = attributes.pop(_CHUNKS, None), _data(file)
+            # Older versions wrote none.
+            require_unaltered(chunks is None or chunks == _sum_of_data(path, data), path, _remedy(path))
+            datasets = {name: (each.shape, each.dtype) for name, each in data.items()}
         except UNREADABLE as error:
             raise damaged(path) from error
-    return Part(path, number, start, steps, attributes, datasets)
+    part = Part(path, number, start, steps, attributes, datasets)
+    if not _fits_together(part):
+        raise damaged(path)
+    return part
+
+
+def _sum_of_data(path: Path, data: dict[str, Any]) -> str:
+    descriptor = open_plain(path, os.O_RDONLY)
+    try:
+        return sum_of_chunks(data, lambda start, count: os.pread(descriptor, count, start))
+    finally:
+        os.close(descriptor)
+
+
+def _fits_together(part: Part) -> bool:
+    """Whether all datasets are of as many chains and steps as the attributes say."""
+    numbers = (part.attributes.get("chains"), part.steps, part.start)
+    shapes = {name: shape[: 1 if name == "fields" else 2] for name, (shape, _) in part.datasets.items()}
+    return (
+        all(type(number) is int and number >= 0 for number in numbers)
+        and "accepted" in shapes
+        and part.datasets["accepted"][1].kind == "b"
+        and all(shape == numbers[: len(shape)] and shape for shape in shapes.values())
+    )
 
 
 def _kinds(part: Part) -> dict[str, Any]:

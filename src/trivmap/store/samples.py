@@ -14,22 +14,10 @@ import numpy as np
 from trivmap.errors import InputError
 from trivmap.store.files import write_bytes
 from trivmap.store.folders import inside, is_folder
+from trivmap.store.hdf5 import SUM, UNREADABLE, attributes_of, plain, read_attributes
 from trivmap.store.plain import is_file
-from trivmap.store.sample_parts import (
-    SUM,
-    UNREADABLE,
-    Part,
-    attributes_of,
-    damaged,
-    find_parts,
-    open_hdf5,
-    open_part,
-    part_path,
-    plain,
-    read_state,
-    write_part,
-)
-from trivmap.store.sealed import SCHEMA, digest, require_unaltered
+from trivmap.store.sample_parts import Part, damaged, find_parts, open_part, part_path, read_state, write_part
+from trivmap.store.sealed import SCHEMA, digest
 
 _MAY_CHANGE = ("proposals", "warmup")
 """Attributes that a resumed run may give another value: more proposals, another cut at the start of the analysis."""
@@ -215,7 +203,7 @@ class SampleReader:
     def _read(self, path: Path, dataset: str, chain: int, low: int, high: int) -> np.ndarray:
         if self._open is None or self._open[0] != path:
             self.close()
-            self._open = (path, open_part(path))
+            self._open = (path, open_part(path, again=True))
         try:
             return self._open[1][dataset][chain, low:high]
         except OSError as error:
@@ -230,12 +218,12 @@ class SampleReader:
             raise InputError(f"{self.index}: is missing; {again}, which makes it again from the parts in samples/")
         again = f"{again}, which makes it again from the parts in samples/"
         try:
-            with open_hdf5(self.index) as file:
-                attributes, written = attributes_of(file), file.attrs.get(SUM)
-                require_unaltered(written is None or written == digest(attributes), self.index, again)
-            return attributes | {name: attributes[name] for name in ("parts", "chains", "warmup")}
+            attributes = read_attributes(self.index, again, self.root)
         except UNREADABLE as error:
             raise InputError(f"{self.index}: is truncated or damaged; {again}") from error
+        if not all(type(attributes.get(name)) is int for name in ("parts", "chains", "warmup")):
+            raise InputError(f"{self.index}: is truncated or damaged; {again}")
+        return attributes
 
 
 def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) -> None:

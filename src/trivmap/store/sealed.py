@@ -1,29 +1,57 @@
 """JSON files with a checksum of their content, so that altered numbers are not read.
 
 The key `sha256` stands last in every object that is written. It is the hash of the rest in canonical form, keys sorted:
-other formatting of the file does no harm. A file without it, of an older version, is read as it is.
+other formatting of the file does no harm. A file without it is read where the run is of a version that wrote none.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from trivmap.errors import InputError
-from trivmap.store.plain import read_bytes
+from trivmap.store.plain import is_file, read_bytes
 from trivmap.trust import is_trusting
 
 SCHEMA = 1
 """The schema of all files that are written today."""
-Shape = Mapping[str, type | tuple[type, ...]]
-"""Keys that an object must have, or may have if a question mark follows, and the types their values may have."""
+Shape = Mapping[str, Any]
+"""Keys that an object must have, or may have if a question mark follows; `*` is any other. Values say what is allowed.
+
+A type, a tuple of what is allowed, a list of what each entry is, or the shape of an object.
+"""
+NUMBER = (int, float)
+MAYBE = (int, float, NoneType)
+ESTIMATE: Shape = {"value": MAYBE, "error": MAYBE}
+_DEEPEST = 50
+"""Levels of an object, beyond which whatever walks through it might not come back."""
 
 
 def require_unaltered(unaltered: bool, path: Path, remedy: str) -> None:
     """Raise `InputError` for a file that is not as it was written, unless such files are trusted."""
     if not (unaltered or is_trusting()):
         raise InputError(f"{path}: was altered, its checksum does not fit; {remedy}, or trust it as it is with --trust")
+
+
+def require_seal(written: Any, expected: Callable[[], str], path: Path, remedy: str, root: Path | None) -> None:
+    """Raise `InputError` where a file carries another checksum than `expected`, or none where `root` has them.
+
+    `environment.json` is the first file of a run: with a checksum in it, all others that have one today have had it.
+    """
+    require_unaltered(written == expected() if written is not None else not _has_seals(root), path, remedy)
+
+
+def _has_seals(root: Path | None) -> bool:
+    if root is None:
+        return False
+    try:
+        path = root / "environment.json"
+        content = json.loads(read_bytes(path)) if is_file(path) else {}
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "sha256" in content
 
 
 def digest(content: Any) -> str:
@@ -38,17 +66,18 @@ def seal(text: str) -> str:
     return f'{body}{"," if content else ""}\n  "sha256": "{digest(content)}"\n}}\n'
 
 
-def read_json(path: Path, remedy: str, *, shape: Shape | None = None) -> Any:
+def read_json(path: Path, remedy: str, *, shape: Shape | None = None, root: Path | None = None) -> Any:
     """The JSON object in `path` without its checksum; `shape` names what must be in it, `{}` for nothing special.
 
-    Raises `InputError`, ending in `remedy`, where the file is missing, damaged, altered or of another shape.
+    `root` is the directory of the run where that is not the folder of the file. Raises `InputError`, ending in
+    `remedy`, where the file is missing, damaged, altered or of another shape.
     """
-    return _read(path, remedy, shape or {})[1]
+    return _read(path, remedy, shape or {}, root or path.parent)[1]
 
 
-def read_sealed_text(path: Path, remedy: str) -> str:
+def read_sealed_text(path: Path, remedy: str, *, shape: Shape | None = None) -> str:
     """The text of a JSON object, checked in the same way."""
-    return _read(path, remedy, {})[0]
+    return _read(path, remedy, shape or {}, path.parent)[0]
 
 
 def read_list(path: Path, remedy: str) -> list[Any]:
@@ -59,7 +88,7 @@ def read_list(path: Path, remedy: str) -> list[Any]:
     return content
 
 
-def _read(path: Path, remedy: str, shape: Shape) -> tuple[str, dict[str, Any]]:
+def _read(path: Path, remedy: str, shape: Shape, root: Path) -> tuple[str, dict[str, Any]]:
     text, content = _parsed(path, remedy)
     if not isinstance(content, dict):
         raise InputError(f"{path}: is damaged; {remedy}")
@@ -67,8 +96,8 @@ def _read(path: Path, remedy: str, shape: Shape) -> tuple[str, dict[str, Any]]:
     if isinstance(schema, int) and schema > SCHEMA:
         raise InputError(f"{path}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
     written = content.pop("sha256", None)
-    require_unaltered(written is None or written == digest(content), path, remedy)
-    if not all(_fits(content, key, kind) for key, kind in shape.items()):
+    require_seal(written, lambda: digest(content), path, remedy, root)
+    if not fits(content, shape):
         raise InputError(f"{path}: is damaged; {remedy}")
     return text, content
 
@@ -76,7 +105,9 @@ def _read(path: Path, remedy: str, shape: Shape) -> tuple[str, dict[str, Any]]:
 def _parsed(path: Path, remedy: str) -> tuple[str, Any]:
     try:
         text = read_bytes(path).decode()
-        return text, json.loads(text)
+        content = json.loads(text)
+        _require_printable(content)
+        return text, content
     except FileNotFoundError as error:
         raise InputError(f"{path}: is missing; {remedy}") from error
     except InputError:
@@ -85,10 +116,29 @@ def _parsed(path: Path, remedy: str) -> tuple[str, Any]:
         raise InputError(f"{path}: is damaged; {remedy}") from error
 
 
-def _fits(content: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> bool:
-    name = key.removesuffix("?")
-    if name not in content:
-        return name != key
-    # To Python a flag is a number.
-    value, kinds = content[name], kind if isinstance(kind, tuple) else (kind,)
-    return isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+def _require_printable(content: Any) -> None:
+    """Raise a `ValueError` for what JSON can say and no terminal or page can show."""
+    json.dumps(content, ensure_ascii=False).encode()
+    level = [content] if isinstance(content, (dict, list)) else []
+    for _ in range(_DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for values in inner for value in values if isinstance(value, (dict, list))]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value of JSON has a shape, see `Shape`."""
+    if isinstance(kind, tuple):
+        return type(value) in kind or any(fits(value, each) for each in kind)
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(fits(each, kind[0]) for each in value)
+    if isinstance(kind, type):
+        # To Python a flag is a number.
+        return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not isinstance(value, dict):
+        return False
+    named = {key.removesuffix("?"): key for key in kind if key != "*"}
+    known = (fits(value[name], kind[key]) if name in value else name != key for name, key in named.items())
+    return all(known) and ("*" not in kind or all(fits(value[name], kind["*"]) for name in value.keys() - named.keys()))

@@ -242,6 +242,12 @@ def test_stages():
     ]  # fmt: skip
 
 
+def test_names_are_no_formulas():
+    name = r"$\frac{$"
+    figures.png(figures.stages_figure([stage(name, (1.5, 0.1))]))
+    figures.png(figures.consistency_figure([name], {"chain": [1.0]}))
+
+
 @pytest.mark.parametrize("shape", [(4, 6), (4, 4, 2), (2, 2, 2, 2)])
 def test_configurations_as_images(shape):
     base, output = RANDOM.normal(size=(3, *shape)), RANDOM.normal(size=(3, *shape))

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trivmap.estimate import Estimate
-from trivmap.reports.figures.style import REFERENCE, SERIES, new_figure, styled
+from trivmap.reports.figures.style import REFERENCE, SERIES, new_figure, styled, words
 
 _MARKERS = "osD^vPX*"
 
@@ -31,11 +31,11 @@ def rates_figure(observables: Mapping[str, str], rates: Mapping[str, Mapping[str
             fmt=_MARKERS[number % len(_MARKERS)],
             color=SERIES[number % len(SERIES)],
             markersize=5.5,
-            label=sampler + ("" if points else " (not trusted)"),
+            label=words(sampler) + ("" if points else " (not trusted)"),
         )
     for row in range(1, len(observables)):
         axes.axhline(row - 0.5, color="#d0d0d0", linewidth=0.7)
-    axes.set_yticks(range(len(observables)), list(observables.values()))
+    axes.set_yticks(range(len(observables)), [words(name) for name in observables.values()])
     axes.set_ylim(len(observables) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("independent samples per second")
@@ -62,7 +62,7 @@ def break_even_figure(
         if cost is None:
             continue
         (start, one), colour = cost, SERIES[number % len(SERIES)]
-        axes.plot(samples, start + samples * one.value, color=colour, label=sampler)
+        axes.plot(samples, start + samples * one.value, color=colour, label=words(sampler))
         low, high = (start + samples * max(one.value + sign * one.error, 0) for sign in (-1, 1))
         axes.fill_between(samples, low, high, color=colour, alpha=0.2, linewidth=0)
     for at, seconds in crossings:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from trivmap.reports.figures.style import CHAIN, REFERENCE, REWEIGHTED, new_figure, styled
+from trivmap.reports.figures.style import CHAIN, REFERENCE, REWEIGHTED, new_figure, styled, words
 
 
 @styled
@@ -25,7 +25,7 @@ def consistency_figure(names: Sequence[str], pulls: Mapping[str, Sequence[float 
     limit = max(3.5, 1.1 * largest)
     axes.set_xlim(-limit, limit)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_yticks(position, names)
+    axes.set_yticks(position, [words(name) for name in names])
     axes.set_xlabel("difference / its standard error")
     figure.legend(loc="outside upper center", ncols=len(pulls))
     return figure

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import REFERENCE, logarithmic, new_figure, plain_labels, styled
+from trivmap.reports.figures.style import REFERENCE, logarithmic, new_figure, plain_labels, styled, words
 
 
 @styled
@@ -84,7 +84,7 @@ def _correlation_length(axes: Axes, stages: Sequence[Mapping], colours: np.ndarr
         axes.axhspan(value - error, value + error, color=REFERENCE, alpha=0.2, linewidth=0)
         axes.axhline(value, color=REFERENCE, linestyle=(0, (4, 2)), linewidth=1.2, label="chain")
         axes.legend(loc="lower right")
-    names = [stage["name"] for stage in stages]
+    names = [words(stage["name"]) for stage in stages]
     axes.set_xticks(range(len(stages)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_xlabel("after the stage")
     axes.set_ylabel(r"correlation length $\xi$")

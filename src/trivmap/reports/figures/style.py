@@ -90,6 +90,11 @@ def plain_labels(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def words(text: str) -> str:
+    """A text to be drawn as it is, whoever wrote it: matplotlib takes dollar signs for formulas."""
+    return text.replace("$", r"\$")
+
+
 def empty_panel(axes: Axes, text: str) -> None:
     """Say in words why there is nothing to draw."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", wrap=True)

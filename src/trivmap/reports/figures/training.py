@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import CHAIN, FIT, MARK, PROPOSALS, REWEIGHTED, new_figure, styled
+from trivmap.reports.figures.style import CHAIN, FIT, MARK, PROPOSALS, REWEIGHTED, new_figure, styled, words
 
 
 @styled
@@ -108,6 +108,6 @@ def _mark_milestones(panels: np.ndarray, milestones: Mapping[str, int]) -> None:
             labels.append((step, f"> {target}"))
     for step, label in labels:
         panels[1].annotate(
-            label, (step, 1.0), xycoords=("data", "axes fraction"), textcoords="offset points", xytext=(0, 2),
+            words(label), (step, 1.0), xycoords=("data", "axes fraction"), textcoords="offset points", xytext=(0, 2),
             color=MARK, fontsize=9, ha="left" if step < low + 0.05 * (high - low) else "center",
         )  # fmt: skip
