@@ -486,7 +486,7 @@ class TestShapes:
 
     @pytest.mark.parametrize(
         ("name", "value", "said"),
-        [("chains", 0, "is not of the same samples"), ("chains", "x", "is truncated"), ("warmup", 1.5, "is truncated")],
+        [("chains", 0, "was drawn with chains"), ("chains", "x", "is truncated"), ("warmup", 1.5, "is truncated")],
     )
     def test_of_the_index(self, tmp_path, name, value, said):
         write(tmp_path)
