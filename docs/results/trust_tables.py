@@ -1,4 +1,4 @@
-"""The tables of docs/trust.md, from what coverage.py and couplings.py keep."""
+"""The tables of docs/trust.md, from what pulls.py and couplings.py keep."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from keeping import kept, markdown
 from trivmap.reports.formats import parenthesis
 
 
-def coverage() -> str:
+def pulls() -> str:
     """A line a sampler and length: the range of means and widths of all observables, and what is withheld."""
-    content = kept("coverage")
+    content = kept("pulls")
     if not content:
-        return "Nothing is measured yet; `python docs/results/coverage.py` does it.\n"
+        return "Nothing is measured yet; `python docs/results/pulls.py` does it.\n"
     lines = []
     for name, row in content.items():
         most = [pulls for pulls in row["pulls"].values() if pulls["printed"] >= row["runs"] / 2]
@@ -65,4 +65,4 @@ def _why(row: Mapping[str, Any]) -> str:
     return next((rule for start, rule in rules.items() for each in reasons if each.startswith(start)), str(reasons))
 
 
-BLOCKS: Mapping[str, Callable[[], str]] = {"coverage": coverage, "couplings": couplings}
+BLOCKS: Mapping[str, Callable[[], str]] = {"pulls": pulls, "couplings": couplings}

@@ -1,8 +1,8 @@
-"""How far printed numbers lie from exact ones, in their errors: `python docs/results/coverage.py [ROW ...] --in DIR`.
+"""How far printed numbers lie from exact ones, in their errors: `python docs/results/pulls.py [ROW ...] --in DIR`.
 
 Each row is one sampler at one length on a ring, where the transfer matrix gives every answer; a flow's map is trained
 once. 400 runs differ by their seed alone and pass through everything that `trivmap run` does after training. Runs that
-DIR holds are not repeated. Writes coverage.json beside this file, row by row.
+DIR holds are not repeated. Writes pulls.json beside this file, row by row.
 """
 
 import collections
@@ -160,8 +160,8 @@ def main() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     for name in arguments.named or ROWS:
-        content = (kept("coverage") or {}) | {name: judged(name, runs(name, folder / name.replace(" ", "")))}
-        store("coverage", {key: content[key] for key in ROWS if key in content})
+        content = (kept("pulls") or {}) | {name: judged(name, runs(name, folder / name.replace(" ", "")))}
+        store("pulls", {key: content[key] for key in ROWS if key in content})
 
 
 if __name__ == "__main__":
