@@ -20,6 +20,7 @@ from trivmap.cli.main import cli
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.store.samples import SampleReader
+from trivmap.store.sealed import seal
 from trivmap.studies.compare_card import PRESETS
 from trivmap.studies.scaling.card import PRESETS as STUDIES
 
@@ -252,7 +253,7 @@ class TestShow:
         summary["training"]["evaluation"] |= {"acceptance": nothing, "ess": nothing}
         summary |= {"log_z": None, "observables": {}}
         del summary["sha256"]
-        path.write_text(json.dumps(summary))
+        path.write_text(seal(json.dumps(summary)))
         done = trivmap("show", "run", folder=copy)
         assert done.code == 0
         assert "acceptance unknown, ESS unknown" in done.out and "acceptance unknown, tau_int unknown" in done.out
@@ -353,7 +354,17 @@ class TestOwnParts:
 
     def test_an_action_and_a_map_of_the_working_directory(self, folder):
         """With g = 0 its integral is known."""
-        answer("train", "card.yaml", "--out", "run", "--set", "training.steps=10", folder=folder)
+        answer(
+            "train",
+            "card.yaml",
+            "--out",
+            "run",
+            "--set",
+            "training.steps=10",
+            "--set",
+            "sampling.proposals=40000",
+            folder=folder,
+        )
         found = answer("sample", "run", "--trust", folder=folder)
         assert found["model"]["parameters"] == 1
         assert found["action"] == self.CARD["action"]

