@@ -162,7 +162,9 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measu
     kernel = Annealed(path, levels, moves, particles=section.particles, threshold=section.resample)
     if section.moves != "heat-bath" and section.step_size is None:
         kernel = tune_step_size(kernel, jax.random.fold_in(key, 2**32 - 3))
-    attributes = section.own_settings | (certified.attributes if certified is not None else {})
+    own = section.own_settings
+    # The attribute "steps" of a part counts its own.
+    attributes = {"annealing_steps": own.pop("steps"), **own, **(certified.attributes if certified is not None else {})}
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
     facts = {"step_size": sizes[0]} if sizes else {}
     return Proposals(

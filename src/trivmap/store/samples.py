@@ -5,7 +5,7 @@
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from trivmap.store.sealed import SCHEMA, digest
 
 _MAY_CHANGE = ("proposals", "warmup")
 """Attributes that a resumed run may give another value: more proposals, another cut at the start of the analysis."""
-_OF_ONE_FILE = ("parts", "schema", "start", "steps")
-"""Attributes that say where a part stands, or how many there are."""
+_OF_THE_INDEX = ("parts", "schema", "steps")
+"""Attributes that only the index has; "steps" of annealing where an older version wrote it."""
 _BEFORE = {"generator": "threefry2x32", "common_noise": True}
 """Attributes that older versions did not write, and what they did."""
 
@@ -102,13 +102,11 @@ class SampleWriter:
             )
 
     def _require_same(self, part: Part) -> None:
-        for name in sorted(part.attributes.keys() | self.attributes.keys() - set(_MAY_CHANGE)):
-            stored, asked = part.attributes.get(name, _BEFORE.get(name)), self.attributes.get(name)
-            if stored != asked:
-                raise InputError(
-                    f"{self.folder}: was drawn with {name} = {stored}, the run now has {asked}; move {self.folder} and "
-                    f"{self.index} away to draw new samples, or go back to {stored}"
-                )
+        for name, stored, asked in _differences(part.attributes, self.attributes):
+            raise InputError(
+                f"{self.folder}: was drawn with {name} = {stored}, the run now has {asked}; move {self.folder} and "
+                f"{self.index} away to draw new samples, or go back to {stored}"
+            )
 
 
 class SampleReader:
@@ -127,18 +125,18 @@ class SampleReader:
             raise InputError(
                 f"{missing}: is missing; put it back, or run trivmap sample {root}, which draws the same ones again"
             )
-        for part in self.parts:
-            for name in sorted(part.attributes.keys() | self.attrs.keys() - {*_OF_ONE_FILE, *_MAY_CHANGE}):
-                self._require(name, part.attributes.get(name, _BEFORE.get(name)), self.attrs.get(name), part.path)
+        for first in self.parts[:1]:  # The others have been compared with it.
+            own = {name: value for name, value in self.attrs.items() if name not in _OF_THE_INDEX}
+            self._require_none(_differences(first.attributes, own), first.path)
         self._open: tuple[Path, Any] | None = None
 
     def require(self, facts: Mapping[str, Any]) -> None:
         """Raise `InputError` unless the samples were drawn with these facts, as far as they carry them."""
-        for name, asked in facts.items():
-            self._require(name, self.attrs.get(name, _BEFORE.get(name, asked)), asked, self.index)
+        stored = {name: self.attrs.get(name, _BEFORE.get(name, asked)) for name, asked in facts.items()}
+        self._require_none(_differences(stored, facts), self.index)
 
-    def _require(self, name: str, stored: Any, asked: Any, path: Path) -> None:
-        if stored != asked:
+    def _require_none(self, differences: Iterator[tuple[str, Any, Any]], path: Path) -> None:
+        for name, stored, asked in differences:
             raise InputError(
                 f"{path}: was drawn with {name} = {stored}, not with {asked}; put back the samples or the card of this "
                 f"run, or move {self.index} and {self.root / 'samples'} away and run trivmap sample {self.root}"
@@ -226,6 +224,14 @@ class SampleReader:
         if not all(type(attributes.get(name)) is int for name in ("parts", "chains", "warmup")):
             raise InputError(f"{self.index}: is truncated or damaged; {again}")
         return attributes
+
+
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name and both values of the attributes in which samples are not as asked for."""
+    for name in sorted((stored.keys() | asked.keys()) - set(_MAY_CHANGE)):
+        before, now = stored.get(name, _BEFORE.get(name)), asked.get(name)
+        if before != now:
+            yield name, before, now
 
 
 def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) -> None:
