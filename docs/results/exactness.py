@@ -5,20 +5,16 @@ Every sampler runs by a compare card until the error of its susceptibility is be
 exactness.json beside this file, target by target; a comparison found in DIR is gone on with.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from keeping import HERE, kept, named_runs, store
+from keeping import kept, named_runs, store
+from ring import exact
 
 jax.config.update("jax_enable_x64", True)
 
-sys.path.append(str(HERE.parents[1]))  # for the oracles of the tests
-
-from tests.oracles import ChainOracle  # noqa: E402
-from trivmap.cards.build import build_action  # noqa: E402
 from trivmap.cards.card import load_card  # noqa: E402
 from trivmap.reports.references import find_reference  # noqa: E402
 from trivmap.studies.compare_card import CompareCard  # noqa: E402
@@ -112,18 +108,9 @@ def known(name: str) -> dict[str, dict[str, float]]:
     written = card(name)
     run_card = written.cards["hmc"]
     action = {key: value for key, value in run_card.to_data()["action"].items() if value is not None}
-    coefficients = build_action(run_card).coefficients
     if len(written.lattice) == 1:
-        (extent,) = written.lattice
-        ring = ChainOracle(extent, *coefficients)
-        found = {
-            "susceptibility": extent * ring.magnetization_squared,
-            "abs_magnetization": ring.abs_magnetization,
-            "phi2": ring.phi2,
-            "ising_energy": float(ring.two_point[1]),
-            "log_z": ring.log_z,
-        }
-        return {key: {"value": value, "error": 0.0} for key, value in found.items()}
+        found = exact(run_card)
+        return {key: {"value": found[key], "error": 0.0} for key in (*OBSERVABLES, "log_z")}
     reference = find_reference(action, written.lattice)
     assert reference is not None
     return {key: each._asdict() for key, each in reference.observables.items()}

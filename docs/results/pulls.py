@@ -7,7 +7,6 @@ DIR holds are not repeated. Writes pulls.json beside this file, row by row.
 
 import collections
 import json
-import math
 import re
 import shutil
 import tempfile
@@ -16,9 +15,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from keeping import HERE, kept, named_runs, store
+from keeping import kept, named_runs, store
+from ring import exact
 
-from trivmap.cards.build import build_action
 from trivmap.cards.card import RunCard, load_card
 from trivmap.runs import pipeline
 from trivmap.runs.sampling import sample
@@ -83,33 +82,6 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def exact(card: RunCard) -> dict[str, float]:
-    """Everything that the transfer matrix gives."""
-    from tests.oracles import ChainOracle
-
-    (extent,) = card.lattice
-    c1, c2, c4 = build_action(card).coefficients
-    ring = ChainOracle(extent, c1, c2, c4)
-    correlator, absolute = ring.two_point, ring.abs_magnetization
-    susceptibility = extent * ring.magnetization_squared
-    at_k1 = float(correlator @ np.cos(2 * np.pi * np.arange(extent) / extent))
-    return {
-        "log_z": ring.log_z,
-        "phi2": ring.phi2,
-        "phi4": ring.phi4,
-        "ising_energy": float(correlator[1]),
-        "action_density": float(c1 * correlator[1] + c2 * ring.phi2 + c4 * ring.phi4),
-        "magnetization": 0.0,
-        "abs_magnetization": absolute,
-        "susceptibility": susceptibility,
-        "connected_susceptibility": susceptibility - extent * absolute**2,
-        "binder": ring.binder,
-        "correlation_length_second_moment": math.sqrt(correlator.sum() / at_k1 - 1) / (2 * math.sin(math.pi / extent)),
-        "schwinger_dyson": 1.0,
-        "delta_h_symmetry": 1.0,
-    }
-
-
 def runs(name: str, folder: Path) -> list[dict[str, Any]]:
     """What every run of a row printed and withheld."""
     data, found = ROWS[name], []
@@ -166,7 +138,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
-    import sys
-
-    sys.path.append(str(HERE.parents[1]))  # for the oracles of the tests
     main()

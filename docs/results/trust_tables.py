@@ -1,6 +1,7 @@
 """The tables of docs/trust.md, from what pulls.py and couplings.py keep."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from keeping import kept, markdown
@@ -8,55 +9,46 @@ from keeping import kept, markdown
 from trivmap.reports.formats import parenthesis
 
 
-def pulls() -> str:
-    """A line a sampler and length: the range of means and widths of all observables, and what is withheld."""
-    content = kept("pulls")
+def _table(name: str, header: list[str], rows: Callable[[Any], Iterator[list[str]]]) -> str:
+    """The table of what the script of a name keeps."""
+    content = kept(name)
     if not content:
-        return "Nothing is measured yet; `python docs/results/pulls.py` does it.\n"
-    lines = []
+        return f"Nothing is measured yet; `python docs/results/{name}.py` does it.\n"
+    return markdown(header, list(rows(content))) + "\n"
+
+
+def _pulls(content: Mapping[str, Any]) -> Iterator[list[str]]:
+    """A line a sampler and length: the range of means and widths of all observables, and what is withheld."""
     for name, row in content.items():
         most = [pulls for pulls in row["pulls"].values() if pulls["printed"] >= row["runs"] / 2]
         means, widths = ([pulls[key] for pulls in most] for key in ("mean", "width"))
         reason, often = next(iter(row["withheld"].items()), ("", 0))
-        lines.append(
-            [
-                name,
-                f"{row['acceptance']:.2f}",
-                str(len(most)),
-                f"{min(means):+.2f} ... {max(means):+.2f}" if most else "",
-                f"{min(widths):.2f} ... {max(widths):.2f}" if most else "",
-                f"{reason} ({often} of {row['runs']} runs)" if reason else "",
-            ]
-        )
-    header = ["sampler", "acceptance", "observables printed", "means", "widths", "most frequent reason to withhold"]
-    return markdown(header, lines) + "\n"
+        yield [
+            name,
+            f"{row['acceptance']:.2f}",
+            str(len(most)),
+            f"{min(means):+.2f} ... {max(means):+.2f}" if most else "",
+            f"{min(widths):.2f} ... {max(widths):.2f}" if most else "",
+            f"{reason} ({often} of {row['runs']} runs)" if reason else "",
+        ]
 
 
-def couplings() -> str:
+def _couplings(content: Mapping[str, Any]) -> Iterator[list[str]]:
     """A line a sweep and coupling: what the three seeds printed and withheld."""
-    content = kept("couplings")
-    if not content:
-        return "Nothing is measured yet; `python docs/results/couplings.py` does it.\n"
-    lines = []
     for name, sweep in content.items():
         for beta in dict.fromkeys(row["beta"] for row in sweep["rows"]):
             rows = [row for row in sweep["rows"] if row["beta"] == beta]
             printed = [row for row in rows if row.get("pulls")]
             pulls = [abs(pull) for row in printed for pull in row["pulls"].values()]
-            log_z = [parenthesis(*row["log_z"].values()) for row in printed if row["log_z"]]
-            lines.append(
-                [
-                    f"`{name}`" if name == sweep["preset"] else f"`{sweep['preset']}`, {sweep['title']}",
-                    f"{beta:g}",
-                    ", ".join(f"{row['acceptance']:.2f}" for row in rows if "acceptance" in row),
-                    f"{len(printed)} of {len(rows)}",
-                    f"{len(pulls)}, {max(pulls):.1f}" if pulls else "",
-                    ", ".join(log_z),
-                    "; ".join(dict.fromkeys(_why(row) for row in rows if not row.get("pulls"))),
-                ]
-            )
-    header = ["preset", "beta", "acceptance", "runs that print", "numbers, largest pull", "log Z", "withheld because"]
-    return markdown(header, lines) + "\n"
+            yield [
+                f"`{name}`" if name == sweep["preset"] else f"`{sweep['preset']}`, {sweep['title']}",
+                f"{beta:g}",
+                ", ".join(f"{row['acceptance']:.2f}" for row in rows if "acceptance" in row),
+                f"{len(printed)} of {len(rows)}",
+                f"{len(pulls)}, {max(pulls):.1f}" if pulls else "",
+                ", ".join(parenthesis(*row["log_z"].values()) for row in printed if row["log_z"]),
+                "; ".join(dict.fromkeys(_why(row) for row in rows if not row.get("pulls"))),
+            ]
 
 
 def _why(row: Mapping[str, Any]) -> str:
@@ -65,4 +57,11 @@ def _why(row: Mapping[str, Any]) -> str:
     return next((rule for start, rule in rules.items() for each in reasons if each.startswith(start)), str(reasons))
 
 
-BLOCKS: Mapping[str, Callable[[], str]] = {"pulls": pulls, "couplings": couplings}
+OF_PULLS = ["sampler", "acceptance", "observables printed", "means", "widths", "most frequent reason to withhold"]
+OF_COUPLINGS = [
+    "preset", "beta", "acceptance", "runs that print", "numbers, largest pull", "log Z", "withheld because"
+]  # fmt: skip
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "pulls": partial(_table, "pulls", OF_PULLS, _pulls),
+    "couplings": partial(_table, "couplings", OF_COUPLINGS, _couplings),
+}

@@ -46,7 +46,8 @@ def study(
     this machine, or go to a Dask cluster with --scheduler. A study killed at any moment continues with --resume. Runs
     that failed are reported, and the exit code is then 1.
     """
-    from trivmap.cli.study import run_one, run_study, watch
+    from trivmap.cli.study import run_one, run_study
+    from trivmap.cli.watching import watch
     from trivmap.errors import InputError
 
     if watched is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from trivmap.diagnostics.integration_error import Level
 from trivmap.observables.binning import Columns
 from trivmap.observables.estimators import primaries
+from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES
 
 REDUCTION = 7
 """Factor by which twice the steps reduce the shift at least: 2^p - 1 for a method of order p = 3."""
@@ -25,8 +26,6 @@ _SHARE = 0.3
 _BINS = 50
 _ANY = 2**30
 """More configurations than anybody evaluates."""
-LEAST_EFFECTIVE_SAMPLES = 100
-"""Fewest effective samples of the map's weights that a shift is measured with."""
 
 
 class Pair(NamedTuple):

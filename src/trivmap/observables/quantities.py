@@ -11,7 +11,7 @@ from trivmap.observables.binning import Bins
 from trivmap.observables.correlator_fits import Fit, FitError, cosh_fit, plateau
 from trivmap.observables.estimates import Estimates, gamma_method
 from trivmap.observables.estimators import ESTIMATORS, LENGTHS, gradient
-from trivmap.observables.integration_shift import LARGEST_REMAINDER, LEAST_EFFECTIVE_SAMPLES, REDUCTION, Shift
+from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, Shift
 
 _FITS = {"correlation_length_arccosh": plateau, "correlation_length_cosh_fit": cosh_fit}
 _HIDDEN = ("magnetization_squared", "magnetization_fourth")
@@ -216,7 +216,7 @@ class Quantities:
             self.shifts[name] = {"value": float(total.value), "error": float(total.dvalue)}
         left = abs(float(moved[-1].mean())) / REDUCTION
         least = min(each.effective_samples for each in self._corrections)
-        if least < LEAST_EFFECTIVE_SAMPLES:
+        if least < trust.LEAST_EFFECTIVE_SAMPLES:
             return observable, (
                 f"the map's weights leave only {least:.0f} effective samples to measure its integration error; train "
                 "the map further, or use one that needs no integration"

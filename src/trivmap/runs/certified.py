@@ -48,6 +48,7 @@ class Certified:
         if is_file(run.certificate_path):
             noted = read_certificate(run)
         key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
+        # `eqx.Partial` is a tree; a partial of functools would differ from run to run, and so would the program.
         self._levels = Levels(flow, action, key, measure or eqx.Partial(measure_all, action))
         if noted.get("model") != self._model or noted.get("asked") != wanted:
             found = certificate(flow, action, key, steps=wanted, levels=self._levels)

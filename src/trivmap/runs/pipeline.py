@@ -128,11 +128,8 @@ def facts_of_samples(card: RunCard) -> dict[str, Any]:
         "common_noise": card.common_noise,
     }
     if card.model is None:
-        action = card.to_data()["action"].items()
-        facts |= {
-            "dtype": card.dtype,
-            "action": ", ".join(f"{key} {value}" for key, value in action if value is not None),
-        }
+        couplings = [f"{key} {value}" for key, value in card.to_data()["action"].items() if value is not None]
+        facts |= {"dtype": card.dtype, "action": ", ".join(couplings)}
     return facts
 
 
@@ -157,17 +154,13 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
     card = card or run.card()
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
         flow, action, _ = (None, None, None) if card.model is None else load_flow(run)
-        reader.require(facts_of_samples(card))
-        if flow is not None and reader.attrs.get("model") not in (None, model_digest(run.model_path)):
-            raise InputError(
-                f"{run.samples_path}: was drawn with another model than {run.model_path} now holds; move it and "
-                f"{run.root / 'samples'} away and run trivmap sample {run.root}"
-            )
+        model = None if flow is None else model_digest(run.model_path)
+        reader.require(facts_of_samples(card) | ({} if model is None else {"model": model}))
         summary = run.summary()
         sampling = summary.get("sampling") or {}
         if sampling.get("proposals") != reader.chains * reader.n:
             raise InputError(f"{run.root}: sampling is not finished; continue it with trivmap sample {run.root}")
-        levels = read_levels(run.integration_path, model_digest(run.model_path)) if flow is not None else []
+        levels = [] if model is None else read_levels(run.integration_path, model)
         steps = reader.attrs.get("integration_steps")
         if steps is not None and (not levels or levels[0].steps != steps):
             raise InputError(

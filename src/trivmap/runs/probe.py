@@ -65,7 +65,7 @@ def examine(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarra
 
 
 def _probed(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarray) -> tuple[dict[str, Any], str | None]:
-    """What a run of another sampler shows, and what the map misses."""
+    """The facts of a run of another sampler, and a sentence about the part of exp(-S) that the map misses, or None."""
     wanted = int(np.clip(log_weights.size * _SHARE, _FEWEST, _MOST)) // BATCH * BATCH
     # Every process of a run makes the same chains: they need no others.
     with using(jax.local_devices()[:1]):

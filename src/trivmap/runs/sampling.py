@@ -69,8 +69,8 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         if first():
             outcome = _summary(run, card, source, seconds + time.monotonic() - started)
             if not drawn_before or _compared(drawn_before) != _compared(outcome["sampling"]):
-                # What was measured on other proposals, or judged in another way, does not describe these. Otherwise
-                # the summary stays as it is: measuring may have withheld what sampling would print.
+                # Measurements of other proposals, or judged in another way, do not describe these. Otherwise the
+                # summary stays as it is: measuring may have withheld numbers that sampling would print.
                 run.update_summary(**outcome)
         interruption.check(f"interrupted after the last proposal; continue with trivmap measure {run.root}")
         return run.summary()
@@ -93,7 +93,7 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
 
 
 def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sampling step found, but for the time and the machine it took."""
+    """The findings of a sampling step without the time and the machine it took."""
     return {key: value for key, value in sampling.items() if key not in ("wall_seconds", *workforce())}
 
 

@@ -56,7 +56,7 @@ class Simulation:
     ):
         # The key is an argument of the program, not a constant in it, so that a cache serves runs of all seeds.
         arrays, static = eqx.partition(kernel, eqx.is_array)
-        self._arrays = (arrays, key)
+        self._arguments = (arrays, key)
         self.batch, self.lattice = batch, kernel.lattice
         # Programs that wait for each other on several devices must be begun in the same order on all.
         self.threads = 1 if device_count() > 1 else threads or default_threads()
@@ -81,7 +81,7 @@ class Simulation:
         """Begin to compile the proposals' program; without this, the first part does."""
         if self._program is None:
             indices = jnp.arange(self.batch, dtype=jnp.uint32)
-            (self._program,) = compiling((self._propose, (self._arrays, jnp.uint32(0), indices)))
+            (self._program,) = compiling((self._propose, (self._arguments, jnp.uint32(0), indices)))
 
     def part(
         self, chain: int, start: int, stop: int, state: Chain, *, thin: int = 1, fields: bool = False
@@ -131,7 +131,7 @@ class Simulation:
 
         def made(index: Array) -> tuple[Proposal, Mapping[str, Array]]:
             assert program is not None
-            return jax.block_until_ready(at_hand(program.result()(self._arrays, number, index)))
+            return jax.block_until_ready(at_hand(program.result()(self._arguments, number, index)))
 
         return zip(offsets, indices, in_order(made, indices, min(self.threads, len(indices))), strict=True)
 

@@ -195,7 +195,7 @@ def _sum_of_data(path: Path, data: dict[str, Any]) -> str:
 
 
 def _fits_together(part: Part) -> bool:
-    """Whether all datasets are of as many chains and steps as the attributes say."""
+    """True if all datasets have as many chains and steps as the attributes say."""
     numbers = (part.attributes.get("chains"), part.steps, part.start)
     shapes = {name: shape[: 1 if name == "fields" else 2] for name, (shape, _) in part.datasets.items()}
     return (

@@ -129,9 +129,9 @@ def _require_printable(content: Any) -> None:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value of JSON has a shape, see `Shape`."""
+    """True for a value of JSON that has the shape, see `Shape`."""
     if isinstance(kind, tuple):
-        return type(value) in kind or any(fits(value, each) for each in kind)
+        return any(fits(value, each) for each in kind)
     if isinstance(kind, list):
         return isinstance(value, list) and all(fits(each, kind[0]) for each in value)
     if isinstance(kind, type):

@@ -40,7 +40,7 @@ FILES = {
     "page": "comparison.html",
     "figures": "figures",
 }
-"""What a comparison's directory holds beside the runs of its samplers, which cannot have these names."""
+"""The files of a comparison's directory. No sampler can have one of these names for its run."""
 _OWN = ("model", "training", "sampling", "measure")
 _COMMON = ("common_noise", "dtype", "device", "threads", "lattice", "action")
 

@@ -76,14 +76,15 @@ def _run(
         if failure or noted:
             entry |= {"state": "failed", "reason": failure or (noted or {})["reason"]}
         return entry
-    summary, metrics = directory.run(run.name).summary(), directory.run(run.name).metrics()
+    made = directory.run(run.name)
+    summary, metrics = made.summary(), made.metrics()
     if not (summary.get("training") and summary.get("sampling")):
         raise InputError(
-            f"{directory.run(run.name).root}: is marked as complete, but its results are gone; delete "
+            f"{made.root}: is marked as complete, but its results are gone; delete "
             f"{directory.done_path / run.name}.json and continue with trivmap study --resume {directory.root}"
         )
     start = before["spent"] if before else dict.fromkeys(COSTS, 0.0)
-    training, sampling = summary["training"], summary["sampling"] or {}
+    training, sampling = summary["training"], summary["sampling"]
 
     def spent(steps: int, configurations: int, seconds: float) -> dict[str, float]:
         own = {"configurations": configurations, "operations": _operations(done, steps), "seconds": seconds}

@@ -28,7 +28,7 @@ class RunFailed(Exception):
 def execute(root: str, name: str, version: str | None, trust: bool, *after: Any) -> str:
     """Bring a run of the study in `root` to its end in a process of its own.
 
-    What a Dask worker calls. `trust` is the user's decision, see `Attempt`; `after` are the results of the runs it
+    A Dask worker calls this. `trust` is the user's decision, see `Attempt`; `after` are the results of the runs it
     depends on. Complete runs are left alone.
     """
     if package_version("trivmap") != version:

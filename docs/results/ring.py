@@ -1,0 +1,39 @@
+"""Exact answers for phi^4 on a ring, by the transfer matrix of the tests."""
+
+import math
+import sys
+
+import numpy as np
+from keeping import HERE
+
+from trivmap.cards.build import build_action
+from trivmap.cards.card import RunCard
+
+sys.path.append(str(HERE.parents[1]))  # for the oracles of the tests
+
+from tests.oracles import ChainOracle
+
+
+def exact(card: RunCard) -> dict[str, float]:
+    """Everything that the transfer matrix gives."""
+    (extent,) = card.lattice
+    c1, c2, c4 = build_action(card).coefficients
+    ring = ChainOracle(extent, c1, c2, c4)
+    correlator, absolute = ring.two_point, ring.abs_magnetization
+    susceptibility = extent * ring.magnetization_squared
+    at_k1 = float(correlator @ np.cos(2 * np.pi * np.arange(extent) / extent))
+    return {
+        "log_z": ring.log_z,
+        "phi2": ring.phi2,
+        "phi4": ring.phi4,
+        "ising_energy": float(correlator[1]),
+        "action_density": float(c1 * correlator[1] + c2 * ring.phi2 + c4 * ring.phi4),
+        "magnetization": 0.0,
+        "abs_magnetization": absolute,
+        "susceptibility": susceptibility,
+        "connected_susceptibility": susceptibility - extent * absolute**2,
+        "binder": ring.binder,
+        "correlation_length_second_moment": math.sqrt(correlator.sum() / at_k1 - 1) / (2 * math.sin(math.pi / extent)),
+        "schwinger_dyson": 1.0,
+        "delta_h_symmetry": 1.0,
+    }
