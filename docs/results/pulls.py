@@ -67,7 +67,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "Hartree, 4 x 2500": hartree(4, 2500),
     "Hartree, 4 x 100000": hartree(4, 100_000),
     "Hartree at L = 16, beta = 1.1, lam = 1.2, 4 x 10000": hartree(4, 10_000, 16, 1.1, 1.2),
-    "Hartree at lam = 0.2, 4 x 2500": hartree(4, 2500, 12, 0.5, 0.2),
+    "Hartree at lam = 0.4, 4 x 10000": hartree(4, 10_000, 12, 0.6, 0.4),
     "HMC, 4 x 1000": simulated("hmc", 4, 1000),
     "HMC, 4 x 250": simulated("hmc", 4, 250),
     "HMC, 16 x 250": simulated("hmc", 16, 250),
@@ -76,7 +76,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "clusters, 4 x 60": simulated("cluster", 4, 60),
     "clusters, 1 x 2000": simulated("cluster", 1, 2000),
     "Wolff clusters, 4 x 1000": simulated("cluster", 4, 1000, algorithm="wolff"),
-    "Metropolis, 4 x 1000": simulated("cluster", 4, 1000, algorithm="none"),
     "annealing, 4 x 1000": simulated("annealed", 4, 1000, steps=30),
     "trivialized HMC, 4 x 250": continuous(4, 250, kind="trivialised-hmc"),
 }

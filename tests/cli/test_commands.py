@@ -83,6 +83,7 @@ class TestRun:
             "measured": True,
             "report": True,
             "report_current": True,
+            "metrics_complaint": None,
         }
 
     def test_summary_has_every_name_of_the_design(self, complete):
@@ -164,6 +165,7 @@ class TestSteps:
             "measured": False,
             "report": False,
             "report_current": False,
+            "metrics_complaint": None,
         }
         sampled = answer("sample", "run", folder=tmp_path)
         assert sampled["state"]["sampled"] and not sampled["state"]["measured"]

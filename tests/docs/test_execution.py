@@ -40,7 +40,7 @@ def test_readme_commands(tmp_path, monkeypatch):
 
     kept = json.loads(fill.keep(run, folder=tmp_path).read_text())
     assert {"lattice=[10, 10]", "action.beta=0.601", "sampling.proposals=12000"} <= set(kept["changes"])
-    del summary["sha256"]
+    del summary["origin"], summary["sha256"]
     assert kept["summary"] == summary
     assert kept["output"][0].startswith("runs/quickstart  changed from quickstart: lattice, action") and str(
         tmp_path

@@ -15,9 +15,8 @@ from trivmap.observables import ArrayHistory, analyse, measure
 from trivmap.observables.stages import along_the_map
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import describe_environment
-from trivmap.store.files import write_json, write_text
+from trivmap.store.files import write_json, write_sealed_text
 from trivmap.store.samples import SampleWriter
-from trivmap.store.sealed import seal
 from trivmap.store.weights import save_model
 
 MASS_SQUARED = 0.3
@@ -136,7 +135,7 @@ def add_samples(run, chains):
 def add_measurements(run, chains, lattice):
     """Analyse a history and the map, and write what the pipeline would write of it."""
     results = analyse(chains)
-    write_text(run.observables_path, seal(results.to_text()))
+    write_sealed_text(run.observables_path, results.to_text())
     log_weights = np.concatenate([chains.read("log_weight", k, chains.warmup, chains.n) for k in range(chains.chains)])
     run.update_summary(
         sampling={

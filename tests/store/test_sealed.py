@@ -1,11 +1,13 @@
+import hashlib
 import json
 import re
+import shutil
 from types import NoneType
 
 import pytest
 
 from trivmap.errors import InputError
-from trivmap.store.files import write_json, write_text
+from trivmap.store.files import write_environment, write_json, write_text
 from trivmap.store.sealed import digest, fits, read_json, read_list, read_sealed_text, seal
 from trivmap.trust import trusting
 
@@ -15,15 +17,84 @@ CONTENT = {"schema": 1, "value": 0.57, "numbers": [1, 2.5, None], "text": "φ⁴
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "summary.json"
+    write_environment(tmp_path, {})
     write_json(path, CONTENT)
+    return path
+
+
+@pytest.fixture
+def older(tmp_path):
+    """A file of a version without checksums."""
+    path = tmp_path / "older" / "summary.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(CONTENT))
     return path
 
 
 def test_the_checksum_is_that_of_the_content(path):
     raw = json.loads(path.read_text())
-    assert list(raw)[-1] == "sha256"
-    assert raw.pop("sha256") == digest(CONTENT)
-    assert raw == CONTENT
+    assert list(raw)[-2:] == ["origin", "sha256"]
+    written = raw.pop("sha256")
+    assert written == digest(raw) == hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+    assert raw == CONTENT | {"origin": f"{identity(path.parent)}/summary.json"}
+    assert read_json(path, "") == CONTENT
+
+
+def identity(root):
+    return json.loads((root / "environment.json").read_text())["run"]
+
+
+def test_a_file_of_another_run(path, tmp_path):
+    other = tmp_path / "other" / "summary.json"
+    other.parent.mkdir()
+    write_environment(other.parent, {})
+    write_json(other, CONTENT | {"value": 0.58})
+    assert identity(path.parent) != identity(other.parent)
+    shutil.copy(other, path)
+    with pytest.raises(InputError) as caught:
+        read_json(path, "restore it")
+    assert str(caught.value) == (
+        f"{path}: is of another run, or of another place in this one; restore it, or trust it with --trust"
+    )
+    with trusting():
+        assert read_json(path, "")["value"] == 0.58
+    # Nor does it fit together with the identity of its own run, next to files of this one.
+    write_json(path, CONTENT)
+    shutil.copy(other.parent / "environment.json", path.parent)
+    with pytest.raises(InputError, match="is of another run"):
+        read_json(path, "restore it")
+    # The whole directory may be copied, and a record of the machine that is lost does no harm.
+    copied = tmp_path / "copied"
+    shutil.copytree(other.parent, copied)
+    assert read_json(copied / "summary.json", "")["value"] == 0.58
+    (copied / "environment.json").unlink()
+    assert read_json(copied / "summary.json", "")["value"] == 0.58
+
+
+def test_a_file_of_another_place_in_the_run(path):
+    root = path.parent
+    (root / "done").mkdir()
+    for name in ("a", "b"):
+        write_json(root / "done" / name, {"name": name}, root)
+        assert read_json(root / "done" / name, "", root=root) == {"name": name}
+    shutil.copy(root / "done" / "a", root / "done" / "b")
+    with pytest.raises(InputError, match="b: is of another run, or of another place in this one"):
+        read_json(root / "done" / "b", "", root=root)
+
+
+def test_an_origin_that_was_taken_out(path):
+    content = json.loads(path.read_text())
+    del content["origin"], content["sha256"]
+    path.write_text(seal(json.dumps(content)))
+    with pytest.raises(InputError, match="is of another run"):
+        read_json(path, "")
+
+
+def test_a_file_from_before_the_identities(tmp_path):
+    write_json(tmp_path / "environment.json", {"seed": 3})
+    path = tmp_path / "summary.json"
+    write_json(path, CONTENT)
+    assert list(json.loads(path.read_text())) == [*CONTENT, "sha256"]
     assert read_json(path, "") == CONTENT
 
 
@@ -51,24 +122,25 @@ def test_every_digit_counts(path):
         said = str(caught.value)
         if found.start() != text.index("1"):
             assert said == (
-                f"{path}: was altered, its checksum does not fit; run trivmap measure again, or trust it as it is with "
-                "--trust"
+                f"{path}: was altered, its checksum does not fit; run trivmap measure again, or "
+                "trust it as it is with --trust"
             )
         checked += 1
         with trusting():
             # The schema excepted.
             if "is newer" not in said:
-                assert read_json(path, "") == {k: v for k, v in json.loads(altered).items() if k != "sha256"}
+                assert read_json(path, "") == {
+                    k: v for k, v in json.loads(altered).items() if k not in ("origin", "sha256")
+                }
     assert checked > 50
 
 
-def test_an_older_file_has_none(path):
-    path.write_text(json.dumps(CONTENT))
-    assert read_json(path, "") == CONTENT
+def test_an_older_file_has_none(older):
+    assert read_json(older, "") == CONTENT
 
 
-def test_a_file_without_one_in_a_run_that_has_them(path):
-    path.write_text(json.dumps(CONTENT))
+def test_a_file_without_one_in_a_run_that_has_them(older):
+    path = older
     environment = path.parent / "environment.json"
     environment.write_text("{}")
     assert read_json(path, "") == CONTENT
@@ -154,6 +226,8 @@ def test_lists(path):
 def test_texts_keep_their_form(path):
     text = seal('{\n "a": [1,\n 2]\n}')
     assert text == f'{{\n "a": [1,\n 2],\n  "sha256": "{digest({"a": [1, 2]})}"\n}}\n'
+    path = path.parent / "older" / "text.json"
+    path.parent.mkdir()
     write_text(path, text)
     assert read_sealed_text(path, "") == text
     write_text(path, text.replace("2", "3", 1))

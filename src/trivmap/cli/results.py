@@ -8,7 +8,7 @@ from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
 from trivmap.store.folders import is_folder
 from trivmap.store.plain import is_file
-from trivmap.store.sealed import digest
+from trivmap.store.sealed import digest, origin
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:
@@ -25,7 +25,10 @@ def describe(run: RunDirectory) -> dict[str, Any]:
         "measured": bool(summary.get("observables")),
         "report": is_file(run.report_path),
         "report_current": is_file(run.report_path) and report_is_current(run),
+        "metrics_complaint": run.metrics_complaint(),
     }
+    if (where := origin(run.summary_path)) is not None:
+        summary["origin"] = where
     return {"run": str(run.root), "state": state, **summary, "sha256": digest(summary)}
 
 

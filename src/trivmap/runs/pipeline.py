@@ -23,12 +23,12 @@ from trivmap.runs.keys import keys
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
-from trivmap.store.files import write_json, write_text
+from trivmap.store.files import write_json, write_sealed_text
 from trivmap.store.folders import is_folder
 from trivmap.store.levels import read_levels
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
-from trivmap.store.sealed import Shape, read_json, seal
+from trivmap.store.sealed import Shape, read_json
 from trivmap.store.weights import is_model, load_model, model_digest, save_model
 
 WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
@@ -183,7 +183,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 results = results.without(ODD["z2"], missing)
             if reason:
                 results = results.withheld(reason)
-            write_text(run.observables_path, seal(results.to_text()))
+            write_sealed_text(run.observables_path, results.to_text())
             progress.update(1)
         interruption.check(f"interrupted between observables and stages; continue with trivmap measure {run.root}")
         if flow is not None:

@@ -13,10 +13,19 @@ from trivmap.cards.card import RunCard, load_card
 from trivmap.errors import InputError
 from trivmap.processes import by_first
 from trivmap.store import metrics
-from trivmap.store.files import append_bytes, lock, new_directory, storing, write_bytes, write_json, write_text
+from trivmap.store.files import (
+    append_bytes,
+    lock,
+    new_directory,
+    storing,
+    write_bytes,
+    write_environment,
+    write_json,
+    write_text,
+)
 from trivmap.store.folders import inside, listed, own_folder
 from trivmap.store.plain import is_file
-from trivmap.store.sealed import ESTIMATE, MAYBE, NUMBER, Shape, read_json
+from trivmap.store.sealed import ENVIRONMENT, ESTIMATE, MAYBE, NUMBER, Shape, read_json
 from trivmap.trust import is_trusting
 
 _QUALITY: Shape = {"acceptance?": (ESTIMATE, NoneType), "ess?": (ESTIMATE, NoneType)}
@@ -55,11 +64,12 @@ _OF_A_SUMMARY: Shape = {
     "integration_shift?": ({"*": ESTIMATE}, NoneType),
 }
 _OF_THE_ENVIRONMENT: Shape = {
+    "run?": str,
     "versions?": ({"*": (str, NoneType)}, NoneType),
     "devices?": ([{"platform": str, "kind": str}], NoneType),
     "git?": ({"trivmap?": ({"commit": str}, NoneType)}, NoneType),
 }
-_OF_A_NEW_RUN = {"config.yaml", "environment.json", "figures", "metrics.jsonl", "model"}
+_OF_A_NEW_RUN = {"config.yaml", ENVIRONMENT, "figures", "metrics.jsonl", "model"}
 """The files that exist before the first step has ended."""
 
 
@@ -73,7 +83,7 @@ class RunDirectory:
     def __init__(self, root: Path):
         self.root = root
         self.config_path = root / "config.yaml"
-        self.environment_path = root / "environment.json"
+        self.environment_path = root / ENVIRONMENT
         self.metrics_path = root / "metrics.jsonl"
         self.checkpoints_path = root / "checkpoints"
         self.model_path = root / "model"
@@ -102,7 +112,7 @@ class RunDirectory:
         with new_directory(root, "continue it with trivmap run --resume") as partial:
             unfinished = cls(partial)
             write_text(unfinished.config_path, card.to_yaml())
-            write_json(unfinished.environment_path, dict(environment))
+            write_environment(partial, environment)
             if summary is not None:
                 write_json(unfinished.summary_path, finite(summary))
         return cls(root)

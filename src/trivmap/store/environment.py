@@ -19,16 +19,22 @@ _PACKAGES = ("trivmap", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint",
 def describe_environment(seed: int, threads: int | None) -> dict[str, Any]:
     """The content of `environment.json`. Starts JAX's backend; set the platform and threads before."""
     devices = jax.devices()
-    return {
-        "versions": {"python": platform.python_version(), **{name: package_version(name) for name in _PACKAGES}},
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
+    return describe_software() | {
         "threads": threads,
         "devices": [{"platform": device.platform, "kind": device.device_kind} for device in devices],
         "processes": process_count(),
         "x64": jnp.result_type(float) == jnp.float64,
         "seed": seed,
+    }
+
+
+def describe_software() -> dict[str, Any]:
+    """Versions, the machine and the state of the source: all that is known without starting JAX's backend."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: package_version(name) for name in _PACKAGES}},
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
         "git": {"trivmap": _git(Path(__file__).parent), "working_directory": _git(Path.cwd())},
     }
 

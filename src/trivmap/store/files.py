@@ -16,7 +16,7 @@ from trivmap.processes import first
 from trivmap.store.folders import folder_of, inside, new_file, new_folder, sync
 from trivmap.store.locks import try_lock
 from trivmap.store.plain import open_plain, strange
-from trivmap.store.sealed import seal
+from trivmap.store.sealed import ENVIRONMENT, new_identity, origin, seal
 
 _FULL = {
     errno.ENOSPC: "the disk is full",
@@ -143,10 +143,26 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Replace `path` by JSON, all or nothing, an object with its checksum. Numbers that are not finite are refused."""
+def write_json(path: Path, data: Any, root: Path | None = None) -> None:
+    """Replace `path` by JSON, all or nothing, an object with its checksum. Numbers that are not finite are refused.
+
+    `root` is the directory of the run where that is not the folder of the file.
+    """
     text = json.dumps(data, indent=2, allow_nan=False) + "\n"
-    write_text(path, seal(text) if isinstance(data, Mapping) else text)
+    if isinstance(data, Mapping):
+        write_sealed_text(path, text, root)
+    else:
+        write_text(path, text)
+
+
+def write_sealed_text(path: Path, text: str, root: Path | None = None) -> None:
+    """Replace `path` by the text of a JSON object, all or nothing, with its origin and its checksum."""
+    write_text(path, seal(text, origin(path, root)))
+
+
+def write_environment(root: Path, content: Mapping[str, Any]) -> None:
+    """The first file of a new directory: what it is made by, and the identity that its other files name."""
+    write_json(root / ENVIRONMENT, {"run": new_identity(), **content})
 
 
 @contextlib.contextmanager

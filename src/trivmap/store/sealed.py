@@ -2,10 +2,14 @@
 
 The key `sha256` stands last in every object that is written. It is the hash of the rest in canonical form, keys sorted:
 other formatting of the file does no harm. A file without it is read where the run is of a version that wrote none.
+
+Before it stands `origin`: the identity of the run, which is `run` in its `environment.json`, and the place of the file
+in it. A file that comes from another run, or from another place in this one, is not read either.
 """
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType
@@ -25,6 +29,8 @@ A type, a tuple of what is allowed, a list of what each entry is, or the shape o
 NUMBER = (int, float)
 MAYBE = (int, float, NoneType)
 ESTIMATE: Shape = {"value": MAYBE, "error": MAYBE}
+ENVIRONMENT = "environment.json"
+"""The first file of a run, a study or a comparison."""
 _DEEPEST = 50
 """Levels of an object, beyond which whatever walks through it might not come back."""
 
@@ -44,14 +50,31 @@ def require_seal(written: Any, expected: Callable[[], str], path: Path, remedy: 
 
 
 def _has_seals(root: Path | None) -> bool:
-    if root is None:
-        return False
+    return root is not None and "sha256" in _environment(root)
+
+
+def _environment(root: Path) -> dict[str, Any]:
     try:
-        path = root / "environment.json"
+        path = root / ENVIRONMENT
         content = json.loads(read_bytes(path)) if is_file(path) else {}
     except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and "sha256" in content
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def new_identity() -> str:
+    """What `run` in a new `environment.json` says: a random number."""
+    return uuid.uuid4().hex
+
+
+def origin(path: Path, root: Path | None = None) -> str | None:
+    """The identity of the run and the place of the file in it; None if `environment.json` has no identity.
+
+    `root` is the directory of the run where that is not the folder of the file. `environment.json` itself has none.
+    """
+    root = root or path.parent
+    identity = None if path.name == ENVIRONMENT else _environment(root).get("run")
+    return f"{identity}/{path.relative_to(root).as_posix()}" if isinstance(identity, str) else None
 
 
 def digest(content: Any) -> str:
@@ -59,25 +82,30 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def seal(text: str) -> str:
-    """The text of a JSON object, with the checksum of its content as its last key."""
+def seal(text: str, origin: str | None = None) -> str:
+    """The text of a JSON object, with its origin and the checksum of its content as its last keys."""
     content = json.loads(text)
+    last = {} if origin is None else {"origin": origin}
+    last["sha256"] = digest(content | last)
     body = text.rstrip().removesuffix("}").rstrip()
-    return f'{body}{"," if content else ""}\n  "sha256": "{digest(content)}"\n}}\n'
+    return body + ("," if content else "") + "".join(f'\n  "{key}": "{last[key]}",' for key in last)[:-1] + "\n}\n"
 
 
-def read_json(path: Path, remedy: str, *, shape: Shape | None = None, root: Path | None = None) -> Any:
-    """The JSON object in `path` without its checksum; `shape` names what must be in it, `{}` for nothing special.
+def read_json(
+    path: Path, remedy: str, *, shape: Shape | None = None, root: Path | None = None, portable: bool = False
+) -> Any:
+    """The JSON object in `path` without origin and checksum; `shape` names what must be in it, `{}` nothing special.
 
-    `root` is the directory of the run where that is not the folder of the file. Raises `InputError`, ending in
-    `remedy`, where the file is missing, damaged, altered or of another shape.
+    `root` is the directory of the run where that is not the folder of the file. A `portable` file may be copied from
+    run to run. Raises `InputError`, ending in `remedy`, where the file is missing, damaged, altered, of another run or
+    of another shape.
     """
-    return _read(path, remedy, shape or {}, root or path.parent)[1]
+    return _read(path, remedy, shape or {}, root or path.parent, portable)[1]
 
 
 def read_sealed_text(path: Path, remedy: str, *, shape: Shape | None = None) -> str:
     """The text of a JSON object, checked in the same way."""
-    return _read(path, remedy, shape or {}, path.parent)[0]
+    return _read(path, remedy, shape or {}, path.parent, False)[0]
 
 
 def read_list(path: Path, remedy: str) -> list[Any]:
@@ -88,7 +116,7 @@ def read_list(path: Path, remedy: str) -> list[Any]:
     return content
 
 
-def _read(path: Path, remedy: str, shape: Shape, root: Path) -> tuple[str, dict[str, Any]]:
+def _read(path: Path, remedy: str, shape: Shape, root: Path, portable: bool) -> tuple[str, dict[str, Any]]:
     text, content = _parsed(path, remedy)
     if not isinstance(content, dict):
         raise InputError(f"{path}: is damaged; {remedy}")
@@ -97,6 +125,11 @@ def _read(path: Path, remedy: str, shape: Shape, root: Path) -> tuple[str, dict[
         raise InputError(f"{path}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
     written = content.pop("sha256", None)
     require_seal(written, lambda: digest(content), path, remedy, root)
+    found, own = content.pop("origin", None), None if portable else origin(path, root)
+    if own not in (None, found) and not is_trusting():
+        raise InputError(
+            f"{path}: is of another run, or of another place in this one; {remedy}, or trust it with --trust"
+        )
     if not fits(content, shape):
         raise InputError(f"{path}: is damaged; {remedy}")
     return text, content

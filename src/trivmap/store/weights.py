@@ -130,7 +130,7 @@ def _header(folder: Path) -> dict[str, Any]:
     path = folder / "header.json"
     # Asked for its own sake: a link in the place of the folder is refused.
     is_folder(folder)
-    header = read_json(path, _again(folder), shape=_HEADER, root=folder.parent)
+    header = read_json(path, _again(folder), shape=_HEADER, root=folder.parent, portable=True)
     if not {"file", "bytes", "sha256"} <= header["weights"].keys():
         raise InputError(f"{path}: is damaged; {_again(folder)}")
     return header

@@ -17,8 +17,8 @@ from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory, finite
-from trivmap.store.environment import describe_environment
-from trivmap.store.files import new_directory, write_json, write_text
+from trivmap.store.environment import describe_environment, describe_software
+from trivmap.store.files import new_directory, write_environment, write_json, write_text
 from trivmap.store.plain import is_file
 from trivmap.store.sealed import read_json
 from trivmap.store.weights import copy_model, is_model, model_digest
@@ -44,6 +44,7 @@ class ComparisonDirectory:
         root = Path(out)
         with new_directory(root, "continue with trivmap compare --resume") as partial:
             write_text(cls(partial).card_path, card.to_yaml())
+            write_environment(partial, describe_software())
             for name, run_card in card.cards.items():
                 try:
                     pipeline.create(run_card, partial / name)

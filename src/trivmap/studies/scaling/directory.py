@@ -10,7 +10,8 @@ from typing import Any
 from trivmap.cards.values import cut
 from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
-from trivmap.store.files import lock, new_directory, write_json, write_text
+from trivmap.store.environment import describe_software
+from trivmap.store.files import lock, new_directory, write_environment, write_json, write_text
 from trivmap.store.folders import inside, own_folder
 from trivmap.store.locks import try_lock
 from trivmap.store.plain import is_file, open_plain
@@ -42,6 +43,7 @@ class StudyDirectory:
         with new_directory(root, "continue with trivmap study --resume") as partial:
             unfinished = cls(partial)
             write_text(unfinished.card_path, card.to_yaml())
+            write_environment(partial, describe_software())
             for path in (unfinished.runs_path, unfinished.done_path, unfinished.failed_path):
                 path.mkdir()
         return cls(root)
@@ -79,7 +81,7 @@ class StudyDirectory:
     def complete(self, name: str, facts: dict[str, Any]) -> None:
         """Mark a run as complete, all or nothing."""
         with inside(self.root):
-            write_json(self.done_path / f"{name}.json", facts)
+            write_json(self.done_path / f"{name}.json", facts, self.root)
             with contextlib.suppress(FileNotFoundError):
                 (self.failed_path / f"{name}.json").unlink()
 
@@ -89,13 +91,15 @@ class StudyDirectory:
 
     def _noted(self, path: Path, how: str, shape: Shape) -> dict[str, Any] | None:
         with inside(self.root):
-            return read_json(path, f"delete it to have the run {how} again", shape=shape) if is_file(path) else None
+            remedy = f"delete it to have the run {how} again"
+            return read_json(path, remedy, shape=shape, root=self.root) if is_file(path) else None
 
     def note_failure(self, name: str, reason: str) -> None:
         """Count one more attempt that failed."""
         before = self.failed(name) or {"attempts": 0}
         with inside(self.root):
-            write_json(self.failed_path / f"{name}.json", {"attempts": before["attempts"] + 1, "reason": reason})
+            noted = {"attempts": before["attempts"] + 1, "reason": reason}
+            write_json(self.failed_path / f"{name}.json", noted, self.root)
 
     @contextlib.contextmanager
     def session(self, name: str, exclusive: Callable[[], bool]) -> Iterator[list[bool]]:
