@@ -21,7 +21,8 @@ def exact(card: RunCard) -> dict[str, float]:
     ring = ChainOracle(extent, c1, c2, c4)
     correlator, absolute = ring.two_point, ring.abs_magnetization
     susceptibility = extent * ring.magnetization_squared
-    at_k1 = float(correlator @ np.cos(2 * np.pi * np.arange(extent) / extent))
+    distance = np.minimum(np.arange(extent), extent - np.arange(extent))
+    at_k1 = float(correlator @ np.cos(2 * np.pi * distance / extent))
     return {
         "log_z": ring.log_z,
         "phi2": ring.phi2,
@@ -33,7 +34,8 @@ def exact(card: RunCard) -> dict[str, float]:
         "susceptibility": susceptibility,
         "connected_susceptibility": susceptibility - extent * absolute**2,
         "binder": ring.binder,
-        "correlation_length_second_moment": math.sqrt(correlator.sum() / at_k1 - 1) / (2 * math.sin(math.pi / extent)),
+        "correlation_length": math.sqrt(correlator.sum() / at_k1 - 1) / (2 * math.sin(math.pi / extent)),
+        "correlation_length_second_moment": math.sqrt(correlator @ distance**2 / (2 * correlator.sum())),
         "schwinger_dyson": 1.0,
         "delta_h_symmetry": 1.0,
     }

@@ -104,9 +104,12 @@ def test_thresholds_are_those_of_the_library():
     p_value = "1e-4"
     assert float(p_value) == correlator_fits._LEAST_P_VALUE
     for said in (
-        f"moved fewer than {trust.LEAST_INDEPENDENT} times",
-        f"more than 1/{trust.LEAST_INDEPENDENT} of all configurations",
+        f"moved fewer than {trust.LEAST_MOVES} times",
+        f"more than 1/{trust.LEAST_MOVES} of all configurations",
         f"fewer than {trust.LEAST_INDEPENDENT} independent configurations",
+        f"its own tau_int leaves fewer than {trust.LEAST_OF_ITS_OWN}.",
+        f"if there are fewer than {trust.LEAST_OF_CURVED} effective samples",
+        f"is above {trust.LARGEST_SKEWNESS_OF_CURVED},",
         f"fewer than {trust.LEAST_EFFECTIVE_SAMPLES} effective samples",
         f"p-value of one of the two fits is below {p_value}",
         f"more than 1 in {1 / trust.INVALID_SHARE:.0f} of the log-weights",

@@ -28,20 +28,25 @@ def metropolis(rng, experiments, chains, steps):
     """Independence Metropolis: proposals x ~ N(0, 1), target N(0, WIDTH^2); (x, log_weight, accepted)."""
     x = rng.normal(size=(experiments, chains, steps))
     log_weight = x**2 / 2 - x**2 / (2 * WIDTH**2)
-    log_uniform = np.log(rng.random(x.shape))
-    accepted = np.zeros(x.shape, bool)
-    current = np.full((experiments, chains), -np.inf)
-    for step in range(steps):
+    return x, log_weight, decisions(rng, log_weight)
+
+
+def decisions(rng, log_weight):
+    """Whether independence Metropolis accepts each proposal."""
+    log_uniform = np.log(rng.random(log_weight.shape))
+    accepted = np.zeros(log_weight.shape, bool)
+    current = np.full(log_weight.shape[:-1], -np.inf)
+    for step in range(log_weight.shape[-1]):
         accepted[..., step] = log_uniform[..., step] + current < log_weight[..., step]
         current = np.where(accepted[..., step], log_weight[..., step], current)
-    return x, log_weight, accepted
+    return accepted
 
 
 def pull(observable, exact):
     return (observable.value - exact) / observable.dvalue
 
 
-@pytest.mark.parametrize(("bins", "steps"), [(None, 6000), (12000, 6000), (200, 6000), (None, 1500)])
+@pytest.mark.parametrize(("bins", "steps"), [(None, 6000), (12000, 6000), (200, 6000), (None, 2500)])
 def test_autoregressive_chain_has_its_error_and_its_tau_int(bins, steps):
     a, chains, experiments = 0.8, 2, 250
     tau_int = (1 + a) / (1 - a) / 2
@@ -66,10 +71,10 @@ def test_independent_configurations_have_tau_int_one_half():
 
 @pytest.fixture(scope="module")
 def metropolis_results():
-    arrays = metropolis(np.random.default_rng(3), 250, 2, 4000)
+    arrays = metropolis(np.random.default_rng(3), 250, 2, 16_000)
     # A lattice of one site cannot be: m is a number here, and V = 2 a factor of the susceptibility.
     return [
-        analyse(ArrayHistory({"magnetization": x}, lattice=(2,), accepted=accepted, log_weight=w, warmup=100))
+        analyse(ArrayHistory({"magnetization": x}, lattice=(2,), accepted=accepted, log_weight=w, warmup=1000))
         for x, w, accepted in zip(*arrays, strict=True)
     ]
 
@@ -185,7 +190,7 @@ def test_uncorrelated_field_has_no_correlation_length():
 
 def test_noise_leaves_the_effective_mass_where_it_is_seen():
     rng = np.random.default_rng(7)
-    c = np.array([1.0, 0.3, 0.09, 0.027, 0.03]) + 0.001 * rng.normal(size=(2, 500, 5))
+    c = np.array([1.0, 0.3, 0.09, 0.027, 0.03]) + 0.0017 * rng.normal(size=(2, 1500, 5))
     results = analyse(ArrayHistory({"correlator": c}, lattice=(8, 8)))
     assert [mass is not None for mass in results["effective_mass"]] == [False, True, True, True, False]
     assert "effective_mass[4]" in results.untrusted
@@ -237,8 +242,16 @@ def test_slow_chain_is_not_trusted():
     walk = np.cumsum(np.random.default_rng(10).normal(size=(2, 5000)), axis=1)
     results = analyse(ArrayHistory({"phi2": walk}))
     assert "the chains disagree about phi2 (R-hat " in results.untrusted["phi2"]
-    slow = autoregressive(np.random.default_rng(10), (2, 2000), 0.98)
-    assert "fewer than 50 independent ones" in analyse(ArrayHistory({"phi2": slow})).untrusted["phi2"]
+    rng = np.random.default_rng(10)
+    slow = {"phi2": autoregressive(rng, (2, 2000), 0.98)}
+    reason = analyse(ArrayHistory(slow)).untrusted["phi2"]
+    assert "the median autocorrelation time" in reason and reason.endswith("of 4000 configurations, fewer than 250")
+    # The median of three is the time of a fast one, and the slow one is judged by its own.
+    fast = {name: rng.normal(size=(2, 2000)) for name in ("phi4", "ising_energy")}
+    results = analyse(ArrayHistory(fast | slow))
+    assert {"phi4", "ising_energy"} <= results.summary().keys()
+    assert results.untrusted["phi2"].startswith("its autocorrelation time")
+    assert results.untrusted["phi2"].endswith("of 4000 configurations, fewer than 50")
 
 
 @pytest.mark.parametrize("case", ["few", "nan"])
@@ -270,8 +283,8 @@ def test_replicas_are_chains_of_an_ensemble_of_their_own():
 
 def test_errors_are_those_of_pyerrors_on_derived_observables():
     rng = np.random.default_rng(13)
-    m = 0.3 + autoregressive(rng, (1, 2000), 0.5)
-    results = analyse(ArrayHistory({"magnetization": m}, lattice=(4, 4)), bins=2000)
+    m = 0.3 + autoregressive(rng, (1, 8000), 0.5)
+    results = analyse(ArrayHistory({"magnetization": m}, lattice=(4, 4)), bins=8000)
     names = ["test|r0000"]
     second, fourth = pyerrors.Obs(list(m**2), names), pyerrors.Obs(list(m**4), names)
     binder = 1 - fourth / (3 * second**2)
@@ -282,11 +295,24 @@ def test_errors_are_those_of_pyerrors_on_derived_observables():
 
 def test_functions_of_means_need_more_configurations_than_means():
     rng = np.random.default_rng(5)
-    for count, withheld in ((150, True), (1000, False)):
+    for count, withheld in ((900, True), (1500, False)):
         results = analyse(ArrayHistory({"magnetization": 1 + 0.1 * rng.normal(size=(2, count))}, lattice=(4, 4)))
         assert "susceptibility" in results
         reason = results.untrusted.get("connected_susceptibility", "")
-        assert ("fewer than 400 independent ones" in reason) == withheld
+        assert ("fewer than 2000" in reason) == withheld
+
+
+def test_functions_of_means_need_lighter_tails_than_means():
+    rng = np.random.default_rng(5)
+    for spread, withheld in ((0.3, False), (1.1, True)):
+        x, noise = rng.normal(size=(2, 4, 10_000))
+        log_weight = spread * noise
+        arrays = {"accepted": decisions(rng, log_weight), "log_weight": log_weight}
+        history = ArrayHistory({"magnetization": x}, lattice=(4, 4), **arrays)
+        results = analyse(history).reweighted
+        assert "susceptibility" in results
+        reason = results.untrusted.get("binder", "")
+        assert ("and a function of averages (skewness of their mean 0." in reason) == withheld
 
 
 def test_fit_start_outside_the_lattice_is_refused():

@@ -10,7 +10,7 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables import ArrayHistory, Results, analyse
 
-SHAPE, STEPS = (4, 6), 1000
+SHAPE, STEPS = (4, 6), 3000
 
 
 @pytest.fixture(scope="module")

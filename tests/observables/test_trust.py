@@ -34,7 +34,7 @@ def proposals(rng, chains, steps, s, warmup):
     return ArrayHistory({"phi2": x}, accepted=accepted, log_weight=log_weight, warmup=warmup)
 
 
-@pytest.mark.parametrize(("a", "chains", "length"), [(0.9, 200, 20), (0.97, 100, 100), (0.95, 16, 800), (0.5, 4, 60)])
+@pytest.mark.parametrize(("a", "chains", "length"), [(0.9, 200, 20), (0.97, 100, 100), (0.95, 16, 1200), (0.5, 4, 400)])
 def test_errors_contain_the_scatter_between_chains(a, chains, length):
     pulls, trusted = [], 0
     for seed in range(60):

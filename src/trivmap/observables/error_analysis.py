@@ -68,7 +68,8 @@ def analyse(
     corrections = shifts(integration, binned.columns)
 
     distrust = trust.chains_reason(binned, weights) or disagreement
-    chain = Quantities(binned, binned.chain, ensemble, distrust, lattice, start, corrections)
+    curved = trust.curved_reason(weights)
+    chain = Quantities(binned, binned.chain, ensemble, distrust, curved, lattice, start, corrections)
     info: dict[str, Any] = {
         "ensemble": ensemble,
         "lattice": None if lattice is None else list(lattice.shape),
@@ -98,7 +99,9 @@ def analyse(
         samples = binned.chain
         if not distrust:
             samples = _reweighted_samples(binned.weight, binned.weighted, enlargement(weights.own_skewness))
-        reweighted = Quantities(binned, samples, ensemble, distrust, lattice, start, corrections, independent=True)
+        reweighted = Quantities(
+            binned, samples, ensemble, distrust, curved, lattice, start, corrections, independent=True
+        )
         info["integration_shift"] = reweighted.shifts or chain.shifts
         results = Results(chain.estimates, reweighted.estimates, info)
     for estimates in (results.chain, results.reweighted):

@@ -22,8 +22,8 @@ _LEAST_CORRELATION = 4.0
 _LARGEST_BIAS = 1 / 3
 """Largest bias by the curvature of a derived observable, in units of its error.
 
-It is not subtracted: value and error fluctuate together, so that the mean of (value - exact) / error is minus the bias
-in units of the error, and subtracting would double it.
+It is not subtracted: value and error fluctuate together, which moves the mean of (value - exact) / error as well. For a
+function of one mean it is minus the bias in units of the error, and subtracting would double it.
 """
 _NO_BIAS = 1e-6
 """Bias, in units of the error, below which a function of means is linear."""
@@ -35,8 +35,8 @@ _ROUNDING = 64 * np.finfo(np.float64).eps
 class Quantities:
     """All observables of one set of bin values of the primaries, shape (chains, bins, columns).
 
-    `distrust`: a reason to trust none of them. `independent`: the bins are not those of a chain, and tau_int has no
-    meaning.
+    `distrust`: a reason to trust none of them. `curved`: a reason to trust no function of means that is not linear.
+    `independent`: the bins are not those of a chain, and tau_int has no meaning.
     """
 
     def __init__(
@@ -45,13 +45,14 @@ class Quantities:
         samples: np.ndarray,
         ensemble: str,
         distrust: str | None,
+        curved: str | None,
         lattice: Lattice | None,
         fit_start: int,
         corrections: Sequence[Shift] = (),
         *,
         independent: bool = False,
     ):
-        self._binned, self._samples, self._distrust = binned, samples, distrust
+        self._binned, self._samples, self._distrust, self._curved = binned, samples, distrust, curved
         self._fit_start, self._independent = fit_start, independent
         self._corrections, self._ensemble = corrections, ensemble
         self.shifts: dict[str, dict[str, float]] = {}
@@ -59,11 +60,28 @@ class Quantities:
         self.estimates = Estimates({}, {}, {})
         self.fits: dict[str, dict[str, Any]] = {}
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            self._typical_tau = None if independent or distrust else self._median_tau()
             self._add_means()
             if lattice is not None:
                 self._add_derived(lattice)
                 self._add_fits(lattice)
                 self._require_correlation()
+
+    def _median_tau(self) -> float | None:
+        """The median autocorrelation time of the scalars, None where there are none.
+
+        Those that a symmetry makes zero are left out: they may be far slower than everything else.
+        """
+        columns, times = self._binned.columns, []
+        odd = {name for names in trust.ODD.values() for name in names}
+        for name, where in columns.slices.items():
+            series = self._samples[..., where.start]
+            if columns.shapes[name] or name in odd or not np.all(np.isfinite(series)):
+                continue
+            observable = gamma_method(series, self._replicas, self._binned.length)
+            if observable.dvalue > _ROUNDING * abs(observable.value):
+                times.append(self._tau_int(observable, float(self._binned.variance[where.start])))
+        return float(np.median(times)) if times else None
 
     def _add_means(self) -> None:
         columns = self._binned.columns
@@ -233,17 +251,22 @@ class Quantities:
             return f"it has not changed in {total} configurations, so that it has no error"
         # Written so that a bias that is no number counts.
         curved = bias is not None and not abs(bias) < _NO_BIAS * observable.dvalue
+        if curved and self._curved:
+            return self._curved
         least = trust.LEAST_OF_CURVED if curved else trust.LEAST_INDEPENDENT
         if self._independent:
-            if self._binned.effective_samples < least:
+            # For means, `distrust` has its own limit.
+            if curved and self._binned.effective_samples < least:
                 return f"{self._binned.effective_samples:.0f} effective samples are too few for it: fewer than {least}"
         else:
-            tau_int = self._tau_int(observable, variance)
-            if total < 2 * tau_int * least:
-                return (
-                    f"its autocorrelation time of {tau_int:.2g} leaves fewer than {least} independent ones of {total} "
-                    "configurations"
-                )
+            own = self._tau_int(observable, variance)
+            typical = own if self._typical_tau is None else self._typical_tau
+            for tau_int, fewest, whose in ((typical, least, "the median"), (own, trust.LEAST_OF_ITS_OWN, "its")):
+                if total < 2 * tau_int * fewest:
+                    return (
+                        f"{whose} autocorrelation time of {tau_int:.2g} leaves {total / (2 * tau_int):.0f} independent "
+                        f"ones of {total} configurations, fewer than {fewest}"
+                    )
         if bias is not None and not abs(bias) < _LARGEST_BIAS * observable.dvalue:
             return f"too few configurations: the curvature of its formula moves it by {bias:.2g}, its error is " + (
                 f"{observable.dvalue:.2g}"

@@ -16,14 +16,24 @@ from trivmap.observables.binning import Bins
 from trivmap.observables.history import History
 from trivmap.observables.results import Results
 
-LEAST_INDEPENDENT = 50
-"""Fewest moves, and fewest independent configurations, of a chain average."""
-LEAST_OF_CURVED = 400
+LEAST_MOVES = 50
+"""Fewest moves of the chains."""
+LEAST_OF_ITS_OWN = 50
+"""Fewest independent configurations of a chain average by its own autocorrelation time."""
+LEAST_INDEPENDENT = 250
+"""Fewest independent configurations of a chain average by the median autocorrelation time of the scalars.
+
+An observable's own time fluctuates with its value and its error: to refuse it by that would select among results. The
+median does so far less.
+"""
+LEAST_OF_CURVED = 2000
 """Fewest independent configurations, or effective samples, of a function of means that is not linear.
 
-Its error is that of the function's linear part, and rules that look at its own noise select among results; their effect
-is small from here on.
+Its error is that of the function's linear part, and value and error fluctuate together: with fewer, the mean of
+(value - exact) / error is beyond 0.15 for Binder cumulants and correlation lengths.
 """
+LARGEST_SKEWNESS_OF_CURVED = 0.03
+"""Largest skewness of the mean weight for such a function."""
 LEAST_EFFECTIVE_SAMPLES = 100
 """Fewest effective samples of weights."""
 INVALID_SHARE = 1e-4
@@ -78,12 +88,12 @@ def chains_reason(binned: Bins, weights: Weights | None) -> str | None:
     if binned.invalid_weights > INVALID_SHARE * binned.configurations:
         # Rejecting them samples exp(-S) restricted to where the weight is a number.
         return f"{binned.invalid_weights} of the log-weights are NaN or +inf"
-    if binned.moves < LEAST_INDEPENDENT:
+    if binned.moves < LEAST_MOVES:
         return f"the chains moved only {binned.moves} times in {binned.configurations} steps"
     if weights is None:
         # Where the weights are known they decide: whether a chain happens to hold a rare configuration depends on the
         # result, and refusing such chains would select among results.
-        if binned.longest_stand * LEAST_INDEPENDENT > binned.configurations:
+        if binned.longest_stand * LEAST_MOVES > binned.configurations:
             return f"a chain stood still for {binned.longest_stand} of all {binned.configurations} steps"
         return None
     reason = tail_reason(weights.shape, weights.skewness, weights.proposals)
@@ -97,6 +107,16 @@ def reweighting_reason(binned: Bins, weights: Weights) -> str | None:
     if binned.effective_samples < LEAST_EFFECTIVE_SAMPLES:
         return f"the weights of all proposals amount to only {binned.effective_samples:.0f} effective samples"
     return tail_reason(weights.shape, weights.skewness, weights.proposals)
+
+
+def curved_reason(weights: Weights | None) -> str | None:
+    """A reason to distrust every function of averages that is not linear."""
+    if weights is None or weights.skewness < LARGEST_SKEWNESS_OF_CURVED:
+        return None
+    return (
+        f"the weights vary too much for {weights.proposals} proposals and a function of averages (skewness of their "
+        f"mean {weights.skewness:.2g}, at most {LARGEST_SKEWNESS_OF_CURVED:g}); draw more, or train the map further"
+    )
 
 
 def agreement_reason(binned: Bins) -> tuple[float, str | None]:
