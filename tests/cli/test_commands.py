@@ -119,7 +119,6 @@ class TestRun:
             "ising_energy": exact.two_point[1],
             "susceptibility": 4 * exact.magnetization_squared,
             "abs_magnetization": exact.abs_magnetization,
-            "binder": exact.binder,
             "schwinger_dyson": 1.0,
         }
         pulls = []

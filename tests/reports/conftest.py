@@ -5,7 +5,7 @@ from tests.reports import synthetic
 
 @pytest.fixture(scope="session")
 def chains():
-    return synthetic.history((4, 4), proposals=600)
+    return synthetic.history((4, 4), proposals=3000)
 
 
 @pytest.fixture(scope="session")
