@@ -9,6 +9,7 @@ from trivmap.actions import AbstractAction
 from trivmap.cards.card import RunCard
 from trivmap.diagnostics import certificate
 from trivmap.diagnostics.integration_error import BATCH, Levels
+from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.runs.keys import keys
 from trivmap.runs.pipeline import read_certificate
@@ -66,16 +67,18 @@ class Certified:
         if self.noted is not None:
             write_json(self._run.certificate_path, self.noted)
 
-    def refine(self, samples: int, tau_int: float) -> None:
+    def refine(self, samples: int, tau_int: float) -> Estimate | None:
         """Measure what integration does to observables, as well as averages over so many samples need it.
+
+        Returns the shift of log Z, None for a flow that is exact.
 
         Levels of n, 2n, 4n, ... steps, n those of the samples: each pair over as many configurations as its shift
         needs, and as many pairs as it takes to leave nothing that matters.
         """
-        from trivmap.observables.integration_shift import Pair, sufficiency
+        from trivmap.observables.integration_shift import Pair, log_z_shift, pairs, sufficiency
 
         if self.noted is None:
-            return
+            return None
         independent = max(1.0, samples / max(1.0, 2 * tau_int))
         most = max(BATCH, int(samples * _SHARE_OF_SAMPLES) // BATCH * BATCH)
         steps, counts = self.noted["steps"], []
@@ -98,3 +101,4 @@ class Certified:
         sizes = [[(each.steps, len(each.log_weight)) for each in found] for found in (stored, levels)]
         if sizes[0] != sizes[1]:
             write_levels(self._run.integration_path, levels, self._model)
+        return log_z_shift(pairs(levels))

@@ -96,8 +96,9 @@ class Proposals(AbstractSource):
         log_weights = reader["log_weight"]
         measured, accepted = log_weights[:, reader.warmup :], reader["accepted"][:, reader.warmup :]
         weights = judge_weights(reader)
+        moved = None
         if self.certified is not None:
-            self.certified.refine(accepted.size, 0.5 if weights.burn_in is None else weights.burn_in.tau_int)
+            moved = self.certified.refine(accepted.size, 0.5 if weights.burn_in is None else weights.burn_in.tau_int)
         ess, estimate = effective_sample_size(measured), log_z(measured)
         reasons: dict[str, str] = {}
         shifts = [estimate.error]
@@ -127,11 +128,13 @@ class Proposals(AbstractSource):
                 reasons = {"log_z": findings.sector, "sector": findings.sector} | reasons
             if findings.missed:
                 reasons |= dict.fromkeys((*WEIGHED, "probe"), findings.missed)
-        noted = self.noted
-        if noted:
-            shifts.append(math.nan if noted["mean"] is None else noted["mean"])
-            if not noted["passed"]:
-                reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
+        value, noted = estimate.value, self.noted
+        if noted and not noted["passed"]:
+            reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
+        if moved is not None:
+            value += moved.value
+            shifts.append(moved.error)
+            found["log_z_shift"] = moved._asdict()
         sampling = {
             "acceptance": acceptance(measured)._asdict(),
             "accepted_fraction": float(accepted.mean()),
@@ -143,4 +146,4 @@ class Proposals(AbstractSource):
             "invalid_weights": int(np.sum(np.isnan(log_weights) | (log_weights == np.inf))),
             **self._facts,
         }
-        return sampling, {"value": estimate.value, "error": float(np.linalg.norm(shifts))}, reasons
+        return sampling, {"value": value, "error": float(np.linalg.norm(shifts))}, reasons
