@@ -34,7 +34,7 @@ BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -
 sys.path.append(str(HERE))  # for what lies beside this file, whether it is run or imported
 TABLES = [importlib.import_module(f"{name}_tables") for name in ("comparison", "performance", "scaling", "trust")]
 keeping = importlib.import_module("keeping")
-kept, markdown = keeping.kept, keeping.markdown
+kept, markdown, not_measured = keeping.kept, keeping.markdown, keeping.not_measured
 VERSIONS = ("python", "trivmap", "jax")
 
 
@@ -208,7 +208,7 @@ def choices() -> str:
     """Acceptance after the same training with one choice changed."""
     result = kept("choices")
     if result is None:
-        return "Nothing is measured yet; `python docs/results/choices.py` does it.\n"
+        return not_measured("docs/results/choices.py")
     seeds = len(result["variants"][0]["acceptance"])
     header = ["variant", *(f"seed {seed}" for seed in range(seeds)), "parameters", "cost of a step"]
     rows = []
@@ -235,7 +235,7 @@ def what_pays() -> str:
     """
     rows = (kept("what-pays") or {}).get("variants")
     if rows is None:
-        return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
+        return not_measured("docs/results/what_pays.py")
     extents = sorted({row["extent"] for row in rows})
     usual = {extent: median(row["pace"] for row in rows if row["extent"] == extent) for extent in extents}
     heads = [f"L={extent}: {head}" for extent in extents for head in ("to 0.7", "s", "at the end")]
@@ -263,7 +263,7 @@ def scaling() -> str:
     """Cost to 0.7 against L, from scratch and up the ladder."""
     result = (kept("what-pays") or {}).get("scaling")
     if result is None:
-        return "Nothing is measured yet; `python docs/results/what_pays.py` does it.\n"
+        return not_measured("docs/results/what_pays.py")
     rows = []
     groups: dict[tuple[int, str], list[Mapping[str, Any] | None]] = {}
     for row in result["rows"]:
@@ -282,7 +282,7 @@ def optimisers() -> str:
     """Cost to the targets of each optimiser on each map, and what was reached."""
     rows = (kept("optimisers") or {}).get("rows")
     if not rows:
-        return "Nothing is measured yet; `python docs/results/optimisers.py` does it.\n"
+        return not_measured("docs/results/optimisers.py")
     header = ["map", "L", "optimiser", "seed", "to 0.7", "s", "to 0.9", "s", "acceptance at the end", "after", "s"]
     table = []
     maps = ("continuous", "local", "dense")

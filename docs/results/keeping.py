@@ -40,6 +40,11 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
 
 
+def not_measured(command: str) -> str:
+    """In place of a table whose numbers are not there: what to run for them."""
+    return f"Nothing is measured yet; `python {command}` does it.\n"
+
+
 def named_runs(documentation: str | None, metavar: str) -> argparse.ArgumentParser:
     """The command line of a script that makes what is `named`, or everything, in a `folder`."""
     parser = argparse.ArgumentParser(description=documentation, formatter_class=argparse.RawDescriptionHelpFormatter)

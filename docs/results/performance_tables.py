@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keeping import HERE, kept, markdown
+from keeping import HERE, kept, markdown, not_measured
 
 from trivmap.reports.formats import parenthesis
 
@@ -11,11 +11,6 @@ from trivmap.reports.formats import parenthesis
 def benchmark(name: str) -> dict[str, Any] | None:
     """What `benchmarks/results/NAME.json` holds, None if that benchmark has not been run."""
     return kept(name, HERE.parents[1] / "benchmarks" / "results")
-
-
-def not_measured(name: str) -> str:
-    """In place of the table of a benchmark that has not been run."""
-    return f"Nothing is measured yet; `python -m benchmarks {name}` does it.\n"
 
 
 def measured_with(result: Mapping[str, Any], package: str) -> str:
@@ -27,7 +22,7 @@ def throughput() -> str:
     """Proposals per second, with one thread and with one per core."""
     result = benchmark("sampling")
     if result is None:
-        return not_measured("sampling")
+        return not_measured("-m benchmarks sampling")
     rows = []
     for row in result["sizes"]:
         cells = [f"{row[key]:.0f}" for key in ("extent", "proposals_per_second", "proposals_per_second_threads")]
@@ -42,7 +37,7 @@ def time_of_a_proposal() -> str:
     """Microseconds of processor time per proposal, part by part."""
     result = benchmark("sampling")
     if result is None:
-        return not_measured("sampling")
+        return not_measured("-m benchmarks sampling")
     sizes = result["sizes"]
     rows = []
     for name in sizes[0]["microseconds"]:
@@ -68,7 +63,7 @@ def machine_limits() -> str:
     """The rates of the hot loop beside the limits of a core."""
     result = benchmark("sampling")
     if result is None:
-        return not_measured("sampling")
+        return not_measured("-m benchmarks sampling")
     most = result["limits"]
     memory = f"{most['cache_gbs']:.0f} in cache, {most['memory_gbs']:.0f} in memory"
     rows = [["limit of a core", f"{most['matmul_gflops']:.0f} (matrix product)", memory, f"{most['gtanh']:.2f}"]]
@@ -83,7 +78,7 @@ def kernels_table() -> str:
     """Ways to apply a kernel, by size and number of features."""
     result = benchmark("kernels")
     if result is None:
-        return not_measured("kernels")
+        return not_measured("-m benchmarks kernels")
     names = ("matrix", "circulant", "axes", "fft", "slices")
     rows = []
     for row in result["cases"]:
@@ -96,7 +91,7 @@ def solvers_table() -> str:
     """diffrax beside the plain scan."""
     result = benchmark("solvers")
     if result is None:
-        return not_measured("solvers")
+        return not_measured("-m benchmarks solvers")
     rows = []
     for row in result["cases"]:
         for name, forward in row["forward"].items():
@@ -112,7 +107,7 @@ def hmc_table() -> str:
     """Trajectories of hybrid Monte Carlo beside those of blackjax."""
     result = benchmark("hmc")
     if result is None:
-        return not_measured("hmc")
+        return not_measured("-m benchmarks hmc")
     rows = []
     for row in result["cases"]:
         own, other = (row[name] for name in ("trivmap", "blackjax"))
@@ -129,7 +124,7 @@ def cluster_table() -> str:
     """Independent |m| a second and core of the cluster algorithm."""
     result = benchmark("cluster")
     if result is None:
-        return not_measured("cluster")
+        return not_measured("-m benchmarks cluster")
     rows = []
     for row in result["cases"]:
         for name in ("swendsen-wang", "wolff"):

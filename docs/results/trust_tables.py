@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from keeping import kept, markdown
+from keeping import kept, markdown, not_measured
 
 from trivmap.reports.formats import parenthesis
 
@@ -13,14 +13,14 @@ def _table(name: str, header: list[str], rows: Callable[[Any], Iterator[list[str
     """The table of what the script of a name keeps."""
     content = kept(name)
     if not content:
-        return f"Nothing is measured yet; `python docs/results/{name}.py` does it.\n"
+        return not_measured(f"docs/results/{name}.py")
     return markdown(header, list(rows(content))) + "\n"
 
 
 def _pulls(content: Mapping[str, Any]) -> Iterator[list[str]]:
     """A line a sampler and length: the range of means and widths of all observables, and what is withheld."""
     for name, row in content.items():
-        most = [pulls for pulls in row["pulls"].values() if pulls["printed"] >= row["runs"] / 2]
+        most = [pulls for pulls in row["pulls"].values() if pulls["printed"] >= row["runs"] / 10]
         means, widths = ([pulls[key] for pulls in most] for key in ("mean", "width"))
         reason, often = next(iter(row["withheld"].items()), ("", 0))
         yield [

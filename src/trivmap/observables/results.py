@@ -51,10 +51,8 @@ class Results(Mapping[str, Any]):
 
     def without(self, names: Iterable[str], reason: str) -> "Results":
         """These results with some observables taken out for one reason, wherever they are."""
-        for estimates in (self.chain, *([] if self.reweighted is None else [self.reweighted])):
-            for name in names:
-                estimates.withhold(name, reason)
-        return self
+        reweighted = None if self.reweighted is None else self.reweighted.without(names, reason)
+        return Results(self.chain.without(names, reason), reweighted, self.info)
 
     def withheld(self, reason: str) -> "Results":
         """These results with every observable taken out for one reason."""

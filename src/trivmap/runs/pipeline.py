@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 
@@ -30,6 +30,9 @@ from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
 from trivmap.store.sealed import Shape, read_json
 from trivmap.store.weights import is_model, load_model, model_digest, save_model
+
+if TYPE_CHECKING:
+    from trivmap.observables import Results
 
 WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
 """What rests on the weights alone."""
@@ -148,7 +151,6 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
     """
     from trivmap.observables import along_the_map, analyse
     from trivmap.observables.integration_shift import pairs
-    from trivmap.observables.trust import ODD
 
     progress = progress or Quiet()
     card = card or run.card()
@@ -174,15 +176,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 symmetries=build_action(card).symmetries,
                 integration=pairs(levels),
             )
-            untrusted = {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
-            reason = untrusted.get("chains") or untrusted.get("probe")
-            certificate = sampling.get("certificate")
-            if certificate and not certificate["passed"]:
-                reason = integration_complaint(certificate)
-            if missing := untrusted.get("sector"):
-                results = results.without(ODD["z2"], missing)
-            if reason:
-                results = results.withheld(reason)
+            results = _judged(results, _of_samples(summary), sampling.get("certificate"))
             write_sealed_text(run.observables_path, results.to_text())
             progress.update(1)
         interruption.check(f"interrupted between observables and stages; continue with trivmap measure {run.root}")
@@ -195,14 +189,40 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 progress.update(1)
         if card != run.card():
             run.write_card(card)
-        observables, untrusted = results.summary(), untrusted | results.untrusted
-        instead = {name for name, entry in observables.items() if entry["source"] == "reweighted"}
-        withheld = {untrusted.pop(name) for name in instead & untrusted.keys()}
-        facts: dict[str, Any] = {"observables": observables, "untrusted": untrusted}
-        if summary.get("log_z") and (missing := results.info["missing_sector"]):
-            untrusted["log_z"], facts["log_z"] = missing, None
-        if summary.get("log_z") and (broken := results.info["broken_identity"]):
-            untrusted |= dict.fromkeys(WEIGHED, broken)
-            facts["log_z"] = None
-        facts["chain_withheld"] = "; ".join(sorted(withheld)) or None
-        return run.update_summary(**facts, integration_shift=results.info["integration_shift"])
+        return run.update_summary(**_facts(results, summary))
+
+
+def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
+    """What sampling found against the numbers of a run, by name."""
+    return {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
+
+
+def _judged(results: "Results", against: dict[str, str], certificate: dict[str, Any] | None) -> "Results":
+    """The results less what sampling found against them, and without any if integration is not accurate enough."""
+    from trivmap.observables.trust import ODD
+
+    reason = against.get("chains") or against.get("probe")
+    if certificate and not certificate["passed"]:
+        reason = integration_complaint(certificate)
+    if missing := against.get("sector"):
+        results = results.without(ODD["z2"], missing)
+    return results.withheld(reason) if reason else results
+
+
+def _facts(results: "Results", summary: dict[str, Any]) -> dict[str, Any]:
+    """What measuring adds to the summary."""
+    observables, untrusted = results.summary(), _of_samples(summary) | results.untrusted
+    instead = {name for name, entry in observables.items() if entry["source"] == "reweighted"}
+    withheld = {untrusted.pop(name) for name in instead & untrusted.keys()}
+    facts: dict[str, Any] = {
+        "observables": observables,
+        "untrusted": untrusted,
+        "chain_withheld": "; ".join(sorted(withheld)) or None,
+        "integration_shift": results.info["integration_shift"],
+    }
+    if summary.get("log_z") and (missing := results.info["missing_sector"]):
+        untrusted["log_z"], facts["log_z"] = missing, None
+    if summary.get("log_z") and (broken := results.info["broken_identity"]):
+        untrusted |= dict.fromkeys(WEIGHED, broken)
+        facts["log_z"] = None
+    return facts
