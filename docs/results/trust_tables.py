@@ -20,7 +20,7 @@ def _table(name: str, header: list[str], rows: Callable[[Any], Iterator[list[str
 def _pulls(content: Mapping[str, Any]) -> Iterator[list[str]]:
     """A line a sampler and length: the range of means and widths of all observables, and what is withheld."""
     for name, row in content.items():
-        most = [pulls for pulls in row["pulls"].values() if pulls["printed"] >= row["runs"] / 10]
+        most = [pulls for pulls in row["pulls"].values() if pulls["printed"] >= row["runs"] / 2]
         means, widths = ([pulls[key] for pulls in most] for key in ("mean", "width"))
         reason, often = next(iter(row["withheld"].items()), ("", 0))
         yield [

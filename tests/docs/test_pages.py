@@ -108,6 +108,7 @@ def test_thresholds_are_those_of_the_library():
         f"more than 1/{trust.LEAST_MOVES} of all configurations",
         f"fewer than {trust.LEAST_INDEPENDENT} independent configurations",
         f"its own tau_int leaves fewer than {trust.LEAST_OF_ITS_OWN}.",
+        f"or its own tau_int fewer than {trust.LEAST_OF_ITS_OWN_CURVED},",
         f"if there are fewer than {trust.LEAST_OF_CURVED} effective samples",
         f"is above {trust.LARGEST_SKEWNESS_OF_CURVED},",
         f"fewer than {trust.LEAST_EFFECTIVE_SAMPLES} effective samples",

@@ -51,5 +51,11 @@ def test_weights_that_are_no_numbers_are_left_out(bad):
     spoilt = [level._replace(log_weight=np.concatenate([level.log_weight, [bad]])) for level in (first, second)]
     whole = [level._replace(log_weight=np.concatenate([level.log_weight, [-np.inf]])) for level in (first, second)]
     assert log_z_shift(pairs(spoilt)) == log_z_shift(pairs(whole))
-    none = [level._replace(log_weight=np.full(256, bad)) for level in (first, second)]
-    assert np.isnan(log_z_shift(pairs(none))).all()
+    none = first._replace(log_weight=np.full(256, bad)), second._replace(log_weight=np.full(256, bad))
+    for found in ((none[0], second), (first, none[1]), none):
+        assert np.isnan(log_z_shift(pairs(found))).all()
+
+
+def test_few_effective_samples_know_no_shift():
+    first, second = levels(np.random.default_rng(3), count=99)
+    assert np.isnan(log_z_shift(pairs([first, second]))).all()

@@ -103,6 +103,14 @@ def test_a_failed_write_leaves_the_old_file(results, tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["observables.json"]
 
 
+def test_withholding_copies(results):
+    for taken in (results.without(["phi2"], "no"), results.withheld("no")):
+        assert "phi2" not in taken and "phi2" not in taken.reweighted
+        assert taken.untrusted["phi2"] == taken.reweighted.untrusted["phi2"] == "no"
+    assert "phi2" in results and "phi2" in results.reweighted
+    assert "binder" in results.without(["phi2"], "no")
+
+
 def test_summary_holds_trusted_scalars_only(results):
     summary = results.summary()
     assert list(summary)[:3] == ["susceptibility", "connected_susceptibility", "abs_magnetization"]

@@ -12,6 +12,7 @@ from tests.runs.support import RING
 from trivmap import observables
 from trivmap.cards.build import build_action, build_target
 from trivmap.cards.card import RunCard
+from trivmap.diagnostics import log_z
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
 from trivmap.runs.loading import Run
@@ -51,6 +52,17 @@ def test_chain_against_the_transfer_matrix(measured):
     near(summary, "phi2", oracle.phi2)
     near(summary, "susceptibility", 8 * oracle.magnetization_squared)
     near(summary, "schwinger_dyson", 1.0)
+
+
+def test_log_z_includes_its_shift_by_finer_integration(measured):
+    run, summary = measured
+    with Run(run).samples as samples:
+        plain = log_z(samples["log_weight"][:, samples.warmup :])
+    shift = summary["sampling"]["log_z_shift"]
+    assert shift["value"] != 0 and 0 < shift["error"] < summary["log_z"]["error"]
+    assert summary["log_z"]["value"] == pytest.approx(plain.value + shift["value"], abs=1e-12)
+    rounding = summary["sampling"]["rounding"]["mean"]
+    assert summary["log_z"]["error"] == pytest.approx(np.linalg.norm([plain.error, rounding, shift["error"]]), rel=1e-9)
 
 
 def test_stages_and_stored_fields_have_all_sites(measured):

@@ -54,14 +54,15 @@ def test_a_file_of_another_run(path, tmp_path):
     with pytest.raises(InputError) as caught:
         read_json(path, "restore it")
     assert str(caught.value) == (
-        f"{path}: is of another run, or of another place in this one; restore it, or trust it with --trust"
+        f"{path}: belongs to another run than {path.parent / 'environment.json'}, or to another place in it; restore "
+        "the one that was copied here, or restore it, or trust it with --trust"
     )
     with trusting():
         assert read_json(path, "")["value"] == 0.58
     # Nor does it fit together with the identity of its own run, next to files of this one.
     write_json(path, CONTENT)
     shutil.copy(other.parent / "environment.json", path.parent)
-    with pytest.raises(InputError, match="is of another run"):
+    with pytest.raises(InputError, match="belongs to another run"):
         read_json(path, "restore it")
     # The whole directory may be copied, and a record of the machine that is lost does no harm.
     copied = tmp_path / "copied"
@@ -78,7 +79,9 @@ def test_a_file_of_another_place_in_the_run(path):
         write_json(root / "done" / name, {"name": name}, root)
         assert read_json(root / "done" / name, "", root=root) == {"name": name}
     shutil.copy(root / "done" / "a", root / "done" / "b")
-    with pytest.raises(InputError, match="b: is of another run, or of another place in this one"):
+    with pytest.raises(
+        InputError, match=r"b: belongs to another run than .*environment\.json, or to another place in it"
+    ):
         read_json(root / "done" / "b", "", root=root)
 
 
@@ -86,7 +89,7 @@ def test_an_origin_that_was_taken_out(path):
     content = json.loads(path.read_text())
     del content["origin"], content["sha256"]
     path.write_text(seal(json.dumps(content)))
-    with pytest.raises(InputError, match="is of another run"):
+    with pytest.raises(InputError, match="belongs to another run"):
         read_json(path, "")
 
 

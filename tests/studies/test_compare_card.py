@@ -93,7 +93,7 @@ class TestCards:
             ({"samplers__a/b": CARD["samplers"]["cluster"]}, "a/b: cannot be a directory of its own"),
             *(
                 ({f"samplers__{name}": CARD["samplers"]["cluster"]}, f"{name}: is what the comparison itself calls a")
-                for name in ("rates.json", "comparison.html", "figures", "Comparison.YAML")
+                for name in ("rates.json", "environment.json", "comparison.html", "figures", "Comparison.YAML")
             ),
             (
                 {"samplers": {f"s{n}": {"use": "phi4-L8", "sampling": {"kind": "flow"}} for n in range(2000)}},

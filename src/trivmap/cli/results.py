@@ -50,7 +50,7 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
     console.print(
         f"[bold]{escape(str(run.root))}[/bold]  {escape(heading(card.name, card.description))}".rstrip(), soft_wrap=True
     )
-    complaint = run.metrics_complaint()
+    complaint = content["state"]["metrics_complaint"]
     for line in [*_facts(content, card.training_steps), *([complaint] if complaint else [])]:
         console.print(line, markup=False, soft_wrap=True)
     reference = find_reference(card.to_data()["action"], card.lattice)

@@ -25,7 +25,7 @@ Measure = Callable[[Field], Mapping[str, Array]]
 class Certificate(NamedTuple):
     """Mean and standard deviation over configurations of log w (at `steps`) - log w (at twice the steps), same noise.
 
-    The mean is an error of log Z that no number of samples removes; the spread changes decisions of the accept test.
+    The mean shifts log Z by about its negative; the spread changes decisions of the accept test.
     `passed` says that both lie below `LIMIT`.
     """
 

@@ -1,6 +1,6 @@
 """Observables with errors: pyerrors objects by name, and why some have no value."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,7 @@ class Estimates(Mapping[str, Any]):
         self.tau_int.pop(name, None)
         self.untrusted[name] = reason
 
-    def without(self, names: Iterable[str], reason: str) -> "Estimates":
+    def without(self, names: Collection[str], reason: str) -> "Estimates":
         """These estimates with some observables taken out, for a reason."""
         copy = Estimates(dict(self.observables), dict(self.tau_int), dict(self.untrusted))
         for name in names:

@@ -85,12 +85,15 @@ def _weights(level: Level) -> np.ndarray:
 
 
 def log_z_shift(pairs: Sequence[Pair]) -> Estimate:
-    """The shift of log Z by finer integration, summed over the pairs; its error includes what the finest still misses.
+    """The shift of log Z by finer integration, summed over the pairs; its error includes that of the finest level.
 
-    log of the mean weight at twice the steps minus that at the steps, over the same noise; NaN where it is unknown.
+    log of the mean weight at twice the steps minus that at the steps, over the same noise. NaN where either has no
+    usable weight, or too few effective samples.
     """
     value, error, last = 0.0, 0.0, 0.0
     for pair in pairs:
+        if not effective_samples(pair) >= LEAST_EFFECTIVE_SAMPLES:
+            return Estimate(math.nan, math.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = [np.where(level.log_weight < np.inf, level.log_weight, -np.inf) for level in pair]
             largest = max(each.max() for each in logs)
@@ -103,9 +106,9 @@ def log_z_shift(pairs: Sequence[Pair]) -> Estimate:
 
 
 def effective_samples(pair: Pair) -> float:
-    """The effective samples at twice the steps: a few weights say nothing about a shift, not even its error."""
-    weights = _weights(pair.fine)
-    return float(weights.sum() ** 2 / np.sum(weights**2)) if weights.any() else 0.0
+    """The effective samples of the worse level: a few weights say nothing about a shift, not even its error."""
+    weights = [_weights(level) for level in pair]
+    return min(float(each.sum() ** 2 / np.sum(each**2)) if each.any() else 0.0 for each in weights)
 
 
 def pairs(levels: Sequence[Level]) -> list[Pair]:

@@ -254,14 +254,15 @@ class Quantities:
         if curved and self._curved:
             return self._curved
         least = trust.LEAST_OF_CURVED if curved else trust.LEAST_INDEPENDENT
+        least_own = trust.LEAST_OF_ITS_OWN_CURVED if curved else trust.LEAST_OF_ITS_OWN
         if self._independent:
             # For means, `distrust` has its own limit.
             if curved and self._binned.effective_samples < least:
                 return f"{self._binned.effective_samples:.0f} effective samples are too few for it: fewer than {least}"
         else:
             own = self._tau_int(observable, variance)
-            typical = own if self._typical_tau is None else self._typical_tau
-            for tau_int, fewest, whose in ((typical, least, "the median"), (own, trust.LEAST_OF_ITS_OWN, "its")):
+            typical = (own, least, "its") if self._typical_tau is None else (self._typical_tau, least, "the median")
+            for tau_int, fewest, whose in (typical, (own, least_own, "its")):
                 if total < 2 * tau_int * fewest:
                     return (
                         f"{whose} autocorrelation time of {tau_int:.2g} leaves {total / (2 * tau_int):.0f} independent "

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +49,7 @@ class Results(Mapping[str, Any]):
     def untrusted(self) -> dict[str, str]:
         return self.chain.untrusted
 
-    def without(self, names: Iterable[str], reason: str) -> "Results":
+    def without(self, names: Collection[str], reason: str) -> "Results":
         """These results with some observables taken out for one reason, wherever they are."""
         reweighted = None if self.reweighted is None else self.reweighted.without(names, reason)
         return Results(self.chain.without(names, reason), reweighted, self.info)

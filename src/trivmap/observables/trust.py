@@ -20,6 +20,8 @@ LEAST_MOVES = 50
 """Fewest moves of the chains."""
 LEAST_OF_ITS_OWN = 50
 """Fewest independent configurations of a chain average by its own autocorrelation time."""
+LEAST_OF_ITS_OWN_CURVED = 1000
+"""The same for a function of means that is not linear: it decides only if that is far slower than most scalars."""
 LEAST_INDEPENDENT = 250
 """Fewest independent configurations of a chain average by the median autocorrelation time of the scalars.
 
@@ -27,13 +29,17 @@ An observable's own time fluctuates with its value and its error: to refuse it b
 median does so far less.
 """
 LEAST_OF_CURVED = 2000
-"""Fewest independent configurations, or effective samples, of a function of means that is not linear.
+"""Fewest independent configurations by the median time, or effective samples, of a function that is not linear.
 
 Its error is that of the function's linear part, and value and error fluctuate together: with fewer, the mean of
-(value - exact) / error is beyond 0.15 for Binder cumulants and correlation lengths.
+(value - exact) / error is beyond 0.15 for Binder cumulants and correlation lengths. Measured on a ring of 12 sites by
+hybrid Monte Carlo: 0.30, 0.20 and 0.10 for the Binder cumulant at 380, 900 and 2600 independent configurations.
 """
 LARGEST_SKEWNESS_OF_CURVED = 0.03
-"""Largest skewness of the mean weight for such a function."""
+"""Largest skewness of the mean weight for such a function.
+
+Measured on the same ring with weights of acceptance 0.26: at 0.08 the Binder cumulant is off by 0.36 errors.
+"""
 LEAST_EFFECTIVE_SAMPLES = 100
 """Fewest effective samples of weights."""
 INVALID_SHARE = 1e-4

@@ -193,7 +193,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
 
 
 def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
-    """What sampling found against the numbers of a run, by name."""
+    """The reasons that sampling noted against numbers of the run, by name."""
     return {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
 
 
@@ -210,7 +210,7 @@ def _judged(results: "Results", against: dict[str, str], certificate: dict[str, 
 
 
 def _facts(results: "Results", summary: dict[str, Any]) -> dict[str, Any]:
-    """What measuring adds to the summary."""
+    """The entries that measuring adds to the summary."""
     observables, untrusted = results.summary(), _of_samples(summary) | results.untrusted
     instead = {name for name, entry in observables.items() if entry["source"] == "reweighted"}
     withheld = {untrusted.pop(name) for name in instead & untrusted.keys()}

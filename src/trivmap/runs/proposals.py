@@ -131,10 +131,17 @@ class Proposals(AbstractSource):
         value, noted = estimate.value, self.noted
         if noted and not noted["passed"]:
             reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
-        if moved is not None:
+        if moved is not None and isinstance(self._section, FlowSampling):
             value += moved.value
             shifts.append(moved.error)
+            if math.isnan(moved.value):
+                reasons.setdefault(
+                    "log_z", "the map's weights leave too few effective samples to correct it for integration"
+                )
             found["log_z_shift"] = moved._asdict()
+        elif noted:
+            # Annealing moves the weights of the map on, and the shift of the map's own is only the size of the error.
+            shifts.append(math.nan if noted["mean"] is None else noted["mean"])
         sampling = {
             "acceptance": acceptance(measured)._asdict(),
             "accepted_fraction": float(accepted.mean()),

@@ -49,6 +49,7 @@ _SAMPLING: Shape = {
     "r_hat?": MAYBE,
     "certificate?": ({"steps": int, "mean": MAYBE, "spread": MAYBE, "passed": bool}, NoneType),
     "probe?": ({"sampler": (str, NoneType)}, NoneType),
+    "log_z_shift?": (ESTIMATE, NoneType),
 }
 _OF_A_SUMMARY: Shape = {
     "schema": int,

@@ -161,7 +161,7 @@ def write_sealed_text(path: Path, text: str, root: Path | None = None) -> None:
 
 
 def write_environment(root: Path, content: Mapping[str, Any]) -> None:
-    """The first file of a new directory: what it is made by, and the identity that its other files name."""
+    """Write `environment.json`, the first file of a new directory, with the identity that its other files name."""
     write_json(root / ENVIRONMENT, {"run": new_identity(), **content})
 
 

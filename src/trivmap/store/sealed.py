@@ -63,7 +63,7 @@ def _environment(root: Path) -> dict[str, Any]:
 
 
 def new_identity() -> str:
-    """What `run` in a new `environment.json` says: a random number."""
+    """A random number, the `run` of a new `environment.json`."""
     return uuid.uuid4().hex
 
 
@@ -94,7 +94,7 @@ def seal(text: str, origin: str | None = None) -> str:
 def read_json(
     path: Path, remedy: str, *, shape: Shape | None = None, root: Path | None = None, portable: bool = False
 ) -> Any:
-    """The JSON object in `path` without origin and checksum; `shape` names what must be in it, `{}` nothing special.
+    """The JSON object in `path` without origin and checksum; `shape` names what must be in it, `{}` requires nothing.
 
     `root` is the directory of the run where that is not the folder of the file. A `portable` file may be copied from
     run to run. Raises `InputError`, ending in `remedy`, where the file is missing, damaged, altered, of another run or
@@ -128,7 +128,8 @@ def _read(path: Path, remedy: str, shape: Shape, root: Path, portable: bool) -> 
     found, own = content.pop("origin", None), None if portable else origin(path, root)
     if own not in (None, found) and not is_trusting():
         raise InputError(
-            f"{path}: is of another run, or of another place in this one; {remedy}, or trust it with --trust"
+            f"{path}: belongs to another run than {root / ENVIRONMENT}, or to another place in it; restore the one "
+            f"that was copied here, or {remedy}, or trust it with --trust"
         )
     if not fits(content, shape):
         raise InputError(f"{path}: is damaged; {remedy}")

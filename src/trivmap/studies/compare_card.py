@@ -33,6 +33,7 @@ from trivmap.streams import derived_seed
 PRESETS = "trivmap.studies"
 """The package whose presets are compare cards."""
 FILES = {
+    "environment": "environment.json",
     "card": "comparison.yaml",
     "rates": "rates.json",
     "result": "comparison.json",
