@@ -293,28 +293,6 @@ def test_errors_are_those_of_pyerrors_on_derived_observables():
     assert results["binder"].dvalue == pytest.approx(binder.dvalue, rel=1e-9)
 
 
-def test_functions_of_means_need_more_configurations_than_means():
-    rng = np.random.default_rng(5)
-    for count, withheld in ((900, True), (1500, False)):
-        results = analyse(ArrayHistory({"magnetization": 1 + 0.1 * rng.normal(size=(2, count))}, lattice=(4, 4)))
-        assert "susceptibility" in results
-        reason = results.untrusted.get("connected_susceptibility", "")
-        assert ("fewer than 2000" in reason) == withheld
-
-
-def test_functions_of_means_need_lighter_tails_than_means():
-    rng = np.random.default_rng(5)
-    for spread, withheld in ((0.3, False), (1.1, True)):
-        x, noise = rng.normal(size=(2, 4, 10_000))
-        log_weight = spread * noise
-        arrays = {"accepted": decisions(rng, log_weight), "log_weight": log_weight}
-        history = ArrayHistory({"magnetization": x}, lattice=(4, 4), **arrays)
-        results = analyse(history).reweighted
-        assert "susceptibility" in results
-        reason = results.untrusted.get("binder", "")
-        assert ("and a function of averages (skewness of their mean 0." in reason) == withheld
-
-
 def test_fit_start_outside_the_lattice_is_refused():
     history = ArrayHistory({"phi2": np.zeros((2, 100))}, lattice=(8, 8))
     with pytest.raises(InputError, match="fit_start: must lie between 1 and L // 2 = 4, got 5"):

@@ -31,6 +31,7 @@ def analyse(
     ensemble: str | None = None,
     symmetries: Collection[str] | None = None,
     integration: Sequence[Pair] = (),
+    correct: bool = True,
 ) -> Results:
     """Means, derived observables and their errors from the chains and, where there are weights, by reweighting.
 
@@ -52,6 +53,7 @@ def analyse(
             (None: those in `history.attrs`, if any).
         integration: configurations of the flow at several numbers of integration steps; the shift of an observable by
             finer steps is added to it, with its error.
+        correct: False where the weights are not those of the flow alone (annealing): the shift is then an error only.
 
     Raises:
         InputError: if there are too few steps or bins, or `fit_start` lies outside 1 ... L // 2.
@@ -69,7 +71,7 @@ def analyse(
 
     distrust = trust.chains_reason(binned, weights) or disagreement
     curved = trust.curved_reason(weights)
-    chain = Quantities(binned, binned.chain, ensemble, distrust, curved, lattice, start, corrections)
+    chain = Quantities(binned, binned.chain, ensemble, distrust, curved, lattice, start, corrections, correct=correct)
     info: dict[str, Any] = {
         "ensemble": ensemble,
         "lattice": None if lattice is None else list(lattice.shape),
@@ -100,7 +102,16 @@ def analyse(
         if not distrust:
             samples = _reweighted_samples(binned.weight, binned.weighted, enlargement(weights.own_skewness))
         reweighted = Quantities(
-            binned, samples, ensemble, distrust, curved, lattice, start, corrections, independent=True
+            binned,
+            samples,
+            ensemble,
+            distrust,
+            curved,
+            lattice,
+            start,
+            corrections,
+            independent=True,
+            correct=correct,
         )
         info["integration_shift"] = reweighted.shifts or chain.shifts
         results = Results(chain.estimates, reweighted.estimates, info)

@@ -36,7 +36,8 @@ class Quantities:
     """All observables of one set of bin values of the primaries, shape (chains, bins, columns).
 
     `distrust`: a reason to trust none of them. `curved`: a reason to trust no function of means that is not linear.
-    `independent`: the bins are not those of a chain, and tau_int has no meaning.
+    `independent`: the bins are not those of a chain, and tau_int has no meaning. `correct`: the corrections are added
+    to the values; otherwise they are only the size of an error.
     """
 
     def __init__(
@@ -51,9 +52,10 @@ class Quantities:
         corrections: Sequence[Shift] = (),
         *,
         independent: bool = False,
+        correct: bool = True,
     ):
         self._binned, self._samples, self._distrust, self._curved = binned, samples, distrust, curved
-        self._fit_start, self._independent = fit_start, independent
+        self._fit_start, self._independent, self._correct = fit_start, independent, correct
         self._corrections, self._ensemble = corrections, ensemble
         self.shifts: dict[str, dict[str, float]] = {}
         self._replicas = [f"{ensemble}|r{chain:04d}" for chain in range(len(samples))]
@@ -223,10 +225,13 @@ class Quantities:
     def _corrected(
         self, observable: Any, moved: Sequence[np.ndarray], name: str, shape: tuple[int, ...]
     ) -> tuple[Any, str | None]:
-        """The observable corrected for finer integration, and a reason to distrust even that, or None."""
+        """The observable with its shift by finer integration, and a reason to distrust even that, or None."""
         total: Any = 0.0
         for correction, bins in zip(self._corrections, moved, strict=True):
-            shift = gamma_method(bins[None], [f"{self._ensemble}-integration-{correction.steps}"])
+            replica = [f"{self._ensemble}-integration-{correction.steps}"]
+            shift = gamma_method(bins[None], replica)
+            if not self._correct:
+                shift = _error(abs(shift.value) + shift.dvalue, replica)
             observable, total = observable + shift, total + shift
         observable.gamma_method()
         total.gamma_method()
@@ -278,3 +283,10 @@ class Quantities:
         if variance <= 0 or observable.dvalue == 0:
             return 0.5
         return max(0.5, self._binned.configurations * observable.dvalue**2 / (2 * variance))
+
+
+def _error(size: float, replica: list[str]) -> Any:
+    """Zero with an error of that size, in an ensemble of its own."""
+    noise = np.random.default_rng(0).normal(size=(1, 50))
+    noise -= noise.mean()
+    return gamma_method(noise * (size / gamma_method(noise, replica).dvalue), replica)

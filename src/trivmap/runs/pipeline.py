@@ -175,6 +175,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 bins=card.measure.bins,
                 symmetries=build_action(card).symmetries,
                 integration=pairs(levels),
+                correct=card.sampling.kind == "flow",
             )
             results = _judged(results, _of_samples(summary), sampling.get("certificate"))
             write_sealed_text(run.observables_path, results.to_text())
