@@ -27,7 +27,7 @@ def results():
     accepted = rng.random((2, STEPS)) < 0.7
     accepted[:, 0] = True
     return analyse(
-        ArrayHistory(observables, lattice=SHAPE, accepted=accepted, log_weight=0.3 * rng.normal(size=(2, STEPS)))
+        ArrayHistory(observables, lattice=SHAPE, accepted=accepted, log_weight=0.2 * rng.normal(size=(2, STEPS)))
     )
 
 

@@ -23,7 +23,7 @@ MASS_SQUARED = 0.3
 STEPS = 400
 
 
-def history(lattice, *, chains=2, proposals=1500, width=0.5, warmup=100, seed=0):
+def history(lattice, *, chains=2, proposals=1500, width=0.2, warmup=100, seed=0):
     """Exact free fields as proposals, whose log-weights scatter by `width`, and the chain's decisions on them."""
     random = np.random.default_rng(seed)
     shape = Lattice(lattice)

@@ -170,7 +170,7 @@ def test_no_run_directory(tmp_path):
 @pytest.mark.parametrize("lattice", [(4,), (4, 4, 4)])
 def test_other_dimensions(tmp_path, lattice):
     run = synthetic.trained_run(tmp_path / "run", lattice)
-    chains = synthetic.history(lattice, proposals=2000)
+    chains = synthetic.history(lattice, proposals=4000)
     synthetic.add_samples(run, chains)
     synthetic.add_measurements(run, chains, lattice)
     page = Page(write_report(run.root))
