@@ -129,6 +129,7 @@ class Proposals(AbstractSource):
             if findings.missed:
                 reasons |= dict.fromkeys((*WEIGHED, "probe"), findings.missed)
         value, noted = estimate.value, self.noted
+        found["log_z_shift"] = None
         if noted and not noted["passed"]:
             reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
         if moved is not None and isinstance(self._section, FlowSampling):
