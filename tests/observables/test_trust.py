@@ -2,31 +2,18 @@
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
+from tests.observables.test_error_analysis import autoregressive, decisions
 from trivmap.diagnostics.integration_error import Level
 from trivmap.errors import InputError
 from trivmap.observables import ArrayHistory, Results, analyse
 from trivmap.observables.integration_shift import Pair, sufficiency
 
 
-def autoregressive(rng, shape, a):
-    """Stationary AR(1) of unit variance along the last axis."""
-    noise = rng.normal(size=shape)
-    noise[..., 0] /= np.sqrt(1 - a**2)
-    return np.sqrt(1 - a**2) * lfilter([1.0], [1.0, -a], noise)
-
-
 def independence(rng, chains, steps, s):
     """Independence Metropolis with log w = s x, x normal: the target is N(s, 1). (x, log w, accepted)."""
     x = rng.normal(size=(chains, steps))
-    log_weight, log_uniform = s * x, np.log(rng.random(x.shape))
-    accepted = np.zeros(x.shape, bool)
-    current = np.full(chains, -np.inf)
-    for step in range(steps):
-        accepted[:, step] = log_uniform[:, step] + current < log_weight[:, step]
-        current = np.where(accepted[:, step], log_weight[:, step], current)
-    return x, log_weight, accepted
+    return x, s * x, decisions(rng, s * x)
 
 
 def proposals(rng, chains, steps, s, warmup):

@@ -70,8 +70,8 @@ def analyse(
     corrections = shifts(integration, binned.columns)
 
     distrust = trust.chains_reason(binned, weights) or disagreement
-    curved = trust.curved_reason(weights)
-    chain = Quantities(binned, binned.chain, ensemble, distrust, curved, lattice, start, corrections, correct=correct)
+    shared = trust.curved_reason(weights), lattice, start, corrections
+    chain = Quantities(binned, binned.chain, ensemble, distrust, *shared, correct=correct)
     info: dict[str, Any] = {
         "ensemble": ensemble,
         "lattice": None if lattice is None else list(lattice.shape),
@@ -101,18 +101,7 @@ def analyse(
         samples = binned.chain
         if not distrust:
             samples = _reweighted_samples(binned.weight, binned.weighted, enlargement(weights.own_skewness))
-        reweighted = Quantities(
-            binned,
-            samples,
-            ensemble,
-            distrust,
-            curved,
-            lattice,
-            start,
-            corrections,
-            independent=True,
-            correct=correct,
-        )
+        reweighted = Quantities(binned, samples, ensemble, distrust, *shared, independent=True, correct=correct)
         info["integration_shift"] = reweighted.shifts or chain.shifts
         results = Results(chain.estimates, reweighted.estimates, info)
     for estimates in (results.chain, results.reweighted):

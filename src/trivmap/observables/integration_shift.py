@@ -78,9 +78,14 @@ def _reweighted(level: Level, columns: Columns) -> tuple[np.ndarray, np.ndarray]
         return means, weights[:, None] * (table - means) / weights.mean()
 
 
+def _usable(level: Level) -> np.ndarray:
+    """The log-weights, -inf for those that are no numbers."""
+    return np.where(level.log_weight < np.inf, level.log_weight, -np.inf)
+
+
 def _weights(level: Level) -> np.ndarray:
     """Weights relative to the largest; all zero where none is a number."""
-    logs = np.where(level.log_weight < np.inf, level.log_weight, -np.inf)
+    logs = _usable(level)
     return np.exp(logs - logs.max()) if np.isfinite(logs.max()) else np.zeros(len(logs))
 
 
@@ -94,12 +99,10 @@ def log_z_shift(pairs: Sequence[Pair]) -> Estimate:
     for pair in pairs:
         if not effective_samples(pair) >= LEAST_EFFECTIVE_SAMPLES:
             return Estimate(math.nan, math.nan)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            logs = [np.where(level.log_weight < np.inf, level.log_weight, -np.inf) for level in pair]
-            largest = max(each.max() for each in logs)
-            coarse, fine = (np.exp(each - largest) for each in logs)
-            last = float(np.log(fine.mean()) - np.log(coarse.mean()))
-            moved = fine / fine.mean() - coarse / coarse.mean()
+        coarse, fine = (_weights(level) for level in pair)
+        largest = _usable(pair.fine).max() - _usable(pair.coarse).max()
+        last = float(np.log(fine.mean()) - np.log(coarse.mean()) + largest)
+        moved = fine / fine.mean() - coarse / coarse.mean()
         # All pairs share their noise, and what they measure is alike: their errors add.
         value, error = value + last, error + float(np.std(moved)) / math.sqrt(len(moved))
     return Estimate(value, math.hypot(error, last / REDUCTION))

@@ -28,12 +28,13 @@ from trivmap.cards.values import (
     suggestion,
 )
 from trivmap.errors import InputError
+from trivmap.store.sealed import ENVIRONMENT
 from trivmap.streams import derived_seed
 
 PRESETS = "trivmap.studies"
 """The package whose presets are compare cards."""
 FILES = {
-    "environment": "environment.json",
+    "environment": ENVIRONMENT,
     "card": "comparison.yaml",
     "rates": "rates.json",
     "result": "comparison.json",
