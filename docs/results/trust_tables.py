@@ -1,4 +1,4 @@
-"""The tables of docs/trust.md, from what pulls.py and couplings.py keep."""
+"""The tables of docs/trust.md, from what pulls.py, couplings.py and presets.py keep."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Any
 
 from keeping import kept, markdown, not_measured
 
-from trivmap.reports.formats import parenthesis
+from trivmap.reports.formats import count, parenthesis
 
 
 def _table(name: str, header: list[str], rows: Callable[[Any], Iterator[list[str]]]) -> str:
@@ -51,6 +51,20 @@ def _couplings(content: Mapping[str, Any]) -> Iterator[list[str]]:
             ]
 
 
+def _presets(content: Mapping[str, Any]) -> Iterator[list[str]]:
+    """A line a preset: how many of its numbers a reference has, and the largest difference."""
+    for name, row in content.items():
+        pulls = [abs(pull) for pull in row["pulls"].values()]
+        log_z = parenthesis(*row["log_z"].values()) if row["log_z"] else ""
+        yield [
+            f"`{name}`",
+            count(row["proposals"]),
+            f"{row['acceptance']:.2f}",
+            f"{len(pulls)}, {max(pulls):.1f}",
+            log_z,
+        ]
+
+
 def _why(row: Mapping[str, Any]) -> str:
     reasons = [row["refused"]] if "refused" in row else row["withheld"]
     rules = {"the map misses": "probe", "the largest weights": "Pareto shape", "the weights": "weights"}
@@ -61,7 +75,9 @@ OF_PULLS = ["sampler", "acceptance", "observables printed", "means", "widths", "
 OF_COUPLINGS = [
     "preset", "beta", "acceptance", "runs that print", "numbers, largest pull", "log Z", "withheld because"
 ]  # fmt: skip
+OF_PRESETS = ["preset", "proposals", "acceptance", "numbers, largest pull", "log Z"]
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "pulls": partial(_table, "pulls", OF_PULLS, _pulls),
     "couplings": partial(_table, "couplings", OF_COUPLINGS, _couplings),
+    "presets-at-length": partial(_table, "presets", OF_PRESETS, _presets),
 }
