@@ -37,11 +37,11 @@ format: .venv/ready-to-develop  ## mend what the linters can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: benchmarks/.venv/ready  ## measure the speed of training and of the samplers, beside their peers
-	benchmarks/.venv/bin/python -m benchmarks training
-	benchmarks/.venv/bin/python -m benchmarks hmc
-	benchmarks/.venv/bin/python -m benchmarks cluster
-	benchmarks/.venv/bin/python -m benchmarks sampling
+bench: experiments/.venv/ready  ## measure the speed of training and of the samplers, beside their peers
+	experiments/.venv/bin/python -m experiments.benchmarks training
+	experiments/.venv/bin/python -m experiments.benchmarks hmc
+	experiments/.venv/bin/python -m experiments.benchmarks cluster
+	experiments/.venv/bin/python -m experiments.benchmarks sampling
 
 lock: .venv/ready  ## choose the locked versions anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9
@@ -50,7 +50,7 @@ lock: .venv/ready  ## choose the locked versions anew from pyproject.toml
 	$(COMPILE) --upgrade --group bench --constraints requirements.lock --output-file requirements-bench.lock
 
 clean:  ## remove the environments
-	rm -rf .venv benchmarks/.venv
+	rm -rf .venv experiments/.venv
 
 # $(call environment,DIRECTORY): a virtual environment there, made anew only where its Python is another one.
 define environment
@@ -77,10 +77,10 @@ endef
 	@$(BIN)/python $(INSTALL) --requirement requirements-dev.lock
 	@touch $@
 
-benchmarks/.venv/ready: requirements.lock requirements-bench.lock pyproject.toml
-	$(call environment,benchmarks/.venv)
-	@echo "Installing trivmap and its peers into benchmarks/.venv ..."
-	@benchmarks/.venv/bin/python $(INSTALL) --requirement requirements.lock
-	@benchmarks/.venv/bin/python $(INSTALL) --requirement requirements-bench.lock
-	@benchmarks/.venv/bin/python $(EDITABLE)
+experiments/.venv/ready: requirements.lock requirements-bench.lock pyproject.toml
+	$(call environment,experiments/.venv)
+	@echo "Installing trivmap and its peers into experiments/.venv ..."
+	@experiments/.venv/bin/python $(INSTALL) --requirement requirements.lock
+	@experiments/.venv/bin/python $(INSTALL) --requirement requirements-bench.lock
+	@experiments/.venv/bin/python $(EDITABLE)
 	@touch $@

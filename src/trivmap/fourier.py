@@ -16,8 +16,8 @@ from trivmap.lattice import Lattice
 
 Method = Literal["matrix", "fft"]
 
-# Measured on CPU (`python -m benchmarks kernels`): products with a V x V matrix beat FFTs up to 6 x 6 sites, lose a
-# little at 8 x 8 and by factors beyond.
+# Measured on CPU (`python -m experiments.benchmarks kernels`): products with a V x V matrix beat FFTs up to 6 x 6
+# sites, lose a little at 8 x 8 and by factors beyond.
 _MATRIX_UP_TO = 36
 
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from docs.results import fill
+from experiments import fill
 from tests.docs.pages import DOCS, README, ROOT, Reader, blocks, code, commands, prose, rows
 from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from docs.results import fill
+from experiments import fill
 from tests.docs.pages import DOCS, PAGES, README, ROOT, blocks, code, commands, prose, rows
 from trivmap.cards.presets import preset_names
 from trivmap.cli.main import cli
@@ -61,7 +61,7 @@ def test_commands_and_options_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_exist(page):
-    named = [span for span in code(prose(page)) if re.match(r"(src|tests|docs|benchmarks)/", span)]
+    named = [span for span in code(prose(page)) if re.match(r"(src|tests|docs|experiments)/", span)]
     named += [part for span in code(prose(page)) for part in re.findall(r"(?<!\S)docs/\S+\.py", span)]
     assert not [name for name in named if not (ROOT / name).exists()]
 
@@ -81,7 +81,7 @@ def test_figures_are_those_of_the_files(page):
     text = page.read_text()
     named = re.findall(r"<!-- begin ([\w-]+) -->", text)
     assert named == re.findall(r"<!-- end ([\w-]+) -->", text) and set(named) <= set(fill.BLOCKS)
-    assert fill.filled(text) == text, "run python docs/results/fill.py"
+    assert fill.filled(text) == text, "run python -m experiments.fill"
 
 
 def test_every_kind_of_figures_is_on_a_page():

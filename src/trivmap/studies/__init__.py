@@ -1,1 +1,1 @@
-"""Studies: what takes many simulations, such as comparisons, critical slowing down and the tuning of couplings."""
+"""Studies: what takes many simulations, such as comparisons and the tuning of couplings."""
