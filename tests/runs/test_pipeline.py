@@ -240,3 +240,17 @@ class TestMeasure:
     def test_without_samples(self, trained, tmp_path):
         with pytest.raises(InputError, match="has no samples yet; run trivmap sample"):
             pipeline.measure(copied(trained, tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("observables", "untrusted", "measured"),
+    [
+        ({}, {}, False),
+        ({}, {"log_z": "the map misses a mode", "chains": "they disagree"}, False),
+        ({"phi2": {}}, {}, True),
+        ({}, {"phi2": "the weights vary too much", "log_z": "the map misses a mode"}, True),
+        ({}, None, False),
+    ],
+)
+def test_a_run_is_measured_even_if_no_number_is_trusted(observables, untrusted, measured):
+    assert pipeline.is_measured({"observables": observables, "untrusted": untrusted}) is measured

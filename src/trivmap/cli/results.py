@@ -14,6 +14,7 @@ from trivmap.store.sealed import digest, origin
 def describe(run: RunDirectory) -> dict[str, Any]:
     """The summary with the state of each step: what `--json` prints."""
     from trivmap.reports.report import report_is_current
+    from trivmap.runs.pipeline import is_measured
 
     summary = run.summary()
     if not summary:
@@ -22,7 +23,7 @@ def describe(run: RunDirectory) -> dict[str, Any]:
         "trained": is_folder(run.model_path),
         "step": (run.last_metrics() or {}).get("step", 0),
         "sampled": bool(summary.get("sampling")),
-        "measured": bool(summary.get("observables")),
+        "measured": is_measured(summary),
         "report": is_file(run.report_path),
         "report_current": is_file(run.report_path) and report_is_current(run),
         "metrics_complaint": run.metrics_complaint(),
@@ -90,7 +91,7 @@ def _facts(content: dict[str, Any], steps: int) -> list[str]:
             f"sampling: {sampling['proposals']} proposals, {duration(sampling['wall_seconds'])}, "
             f"acceptance {number(sampling['acceptance'])}, tau_int {number(sampling['tau_int'])}"
         )
-        if "magnetization" not in {**content.get("observables", {}), **(content.get("untrusted") or {})}:
+        if not content["state"]["measured"]:
             lines.append(f"not measured yet; run trivmap measure {content['run']}")
     if content["state"]["report"]:
         older = f", older than the results; run trivmap report {content['run']}"

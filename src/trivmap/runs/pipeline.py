@@ -4,7 +4,7 @@ Each can be killed at any moment and resumed.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -191,6 +191,11 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         if card != run.card():
             run.write_card(card)
         return run.update_summary(**_facts(results, summary))
+
+
+def is_measured(summary: Mapping[str, Any]) -> bool:
+    """True if the samples of a run have been measured, whether or not any number was trusted."""
+    return bool(summary.get("observables") or (summary.get("untrusted") or {}).keys() - set(OF_SAMPLES))
 
 
 def _of_samples(summary: dict[str, Any]) -> dict[str, str]:

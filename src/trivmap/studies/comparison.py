@@ -124,8 +124,7 @@ def _finish(
     drawn = (run.summary().get("sampling") or {}).get("proposals")
     if drawn != wanted.sampling.proposals:
         sample(run, progress, wanted)
-    summary = run.summary()
-    if "magnetization" not in {**summary["observables"], **(summary.get("untrusted") or {})}:
+    if not pipeline.is_measured(run.summary()):
         pipeline.measure(run, progress, wanted)
     if not run.report_path.exists() or run.report_path.stat().st_mtime < run.summary_path.stat().st_mtime:
         report(run)

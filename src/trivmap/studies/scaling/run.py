@@ -68,8 +68,7 @@ def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float, 
     trained()
     if (run.summary().get("sampling") or {}).get("proposals") != card.sampling.proposals:
         sample(run, progress)
-    summary = run.summary()
-    if "magnetization" not in {**summary["observables"], **(summary.get("untrusted") or {})}:
+    if not pipeline.is_measured(run.summary()):
         pipeline.measure(run, progress)
 
 
