@@ -5,11 +5,11 @@ import pytest
 
 from tests.oracles import FreeFieldOracle
 from trivmap.lattice import Lattice
-from trivmap.observables import ESTIMATORS, estimators
+from trivmap.observables import CATALOG, FunctionOfMeans, estimators
 from trivmap.observables.estimators import delta_h_symmetry, gradient
 
 SHAPES = [(8,), (7,), (2, 2), (6, 4), (4, 8, 8)]
-BY_NAME = {estimator.name: estimator for estimator in ESTIMATORS}
+BY_NAME = {name: each for name, each in CATALOG.items() if isinstance(each, FunctionOfMeans)}
 
 
 def free_means(shape, m_sq):

@@ -21,7 +21,7 @@ from trivmap.store.samples import SampleReader
 from trivmap.store.weights import model_digest
 from trivmap.studies.compare_card import CompareCard
 from trivmap.studies.comparison import ComparisonDirectory, compare
-from trivmap.studies.comparison_result import SERIES, chain_series
+from trivmap.studies.comparison_result import COMPARED, chain_series
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ class TestResult:
         assert list(result["samplers"]) == ["flow", "cluster", "through"]
         assert result["lattice"] == [4] and result["action"] == CARD["action"]
         for entry in result["samplers"].values():
-            assert set(entry["observables"]) == set(SERIES)
+            assert set(entry["observables"]) == set(COMPARED)
             assert entry["seconds_per_step"]["value"] > 0 and len(entry["rounds"]) == 3
             for found in entry["observables"].values():
                 rate = 1 / (2 * found["tau_int"]["value"] * entry["seconds_per_step"]["value"])
@@ -95,7 +95,7 @@ class TestResult:
 
     def test_pulls_are_those_of_the_values(self, finished):
         result = finished.result()
-        assert len(result["consistency"]) == 9
+        assert len(result["consistency"]) == 12
         pull = result["consistency"][0]
         values = [result["samplers"][pull[side]]["observables"][pull["observable"]] for side in ("first", "second")]
         difference = values[0]["value"] - values[1]["value"]
@@ -114,7 +114,7 @@ class TestResult:
 class TestFiles:
     def test_table_has_a_line_for_each(self, finished):
         lines = list(csv.DictReader(finished.table_path.read_text().splitlines()))
-        assert len(lines) == 3 * len(SERIES)
+        assert len(lines) == 3 * len(COMPARED)
         result = finished.result()["samplers"]
         for line in lines:
             found = result[line["sampler"]]["observables"][line["observable"]]
@@ -159,7 +159,7 @@ class TestGoingOn:
         write_comparison(copy)
         printed = CliRunner().invoke(cli, ["compare", "--resume", str(copy.root)])
         assert printed.exit_code == 0, printed.output
-        assert "not trusted: cluster, abs_magnetization" in printed.output
+        assert "not trusted: cluster, susceptibility" in printed.output
 
     def test_the_command_goes_on_and_prints_json(self, copy):
         done = CliRunner().invoke(cli, ["compare", "--resume", str(copy.root), "--json"])

@@ -2,14 +2,16 @@
 
 from trivmap.observables.agreement import disagreement as disagreement
 from trivmap.observables.agreement import r_hat_of as r_hat_of
+from trivmap.observables.catalog import CATALOG as CATALOG
 from trivmap.observables.error_analysis import analyse as analyse
 from trivmap.observables.estimates import Estimates as Estimates
-from trivmap.observables.estimators import ESTIMATORS as ESTIMATORS
-from trivmap.observables.estimators import Estimator as Estimator
 from trivmap.observables.history import ArrayHistory as ArrayHistory
 from trivmap.observables.history import History as History
 from trivmap.observables.host import measure_on_host as measure_on_host
 from trivmap.observables.measurements import measure as measure
+from trivmap.observables.observable import FunctionOfMeans as FunctionOfMeans
+from trivmap.observables.observable import Mean as Mean
+from trivmap.observables.observable import Observable as Observable
 from trivmap.observables.results import Results as Results
 from trivmap.observables.stages import AlongTheMap as AlongTheMap
 from trivmap.observables.stages import along_the_map as along_the_map

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivmap.errors import InputError
-from trivmap.observables.estimators import primaries
+from trivmap.observables.catalog import OF_SAMPLERS, primaries
 from trivmap.observables.history import History
 
 _BINS = 1000
 _BINS_PER_CHAIN = 50
 _LEAST_BINS_PER_CHAIN = 5
 _CHUNK_BYTES = 2**25
-OF_STEPS = ("delta_h_symmetry", "metropolis_acceptance", "cluster_size")
+_OF_STEPS = {each.name for each in OF_SAMPLERS}
 """Measurements of a step of a chain, not of its configuration: they change where the configuration does not."""
 
 
@@ -82,7 +82,7 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
     log_scale, invalid = _largest_log_weight(history, first) if weights else (0.0, 0)
     sign = columns.slices["magnetization"].start if "magnetization" in columns.slices else None
     state_columns = np.concatenate(
-        [np.arange(where.start, where.stop) for name, where in columns.slices.items() if name not in OF_STEPS]
+        [np.arange(where.start, where.stop) for name, where in columns.slices.items() if name not in _OF_STEPS]
         or [np.zeros(0, np.int64)]
     )
 

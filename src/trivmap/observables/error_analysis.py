@@ -16,6 +16,7 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import bin_history
+from trivmap.observables.catalog import odd_under
 from trivmap.observables.correlator_fits import default_start
 from trivmap.observables.history import History
 from trivmap.observables.integration_shift import Pair, shifts
@@ -35,8 +36,8 @@ def analyse(
 ) -> Results:
     """Means, derived observables and their errors from the chains and, where there are weights, by reweighting.
 
-    Every measurement of the history gets its mean under its own name; |m|, what `estimators.ESTIMATORS` lists and the
-    two correlator fits come with them, as far as the history holds what they need. Reweighted values are
+    Every measurement of the history gets its mean under its own name; the other observables of `CATALOG` come with
+    them, as far as the history holds what they need. Reweighted values are
     sum(w O) / sum(w) over all proposals, w = exp(-S)/q, in the same bins as the chain: both live on the same
     replicas, so that their difference carries its own error.
 
@@ -65,7 +66,7 @@ def analyse(
     binned = bin_history(history, bins, in_block=DIFFERENTIATED)
     ensemble = ensemble or "ensemble-" + hashlib.sha256(binned.chain.tobytes()).hexdigest()[:12]
     weights = None if binned.weight is None else trust.judge_weights(history)
-    odd = [name for symmetry in symmetries for name in trust.ODD.get(symmetry, ())]
+    odd = [name for symmetry in symmetries for name in odd_under(symmetry)]
     r_hat, disagreement = trust.agreement_reason(binned)
     corrections = shifts(integration, binned.columns)
 

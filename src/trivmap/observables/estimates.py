@@ -6,23 +6,7 @@ from typing import Any
 
 import numpy as np
 
-SCALARS = (
-    "susceptibility",
-    "connected_susceptibility",
-    "abs_magnetization",
-    "phi2",
-    "phi4",
-    "ising_energy",
-    "binder",
-    "action_density",
-    "correlation_length",
-    "schwinger_dyson",
-    "correlation_length_second_moment",
-    "correlation_length_arccosh",
-    "correlation_length_cosh_fit",
-    "magnetization",
-)
-"""The order in which tables list the scalars; others follow."""
+from trivmap.observables.catalog import ordered
 
 
 def gamma_method(samples: np.ndarray, replicas: Sequence[str], bin_length: int = 1) -> Any:
@@ -66,8 +50,7 @@ class Estimates(Mapping[str, Any]):
         return self.observables[name]
 
     def __iter__(self) -> Iterator[str]:
-        ordered = [name for name in SCALARS if name in self.observables]
-        return iter(ordered + [name for name in self.observables if name not in ordered])
+        return iter(ordered(self.observables))
 
     def __len__(self) -> int:
         return len(self.observables)

@@ -1,63 +1,15 @@
-"""From means over configurations to observables: plain functions, given with the names in `observables.json`.
+"""From means over configurations to observables: plain functions of the means and the lattice.
 
-Every function takes the means of the primary quantities (a mapping from name to array) and the lattice, and is
-analytic in the means, so that its derivatives, and with them its error, come from a complex step:
-f'(x) = Im f(x + ih) / h, exact to rounding. A real argument gives a real value; NaN says that the estimator fails.
+Each is analytic in the means (a mapping from name to array); see `FunctionOfMeans`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from trivmap.lattice import Lattice
-
-Means = Mapping[str, Any]
-
-POWERS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "abs_magnetization": np.abs,
-    "magnetization_squared": np.square,
-    "magnetization_fourth": lambda m: np.square(np.square(m)),
-}
-"""Primary quantities computed from each configuration's magnetization; every measurement is a primary itself."""
-
-
-LENGTHS = (
-    "correlation_length",
-    "correlation_length_second_moment",
-    "correlation_length_arccosh",
-    "correlation_length_cosh_fit",
-)
-"""The estimators of the correlation length, the fits to the correlator included."""
-
-
-@dataclass(frozen=True)
-class Estimator:
-    """An observable that is a function of means: its name, the primaries it needs, and why it may fail.
-
-    Entries of an array before `first` are undefined by their definition.
-    """
-
-    name: str
-    needs: tuple[str, ...]
-    function: Callable[[Means, Lattice], Any]
-    failure: str = "it is not a number"
-    first: int = 0
-
-
-def primaries(measurements: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The quantities whose means are taken, in float64.
-
-    Every measurement; beside the magnetization |m|, m^2 and m^4. exp(-dH) gives way to its `delta_h_symmetry`: in
-    equilibrium its own mean is 1 too, but a chain meets its tails too rarely to give that mean an error.
-    """
-    result = {name: np.asarray(values, np.float64) for name, values in measurements.items()}
-    if "magnetization" in result:
-        result |= {name: function(result["magnetization"]) for name, function in POWERS.items()}
-    if "exp_minus_delta_h" in result:
-        result["delta_h_symmetry"] = delta_h_symmetry(result.pop("exp_minus_delta_h"))
-    return result
+from trivmap.observables.observable import Means
 
 
 def delta_h_symmetry(exp_minus_delta_h: np.ndarray) -> np.ndarray:
@@ -120,32 +72,6 @@ def effective_mass(means: Means, lattice: Lattice) -> Any:
     after = np.minimum(t + 1, extent - t - 1)
     ratio = (c[t - 1] + c[after]) / (2 * c[t])
     return np.concatenate([np.full(1, np.nan), np.arccosh(_where((np.real(c[t]) > 0) & (np.real(ratio) > 1), ratio))])
-
-
-ESTIMATORS: tuple[Estimator, ...] = (
-    Estimator("susceptibility", ("magnetization_squared",), susceptibility),
-    Estimator("connected_susceptibility", ("magnetization_squared", "abs_magnetization"), connected_susceptibility),
-    Estimator("binder", ("magnetization_fourth", "magnetization_squared"), binder),
-    Estimator(
-        "correlation_length",
-        ("momentum_two_point",),
-        correlation_length,
-        "G(0) <= G(k1), so that xi^2 is not positive: too few samples or no correlation at all",
-    ),
-    Estimator(
-        "correlation_length_second_moment",
-        ("correlator",),
-        correlation_length_second_moment,
-        "the second moment of the correlator is not positive: too few samples or no correlation at all",
-    ),
-    Estimator(
-        "effective_mass",
-        ("correlator",),
-        effective_mass,
-        "(C(t-1) + C(t+1)) / (2 C(t)) is not above 1: the noise exceeds the signal",
-        first=1,
-    ),
-)
 
 
 def gradient(function: Callable[[np.ndarray], Any], point: np.ndarray) -> np.ndarray:

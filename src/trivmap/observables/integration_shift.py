@@ -16,7 +16,7 @@ import numpy as np
 from trivmap.diagnostics.integration_error import Level
 from trivmap.estimate import Estimate
 from trivmap.observables.binning import Columns
-from trivmap.observables.estimators import primaries
+from trivmap.observables.catalog import primaries
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES
 
 REDUCTION = 7

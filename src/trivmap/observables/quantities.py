@@ -8,15 +8,19 @@ import numpy as np
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import Bins
-from trivmap.observables.correlator_fits import Fit, FitError, cosh_fit, plateau
+from trivmap.observables.catalog import CATALOG
+from trivmap.observables.correlator_fits import Fit, FitError
 from trivmap.observables.estimates import Estimates, gamma_method
-from trivmap.observables.estimators import ESTIMATORS, LENGTHS, gradient
+from trivmap.observables.estimators import gradient
 from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, Shift
+from trivmap.observables.observable import NOT_A_NUMBER, FitToCorrelator, FunctionOfMeans
 
-_FITS = {"correlation_length_arccosh": plateau, "correlation_length_cosh_fit": cosh_fit}
-_HIDDEN = ("magnetization_squared", "magnetization_fourth")
-DIFFERENTIATED = ("correlator", *{name for estimator in ESTIMATORS for name in estimator.needs})
-_NOT_A_NUMBER = "it is not a number"
+_FUNCTIONS = [each for each in CATALOG.values() if isinstance(each, FunctionOfMeans)]
+_FITS = {each.name: each.fit for each in CATALOG.values() if isinstance(each, FitToCorrelator)}
+_HIDDEN = {name for name, each in CATALOG.items() if each.hidden}
+_ZERO = {name for name, each in CATALOG.items() if each.zero_under}
+_OF_DECAY = [name for name, each in CATALOG.items() if each.of_decay]
+DIFFERENTIATED = ("correlator", *{name for each in _FUNCTIONS for name in each.needs})
 _LEAST_CORRELATION = 4.0
 """Errors by which the correlator must lie above zero for a correlation length: at t = 1, for fits where they start."""
 _LARGEST_BIAS = 1 / 3
@@ -75,10 +79,9 @@ class Quantities:
         Those that a symmetry makes zero are left out: they may be far slower than everything else.
         """
         columns, times = self._binned.columns, []
-        odd = {name for names in trust.ODD.values() for name in names}
         for name, where in columns.slices.items():
             series = self._samples[..., where.start]
-            if columns.shapes[name] or name in odd or not np.all(np.isfinite(series)):
+            if columns.shapes[name] or name in _ZERO or not np.all(np.isfinite(series)):
                 continue
             observable = gamma_method(series, self._replicas, self._binned.length)
             if observable.dvalue > _ROUNDING * abs(observable.value):
@@ -95,15 +98,15 @@ class Quantities:
     def _add_derived(self, lattice: Lattice) -> None:
         columns = self._binned.columns
         point = self._samples[..., : columns.block].mean(axis=(0, 1))
-        for estimator in ESTIMATORS:
-            if all(name in columns.slices for name in estimator.needs):
+        for each in _FUNCTIONS:
+            if all(name in columns.slices for name in each.needs):
 
-                def function(block: np.ndarray, evaluate: Any = estimator.function) -> np.ndarray:
+                def function(block: np.ndarray, evaluate: Any = each.function) -> np.ndarray:
                     return np.asarray(evaluate(columns.split(block), lattice))
 
                 value, jacobian = function(point), gradient(function, point)
                 bias = self._bias(function)
-                self._add_linearised(estimator.name, value, jacobian, estimator.failure, estimator.first, bias)
+                self._add_linearised(each.name, value, jacobian, each.failure, each.first, bias)
 
     def _add_fits(self, lattice: Lattice) -> None:
         columns = self._binned.columns
@@ -148,7 +151,7 @@ class Quantities:
         nearest = correlator[1]
         if nearest is None or not nearest.value > _LEAST_CORRELATION * nearest.dvalue:
             reason = f"the correlator at distance 1 is not {_LEAST_CORRELATION:g} of its errors above zero"
-            for name in LENGTHS:
+            for name in _OF_DECAY:
                 if name in self.estimates.observables:
                     self.estimates.withhold(name, reason)
 
@@ -167,7 +170,7 @@ class Quantities:
         name: str,
         value: np.ndarray,
         jacobian: np.ndarray,
-        failure: str = _NOT_A_NUMBER,
+        failure: str = NOT_A_NUMBER,
         first: int = 0,
         bias: np.ndarray | None = None,
     ) -> None:
@@ -185,7 +188,7 @@ class Quantities:
         series: np.ndarray,
         variance: np.ndarray,
         moved: Sequence[np.ndarray],
-        failure: str = _NOT_A_NUMBER,
+        failure: str = NOT_A_NUMBER,
         first: int = 0,
         bias: np.ndarray | None = None,
     ) -> None:

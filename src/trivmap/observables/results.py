@@ -13,6 +13,7 @@ import numpy as np
 
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.observables.catalog import CATALOG
 from trivmap.observables.estimates import Estimates, with_common_mean
 
 _FEWEST_REJECTIONS = 50
@@ -185,7 +186,8 @@ class Results(Mapping[str, Any]):
             ]
             shape = np.broadcast_shapes(*(np.shape(entry) for row in table for entry in row))
             values = np.array([[np.broadcast_to(entry, shape) for entry in row] for row in table])
-            axes = _AXES.get(name) or tuple(f"{name}_{axis}" for axis in range(len(shape)))
+            known = CATALOG.get(name)
+            axes = (known.axes if known else ()) or tuple(f"{name}_{axis}" for axis in range(len(shape)))
             variables[name] = (("source", "quantity", *axes[: len(shape)]), values)
         dataset = xarray.Dataset(variables, {"source": list(sources), "quantity": ["value", "error", "tau_int"]})
         if "t" in dataset.sizes:
@@ -197,9 +199,6 @@ class Results(Mapping[str, Any]):
                 displacement=(("orbit", "axis"), displacement), distance=("orbit", distance)
             )
         return dataset
-
-
-_AXES = {"correlator": ("t",), "effective_mass": ("t",), "two_point": ("orbit",), "momentum_two_point": ("momentum",)}
 
 
 _INFO = (

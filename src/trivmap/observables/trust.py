@@ -13,6 +13,7 @@ from trivmap.diagnostics.convergence import complaint, split_r_hat
 from trivmap.diagnostics.tails import FEWEST_JUDGES, pareto_shape, skewness_of_mean, tail_reason
 from trivmap.diagnostics.weights import acceptance
 from trivmap.observables.binning import Bins
+from trivmap.observables.catalog import IDENTITIES, odd_under
 from trivmap.observables.history import History
 from trivmap.observables.results import Results
 
@@ -49,10 +50,6 @@ MOST_ERRORS = 5.0
 """Errors by which an exact identity, a symmetry, or two averages of one thing may differ."""
 LEAST_SIGN_CHANGES = 20
 """Fewest sign changes of the magnetization that show a single chain to visit both sectors."""
-IDENTITIES: Mapping[str, float] = {"schwinger_dyson": 1.0}
-"""Observables whose mean is known in every ensemble."""
-ODD: Mapping[str, Collection[str]] = {"z2": ("magnetization",)}
-"""Observables that a symmetry of the action makes zero."""
 _MOST_WEIGHTS = 2**21
 _ROUNDING = 1e-12
 
@@ -165,8 +162,8 @@ def difference_reason(results: Results) -> str | None:
 
 def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str]) -> str | None:
     """A reason where the averages break a symmetry of the action: a sector of configurations is missing."""
-    for symmetry, names in ODD.items():
-        for name in names if symmetry in symmetries else ():
+    for symmetry in sorted(symmetries):
+        for name in odd_under(symmetry):
             if name in estimates:
                 pull = _worst_pull(estimates[name], 0.0)
                 if abs(pull) > MOST_ERRORS:

@@ -6,24 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from trivmap.cards import yaml_text
 from trivmap.estimate import Estimate
+from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell
 from trivmap.reports.page import Picture, Section, plain_table, render
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import package_version
 from trivmap.store.files import write_text
 from trivmap.studies.comparison import ComparisonDirectory
-from trivmap.studies.comparison_result import REFERENCE, SERIES
+from trivmap.studies.comparison_result import COMPARED, CONSISTENCY, REFERENCE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-SHORT = {
-    "abs_magnetization": "|m|",
-    "magnetization": "m",
-    "phi2": "φ²",
-    "ising_energy": "energy",
-    "susceptibility": "χ",
-}
 _COSTS = "Costs, and the number of independent |m| from which the training of the samplers on the right has paid"
 
 
@@ -42,11 +36,11 @@ def rate_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, entry in result["samplers"].items():
         cells = [name, _scaled(entry["seconds_per_step"]), _short(entry["acceptance"])]
-        for observable in SERIES:
+        for observable in COMPARED:
             rate = entry["observables"][observable].get("independent_per_second")
             cells.append(_number(rate["value"]) if rate else NONE)
         rows.append(cells)
-    return ["sampler", "step [μs]", "accepted", *(f"{SHORT[name]} /s" for name in SERIES)], rows
+    return ["sampler", "step [μs]", "accepted", *(f"{CATALOG[name].short} /s" for name in COMPARED)], rows
 
 
 def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -54,13 +48,13 @@ def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, entry in result["samplers"].items():
         cells = [name]
-        for observable in SERIES:
+        for observable in COMPARED:
             tau_int = entry["observables"][observable].get("tau_int")
             cells.append(_short(tau_int) if tau_int else NONE)
         ess, rate = entry["ess"], entry["effective_samples_per_second"]
         cells += [f"{ess['value']:.3g}" if ess else "", _number(rate) if rate else ""]
         rows.append(cells)
-    return ["sampler", *(f"τ {SHORT[name]}" for name in SERIES), "ESS", "ESS /s"], rows
+    return ["sampler", *(f"τ {CATALOG[name].short}" for name in COMPARED), "ESS", "ESS /s"], rows
 
 
 def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -78,7 +72,7 @@ def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What the samplers say about the theory."""
-    names = ("susceptibility", "abs_magnetization", "phi2", "ising_energy")
+    names = [name for name in CONSISTENCY if name != "log_z"]
     rows = []
     for name, entry in result["samplers"].items():
         cells = [name]
@@ -86,7 +80,7 @@ def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             known = entry["observables"][observable]
             cells.append(estimate_cell(known) if "value" in known else NONE)
         rows.append([*cells, estimate_cell(entry["log_z"]) if entry["log_z"] else ""])
-    return ["sampler", *(SHORT[name] for name in names), "log Z"], rows
+    return ["sampler", *(CATALOG[name].short for name in names), "log Z"], rows
 
 
 def worst_pulls(result: Mapping[str, Any]) -> str:
@@ -175,7 +169,7 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
     rates: dict[str, dict[str, Estimate | None]] = {}
     costs: dict[str, tuple[float, Estimate] | None] = {}
     for name, entry in result["samplers"].items():
-        found = {key: entry["observables"][key].get("independent_per_second") for key in SERIES}
+        found = {key: entry["observables"][key].get("independent_per_second") for key in COMPARED}
         rates[name] = {key: Estimate(**rate) if rate else None for key, rate in found.items()}
         one = entry["observables"][REFERENCE].get("seconds_of_one")
         costs[name] = (entry["seconds_before_first_sample"], Estimate(**one)) if one else None
@@ -185,7 +179,7 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
         if entry["samples"] and cost:
             start, one = cost
             crossings.append((entry["samples"]["value"], start + entry["samples"]["value"] * one.value))
-    labels = {name: rf"${text}$" for name, text in _SYMBOLS.items()}
+    labels = {name: rf"${CATALOG[name].tex}$" for name in COMPARED}
     return [
         Picture(
             "rates", "speed", "Independent samples per second",
@@ -198,15 +192,6 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
             png(break_even_figure(costs, crossings)), True,
         ),
     ]  # fmt: skip
-
-
-_SYMBOLS = {
-    "abs_magnetization": "|m|",
-    "magnetization": "m",
-    "phi2": r"\phi^2",
-    "ising_energy": r"\phi(x)\phi(x+\mu)",
-    "susceptibility": r"\chi",
-}
 
 
 def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Sequence[Picture]) -> str:

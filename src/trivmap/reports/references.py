@@ -13,16 +13,8 @@ from trivmap.actions import NOTATIONS, FreeScalar, Phi4, convert
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
+from trivmap.observables.catalog import CATALOG
 
-# An observable of n-th power in the field takes the n-th power of the scale between two notations.
-_POWERS = {
-    "susceptibility": 2,
-    "connected_susceptibility": 2,
-    "abs_magnetization": 1,
-    "phi2": 2,
-    "phi4": 4,
-    "ising_energy": 2,
-}
 # Two couplings are the same point if the observables move by less than a tenth of the reference's own errors.
 _TOLERANCE = 1e-6
 
@@ -72,7 +64,8 @@ def _simulated(action: Mapping[str, Any], lattice: Sequence[int]) -> Reference |
         except InputError:
             continue
         if all(math.isclose(converted[name], point[name], rel_tol=_TOLERANCE) for name in names):
-            factors = {name: scale ** _POWERS.get(name, 0) for name in point["observables"]}
+            # An observable of n-th power in the field takes the n-th power of the scale between two notations.
+            factors = {name: scale ** CATALOG[name].power for name in point["observables"]}
             return Reference(
                 table["about"],
                 {

@@ -5,6 +5,7 @@ from typing import Any
 
 from trivmap.cards.card import RunCard
 from trivmap.estimate import Estimate
+from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell, parenthesis
 from trivmap.reports.page import Picture, Section, plain_table, render
 from trivmap.reports.references import find_reference
@@ -13,14 +14,6 @@ from trivmap.store.environment import package_version
 from trivmap.store.files import write_json, write_text
 from trivmap.studies.scaling.analysis import COSTS, OBSERVED, study_result
 from trivmap.studies.scaling.directory import StudyDirectory
-
-_NAMES = {
-    "susceptibility": "χ",
-    "abs_magnetization": "|m|",
-    "phi2": "φ²",
-    "ising_energy": "energy",
-    "correlation_length": "ξ",
-}
 
 
 def write_study(directory: StudyDirectory, failures: Mapping[str, str]) -> dict[str, Any]:
@@ -65,7 +58,7 @@ def run_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 *(count(round(cost["configurations"])) if cost else "not reached" for cost in reached),
                 count(round(spent["configurations"])),
                 duration(spent["seconds"]),
-                f"{pulls[worst]:+.1f} ({_NAMES[worst]})" if worst else "",
+                f"{pulls[worst]:+.1f} ({CATALOG[worst].short})" if worst else "",
             ]
         )
     return header, rows
@@ -113,7 +106,7 @@ def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
             text = estimate_cell(found)
             cells.append(f"{text} [{pull:+.1f}]" if pull is not None else text)
         rows.append([*cells, estimate_cell(run["log_z"])])
-    return ["run", *_NAMES.values(), "log Z"], rows
+    return ["run", *(CATALOG[name].short for name in OBSERVED), "log Z"], rows
 
 
 def conditions(result: Mapping[str, Any]) -> str:

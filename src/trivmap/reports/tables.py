@@ -6,35 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trivmap.estimate import Estimate
-from trivmap.observables.estimates import SCALARS
+from trivmap.observables.catalog import CATALOG, ordered
 from trivmap.reports.formats import parenthesis
 from trivmap.reports.references import Reference
 from trivmap.reports.trust import distrust
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-SYMBOLS: Mapping[str, str] = {
-    "susceptibility": "χ = V⟨m²⟩",
-    "connected_susceptibility": "V(⟨m²⟩ − ⟨|m|⟩²)",
-    "abs_magnetization": "⟨|m|⟩",
-    "phi2": "⟨φ²⟩",
-    "phi4": "⟨φ⁴⟩",
-    "ising_energy": "⟨φ(x)φ(x+μ)⟩",
-    "binder": "1 − ⟨m⁴⟩/3⟨m²⟩²",
-    "action_density": "⟨S⟩/V",
-    "correlation_length": "ξ, low momentum",
-    "correlation_length_second_moment": "ξ, second moment",
-    "correlation_length_arccosh": "ξ, effective mass",
-    "correlation_length_cosh_fit": "ξ, cosh fit",
-    "schwinger_dyson": "⟨φ ∂S/∂φ⟩ = 1",
-    "magnetization": "⟨m⟩",
-    "delta_h_symmetry": "⟨1 − 4 tanh(ΔH/2)/(1 + exp ΔH)⟩ = 1",
-    "cluster_size": "cluster size / V",
-    "metropolis_acceptance": "accepted local updates",
-    "log_z": "log Z",
-}
-
 
 DIFFERENCE = "chain − reweighted [σ]"
 
@@ -57,7 +35,7 @@ class ResultRow:
 
     @property
     def symbol(self) -> str:
-        return SYMBOLS.get(self.name, "")
+        return CATALOG[self.name].symbol if self.name in CATALOG else ""
 
     @property
     def pull(self) -> float | None:
@@ -109,7 +87,8 @@ def result_rows(
     """A row for every observable of `summary.json` and every scalar in its `untrusted`; log Z comes last."""
     entries = {**(summary.get("observables") or {}), "log_z": summary.get("log_z")}
     refused = summary.get("untrusted") or {}
-    candidates = [*SCALARS, *(name for name in entries if name not in (*SCALARS, "log_z")), "log_z"]
+    scalars = [name for name, each in CATALOG.items() if not each.axes]
+    candidates = [*(name for name in ordered([*scalars, *entries]) if name != "log_z"), "log_z"]
     names = [name for name in candidates if entries.get(name) is not None or name in refused]
     known = reference.observables if reference else {}
     rows = []

@@ -205,13 +205,13 @@ def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
 
 def _judged(results: "Results", against: dict[str, str], certificate: dict[str, Any] | None) -> "Results":
     """The results less what sampling found against them, and without any if integration is not accurate enough."""
-    from trivmap.observables.trust import ODD
+    from trivmap.observables.catalog import odd_under
 
     reason = against.get("chains") or against.get("probe")
     if certificate and not certificate["passed"]:
         reason = integration_complaint(certificate)
     if missing := against.get("sector"):
-        results = results.without(ODD["z2"], missing)
+        results = results.without(odd_under("z2"), missing)
     return results.withheld(reason) if reason else results
 
 

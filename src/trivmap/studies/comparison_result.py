@@ -11,23 +11,18 @@ import numpy as np
 from trivmap.cards.card import RunCard
 from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.estimate import Estimate
+from trivmap.observables.catalog import CATALOG, HEADLINES, has_series, series_of
 from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader
 from trivmap.studies.compare_card import CompareCard
 from trivmap.studies.costs import break_even, cost_of_one, independent_per_second
 
-SERIES = {
-    "abs_magnetization": ("magnetization", np.abs),
-    "magnetization": ("magnetization", np.asarray),
-    "phi2": ("phi2", np.asarray),
-    "ising_energy": ("ising_energy", np.asarray),
-    "susceptibility": ("magnetization", np.square),
-}
-"""The observables compared, by their names in a summary: what is stored, and which function of it is averaged."""
-CONSISTENCY = ("susceptibility", "abs_magnetization", "ising_energy", "log_z")
-"""What the samplers must agree on."""
+COMPARED = tuple(name for name in HEADLINES if has_series(name))
+"""The observables compared."""
+CONSISTENCY = (*(name for name in COMPARED if CATALOG[name].zero_under is None), "log_z")
+"""The samplers must agree on these."""
 REFERENCE = "abs_magnetization"
-"""The observable that break-even points are about."""
+"""Break-even points are counted in independent values of this observable."""
 
 
 def comparison_result(root: Path, card: CompareCard, rates: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +73,7 @@ def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping
     with SampleReader(run.root) as reader:
         observables = {
             name: _observable(reader, name, summary, seconds, sampling["acceptance"]["value"] is not None)
-            for name in SERIES
+            for name in COMPARED
         }
     weighted = sampling["ess"] is not None
     return {
@@ -115,7 +110,7 @@ def _observable(
     if reason is None and entry is not None and entry.get("source") == "reweighted":
         reason = summary["chain_withheld"]
     if reason is None and entry is not None:
-        stored, function = SERIES[name]
+        stored, function = series_of(name)
         series = function(chain_series(reader, stored))
         tau_int = autocorrelation_time(series) if np.all(np.isfinite(series)) else Estimate(math.nan, math.nan)
         if math.isfinite(tau_int.value):

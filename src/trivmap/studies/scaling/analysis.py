@@ -7,6 +7,7 @@ from typing import Any
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
+from trivmap.observables.catalog import CATALOG, HEADLINES
 from trivmap.store.directory import finite
 from trivmap.studies.scaling.card import StudyCard, StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
@@ -14,8 +15,8 @@ from trivmap.studies.scaling.fits import Cost, cost_exponent
 
 COSTS = ("configurations", "operations", "seconds")
 """Configurations generated in training, arithmetic operations of its steps, wall seconds with compilation."""
-OBSERVED = ("susceptibility", "abs_magnetization", "phi2", "ising_energy", "correlation_length")
-
+OBSERVED = tuple(name for name in HEADLINES if CATALOG[name].zero_under is None)
+"""The observables of a study's runs."""
 
 Reference = Callable[[RunCard], Mapping[str, Estimate]]
 """Known values of a card's observables, by name."""
