@@ -40,7 +40,7 @@ def test_every_page_is_linked_from_the_readme():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_says_what_it_is(page):
-    assert {block.language for block in blocks(page)} <= {"sh", "python", "yaml", "text"}
+    assert {block.language for block in blocks(page)} <= {"sh", "python", "yaml", "text", "mermaid"}
     assert all(block.text.startswith("# file: ") for block in blocks(page) if block.language == "yaml")
 
 
@@ -146,3 +146,18 @@ def test_documented_observables_are_those_measured():
     }
     of_samplers = {each.name for each in OF_SAMPLERS} - {"log_z"}
     assert documented == {name for name, each in CATALOG.items() if not each.hidden} - of_samplers
+
+
+def test_the_floors_are_those_that_are_checked():
+    from tests.test_project import FLOORS
+
+    table = [row for row in rows(ROOT / "docs" / "architecture.md") if row.heading == "Floors"]
+    documented = {int(row.cells[0]): set(code(row.cells[1])) for row in table}
+    assert documented == {number: names for number, names in enumerate(FLOORS, 1) if "__init__" not in names}
+
+
+def test_the_picture_names_parts_that_exist():
+    (picture,) = (block for block in blocks(ROOT / "docs" / "architecture.md") if block.language == "mermaid")
+    labels = re.findall(r"-->\|\"?([^|\"]+)\"?\|", picture.text)
+    named = {part for label in labels for part in re.split(r", ", label.split(":")[0])}
+    assert len(named) > 5 and all((ROOT / "src" / "trivmap" / part).is_dir() for part in named)
