@@ -33,7 +33,7 @@ lint: .venv/ready-to-develop  ## check style and types
 	$(BIN)/ruff format --check
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --warnings
 
-format: .venv/ready-to-develop  ## mend what the linters can mend
+format: .venv/ready-to-develop  ## fix what the linters can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -43,7 +43,7 @@ bench: experiments/.venv/ready  ## measure the speed of training and of the samp
 	experiments/.venv/bin/python -m experiments.benchmarks cluster
 	experiments/.venv/bin/python -m experiments.benchmarks sampling
 
-lock: .venv/ready  ## choose the locked versions anew from pyproject.toml
+lock: .venv/ready  ## choose the locked versions again from pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9
 	$(COMPILE) --upgrade --group build pyproject.toml --output-file requirements.lock
 	$(COMPILE) --upgrade --group test --group lint --constraints requirements.lock --output-file requirements-dev.lock
@@ -52,7 +52,7 @@ lock: .venv/ready  ## choose the locked versions anew from pyproject.toml
 clean:  ## remove the environments
 	rm -rf .venv experiments/.venv
 
-# $(call environment,DIRECTORY): a virtual environment there, made anew only where its Python is another one.
+# $(call environment,DIRECTORY): a virtual environment there, made again only where its Python is another one.
 define environment
 @command -v $(PYTHON) >/dev/null || { echo "trivmap needs Python, and there is no $(PYTHON) here." >&2; exit 1; }
 @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if ($(OLDEST)) <= v <= ($(NEWEST)) else \

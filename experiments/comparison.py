@@ -1,7 +1,7 @@
 """Runs the presets of docs/comparison.md: `python -m experiments.comparison [PRESET ...] [--in DIR] [--again]`.
 
-Every preset (or those named) is run by `trivmap compare` in DIR/PRESET, or gone on with if it is there; `--again`
-measures rates anew. Judges the flow on configurations of embedded clusters (forward_ess.py), copies comparison.json
+Every preset (or those named) is run by `trivmap compare` in DIR/PRESET, or continued if it is there; `--again`
+measures rates again. Judges the flow on configurations of embedded clusters (forward_ess.py), copies comparison.json
 and the figures in results/ and fills the pages. Other arguments after `--` go to `trivmap compare` of a new
 comparison, such as `--set samplers.annealed=null`.
 """

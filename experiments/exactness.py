@@ -2,7 +2,7 @@
 
 Four targets: the free field (closed form), phi^4 in d=1 (transfer matrix), and the reference rows at L = 8 and 16.
 Every sampler runs by a compare card until the error of its susceptibility is below half a percent. Writes
-exactness.json in results/, target by target; a comparison found in DIR is gone on with.
+exactness.json in results/, target by target; a comparison found in DIR is continued.
 """
 
 import tempfile

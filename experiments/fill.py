@@ -2,7 +2,7 @@
 
     python -m experiments.fill keep runs/quickstart     # results/quickstart.json, from a finished run
     python -m experiments.fill keep runs/again again    # under a name of its own: another seed, say
-    python -m experiments.fill                          # every block of README.md and docs/*.md, anew
+    python -m experiments.fill                          # every block of README.md and docs/*.md, again
 
 A block stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; NAME is a key of `BLOCKS`.
 """
@@ -311,7 +311,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
 
 
 def filled(text: str) -> str:
-    """A page with all its blocks written anew."""
+    """A page with all its blocks written again."""
     return BLOCK.sub(lambda match: match[1] + BLOCKS[match["name"]]() + match[3], text)
 
 

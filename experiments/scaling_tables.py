@@ -83,7 +83,8 @@ def modes() -> str:
         costs = [estimate_cell(row[name]) for name in names]
         ends = [f"{value:.3f}" for value in (ratio[0], ratio[-1])]
         cells.append([row["label"], str(row["extent"]), f"{row['acceptance']:.3f}", *costs, *ends])
-    return f"![Spectra of the proposals over the exact ones](../experiments/results/modes.png)\n\n{markdown(header, cells)}\n"
+    picture = "![Spectra of the proposals over the exact ones](../experiments/results/modes.png)"
+    return f"{picture}\n\n{markdown(header, cells)}\n"
 
 
 def tails() -> str:

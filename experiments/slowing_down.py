@@ -2,7 +2,7 @@
 
 Autocorrelation times of |m| and m^2, in steps of each sampler, and the exponents z of tau ~ xi^z. Writes
 slowing-down.json and slowing-down.png in results/; the JSON is written after every entry, and entries that it
-holds are kept: `--only SAMPLER` or `--only SAMPLER/L` (repeatable) measures those alone, anew.
+holds are kept: `--only SAMPLER` or `--only SAMPLER/L` (repeatable) measures those alone, again.
 
 The flows at L = 8, 16 and 32 are those of the presets phi4-L8, phi4-L16 and phi4-L32: run here, unless `--flow-8 DIR`
 and so on names a finished run directory. The flow at L = 64 is left out without `--flow-64`.

@@ -4,9 +4,8 @@ Two tables. `variants`: one thing of the recipe changed at a time, at L=16 and f
 same number of configurations; what is already measured stays. `scaling`: the presets' map of the even sites, from
 scratch and up a ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches of 128. Costs are configurations,
 smaller lattices included, floating-point operations of the steps, and their processor seconds: compilation and
-evaluation stay outside. Because a machine's pace changes
-with what else runs on it, a step of the recipe is timed before and after every variant, and a variant's seconds are
-told in those.
+evaluation stay outside. A machine's pace changes with what else runs on it. A step of the recipe is therefore timed
+before and after every variant, and a variant's seconds are given in units of that step.
 `python -m experiments.what_pays variants` or `scaling` measures one table and keeps the other; `variants NAME ...`
 only those variants.
 """

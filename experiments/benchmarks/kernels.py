@@ -1,7 +1,7 @@
 """Ways to apply a translation-invariant kernel to the features of a field, y = sum_f W_f * h_f, on one core.
 
 `fft` and `matrix` are those of `trivmap.fourier.Modes`; `axes` is the matrix's product form, one L x L matrix per axis;
-`circulant` is one V x (f V) matrix, written out anew for the coefficients of every call; `slices` sums shifted windows
+`circulant` is one V x (f V) matrix, written out again for the coefficients of every call; `slices` sums shifted windows
 of the wrapped field, and is for kernels of compact support only: its time is for |dx|, |dy| <= 1, and those of the
 others hold for every kernel. All give the same to rounding, which is checked here first.
 """

@@ -9,7 +9,7 @@ from trivmap.cards.optimiser import SECOND_ORDER, Optimiser
 from trivmap.cards.values import Count, Name, Positive, Real, Whole, refusal
 
 _MOST_RUNGS = 64
-"""The map is built and traced anew for each, before a run starts."""
+"""The map is built and traced again for each, before a run starts."""
 Objective = Literal["path-gradient", "reverse-kl"]
 
 

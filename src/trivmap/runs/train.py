@@ -123,7 +123,7 @@ def _concluded(
     interruption: Interruption,
     rungs: int,
 ) -> dict[str, Any]:
-    """Keep what training came to, and tell how it ended."""
+    """Keep the outcome of training, and say how it ended."""
     step, before = int(outcome.state.step), observer.before
     final = before["rung"] == rungs - 1
     if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
