@@ -9,7 +9,7 @@ import pytest
 from tests.oracles import ChainOracle
 from trivmap import InputError
 from trivmap.actions import NOTATIONS, Phi4, convert
-from trivmap.actions.notations import coefficients
+from trivmap.actions.notations import coefficients, require_integrable
 
 # One interacting theory per dimension and notation, some in the broken phase.
 COUPLINGS = {
@@ -157,3 +157,14 @@ def test_an_array_without_axes_is_a_number():
     for wrong in (np.array([0.6]), np.array(0.6j), np.array(True)):
         with pytest.raises(InputError, match=r"action\.beta: must be a finite number"):
             Phi4.from_couplings("bosetti2015", 2, beta=wrong, lam=0.5)
+
+
+@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0), (-1.0, 2.0 + 1e-9), (-0.5, 1.0 + 1e-9), (0.0, 0.0), (0.0, -1.0)])
+def test_a_quadratic_form_that_rounding_decides_over_is_refused(c1, c2):
+    with pytest.raises(InputError, match="without a quartic term"):
+        require_integrable(c1, c2, 0.0, 2)
+
+
+@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0 + 1e-8), (0.0, 1e-12), (1.0, 2.1)])
+def test_a_quadratic_form_that_is_positive_is_taken(c1, c2):
+    require_integrable(c1, c2, 0.0, 2)

@@ -93,6 +93,10 @@ def test_schedules():
             "--set model.maps.first.couplings: model.maps is a list, give a number from 0 to 3 instead of 'first'",
         ),
         ("training.steps.x=4", "--set training.steps.x: training.steps is 800, which has no keys of its own"),
+        pytest.param(
+            "seed\udcff=1", "--set 'seed\\udcff=1': the key holds bytes that are no text; write it in UTF-8", id="torn"
+        ),
+        ("sampling=5", "couplings-L8: sampling: must be a section such as {kind: flow, ...}, got 5"),
         (
             "lattice=[4,",
             "--set lattice=[4,, line 1, column 4: not valid YAML: expected the node content, but found '<stream end>'",
@@ -103,3 +107,9 @@ def test_refusals(override, sentence):
     with pytest.raises(InputError) as caught:
         load_card("couplings-L8", [override])
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("section", ["null", "5", "[]", "hmc"])
+def test_a_kind_cannot_be_given_to_what_is_no_section(section):
+    with pytest.raises(InputError, match="sampling"):
+        load_card("phi4-L8", [f"sampling={section}", "sampling.kind=hmc"])

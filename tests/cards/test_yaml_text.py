@@ -122,8 +122,9 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
         ("{[1]: 3}", "not valid YAML: found unhashable key"),
         (f"{'k' * 900}: 1\n{'k' * 900}: 2", f"line 2, column 1: not valid YAML: key '{'k' * 40}' is given twice"),
         (f"a: *{'k' * 5000}", "not valid YAML: found undefined alias"),
+        ('action: {"\\ud800": 1}', "line 1, column 10: not valid YAML: key '\\ud800' holds half of a character"),
     ],
-    ids=range(33),
+    ids=range(34),
 )
 def test_refusals(text, sentence):
     assert sentence in refusal(text)

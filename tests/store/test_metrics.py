@@ -53,6 +53,19 @@ def test_what_has_become_of_it(run, spoil, found):
         assert len(run.metrics()) <= 4
 
 
+@pytest.mark.parametrize("record", [{"step": 30, "evaluation": {}}, {"step": 40}, {"loss": 0.5}])
+def test_lines_of_earlier_steps_were_not_written_by_the_training(run, record):
+    run.append_metrics(record)
+    with pytest.raises(InputError, match="has gained lines that its training did not write since the training ended"):
+        run.metrics()
+
+
+def test_while_a_training_continues_lines_of_any_step_are_its_own(run):
+    run.update_summary(training={"steps": 40, "metrics": run.metrics_mark() | {"step": None}})
+    run.append_metrics({"step": 30})
+    assert run.metrics_complaint() is None
+
+
 def test_truncated(run):
     run.truncate_metrics(20)
     assert [record["step"] for record in records(run)] == [10, 20]

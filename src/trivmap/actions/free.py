@@ -8,6 +8,7 @@ import numpy as np
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
 from trivmap.actions.nearest_neighbour import all_neighbours, forward_neighbours, require_dimension
+from trivmap.actions.notations import SMALLEST_GAP
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
@@ -15,23 +16,28 @@ from trivmap.lattice import Lattice
 class FreeScalar(AbstractAction):
     """S = sum_x [ -sum_mu phi(x) phi(x+mu) + (2d + m^2)/2 phi(x)^2 ] = 1/2 sum_k (khat^2 + m^2) |phi_k|^2 / V.
 
-    Raises `InputError` unless m_sq is positive and finite: a massless free field does not exist on a periodic lattice.
+    Raises `InputError` unless m_sq is finite and at least 1e-8: a massless free field does not exist on a periodic
+    lattice, and a smaller m_sq is lost to rounding beside 2 d, from which it is not separate in `coefficients`.
     """
 
     m_sq: float
     dimension: int = eqx.field(static=True)
 
     def __init__(self, m_sq: float, dimension: int):
-        if not 0 < m_sq < math.inf:
-            raise InputError(f"action.m_sq: a free field needs a positive and finite m_sq, got {m_sq:g}")
+        if not SMALLEST_GAP <= m_sq < math.inf:
+            raise InputError(
+                f"action.m_sq: a free field needs a positive and finite m_sq, at least {SMALLEST_GAP:g}, got {m_sq:g}"
+            )
         self.m_sq, self.dimension = float(m_sq), dimension
 
     def __call__(self, field: Field) -> Scalar:
         require_dimension(field, self.dimension)
-        return site_sum(field * ((self.dimension + self.m_sq / 2) * field - forward_neighbours(field)))
+        # m_sq by itself: added to d first, a small one would be rounded away.
+        gradient = self.dimension * field - forward_neighbours(field)
+        return site_sum(field * (gradient + 0.5 * self.m_sq * field))
 
     def force(self, field: Field) -> Field:
-        return all_neighbours(field) - (2 * self.dimension + self.m_sq) * field
+        return (all_neighbours(field) - 2 * self.dimension * field) - self.m_sq * field
 
     @property
     def symmetries(self) -> frozenset[str]:

@@ -53,15 +53,22 @@ def _number(value: Any) -> Any:
     return value.item() if getattr(value, "shape", None) == () else value
 
 
+SMALLEST_GAP = 1e-8
+"""Smallest eigenvalue of a quadratic form, in units of |c1|: below, rounding beside 2 d decides over it."""
+
+
 def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
-    """Raise `InputError` unless the integral of exp(-S) exists: c4 > 0, or c4 = 0 and c2 > d |c1|."""
+    """Raise `InputError` unless the integral of exp(-S) exists: c4 > 0, or c4 = 0 and c2 > d |c1|.
+
+    Without c4, 2 (c2 - d |c1|) is the smallest eigenvalue of the quadratic form. It must not be lost to rounding.
+    """
     if not all(math.isfinite(c) for c in (c1, c2, c4)):
         raise InputError(f"action: couplings must be finite, got c1={c1}, c2={c2}, c4={c4}")
     if c4 < 0:
         raise InputError(
             f"action: the quartic coupling must not be negative, got c4={c4:g}; exp(-S) has no integral for c4 < 0"
         )
-    if c4 == 0 and c2 <= dimension * abs(c1):
+    if c4 == 0 and (c2 <= 0 or 2 * (c2 - dimension * abs(c1)) < SMALLEST_GAP * abs(c1)):
         raise InputError(
             f"action: without a quartic term exp(-S) has an integral only if c2 > d |c1|, got c2={c2:g} and "
             f"d |c1|={dimension * abs(c1):g}; raise the mass or the quartic coupling"

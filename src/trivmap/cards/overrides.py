@@ -53,6 +53,8 @@ def read_override(override: str) -> Change:
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
         raise InputError(f"--set {cut(override)}: write key=value, for example --set training.steps=500")
+    if yaml_text.is_torn(key):
+        raise InputError(f"--set {shown(override)}: the key holds bytes that are no text; write it in UTF-8")
     if len(path) > _DEEPEST:
         raise InputError(f"--set {cut(override)}: no key of a card has more than {_DEEPEST} parts, got {len(path)}")
     return Change(path, yaml_text.parse(value, f"--set {cut(override)}"))

@@ -201,8 +201,10 @@ class ClusterSampling(ChainSampling):
         return self
 
 
-def mapless(section: Mapping[str, Any]) -> bool:
-    """Whether a section of these values has no use for a map."""
+def mapless(section: object) -> bool:
+    """True if a section of these values has no use for a map; what is no section is refused elsewhere."""
+    if not isinstance(section, Mapping):
+        return False
     return section.get("kind") in ("hmc", "cluster") or section.get("moves") == "heat-bath"
 
 

@@ -95,6 +95,8 @@ class _CardLoader(yaml.SafeLoader):
         # `!!map [1]` is none; PyYAML's own constructor says so.
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is not None and is_torn(key):
+                raise _refused(f"key {key[:40]!r} holds half of a character", key_node.start_mark)
             if key is not None and key in seen and key != "<<":
                 raise _refused(f"key {key[:40]!r} is given twice", key_node.start_mark)
             seen.add(key)
@@ -134,6 +136,11 @@ class _CardDumper(yaml.SafeDumper):
     """The safe dumper, which puts in quotes whatever text the loader would take for a number."""
 
     yaml_implicit_resolvers: ClassVar = _resolvers(dates=True)
+
+
+def is_torn(text: str) -> bool:
+    """True if a text holds halves of surrogate pairs, which no file and no terminal can show."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _refused(problem: str, mark: Any) -> yaml.constructor.ConstructorError:

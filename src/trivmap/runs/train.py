@@ -166,9 +166,9 @@ def _begin_metrics(
     if run.metrics_mark()["bytes"] < metadata.get("metrics_bytes", 0):
         progress.note(f"{run.metrics_path}: lines before step {step} are missing; training continues without them")
     run.truncate_metrics(step)
-    if first_process() and recorded.get("steps", 0) > step:
-        # An older checkpoint than the last: the summary must not miss lines that are to be written again.
-        run.update_summary(training=recorded | {"metrics": run.metrics_mark()})
+    if first_process() and recorded:
+        # Lines will be added, and after an older checkpoint than the last lines of steps that the summary knows.
+        run.update_summary(training=recorded | {"metrics": run.metrics_mark() | {"step": None}})
 
 
 def _require_same_ladder(run: RunDirectory, path: list[Any], metadata: dict[str, Any]) -> None:

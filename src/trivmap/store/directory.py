@@ -37,7 +37,7 @@ _TRAINING: Shape = {
     "acceptance_milestones?": ({"*": (_MILESTONE, NoneType)}, NoneType),
     "evaluation?": (_QUALITY, NoneType),
     "rungs?": [{"steps": int, "evaluation?": (_QUALITY, NoneType)}],
-    "metrics?": ({"bytes": int, "sha256": (str, NoneType)}, NoneType),
+    "metrics?": ({"bytes": int, "sha256": (str, NoneType), "step?": (int, NoneType)}, NoneType),
 }
 _SAMPLING: Shape = {
     "proposals?": int,

@@ -52,18 +52,25 @@ def truncate(path: Path, step: int) -> None:
 
 
 def mark(path: Path) -> dict[str, Any]:
-    """Length and hash of the file, by which its content is recognized however much is added to it."""
-    length = size(path)
-    return {"bytes": length, "sha256": sha256(path, length) if length else None}
+    """Length and hash of the file, and the step of its last record: a training that continues adds later steps."""
+    length, last = size(path), last_record(path)
+    return {"bytes": length, "sha256": sha256(path, length) if length else None, "step": (last or {}).get("step")}
 
 
 def damage(path: Path, noted: Mapping[str, Any] | None) -> str | None:
-    """The damage to a file since `mark` noted it; None if lines were only added, or nothing is noted."""
+    """The damage to a file since `mark` noted it, or None. Steps after the last noted one are no damage."""
     if not noted or not noted["bytes"]:
         return None
-    if size(path) < noted["bytes"]:
+    length, last = noted["bytes"], noted.get("step")
+    if size(path) < length:
         return "has lost lines" if is_file(path) else "is missing"
-    return None if sha256(path, noted["bytes"]) == noted["sha256"] else "was altered"
+    if sha256(path, length) != noted["sha256"]:
+        return "was altered"
+    if last is not None and size(path) > length:
+        added = _parsed(read_bytes(path)[length:])
+        if any(record.get("step", 0) <= last for _, record in added):
+            return "has gained lines that its training did not write"
+    return None
 
 
 def _parsed(text: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -118,6 +118,12 @@ def test_presets_are_whole(name):
         ({"series": series(set=["training.batch=8"] * 4000)}, "series.fourier: has 4000 overrides for a run; at most"),
         ({"series": series(set=["training.batch"])}, "series.fourier: --set training.batch: write key=value"),
         ({"serie": {}}, "serie: unknown key; did you mean series?"),
+        ({"series": series(set_at={6: ["training=5"]})}, "fourier_L6_seed0: training: "),
+        ({"series": series(set=["training.start=abc"])}, "training.start: transfer: true gives the start; leave one"),
+        (
+            {"action": {"kind": "free", "m_sq": "abc"}},
+            "action.m_sq: couplings give it for L = 4; leave one of them out",
+        ),
         ({"schema": 99}, "schema 99 is newer than this trivmap"),
         ({"series": series(grid={"a": {"x y": [], "x+y": [], "x-y": []}})}, "two runs would be called"),
     ],

@@ -142,6 +142,9 @@ class StudyCard(Section):
             missing = [L for L in series.extents or self.extents if L not in self.couplings]
             if missing:
                 raise refusal(f"nothing for L = {missing[0]}, which series {name} runs at; add its line", "couplings")
+        for extent, couplings in self.couplings.items():
+            if twice := sorted(couplings.keys() & self.action.keys()):
+                raise refusal(f"couplings give it for L = {extent}; leave one of them out", f"action.{twice[0]}")
         for key in ("extents", "seeds"):
             _require_some(getattr(self, key), key, "give at least one")
         return self
@@ -221,8 +224,14 @@ class StudyCard(Section):
                     where = f"{source}: series.{name}: {run_name}"
                     try:
                         data = apply_overrides(data, changes)
-                        if after is not None:
-                            data["training"] = {**(data.get("training") or {}), "start": after}
+                        training = data.get("training") or {}
+                        # What is no section is refused below.
+                        if after is not None and isinstance(training, dict):
+                            if training.get("start") is not None:
+                                raise InputError(
+                                    "training.start: transfer: true gives the start; leave one of them out"
+                                )
+                            data["training"] = {**training, "start": after}
                         run_card = RunCard.from_data(data, run_name)
                     except InputError as error:
                         raise InputError(f"{where}: {str(error).removeprefix(f'{run_name}: ')}") from error

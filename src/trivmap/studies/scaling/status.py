@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from trivmap.store.plain import is_file
 from trivmap.studies.scaling.card import StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.trust import trusting
@@ -24,6 +25,8 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
     steps, reason = run.card.training_steps, None
     if directory.done(run.name) is not None:
         state = "complete"
+        if not is_file(directory.run(run.name).summary_path):
+            state, reason = "failed", "it is marked as complete, but its results are gone"
     elif directory.is_claimed(run.name):
         state = "running"
     elif failed := directory.failed(run.name):
