@@ -17,6 +17,7 @@ from trivmap.store.files import write_text
 from trivmap.studies.scaling import execution
 from trivmap.studies.scaling.card import StudyCard
 from trivmap.studies.scaling.directory import StudyDirectory
+from trivmap.studies.scaling.status import statuses
 
 FIRST, SECOND = "fourier_L4_seed0", "fourier_L6_seed0"
 
@@ -48,6 +49,7 @@ def test_a_terminal_shows_the_runs_until_none_is_left(tmp_path):
         assert first.wait(60)
         with directory.claimed(FIRST):
             _until(lambda: b"1 running" in seen)
+        directory.run(FIRST).write_summary({"schema": 1})
         directory.complete(FIRST, {})
         directory.note_failure(SECOND, "ran into a wall")
         assert process.wait(60) == 0
@@ -131,3 +133,10 @@ def test_what_has_no_exponent_is_named_once():
     assert [row[:3] for row in rows] == [["a", "0.5", "2.00(10)"]]
     assert not_fitted({"fits": fits}).endswith("or of seeds: a (0.7); b (all).")
     assert not_fitted({"fits": fits[:3]}) == ""
+
+
+def test_a_run_whose_results_are_gone_is_not_complete(tmp_path):
+    directory = StudyDirectory.create(tmp_path / "study", StudyCard.from_data(small()))
+    directory.complete(FIRST, {})
+    (first, _) = statuses(directory)
+    assert first.state == "failed" and first.reason == "it is marked as complete, but its results are gone"
