@@ -21,6 +21,10 @@ def compared(preset: str, folder: Path) -> dict[str, Any]:
     """Every number of one run that a reference row has, in combined errors from it."""
     summary = command(preset, {"sampling.proposals": PROPOSALS[preset]}, folder / preset)
     card = load_card(preset).to_data()
+    if "refused" in summary:
+        raise SystemExit(f"{preset}: {summary['refused']}")
+    drawn = summary["sampling"]["proposals"]
+    assert drawn == PROPOSALS[preset], f"{folder / preset}: holds {drawn} proposals, not {PROPOSALS[preset]}"
     reference = find_reference(card["action"], card["lattice"])
     assert reference is not None, f"{preset}: no reference row has its lattice and couplings"
     pulls = {}

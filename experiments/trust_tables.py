@@ -59,8 +59,9 @@ def _presets(content: Mapping[str, Any]) -> Iterator[list[str]]:
             f"`{name}`",
             count(row["proposals"]),
             f"{row['acceptance']:.2f}",
-            f"{len(pulls)}, {max(pulls):.1f}",
+            f"{len(pulls)}, {max(pulls):.1f}" if pulls else "",
             log_z,
+            ", ".join(row["withheld"]),
         ]
 
 
@@ -74,7 +75,7 @@ OF_PULLS = ["sampler", "acceptance", "observables printed", "means", "widths", "
 OF_COUPLINGS = [
     "preset", "beta", "acceptance", "runs that print", "numbers, largest pull", "log Z", "withheld because"
 ]  # fmt: skip
-OF_PRESETS = ["preset", "proposals", "acceptance", "numbers, largest pull", "log Z"]
+OF_PRESETS = ["preset", "proposals", "acceptance", "numbers, largest pull", "log Z", "withheld"]
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "pulls": partial(_table, "pulls", OF_PULLS, _pulls),
     "couplings": partial(_table, "couplings", OF_COUPLINGS, _couplings),

@@ -2,7 +2,7 @@
 
 Embedded clusters and two Metropolis sweeps of 2D phi^4 on the line xi = L/4, only m measured. Seconds of a cycle are
 those of the processor, tau_int is that of the same cycles; prints independent |m| = 1 / (2 tau_int seconds) and keeps
-it in results/cluster.json. `--quick` looks at L=32 with a tenth of the cycles, and keeps nothing.
+it in results/benchmarks/cluster.json. `--quick` looks at L=32 with a tenth of the cycles, and keeps nothing.
 """
 
 import time

@@ -2,8 +2,9 @@
 
 Both move the same number of chains of phi^4 on the line xi = L/4 by the leapfrog, float32, unit mass, the same step
 size and number of steps, nothing measured, in one compiled loop. Prints, for each size, acceptance and trajectories a
-second of both and the ratio, paired round by round; keeps it all in results/hmc.json. A busy machine moves the ratio
-of the seconds of the processors less than that of the seconds on the clock.
+second of both and the ratio, paired round by round; keeps it all in
+results/benchmarks/hmc.json. A busy machine moves the ratio of the seconds of the processors less than that of the
+seconds on the clock.
 """
 
 from collections.abc import Callable

@@ -27,5 +27,5 @@ def keep(name: str, packages: Sequence[str], figures: dict[str, Any], digits: in
         "versions": {package: package_version(package) for package in packages},
         **short(figures),
     }
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -1,7 +1,8 @@
 """Training throughput of trivmap beside flowjax and bijx: `python -m experiments.benchmarks training [--quick]`.
 
 Prints, for each network, size and batch, the median configurations per second of every contender and the ratio of
-trivmap's plain reverse-KL step to the fastest peer's, paired round by round; keeps it all in results/training.json.
+trivmap's plain reverse-KL step to the fastest peer's, paired round by round; keeps it all in
+results/benchmarks/training.json.
 """
 
 import os

@@ -8,8 +8,8 @@ import pytest
 
 from tests.oracles import ChainOracle
 from trivmap import InputError
-from trivmap.actions import NOTATIONS, Phi4, convert
-from trivmap.actions.notations import coefficients, require_integrable
+from trivmap.actions import NOTATIONS, FreeScalar, Phi4, convert
+from trivmap.actions.notations import SMALLEST_GAP, coefficients, require_integrable
 
 # One interacting theory per dimension and notation, some in the broken phase.
 COUPLINGS = {
@@ -159,12 +159,17 @@ def test_an_array_without_axes_is_a_number():
             Phi4.from_couplings("bosetti2015", 2, beta=wrong, lam=0.5)
 
 
-@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0), (-1.0, 2.0 + 1e-9), (-0.5, 1.0 + 1e-9), (0.0, 0.0), (0.0, -1.0)])
+@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0), (-1.0, 2.0 + 1e-5), (-0.5, 1.0 + 1e-6), (0.0, 0.0), (0.0, -1.0)])
 def test_a_quadratic_form_that_rounding_decides_over_is_refused(c1, c2):
     with pytest.raises(InputError, match="without a quartic term"):
         require_integrable(c1, c2, 0.0, 2)
 
 
-@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0 + 1e-8), (0.0, 1e-12), (1.0, 2.1)])
+@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0 + 5e-5), (0.0, 1e-12), (1.0, 2.1)])
 def test_a_quadratic_form_that_is_positive_is_taken(c1, c2):
     require_integrable(c1, c2, 0.0, 2)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 4])
+def test_the_lightest_free_field_is_a_quadratic_phi4(dimension):
+    require_integrable(*FreeScalar(SMALLEST_GAP, dimension).coefficients, dimension)

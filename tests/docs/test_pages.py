@@ -1,11 +1,13 @@
 """What can be checked without running anything: links, names, options, figures that come from files."""
 
+import importlib.util
 import inspect
 import re
 
 import pytest
 
 from experiments import fill
+from experiments.benchmarks.__main__ import COMMANDS
 from tests.docs.pages import DOCS, PAGES, README, ROOT, blocks, code, commands, prose, rows
 from trivmap.cards.presets import preset_names
 from trivmap.cli.main import cli
@@ -62,8 +64,17 @@ def test_commands_and_options_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_named_exist(page):
     named = [span for span in code(prose(page)) if re.match(r"(src|tests|docs|experiments)/", span)]
-    named += [part for span in code(prose(page)) for part in re.findall(r"(?<!\S)docs/\S+\.py", span)]
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_experiments_named_exist(page):
+    spans = [*code(prose(page)), *commands(page)]
+    for name, first in [
+        found for span in spans for found in re.findall(r"python -m (experiments[\w.]*)(?: (\w+))?", span)
+    ]:
+        assert importlib.util.find_spec(name), name
+        assert name != "experiments.benchmarks" or first in COMMANDS, first
 
 
 def test_every_preset_is_described_and_none_is_invented():

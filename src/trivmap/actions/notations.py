@@ -53,14 +53,14 @@ def _number(value: Any) -> Any:
     return value.item() if getattr(value, "shape", None) == () else value
 
 
-SMALLEST_GAP = 1e-8
-"""Smallest eigenvalue of a quadratic form, in units of |c1|: below, rounding beside 2 d decides over it."""
+SMALLEST_GAP = 1e-4
+"""Smallest eigenvalue of a quadratic form, in units of |c1|: single precision loses a smaller one beside 2 d."""
 
 
 def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
     """Raise `InputError` unless the integral of exp(-S) exists: c4 > 0, or c4 = 0 and c2 > d |c1|.
 
-    Without c4, 2 (c2 - d |c1|) is the smallest eigenvalue of the quadratic form. It must not be lost to rounding.
+    Without c4, 2 (c2 - d |c1|) is the smallest eigenvalue of the quadratic form. Rounding must not decide over it.
     """
     if not all(math.isfinite(c) for c in (c1, c2, c4)):
         raise InputError(f"action: couplings must be finite, got c1={c1}, c2={c2}, c4={c4}")
@@ -68,10 +68,12 @@ def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
         raise InputError(
             f"action: the quartic coupling must not be negative, got c4={c4:g}; exp(-S) has no integral for c4 < 0"
         )
-    if c4 == 0 and (c2 <= 0 or 2 * (c2 - dimension * abs(c1)) < SMALLEST_GAP * abs(c1)):
+    gap = 2 * (c2 - dimension * abs(c1))
+    # Half of it, for couplings of another notation at the limit.
+    if c4 == 0 and (gap <= 0 or gap < 0.5 * SMALLEST_GAP * abs(c1)):
         raise InputError(
-            f"action: without a quartic term exp(-S) has an integral only if c2 > d |c1|, got c2={c2:g} and "
-            f"d |c1|={dimension * abs(c1):g}; raise the mass or the quartic coupling"
+            f"action: without a quartic term exp(-S) has an integral only if c2 > d |c1|, got 2 (c2 - d |c1|)={gap:g}, "
+            f"and at least {SMALLEST_GAP * abs(c1):g} is needed; raise the mass or the quartic coupling"
         )
 
 

@@ -9,6 +9,7 @@ from trivmap.observables.history import ArrayHistory as ArrayHistory
 from trivmap.observables.history import History as History
 from trivmap.observables.host import measure_on_host as measure_on_host
 from trivmap.observables.measurements import measure as measure
+from trivmap.observables.observable import FitToCorrelator as FitToCorrelator
 from trivmap.observables.observable import FunctionOfMeans as FunctionOfMeans
 from trivmap.observables.observable import Mean as Mean
 from trivmap.observables.observable import Observable as Observable

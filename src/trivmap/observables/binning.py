@@ -9,13 +9,14 @@ import numpy as np
 from trivmap.errors import InputError
 from trivmap.observables.catalog import OF_SAMPLERS, primaries
 from trivmap.observables.history import History
+from trivmap.observables.observable import Mean
 
 _BINS = 1000
 _BINS_PER_CHAIN = 50
 _LEAST_BINS_PER_CHAIN = 5
 _CHUNK_BYTES = 2**25
-_OF_STEPS = {each.name for each in OF_SAMPLERS}
-"""Measurements of a step of a chain, not of its configuration: they change where the configuration does not."""
+# Measurements of a step of a chain, not of its configuration: they change where the configuration does not.
+_OF_STEPS = {each.name for each in OF_SAMPLERS if isinstance(each, Mean)}
 
 
 @dataclass(frozen=True)

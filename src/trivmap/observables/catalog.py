@@ -29,7 +29,8 @@ HEADLINES = tuple(name for name, each in CATALOG.items() if each.headline)
 def primaries(measurements: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The quantities whose means are taken, in float64: each measurement, and what `Mean` observables make of it.
 
-    A measurement of which the catalog only knows functions gives way to them.
+    A measurement of which the catalog knows only functions gets no mean of its own: exp(-dH) has mean 1 in
+    equilibrium, as its `delta_h_symmetry` has, but a chain meets its tails too rarely to give that mean an error.
     """
     made = {name: [each for each in _MEANS if each.stored == name] for name in measurements}
     itself = {

@@ -165,6 +165,8 @@ def _begin_metrics(
     """Drop what was noted after the step that training continues from, and say what is missing before it."""
     if run.metrics_mark()["bytes"] < metadata.get("metrics_bytes", 0):
         progress.note(f"{run.metrics_path}: lines before step {step} are missing; training continues without them")
+    if complaint := run.metrics_complaint():
+        progress.note(complaint)
     run.truncate_metrics(step)
     if first_process() and recorded:
         # Lines will be added, and after an older checkpoint than the last lines of steps that the summary knows.

@@ -52,24 +52,22 @@ def truncate(path: Path, step: int) -> None:
 
 
 def mark(path: Path) -> dict[str, Any]:
-    """Length and hash of the file, and the step of its last record: a training that continues adds later steps."""
+    """Length and hash of the file, and the step of its last record."""
     length, last = size(path), last_record(path)
     return {"bytes": length, "sha256": sha256(path, length) if length else None, "step": (last or {}).get("step")}
 
 
 def damage(path: Path, noted: Mapping[str, Any] | None) -> str | None:
-    """The damage to a file since `mark` noted it, or None. Steps after the last noted one are no damage."""
+    """The damage to a file since `mark` noted it, or None. Where no step is noted, a training is adding lines."""
     if not noted or not noted["bytes"]:
         return None
-    length, last = noted["bytes"], noted.get("step")
+    length = noted["bytes"]
     if size(path) < length:
         return "has lost lines" if is_file(path) else "is missing"
     if sha256(path, length) != noted["sha256"]:
         return "was altered"
-    if last is not None and size(path) > length:
-        added = _parsed(read_bytes(path)[length:])
-        if any(record.get("step", 0) <= last for _, record in added):
-            return "has gained lines that its training did not write"
+    if noted.get("step") is not None and size(path) > length and any(_parsed(read_bytes(path)[length:])):
+        return "has gained lines that its training did not write"
     return None
 
 

@@ -139,4 +139,4 @@ def test_a_run_whose_results_are_gone_is_not_complete(tmp_path):
     directory = StudyDirectory.create(tmp_path / "study", StudyCard.from_data(small()))
     directory.complete(FIRST, {})
     (first, _) = statuses(directory)
-    assert first.state == "failed" and first.reason == "it is marked as complete, but its results are gone"
+    assert first.state == "failed" and "its results are gone; delete" in first.reason

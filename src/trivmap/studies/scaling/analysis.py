@@ -99,7 +99,7 @@ def _run(
             "ess": record["evaluation"]["ess"]["value"],
         }
         for record in metrics
-        if "evaluation" in record and record["step"] <= training["steps"] and _on_final_rung(record, training)
+        if "evaluation" in record and _on_final_rung(record, training)
     ]
     least = spent(1, done["operations"][0]["batch"], min(training["compile_seconds"], training["wall_seconds"]))
     return entry | {

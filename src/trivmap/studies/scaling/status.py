@@ -26,7 +26,8 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
     if directory.done(run.name) is not None:
         state = "complete"
         if not is_file(directory.run(run.name).summary_path):
-            state, reason = "failed", "it is marked as complete, but its results are gone"
+            state = "failed"
+            reason = f"it is marked as complete, but its results are gone; delete {directory.done_path / run.name}.json"
     elif directory.is_claimed(run.name):
         state = "running"
     elif failed := directory.failed(run.name):
