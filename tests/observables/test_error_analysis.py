@@ -304,3 +304,16 @@ def test_fit_start_outside_the_lattice_is_refused():
     history = ArrayHistory({"phi2": np.zeros((2, 100))}, lattice=(8, 8))
     with pytest.raises(InputError, match="fit_start: must lie between 1 and L // 2 = 4, got 5"):
         analyse(history, fit_start=5)
+
+
+def test_errors_of_what_belongs_to_steps_know_that_they_make_up_for_each_other():
+    # dH of a trajectory begins with the energy that the one before it ended with.
+    rng, values, errors = np.random.default_rng(11), [], []
+    for _ in range(150):
+        energy = rng.normal(scale=0.2, size=(4, 401))
+        # A normal dH of variance 0.1 has the mean 0.05 in equilibrium.
+        delta_h = 0.05 + np.diff(energy) + rng.normal(scale=np.sqrt(0.02), size=(4, 400))
+        found = analyse(ArrayHistory({"exp_minus_delta_h": np.exp(-delta_h), "phi2": delta_h}))
+        values.append(found["delta_h_symmetry"].value)
+        errors.append(found["delta_h_symmetry"].dvalue)
+    assert np.std(values) / np.mean(errors) == pytest.approx(1, abs=0.12)

@@ -15,8 +15,8 @@ _BINS = 1000
 _BINS_PER_CHAIN = 50
 _LEAST_BINS_PER_CHAIN = 5
 _CHUNK_BYTES = 2**25
-# Measurements of a step of a chain, not of its configuration: they change where the configuration does not.
-_OF_STEPS = {each.name for each in OF_SAMPLERS if isinstance(each, Mean)}
+OF_STEPS = {each.name for each in OF_SAMPLERS if isinstance(each, Mean)}
+"""Measurements of a step of a chain, not of its configuration: they change where the configuration does not."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
     log_scale, invalid = _largest_log_weight(history, first) if weights else (0.0, 0)
     sign = columns.slices["magnetization"].start if "magnetization" in columns.slices else None
     state_columns = np.concatenate(
-        [np.arange(where.start, where.stop) for name, where in columns.slices.items() if name not in _OF_STEPS]
+        [np.arange(where.start, where.stop) for name, where in columns.slices.items() if name not in OF_STEPS]
         or [np.zeros(0, np.int64)]
     )
 
