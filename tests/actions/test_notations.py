@@ -159,13 +159,13 @@ def test_an_array_without_axes_is_a_number():
             Phi4.from_couplings("bosetti2015", 2, beta=wrong, lam=0.5)
 
 
-@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0), (-1.0, 2.0 + 1e-5), (-0.5, 1.0 + 1e-6), (0.0, 0.0), (0.0, -1.0)])
+@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0), (-1.0, 2.0 + 1e-9), (-0.5, 1.0 + 1e-10), (0.0, 0.0), (0.0, -1.0)])
 def test_a_quadratic_form_that_rounding_decides_over_is_refused(c1, c2):
     with pytest.raises(InputError, match="without a quartic term"):
         require_integrable(c1, c2, 0.0, 2)
 
 
-@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0 + 5e-5), (0.0, 1e-12), (1.0, 2.1)])
+@pytest.mark.parametrize(("c1", "c2"), [(-1.0, 2.0 + 5e-9), (0.0, 1e-12), (1.0, 2.1)])
 def test_a_quadratic_form_that_is_positive_is_taken(c1, c2):
     require_integrable(c1, c2, 0.0, 2)
 

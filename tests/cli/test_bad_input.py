@@ -91,7 +91,13 @@ class TestCards:
     def test_an_action_whose_integral_does_not_exist(self, folder):
         free = {"kind": "free", "m_sq": 0.0}
         (folder / "card.yaml").write_text(yaml.safe_dump({**CARD, "action": free}))
-        assert "needs a positive and finite m_sq, at least 0.0001, got 0" in refused("run", "card.yaml", folder=folder)
+        assert "needs a positive and finite m_sq, at least 1e-08, got 0" in refused("run", "card.yaml", folder=folder)
+
+    def test_a_mass_that_single_precision_loses(self, folder):
+        free = {"kind": "free", "m_sq": 1e-6}
+        (folder / "card.yaml").write_text(yaml.safe_dump({**CARD, "action": free, "dtype": "float32"}))
+        said = refused("run", "card.yaml", folder=folder)
+        assert said.startswith("dtype: float32 loses the smallest eigenvalue of this action, 1e-06, to rounding")
 
     def test_nothing_to_train(self, folder):
         data = {key: value for key, value in CARD.items() if key != "training"}

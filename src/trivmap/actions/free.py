@@ -17,8 +17,8 @@ from trivmap.lattice import Lattice
 class FreeScalar(AbstractAction):
     """S = sum_x [ -sum_mu phi(x) phi(x+mu) + (2d + m^2)/2 phi(x)^2 ] = 1/2 sum_k (khat^2 + m^2) |phi_k|^2 / V.
 
-    Raises `InputError` unless m_sq is finite and at least 1e-4: a massless free field does not exist on a periodic
-    lattice, and wherever m_sq / 2 is added to d, single precision loses a smaller one.
+    Raises `InputError` unless m_sq is finite and at least 1e-8: a massless free field does not exist on a periodic
+    lattice, and wherever m_sq / 2 is added to d, rounding loses a smaller one.
     """
 
     m_sq: float

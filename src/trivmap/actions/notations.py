@@ -53,8 +53,8 @@ def _number(value: Any) -> Any:
     return value.item() if getattr(value, "shape", None) == () else value
 
 
-SMALLEST_GAP = 1e-4
-"""Smallest eigenvalue of a quadratic form, in units of |c1|: single precision loses a smaller one beside 2 d."""
+SMALLEST_GAP = 1e-8
+"""Smallest eigenvalue of a quadratic form, in units of |c1|: rounding beside 2 d decides over a smaller one."""
 
 
 def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:

@@ -24,6 +24,9 @@ from trivmap.samplers import ClusterCycle, HoppingPath
 from trivmap.store.directory import RunDirectory
 from trivmap.store.weights import load_model
 
+_SMALLEST_GAP_AT_SINGLE_PRECISION = 1e-4
+"""In units of |c1|; 2 d in single precision is known to 2e-7 or so."""
+
 
 def check(card: RunCard, root: Path) -> int | None:
     """Check everything that a run at `root` needs; returns the number of parameters of its map (None without a map).
@@ -33,6 +36,8 @@ def check(card: RunCard, root: Path) -> int | None:
     """
     _require_right_force(card)
     _require_right_symmetries(card)
+    for rung in card.rungs():
+        _require_mass_at_single_precision(rung)
     parameters = None
     if card.model is not None:
         # Counted inside: outside there are shapes only, no arrays.
@@ -148,6 +153,17 @@ def _require_right_force(card: RunCard) -> None:
                 f"action.kind: the force of {card.action.kind} is not -dS/dphi (relative error {error:.2g}); "
                 "fix it, or leave it out for automatic differentiation"
             )
+
+
+def _require_mass_at_single_precision(card: RunCard) -> None:
+    """Wherever the small eigenvalue 2 (c2 - d |c1|) is added to 2 d |c1|, single precision loses it without a word."""
+    c1, c2, c4 = getattr(build_action(card), "coefficients", (0.0, 0.0, 1.0))
+    gap = 2 * (c2 - len(card.lattice) * abs(c1))
+    if card.dtype == "float32" and c4 == 0 and gap < _SMALLEST_GAP_AT_SINGLE_PRECISION * abs(c1):
+        raise InputError(
+            f"dtype: float32 loses the smallest eigenvalue of this action, {gap:.2g}, to rounding; give dtype: float64 "
+            f"or a larger mass, for at least {_SMALLEST_GAP_AT_SINGLE_PRECISION * abs(c1):.2g}"
+        )
 
 
 def _require_right_symmetries(card: RunCard) -> None:
