@@ -157,7 +157,10 @@ def _require_right_force(card: RunCard) -> None:
 
 def _require_mass_at_single_precision(card: RunCard) -> None:
     """Wherever the small eigenvalue 2 (c2 - d |c1|) is added to 2 d |c1|, single precision loses it without a word."""
-    c1, c2, c4 = getattr(build_action(card), "coefficients", (0.0, 0.0, 1.0))
+    coefficients = build_action(card).coefficients
+    if coefficients is None:
+        return
+    c1, c2, c4 = coefficients
     gap = 2 * (c2 - len(card.lattice) * abs(c1))
     if card.dtype == "float32" and c4 == 0 and gap < _SMALLEST_GAP_AT_SINGLE_PRECISION * abs(c1):
         raise InputError(
