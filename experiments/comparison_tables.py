@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from experiments.keeping import RESULTS, kept, markdown
+from experiments.keeping import RESULTS, kept, markdown, not_measured
 from trivmap.cards.presets import preset_names
 from trivmap.reports import comparison
 from trivmap.reports.formats import NONE, count, estimate_cell, parenthesis
@@ -16,7 +16,7 @@ def compared(preset: str) -> str:
     """The tables of a comparison and its pictures."""
     result = kept(preset)
     if result is None:
-        return f"Not measured yet; `python -m experiments.comparison {preset}` does it.\n"
+        return not_measured(f"comparison {preset}")
     parts = [
         "Independent samples per second of every observable:",
         markdown(*comparison.rate_rows(result)),
@@ -48,7 +48,7 @@ def slowing_down() -> str:
     """Autocorrelation times along the line, and exponents."""
     result = kept("slowing-down")
     if result is None:
-        return "Not measured yet; `python -m experiments.slowing_down` does it.\n"
+        return not_measured("slowing_down")
     extents = sorted({int(extent) for entries in result["entries"].values() for extent in entries})
     rows = []
     for sampler, entries in result["entries"].items():
@@ -104,7 +104,7 @@ def exactness() -> str:
     """Every sampler beside what is known otherwise."""
     result = kept("exactness")
     if result is None:
-        return "Not measured yet; `python -m experiments.exactness` does it.\n"
+        return not_measured("exactness")
     parts = []
     for target in result.values():
         known, rows = target["known"], []

@@ -163,7 +163,7 @@ def forward_ess() -> str:
     """ESS from the flow's proposals, and from an independent sample of its target."""
     result = kept("forward-ess")
     if result is None:
-        return "Not measured yet; `python -m experiments.forward_ess RUN ...` does it.\n"
+        return not_measured("forward_ess RUN ...")
     rows = []
     for row in sorted(result["rows"], key=lambda row: (row["lattice"], row["preset"], row["seed"])):
         reverse, forward = row["reverse"], row["forward"]
@@ -188,7 +188,7 @@ def broken_phase() -> str:
     """The broken phase with and without annealing, beside an independent simulation."""
     result = kept("broken-phase")
     if result is None:
-        return "No comparison is kept yet; `python -m experiments.broken_phase` makes it.\n"
+        return not_measured("broken_phase")
     simulation = result["simulation"]["abs_magnetization"]
     rows = [[result["simulation"]["algorithm"], "", "", "", parenthesis(*simulation.values())]]
     for name in ("annealed", "not annealed"):

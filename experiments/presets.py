@@ -4,12 +4,11 @@ More proposals shrink the statistical errors and leave every other error as it i
 Writes presets.json in results/.
 """
 
-import math
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments.couplings import command
+from experiments.couplings import command, judged
 from experiments.keeping import kept, named_runs, store
 from trivmap.cards.card import load_card
 from trivmap.reports import find_reference
@@ -27,17 +26,8 @@ def compared(preset: str, folder: Path) -> dict[str, Any]:
     assert drawn == PROPOSALS[preset], f"{folder / preset}: holds {drawn} proposals, not {PROPOSALS[preset]}"
     reference = find_reference(card["action"], card["lattice"])
     assert reference is not None, f"{preset}: no reference row has its lattice and couplings"
-    pulls = {}
-    for name, known in reference.observables.items():
-        if found := summary["observables"].get(name):
-            pulls[name] = (found["value"] - known.value) / math.hypot(found["error"], known.error)
-    return {
-        "proposals": PROPOSALS[preset],
-        "acceptance": summary["sampling"]["acceptance"]["value"],
-        "pulls": pulls,
-        "log_z": summary["log_z"],
-        "withheld": summary["untrusted"],
-    }
+    known = {name: value._asdict() for name, value in reference.observables.items()}
+    return {"proposals": drawn, **judged(summary, known)}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from math import inf, isinf
 from statistics import median
 from typing import Any
 
-from experiments.keeping import RESULTS, kept, markdown
+from experiments.keeping import RESULTS, kept, markdown, not_measured
 from trivmap.cards.presets import preset_names
 from trivmap.reports.formats import count, duration, estimate_cell
 from trivmap.reports.study import conditions, fit_rows
@@ -52,7 +52,7 @@ def study(name: str) -> str:
     """What a study says: costs, exponents, and how it was timed."""
     result = kept(f"study-{name}")
     if result is None:
-        return f"Not measured yet; `python -m experiments.scaling {name}` does it.\n"
+        return not_measured(f"scaling {name}")
     parts = [markdown(*costs(result)), markdown(*fit_rows(result)), conditions(result)]
     return "\n\n".join(parts) + "\n"
 
@@ -60,7 +60,7 @@ def study(name: str) -> str:
 def picture() -> str:
     """The cost to 0.7 of all that is measured."""
     if not (RESULTS / "scaling.png").exists():
-        return "Not drawn yet; `python -m experiments.scaling` does it.\n"
+        return not_measured("scaling")
     return "![Cost to an acceptance of 0.7 against L](../experiments/results/scaling.png)\n"
 
 
@@ -68,7 +68,7 @@ def modes() -> str:
     """The divergence of every map, and what its two-point function would cost a Gaussian field."""
     result = kept("modes")
     if result is None:
-        return "Not measured yet; `python -m experiments.modes --in DIR` does it.\n"
+        return not_measured("modes --in DIR")
     names = {
         "divergence": "KL",
         "two_point": "covariance",
@@ -91,7 +91,7 @@ def tails() -> str:
     """Chains drawn on, and what their weights said before."""
     result = kept("tails")
     if result is None:
-        return "Not measured yet; `python -m experiments.tails --in DIR` does it.\n"
+        return not_measured("tails --in DIR")
     header = ["", "proposals", "susceptibility", "its tau_int", "ESS", "Pareto shape"]
     cells = []
     for row in result["rows"]:

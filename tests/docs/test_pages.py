@@ -70,9 +70,7 @@ def test_files_named_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_experiments_named_exist(page):
     spans = [*code(prose(page)), *commands(page)]
-    for name, first in [
-        found for span in spans for found in re.findall(r"python -m (experiments[\w.]*)(?: (\w+))?", span)
-    ]:
+    for name, first in re.findall(r"python -m (experiments[\w.]*)(?: (\w+))?", "\n".join(spans)):
         assert importlib.util.find_spec(name), name
         assert name != "experiments.benchmarks" or first in COMMANDS, first
 

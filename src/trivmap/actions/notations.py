@@ -57,10 +57,15 @@ SMALLEST_GAP = 1e-8
 """Smallest eigenvalue of a quadratic form, in units of |c1|: rounding beside 2 d decides over a smaller one."""
 
 
+def smallest_eigenvalue(c1: float, c2: float, dimension: int) -> float:
+    """2 (c2 - d |c1|), the smallest eigenvalue of the Hessian of the quadratic part of S, all extents even."""
+    return 2 * (c2 - dimension * abs(c1))
+
+
 def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
     """Raise `InputError` unless the integral of exp(-S) exists: c4 > 0, or c4 = 0 and c2 > d |c1|.
 
-    Without c4, 2 (c2 - d |c1|) is the smallest eigenvalue of the quadratic form. Rounding must not decide over it.
+    Without c4, rounding must not decide over the smallest eigenvalue of the quadratic form.
     """
     if not all(math.isfinite(c) for c in (c1, c2, c4)):
         raise InputError(f"action: couplings must be finite, got c1={c1}, c2={c2}, c4={c4}")
@@ -68,7 +73,7 @@ def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
         raise InputError(
             f"action: the quartic coupling must not be negative, got c4={c4:g}; exp(-S) has no integral for c4 < 0"
         )
-    gap = 2 * (c2 - dimension * abs(c1))
+    gap = smallest_eigenvalue(c1, c2, dimension)
     # Half of it, for couplings of another notation at the limit.
     if c4 == 0 and (gap <= 0 or gap < 0.5 * SMALLEST_GAP * abs(c1)):
         raise InputError(

@@ -17,6 +17,11 @@ _LEAST_BINS_PER_CHAIN = 5
 _CHUNK_BYTES = 2**25
 OF_STEPS = {each.name for each in OF_SAMPLERS if isinstance(each, Mean)}
 """Measurements of a step of a chain, not of its configuration: they change where the configuration does not."""
+_STEPS_OF_A_BIN = 8
+"""Steps of a bin of such a measurement. Successive values are anticorrelated: a trajectory makes up for the energy that
+the one before it missed. The Gamma method leaves negative correlations between bins out."""
+_LEAST_JOINED = 20
+"""Fewest bins of a chain that may be left by joining."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,13 @@ def bin_history(history: History, bins: int | None = None, *, in_block: Sequence
         effective_samples=float(weight.sum() ** 2 / squared_weight) if squared_weight > 0 else 0.0,
         invalid_weights=invalid,
     )
+
+
+def joined(series: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+    """Bins (chains, bins, entries) of measurements of steps, joined to bins of 8 steps, and the new length of a bin."""
+    count = max(1, min(-(-_STEPS_OF_A_BIN // length), series.shape[1] // _LEAST_JOINED))
+    usable = series.shape[1] // count * count
+    return series[:, :usable].reshape(len(series), -1, count, series.shape[-1]).mean(axis=2), length * count
 
 
 def _layout(history: History, bins: int | None) -> tuple[int, int]:

@@ -32,14 +32,9 @@ def primaries(measurements: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     A measurement of which the catalog knows only functions gets no mean of its own: exp(-dH) has mean 1 in
     equilibrium, as its `delta_h_symmetry` has, but a chain meets its tails too rarely to give that mean an error.
     """
-    made = {name: [each for each in _MEANS if each.stored == name] for name in measurements}
-    itself = {
-        name: np.asarray(values, np.float64)
-        for name, values in measurements.items()
-        if not made[name] or any(each.name == name for each in made[name])
-    }
-    functions = [each for each in _MEANS if each.stored in measurements and each.name != each.stored]
-    return itself | {each.name: each.each(np.asarray(measurements[each.stored], np.float64)) for each in functions}
+    wide = {name: np.asarray(values, np.float64) for name, values in measurements.items()}
+    functions = {each.name: each.each(wide[each.stored]) for each in _FUNCTIONS if each.stored in wide}
+    return {name: values for name, values in wide.items() if name not in _GIVE_WAY} | functions
 
 
 def ordered(names: Iterable[str]) -> list[str]:
@@ -75,4 +70,5 @@ def has_series(name: str) -> bool:
     return True
 
 
-_MEANS = tuple(each for each in CATALOG.values() if isinstance(each, Mean))
+_FUNCTIONS = [each for each in CATALOG.values() if isinstance(each, Mean) and each.stored != each.name]
+_GIVE_WAY = {each.stored for each in _FUNCTIONS} - CATALOG.keys()

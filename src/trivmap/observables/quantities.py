@@ -7,7 +7,7 @@ import numpy as np
 
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
-from trivmap.observables.binning import OF_STEPS, Bins
+from trivmap.observables.binning import OF_STEPS, Bins, joined
 from trivmap.observables.catalog import CATALOG
 from trivmap.observables.correlator_fits import Fit, FitError
 from trivmap.observables.estimates import Estimates, gamma_method
@@ -33,11 +33,6 @@ _NO_BIAS = 1e-6
 """Bias, in units of the error, below which a function of means is linear."""
 _MOST_JACKKNIFE = 200
 """Most groups of bins that are left out in turn."""
-_STEPS_OF_A_BIN = 8
-"""Steps of a bin of what belongs to steps, such as dH. Successive values are anticorrelated, since the energy that one
-trajectory misses the next one makes up for. The Gamma method leaves negative correlations between bins out."""
-_LEAST_JOINED = 20
-"""Fewest bins of a chain that may be left."""
 _ROUNDING = 64 * np.finfo(np.float64).eps
 
 
@@ -99,8 +94,10 @@ class Quantities:
             if name not in _HIDDEN:
                 moved = [each.bins[:, where] for each in self._corrections]
                 series, variance = self._samples[..., where], self._binned.variance[where]
-                joined = _joined(series.shape[1], self._binned.length) if name in OF_STEPS else 1
-                self._add(name, columns.shapes[name], series, variance, moved, joined=joined)
+                length = self._binned.length
+                if name in OF_STEPS:
+                    series, length = joined(series, length)
+                self._add(name, columns.shapes[name], series, variance, moved, length=length)
 
     def _add_derived(self, lattice: Lattice) -> None:
         columns = self._binned.columns
@@ -198,23 +195,24 @@ class Quantities:
         failure: str = NOT_A_NUMBER,
         first: int = 0,
         bias: np.ndarray | None = None,
-        joined: int = 1,
+        length: int | None = None,
     ) -> None:
-        """The observable with the bin values `series` (chains, bins, entries), `joined` of them in one, entry by entry.
+        """The observable with the bin values `series` (chains, bins, entries), entry by entry.
+
+        `length`: configurations of a bin, where it is not that of all others.
 
         `moved`: bin values (bins, entries) of the shift by finer integration, from each pair of numbers of steps.
         """
         if self._distrust:
             self.estimates.untrusted[name] = self._distrust
             return
-        entries, usable = series.shape[-1], series.shape[1] // joined * joined
-        series = series[:, :usable].reshape(len(series), -1, joined, entries).mean(axis=2)
+        entries = series.shape[-1]
         observables, tau_int, reasons = np.full(entries, None), np.full(entries, np.nan), {}
         for k in range(first, entries):
             if not np.all(np.isfinite(series[..., k])):
                 reasons[k] = failure
                 continue
-            observable = gamma_method(series[..., k], self._replicas, self._binned.length * joined)
+            observable = gamma_method(series[..., k], self._replicas, length or self._binned.length)
             reason = self._reason(observable, float(variance[k]), None if bias is None else float(bias.ravel()[k]))
             if not self._independent:
                 tau_int[k] = self._tau_int(observable, float(variance[k]))
@@ -295,11 +293,6 @@ class Quantities:
         if variance <= 0 or observable.dvalue == 0:
             return 0.5
         return max(0.5, self._binned.configurations * observable.dvalue**2 / (2 * variance))
-
-
-def _joined(bins: int, length: int) -> int:
-    """How many bins of a measurement of steps make one of `_STEPS_OF_A_BIN` steps, if enough are left."""
-    return max(1, min(-(-_STEPS_OF_A_BIN // length), bins // _LEAST_JOINED))
 
 
 def _error(size: float, replica: list[str]) -> Any:

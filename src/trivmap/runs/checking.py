@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from trivmap.actions import force_error, require_symmetries
+from trivmap.actions.notations import smallest_eigenvalue
 from trivmap.bases import FreeField
 from trivmap.cards.build import build_action, build_flow, build_plan, build_target
 from trivmap.cards.card import RunCard
@@ -161,7 +162,7 @@ def _require_mass_at_single_precision(card: RunCard) -> None:
     if coefficients is None:
         return
     c1, c2, c4 = coefficients
-    gap = 2 * (c2 - len(card.lattice) * abs(c1))
+    gap = smallest_eigenvalue(c1, c2, len(card.lattice))
     if card.dtype == "float32" and c4 == 0 and gap < _SMALLEST_GAP_AT_SINGLE_PRECISION * abs(c1):
         raise InputError(
             f"dtype: float32 loses the smallest eigenvalue of this action, {gap:.2g}, to rounding; give dtype: float64 "

@@ -8,6 +8,7 @@ from trivmap.processes import first
 from trivmap.runs.progress import Clock, Interruption, Progress
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory, finite
+from trivmap.store.plain import size
 from trivmap.training import Evaluation, TrainingState
 
 MILESTONES = ("0.5", "0.7", "0.9")
@@ -126,5 +127,5 @@ class RunObserver:
             "rungs": self.rungs,
             "milestones": self.milestones,
             "evaluation": self.evaluation,
-            "metrics_bytes": self._run.metrics_mark()["bytes"],
+            "metrics_bytes": size(self._run.metrics_path),
         }

@@ -22,6 +22,7 @@ from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import generator, workforce
+from trivmap.store.plain import size
 from trivmap.store.weights import is_model, save_model
 from trivmap.training import Outcome, Trainer
 
@@ -163,7 +164,7 @@ def _begin_metrics(
     run: RunDirectory, step: int, metadata: dict[str, Any], recorded: dict[str, Any], progress: Progress
 ) -> None:
     """Drop what was noted after the step that training continues from, and say what is missing before it."""
-    if run.metrics_mark()["bytes"] < metadata.get("metrics_bytes", 0):
+    if size(run.metrics_path) < metadata.get("metrics_bytes", 0):
         progress.note(f"{run.metrics_path}: lines before step {step} are missing; training continues without them")
     if complaint := run.metrics_complaint():
         progress.note(complaint)

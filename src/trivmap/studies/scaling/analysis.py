@@ -80,10 +80,7 @@ def _run(
     made = directory.run(run.name)
     summary, metrics = made.summary(), made.metrics()
     if not (summary.get("training") and summary.get("sampling")):
-        raise InputError(
-            f"{made.root}: is marked as complete, but its results are gone; delete "
-            f"{directory.done_path / run.name}.json and continue with trivmap study --resume {directory.root}"
-        )
+        raise InputError(f"{made.root}: {directory.gone(run.name)}")
     start = before["spent"] if before else dict.fromkeys(COSTS, 0.0)
     training, sampling = summary["training"], summary["sampling"]
 

@@ -224,14 +224,8 @@ class StudyCard(Section):
                     where = f"{source}: series.{name}: {run_name}"
                     try:
                         data = apply_overrides(data, changes)
-                        training = data.get("training") or {}
-                        # What is no section is refused below.
-                        if after is not None and isinstance(training, dict):
-                            if training.get("start") is not None:
-                                raise InputError(
-                                    "training.start: transfer: true gives the start; leave one of them out"
-                                )
-                            data["training"] = {**training, "start": after}
+                        if after is not None:
+                            data["training"] = _begun(data.get("training"), after)
                         run_card = RunCard.from_data(data, run_name)
                     except InputError as error:
                         raise InputError(f"{where}: {str(error).removeprefix(f'{run_name}: ')}") from error
@@ -275,6 +269,15 @@ def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = (
 def is_study(source: str) -> bool:
     """Whether the text names a preset of study cards."""
     return source in preset_names(PRESETS)
+
+
+def _begun(training: Any, after: str) -> Any:
+    """The section training that starts from another run; a value that is no section is left to the run card."""
+    if training is not None and not isinstance(training, dict):
+        return training
+    if training and training.get("start") is not None:
+        raise InputError("training.start: transfer: true gives the start; leave one of them out")
+    return {**(training or {}), "start": after}
 
 
 def _require_some(values: list[int], key: str, otherwise: str) -> None:

@@ -85,6 +85,13 @@ class StudyDirectory:
             with contextlib.suppress(FileNotFoundError):
                 (self.failed_path / f"{name}.json").unlink()
 
+    def gone(self, name: str) -> str:
+        """The sentence about a complete run without results, its subject left to the caller."""
+        return (
+            f"is marked as complete, but its results are gone; delete {self.done_path / name}.json and continue with "
+            f"trivmap study --resume {self.root}"
+        )
+
     def failed(self, name: str) -> dict[str, Any] | None:
         """Attempts that failed since the last success, and the last reason; None if none has."""
         return self._noted(self.failed_path / f"{name}.json", "tried", {"attempts": int, "reason": str})

@@ -26,8 +26,7 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
     if directory.done(run.name) is not None:
         state = "complete"
         if not is_file(directory.run(run.name).summary_path):
-            state = "failed"
-            reason = f"it is marked as complete, but its results are gone; delete {directory.done_path / run.name}.json"
+            state, reason = "failed", f"it {directory.gone(run.name)}"
     elif directory.is_claimed(run.name):
         state = "running"
     elif failed := directory.failed(run.name):
