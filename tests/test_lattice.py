@@ -97,3 +97,9 @@ def test_extents_that_are_no_integers_are_refused(shape, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users run it
     with pytest.raises(InputError, match=r"lattice: extents must be integers, .* write for example \[8, 8\]"):
         Lattice(shape)
+
+
+def test_a_long_list_is_cut():
+    with pytest.raises(InputError) as caught:
+        Lattice(range(10_000))
+    assert len(str(caught.value)) < 120

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,9 +29,13 @@ class Lattice:
         try:
             extents = tuple(operator.index(extent) for extent in shape)
         except TypeError as error:
-            raise InputError(f"lattice: extents must be integers, got {shape!r}; write for example [8, 8]") from error
+            raise InputError(
+                f"lattice: extents must be integers, got {reprlib.repr(shape)}; write for example [8, 8]"
+            ) from error
         if not extents or min(extents) < 2:
-            raise InputError(f"lattice: needs at least one extent and every extent >= 2, got {list(extents)}")
+            raise InputError(
+                f"lattice: needs at least one extent and every extent >= 2, got {reprlib.repr(list(extents))}"
+            )
         object.__setattr__(self, "shape", extents)
 
     @property

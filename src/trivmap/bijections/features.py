@@ -1,6 +1,7 @@
 """The odd functions of the field that a continuous flow's velocity is made of."""
 
 import math
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -69,7 +70,7 @@ class Features:
         for kind, widths in scales:
             for name, values in (("mass", [kind] if isinstance(kind, float | int) else []), ("widths", widths)):
                 if not all(0 < value < math.inf for value in values):
-                    raise InputError(f"features.{name}: must be positive and finite, got {list(values)}")
+                    raise InputError(f"features.{name}: must be positive and finite, got {reprlib.repr(list(values))}")
         object.__setattr__(self, "family", family)
         object.__setattr__(self, "scales", tuple(Scale(kind, tuple(widths)) for kind, widths in scales))
         object.__setattr__(self, "linear", linear)

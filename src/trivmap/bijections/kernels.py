@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class Kernels:
         if radius is not None and radius < 0:
             raise InputError(f"kernel.radius: must not be negative, got {radius}; leave it out for the whole lattice")
         if not all(0 < mass < math.inf for mass in masses):
-            raise InputError(f"kernel.masses: must be positive and finite, got {list(masses)}")
+            raise InputError(f"kernel.masses: must be positive and finite, got {reprlib.repr(list(masses))}")
         object.__setattr__(self, "radius", radius)
         object.__setattr__(self, "masses", tuple(masses))
 

@@ -1,5 +1,6 @@
 """Networks that turn the frozen field of a coupling into the parameters of its transformation."""
 
+import reprlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -32,7 +33,7 @@ class _Trunk(eqx.Module):
 def _trunk(make: MakeLayer, sizes: Sequence[int], name: str, bias: bool, dtype: DTypeLike, key: Key) -> _Trunk:
     activation(name)
     if min(sizes) < 1:
-        raise InputError(f"network.hidden: every width must be at least 1, got {list(sizes[1:])}")
+        raise InputError(f"network.hidden: every width must be at least 1, got {reprlib.repr(list(sizes[1:]))}")
     keys = jax.random.split(key, len(sizes))
     layers = [make(n, m, bias=bias, dtype=dtype, key=k) for (n, m), k in zip(pairwise(sizes), keys[1:], strict=True)]
     return _Trunk(tuple(layers), name)
