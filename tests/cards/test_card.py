@@ -38,7 +38,7 @@ def test_defaults_are_written_out_and_the_card_comes_back():
     assert data["training"]["optimiser"]["learning_rate"] == {"schedule": "constant", "peak": 0.001, "warmup": 0}
     assert data["training"]["checkpoint"] == {"every": 100}
     assert data["sampling"]["warmup"] == 200
-    assert data["measure"] == {"bins": None, "stages": {"proposals": 8192}}
+    assert data["measure"] == {"bins": None, "stages": {"proposals": 8192}, "observables": []}
 
 
 def test_attributes():

@@ -102,7 +102,7 @@ def test_run_directory(tmp_path, monkeypatch):
         assert file["observables/two_point"].shape == (4, 25000, orbits)
         assert file["observables/correlator"].shape[2:] == (5,)
         attributes = re.search(r"Attributes: (.*?)\.\n", prose(RUN_DIRECTORY), flags=re.DOTALL)[1]
-        assert set(code(attributes)) == set(file.attrs) | {"integration_steps"}
+        assert set(code(attributes)) == set(file.attrs) | {"integration_steps", "own_measurements"}
 
     assert "training is complete" in reader.printed
     printed = reader.run_python()
@@ -117,11 +117,15 @@ def test_extending(tmp_path, monkeypatch):
         follow(EXTENDING, tmp_path, monkeypatch)
     finally:
         sys.modules.pop("my_theory", None)
+        sys.modules.pop("my_observables", None)
     summary = json.loads((tmp_path / "runs" / "phi6" / "summary.json").read_text())
     assert summary["action"] == {"kind": "my_theory:Phi6", "beta": 0.5, "eta": 0.1}
     assert summary["sampling"]["acceptance"]["value"] > 0.5
     check = summary["observables"]["schwinger_dyson"]
     assert abs(check["value"] - 1) < 4 * check["error"] < 0.08
+    assert {"diagonal", "cube"} <= summary["observables"].keys()
+    assert summary["observables"]["diagonal"]["symbol"] == "⟨φ(x)φ(x+e₁+e₂)⟩"
+    assert "skewness" in summary["untrusted"]["kurtosis"], "a page that promises its value may now give it"
     assert Reader(EXTENDING, tmp_path).run_python() == "all agree\n"
 
 

@@ -7,7 +7,6 @@ from trivmap.actions import Phi4
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables import CATALOG, FunctionOfMeans, measure
-from trivmap.observables.catalog import HEADLINES, has_series, odd_under, ordered, primaries, series_of
 from trivmap.observables.observable import FitToCorrelator
 from trivmap.observables.scalar_field import SCALAR_FIELD
 
@@ -20,7 +19,7 @@ FIELDS = np.fft.ifftn(np.fft.fftn(NOISE, axes=(1, 2)) / np.sqrt(LATTICE.momentum
 
 def means(fields, action=ACTION):
     measured = jax.jit(jax.vmap(lambda field: measure(action, field)))(jnp.asarray(fields))
-    values = primaries({name: np.asarray(entries) for name, entries in measured.items()})
+    values = CATALOG.primaries({name: np.asarray(entries) for name, entries in measured.items()})
     return {name: entries.mean(axis=0) for name, entries in values.items()}
 
 
@@ -48,22 +47,22 @@ def test_what_z2_makes_zero_changes_its_sign(name):
 
 
 def test_odd_observables_are_those_of_the_symmetry():
-    assert odd_under("z2") == ("magnetization",)
-    assert odd_under("translations") == ()
+    assert CATALOG.odd_under("z2") == ("magnetization",)
+    assert CATALOG.odd_under("translations") == ()
 
 
 def test_unknown_names_come_last_in_their_order():
-    assert ordered(["mine", "phi2", "his", "susceptibility"]) == ["susceptibility", "phi2", "mine", "his"]
+    assert CATALOG.ordered(["mine", "phi2", "his", "susceptibility"]) == ["susceptibility", "phi2", "mine", "his"]
 
 
 def test_a_measurement_of_which_only_functions_are_known_gives_way_to_them():
-    found = primaries({"exp_minus_delta_h": np.array([1.0, 0.5]), "mine": np.array([1, 2])})
+    found = CATALOG.primaries({"exp_minus_delta_h": np.array([1.0, 0.5]), "mine": np.array([1, 2])})
     assert list(found) == ["mine", "delta_h_symmetry"]
     assert found["mine"].dtype == np.float64 and found["delta_h_symmetry"][0] == 1.0
 
 
 def test_the_magnetization_brings_its_powers():
-    found = primaries({"magnetization": np.array([-2.0])})
+    found = CATALOG.primaries({"magnetization": np.array([-2.0])})
     assert {name: float(entry[0]) for name, entry in found.items()} == {
         "magnetization": -2.0, "abs_magnetization": 2.0, "magnetization_squared": 4.0, "magnetization_fourth": 16.0,
     }  # fmt: skip
@@ -74,22 +73,22 @@ def test_the_magnetization_brings_its_powers():
     [("susceptibility", "magnetization", 9.0), ("abs_magnetization", "magnetization", 3.0), ("phi2", "phi2", -3.0)],
 )
 def test_series_of_means_and_of_functions_of_one_mean(name, stored, expected):
-    found, function = series_of(name)
+    found, function = CATALOG.series_of(name)
     assert found == stored and function(np.array([-3.0]))[0] == expected
 
 
 def test_a_measurement_that_the_catalog_does_not_know_is_its_own_series():
-    found, function = series_of("mine")
+    found, function = CATALOG.series_of("mine")
     assert found == "mine" and function(np.array([2.0]))[0] == 2.0
 
 
 @pytest.mark.parametrize("name", ["binder", "correlation_length", "correlator", "correlation_length_cosh_fit", "log_z"])
 def test_functions_of_several_means_have_no_series(name):
-    assert not has_series(name)
+    assert not CATALOG.has_series(name)
     with pytest.raises(InputError, match=f"{name}: is no mean over configurations"):
-        series_of(name)
+        CATALOG.series_of(name)
 
 
-@pytest.mark.parametrize("name", HEADLINES)
+@pytest.mark.parametrize("name", CATALOG.headlines)
 def test_headlines_have_all_their_names(name):
     assert CATALOG[name].symbol and CATALOG[name].short and CATALOG[name].tex

@@ -8,24 +8,29 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trivmap.cards.card import RunCard
 from trivmap.cards.values import REFERENCE
 from trivmap.errors import InputError
 from trivmap.trust import is_trusting
 
+if TYPE_CHECKING:
+    from trivmap.observables import Observable
+
 
 def own_code(*cards: RunCard) -> list[str]:
-    """The `module:Name` that cards name, each once."""
+    """The `module:name` that cards name, each once."""
     return list(dict.fromkeys(name for card in cards for name in _references(card.to_data())))
 
 
 def _references(data: Any) -> Iterable[str]:
     if isinstance(data, Mapping):
         kind = data.get("kind")
-        if isinstance(kind, str) and REFERENCE.fullmatch(kind):
-            yield kind
+        observables = data.get("observables")
+        for name in (kind, *(observables if isinstance(observables, list) else ())):
+            if isinstance(name, str) and REFERENCE.fullmatch(name):
+                yield name
     for each in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
         yield from _references(each)
 
@@ -57,6 +62,27 @@ def resolve(reference: str, kind: type, where: str) -> Callable[..., Any]:
             f"{kind.__name__} or a function annotated to return one (-> {kind.__name__})"
         )
     return factory
+
+
+def observables(card: RunCard) -> "tuple[Observable, ...]":
+    """The observables of one's own that a card names; nothing is called.
+
+    Raises `InputError` where a name is not that of an `Observable` or of a list of them.
+    """
+    from trivmap.observables.observable import Observable
+
+    found: list[Observable] = []
+    for position, reference in enumerate(card.measure.observables):
+        where = f"measure.observables.{position}"
+        named = _load(reference, where)
+        several = list(named) if isinstance(named, (list, tuple)) else [named]
+        if not several or not all(isinstance(each, Observable) for each in several):
+            raise InputError(
+                f"{where}: {reference} must be an observable such as trivmap.observables.Mean(name=..., measure=...), "
+                "or a list of them"
+            )
+        found += several
+    return tuple(found)
 
 
 def _makes(factory: Any, kind: type) -> bool:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.optimiser import SECOND_ORDER, Optimiser
-from trivmap.cards.values import Count, Name, Positive, Real, Whole, refusal
+from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, refusal
 
 _MOST_RUNGS = 64
 """The map is built and traced again for each, before a run starts."""
@@ -124,12 +124,18 @@ class Stages(Section):
     proposals: Annotated[Count, Field(ge=8)] = 8192
 
 
+_MOST_OBSERVABLES = 1000
 LEAST_BINS = 5
 """In each chain, as the analysis wants for an error."""
 
 
 class Measure(Section):
-    """Error analysis: the number of `bins` a chain is averaged into before it (null: chosen from its length)."""
+    """Error analysis: the number of `bins` a chain is averaged into before it (null: chosen from its length).
+
+    `observables` of one's own are measured while samples are drawn: each is the `my_module:name` of an
+    `Observable`, or of a list of them.
+    """
 
     bins: Count | None = None
     stages: Stages = Stages()
+    observables: list[Reference] = Field(default=[], max_length=_MOST_OBSERVABLES)

@@ -3,12 +3,13 @@
 from trivmap.observables.agreement import disagreement as disagreement
 from trivmap.observables.agreement import r_hat_of as r_hat_of
 from trivmap.observables.catalog import CATALOG as CATALOG
+from trivmap.observables.catalog import Catalog as Catalog
 from trivmap.observables.error_analysis import analyse as analyse
 from trivmap.observables.estimates import Estimates as Estimates
 from trivmap.observables.history import ArrayHistory as ArrayHistory
 from trivmap.observables.history import History as History
 from trivmap.observables.host import measure_on_host as measure_on_host
-from trivmap.observables.measurements import measure as measure
+from trivmap.observables.measure import measure as measure
 from trivmap.observables.observable import FitToCorrelator as FitToCorrelator
 from trivmap.observables.observable import FunctionOfMeans as FunctionOfMeans
 from trivmap.observables.observable import Mean as Mean

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivmap.errors import InputError
-from trivmap.observables.catalog import OF_SAMPLERS, primaries
+from trivmap.observables.catalog import CATALOG, OF_SAMPLERS, Catalog
 from trivmap.observables.history import History
 from trivmap.observables.observable import Mean
 
@@ -32,6 +32,7 @@ class Columns:
     shapes: dict[str, tuple[int, ...]]
     block: int
     total: int
+    catalog: Catalog
 
     def split(self, block: np.ndarray) -> dict[str, np.ndarray]:
         """The primaries of the block by name and in their own shapes, from a vector of its columns."""
@@ -71,18 +72,20 @@ class Bins:
         return self.chain.shape[0] * self.chain.shape[1] * self.length
 
 
-def bin_history(history: History, bins: int | None = None, *, in_block: Sequence[str] = ()) -> Bins:
+def bin_history(
+    history: History, bins: int | None = None, *, in_block: Sequence[str] = (), catalog: Catalog = CATALOG
+) -> Bins:
     """Average the configurations of every chain over equal bins, in one pass that holds one chunk at a time.
 
     `bins` counts all chains together; the default is about 1000, but at least 50 in each chain, so that a bin is long
     against the autocorrelation time where there is enough data and the Gamma method sees what correlation is left.
     Bins of a chain are equally long; what does not fill one (less than a bin) is skipped after the warm-up.
-    `in_block`: the primaries whose covariances are wanted.
+    `in_block`: the primaries whose covariances are wanted. `catalog` says what the primaries are.
 
     Raises `InputError` if a chain has fewer than 5 steps or bins to measure.
     """
     length, count = _layout(history, bins)
-    columns = _columns(history, in_block)
+    columns = _columns(history, in_block, catalog)
     first = history.n - length * count
     weights = history.attrs["history"] == "proposals"
     log_scale, invalid = _largest_log_weight(history, first) if weights else (0.0, 0)
@@ -189,17 +192,17 @@ def _layout(history: History, bins: int | None) -> tuple[int, int]:
     return length, usable // length
 
 
-def _columns(history: History, in_block: Sequence[str]) -> Columns:
+def _columns(history: History, in_block: Sequence[str], catalog: Catalog) -> Columns:
     """The block's primaries first."""
     one = {name: history.read(name, 0, 0, 1) for name in history.names}
-    shapes = {name: values.shape[1:] for name, values in primaries(one).items()}
+    shapes = {name: values.shape[1:] for name, values in catalog.primaries(one).items()}
     order = sorted(shapes, key=lambda name: name not in in_block)
     slices, position, block = {}, 0, 0
     for name in order:
         slices[name] = slice(position, position + math.prod(shapes[name]))
         position = slices[name].stop
         block = position if name in in_block else block
-    return Columns(slices, shapes, block, position)
+    return Columns(slices, shapes, block, position, catalog)
 
 
 def _table(history: History, columns: Columns, chain: int, start: int, stop: int, last: int) -> np.ndarray:
@@ -211,7 +214,7 @@ def _table(history: History, columns: Columns, chain: int, start: int, stop: int
         for row, piece in pieces:
             values = {name: history.read(name, chain, piece.start, piece.stop)}
             with np.errstate(over="ignore"):  # in proposals of no weight
-                quantities = primaries(values)
+                quantities = columns.catalog.primaries(values)
             for primary, entries in quantities.items():
                 table[row : row + len(entries), columns.slices[primary]] = entries.reshape(len(entries), -1)
     return table

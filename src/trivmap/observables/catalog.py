@@ -1,6 +1,8 @@
-"""All observables by name: those of the theories and of the samplers."""
+"""Observables by name: those of a theory and of the samplers, and one's own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -19,56 +21,125 @@ OF_SAMPLERS: tuple[Observable, ...] = (
     Observable(name="log_z", symbol="log Z"),
 )  # fmt: skip
 """Measurements of a sampler's steps, and log Z."""
-CATALOG: Mapping[str, Observable] = {each.name: each for each in (*SCALAR_FIELD, *OF_SAMPLERS)}
-IDENTITIES: Mapping[str, float] = {name: each.exact for name, each in CATALOG.items() if each.exact is not None}
-"""Observables whose value is known in every correct ensemble."""
-HEADLINES = tuple(name for name, each in CATALOG.items() if each.headline)
-"""The observables shown where there is room for few, in the order of tables."""
 
 
-def primaries(measurements: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The quantities whose means are taken, in float64: each measurement, and what `Mean` observables make of it.
+class Catalog(Mapping[str, Observable]):
+    """Observables by name, in the order of tables.
 
-    A measurement of which the catalog knows only functions gets no mean of its own: exp(-dH) has mean 1 in
-    equilibrium, as its `delta_h_symmetry` has, but a chain meets its tails too rarely to give that mean an error.
+    Raises `InputError` where two have one name.
     """
-    wide = {name: np.asarray(values, np.float64) for name, values in measurements.items()}
-    functions = {each.name: each.each(wide[each.stored]) for each in _FUNCTIONS if each.stored in wide}
-    return {name: values for name, values in wide.items() if name not in _GIVE_WAY} | functions
+
+    def __init__(self, observables: Iterable[Observable]):
+        self._known: dict[str, Observable] = {}
+        for each in observables:
+            if each.name in self._known:
+                raise InputError(f"observables: {each.name} is the name of two; give one of them another name")
+            self._known[each.name] = each
+
+    def __getitem__(self, name: str) -> Observable:
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def with_own(self, own: Iterable[Observable]) -> "Catalog":
+        """This catalog with observables of one's own, which come last.
+
+        Raises `InputError` where one needs what is not measured, or what the covariances of means do not hold.
+        """
+        extended = Catalog((*self.values(), *own)) if (own := tuple(own)) else self
+        for each in own:
+            missing = [name for name in extended.needs_of(each) if name not in extended.means]
+            if missing:
+                raise InputError(
+                    f"observables: {each.name} needs {missing[0]}, which is no mean of configurations; known here: "
+                    f"{', '.join(extended.means)}"
+                )
+        return extended
+
+    @staticmethod
+    def needs_of(each: Observable) -> tuple[str, ...]:
+        """The means that an observable is a function of."""
+        return each.needs if isinstance(each, FunctionOfMeans) else ()
+
+    def short(self, name: str) -> str:
+        """What a narrow column calls an observable: its own name where the catalog does not know it."""
+        return self[name].short if name in self else name
+
+    @cached_property
+    def means(self) -> tuple[str, ...]:
+        """The observables that are means over configurations."""
+        return tuple(name for name, each in self.items() if isinstance(each, Mean))
+
+    @cached_property
+    def identities(self) -> dict[str, float]:
+        """Observables whose value is known in every correct ensemble."""
+        return {name: each.exact for name, each in self.items() if each.exact is not None}
+
+    @cached_property
+    def headlines(self) -> tuple[str, ...]:
+        """The observables shown where there is room for few."""
+        return tuple(name for name, each in self.items() if each.headline)
+
+    @cached_property
+    def differentiated(self) -> tuple[str, ...]:
+        """The means of which others are functions."""
+        return ("correlator", *{name for each in self.values() for name in self.needs_of(each)})
+
+    def primaries(self, measurements: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The quantities whose means are taken, in float64: each measurement, and what `Mean` observables make of it.
+
+        A measurement of which the catalog knows only functions gets no mean of its own: exp(-dH) has mean 1 in
+        equilibrium, as its `delta_h_symmetry` has, but a chain meets its tails too rarely to give that mean an error.
+        """
+        functions, give_way = self._of_other_measurements
+        wide = {name: np.asarray(values, np.float64) for name, values in measurements.items()}
+        made = {each.name: each.each(wide[each.stored]) for each in functions if each.stored in wide}
+        return {name: values for name, values in wide.items() if name not in give_way} | made
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """The names in the order of tables; those that the catalog does not know come last."""
+        names = list(names)
+        return [name for name in self if name in names] + [name for name in names if name not in self]
+
+    def odd_under(self, symmetry: str) -> tuple[str, ...]:
+        """The observables that a symmetry of the action makes zero."""
+        return tuple(name for name, each in self.items() if each.zero_under == symmetry)
+
+    def series_of(self, name: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+        """The measurement, and the function of it, whose mean the observable is up to a factor.
+
+        Raises `InputError` for observables that are functions of several means.
+        """
+        each: Any = self.get(name, Mean(name=name))
+        if isinstance(each, FunctionOfMeans) and len(each.needs) == 1:
+            each = self[each.needs[0]]
+        if not isinstance(each, Mean) or each.axes:
+            raise InputError(f"{name}: is no mean over configurations, so that it has no series")
+        return each.stored, each.each
+
+    def has_series(self, name: str) -> bool:
+        """True if `series_of` knows the observable."""
+        try:
+            self.series_of(name)
+        except InputError:
+            return False
+        return True
+
+    @cached_property
+    def _of_other_measurements(self) -> tuple[list[Mean], set[str]]:
+        """The means of functions of measurements, and the measurements that have no mean of their own."""
+        functions = [each for each in self.values() if isinstance(each, Mean) and each.stored != each.name]
+        return functions, {each.stored for each in functions} - self.keys()
 
 
-def ordered(names: Iterable[str]) -> list[str]:
-    """The names in the order of tables; those that the catalog does not know come last."""
-    names = list(names)
-    return [name for name in CATALOG if name in names] + [name for name in names if name not in CATALOG]
+def own_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The observables of somebody's own among those of `summary.json`, which have their symbols there."""
+    return [name for name, entry in entries.items() if "symbol" in entry]
 
 
-def odd_under(symmetry: str) -> tuple[str, ...]:
-    """The observables that a symmetry of the action makes zero."""
-    return tuple(name for name, each in CATALOG.items() if each.zero_under == symmetry)
-
-
-def series_of(name: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-    """The measurement, and the function of it, whose mean the observable is up to a factor.
-
-    Raises `InputError` for observables that are functions of several means.
-    """
-    each = CATALOG.get(name, Mean(name=name))
-    if isinstance(each, FunctionOfMeans) and len(each.needs) == 1:
-        each = CATALOG[each.needs[0]]
-    if not isinstance(each, Mean) or each.axes:
-        raise InputError(f"{name}: is no mean over configurations, so that it has no series")
-    return each.stored, each.each
-
-
-def has_series(name: str) -> bool:
-    """True if `series_of` knows the observable."""
-    try:
-        series_of(name)
-    except InputError:
-        return False
-    return True
-
-
-_FUNCTIONS = [each for each in CATALOG.values() if isinstance(each, Mean) and each.stored != each.name]
-_GIVE_WAY = {each.stored for each in _FUNCTIONS} - CATALOG.keys()
+CATALOG = Catalog((*SCALAR_FIELD, *OF_SAMPLERS))
+"""The observables of the theories and of the samplers."""

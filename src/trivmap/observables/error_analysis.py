@@ -16,11 +16,12 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import bin_history
-from trivmap.observables.catalog import odd_under
+from trivmap.observables.catalog import CATALOG
 from trivmap.observables.correlator_fits import default_start
 from trivmap.observables.history import History
 from trivmap.observables.integration_shift import Pair, shifts
-from trivmap.observables.quantities import DIFFERENTIATED, Quantities
+from trivmap.observables.observable import Observable
+from trivmap.observables.quantities import Quantities
 from trivmap.observables.results import Results
 
 
@@ -33,6 +34,7 @@ def analyse(
     symmetries: Collection[str] | None = None,
     integration: Sequence[Pair] = (),
     correct: bool = True,
+    observables: Sequence[Observable] = (),
 ) -> Results:
     """Means, derived observables and their errors from the chains and, where there are weights, by reweighting.
 
@@ -54,19 +56,22 @@ def analyse(
             (None: those in `history.attrs`, if any).
         integration: configurations of the flow at several numbers of integration steps; the shift of an observable by
             finer steps is added to it, with its error.
+        observables: observables of one's own beside those of `CATALOG` (none: those in `history.attrs`, if any).
         correct: False where the weights are not those of the flow alone (annealing): the shift is then an error only.
 
     Raises:
-        InputError: if there are too few steps or bins, or `fit_start` lies outside 1 ... L // 2.
+        InputError: if there are too few steps or bins, `fit_start` lies outside 1 ... L // 2, or an own observable has
+            the name of another one or needs what is not measured.
     """
     extents = history.attrs.get("lattice")
     lattice = None if extents is None else Lattice(int(extent) for extent in extents)
     start = _fit_start(lattice, fit_start)
     symmetries = frozenset(history.attrs.get("symmetries", ()) if symmetries is None else symmetries)
-    binned = bin_history(history, bins, in_block=DIFFERENTIATED)
+    catalog = CATALOG.with_own(observables or history.attrs.get("observables", ()))
+    binned = bin_history(history, bins, in_block=catalog.differentiated, catalog=catalog)
     ensemble = ensemble or "ensemble-" + hashlib.sha256(binned.chain.tobytes()).hexdigest()[:12]
     weights = None if binned.weight is None else trust.judge_weights(history)
-    odd = [name for symmetry in symmetries for name in odd_under(symmetry)]
+    odd = [name for symmetry in symmetries for name in catalog.odd_under(symmetry)]
     r_hat, disagreement = trust.agreement_reason(binned)
     corrections = shifts(integration, binned.columns)
 
@@ -87,6 +92,11 @@ def analyse(
         "broken_identity": None,
         "integration_shift": chain.shifts,
         "fits": chain.fits,
+        "own": {
+            name: {"symbol": each.symbol, "axes": list(each.axes)}
+            for name, each in catalog.items()
+            if name not in CATALOG and not each.hidden
+        },
     }
     if weights is None or binned.weight is None or binned.weighted is None:
         results = Results(chain.estimates, None, info)
@@ -107,8 +117,8 @@ def analyse(
         results = Results(chain.estimates, reweighted.estimates, info)
     for estimates in (results.chain, results.reweighted):
         if estimates is not None:
-            info["missing_sector"] = info["missing_sector"] or trust.sector_reason(estimates, symmetries)
-            info["broken_identity"] = info["broken_identity"] or trust.identity_reason(estimates)
+            info["missing_sector"] = info["missing_sector"] or trust.sector_reason(estimates, symmetries, catalog)
+            info["broken_identity"] = info["broken_identity"] or trust.identity_reason(estimates, catalog)
     if info["missing_sector"]:
         results = results.without(odd, info["missing_sector"])
     info["broken_identity"] = info["broken_identity"] or trust.difference_reason(results)

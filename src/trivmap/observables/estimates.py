@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trivmap.observables.catalog import ordered
+from trivmap.observables.catalog import CATALOG
 
 
 def gamma_method(samples: np.ndarray, replicas: Sequence[str], bin_length: int = 1) -> Any:
@@ -50,7 +50,7 @@ class Estimates(Mapping[str, Any]):
         return self.observables[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(ordered(self.observables))
+        return iter(CATALOG.ordered(self.observables))
 
     def __len__(self) -> int:
         return len(self.observables)

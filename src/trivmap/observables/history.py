@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from trivmap.errors import InputError
+from trivmap.observables.observable import Observable
 
 
 @runtime_checkable
@@ -53,7 +54,8 @@ class ArrayHistory:
 
     Give `accepted` and `log_weight` for independence Metropolis over proposals; leave both out if `observables`
     already is the chain. Without a `lattice` only the means themselves are analysed, nothing derived from them.
-    `symmetries` are those of the action: observables that they make zero are checked.
+    `symmetries` are those of the action: observables that they make zero are checked. `own` are observables of one's
+    own whose measurements are among the arrays.
 
     Raises `InputError` if the arrays do not share their leading axes, only one of the two is given, or `warmup` is not
     a number of steps.
@@ -68,6 +70,7 @@ class ArrayHistory:
         log_weight: Any = None,
         warmup: int = 0,
         symmetries: Collection[str] = (),
+        own: Sequence[Observable] = (),
     ):
         if isinstance(warmup, bool) or not isinstance(warmup, Integral) or warmup < 0:
             raise InputError(f"warmup: must be a number of steps, 0 or more, got {warmup!r}")
@@ -87,6 +90,8 @@ class ArrayHistory:
         self.attrs: dict[str, Any] = {"history": "chain" if accepted is None else "proposals"}
         if symmetries:
             self.attrs["symmetries"] = sorted(symmetries)
+        if own:
+            self.attrs["observables"] = tuple(own)
         if lattice is not None:
             self.attrs["lattice"] = list(lattice)
 

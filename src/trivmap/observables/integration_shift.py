@@ -16,7 +16,7 @@ import numpy as np
 from trivmap.diagnostics.integration_error import Level
 from trivmap.estimate import Estimate
 from trivmap.observables.binning import Columns
-from trivmap.observables.catalog import primaries
+from trivmap.observables.catalog import CATALOG
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES
 
 REDUCTION = 7
@@ -65,7 +65,7 @@ def shifts(pairs: Sequence[Pair], columns: Columns) -> list[Shift]:
 
 def _reweighted(level: Level, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Reweighted averages of the primaries (columns,), and the contributions of each configuration (n, columns)."""
-    values = primaries(level.observables)
+    values = columns.catalog.primaries(level.observables)
     # Measurements of a step of a Markov chain have no counterpart here, and no shift.
     table = np.zeros((len(level.log_weight), columns.total))
     for name, where in columns.slices.items():
@@ -136,9 +136,9 @@ class Sufficiency(NamedTuple):
 
 def sufficiency(pair: Pair, independent: float) -> Sufficiency:
     """The sufficiency of a pair for averages over that many independent configurations."""
-    scalars = {name: values for name, values in primaries(pair.fine.observables).items() if values.ndim == 1}
+    scalars = {name: values for name, values in CATALOG.primaries(pair.fine.observables).items() if values.ndim == 1}
     slices = {name: slice(k, k + 1) for k, name in enumerate(scalars)}
-    columns = Columns(slices, dict.fromkeys(slices, ()), 0, len(slices))
+    columns = Columns(slices, dict.fromkeys(slices, ()), 0, len(slices), CATALOG)
     (before, coarse), (means, fine) = (_reweighted(level, columns) for level in pair)
     error = np.std(fine, axis=0) / np.sqrt(independent)
     effective = effective_samples(pair)

@@ -1,60 +1,38 @@
-"""What is measured on one configuration; batches come from `jax.vmap`."""
+"""Measurements of one configuration of a real scalar field, V sites in d dimensions; batches come from `jax.vmap`.
+
+Sums over sites are accumulated in float64 where it is enabled.
+"""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
-from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
 
-def measure(action: AbstractAction, field: Field) -> dict[str, Float[Array, "..."]]:
-    """Everything the analysis needs of one configuration of a real scalar field.
-
-    Scalars, accumulated in float64 where it is enabled (V sites, d dimensions, periodic):
-
-    - `magnetization`: m = V^-1 sum_x phi(x)
-    - `phi2`, `phi4`: V^-1 sum_x phi(x)^2 and phi(x)^4
-    - `ising_energy`: (d V)^-1 sum_x sum_mu phi(x) phi(x + mu), per link
-    - `action_density`: S / V
-    - `schwinger_dyson`: V^-1 sum_x phi(x) dS/dphi(x), 1 on average in every correct ensemble
-
-    Arrays: `momentum_two_point` (2,), `correlator` (L // 2 + 1,) and `two_point` (orbits,), see the functions of
-    those names.
-
-    Raises `InputError` for what a flow of the even sites draws by itself, which is NaN at the odd ones; traced, every
-    observable is then NaN.
-    """
-    _require_whole(field)
-    volume, action = field.size, action.whole
-    return {
-        "magnetization": site_sum(field) / volume,
-        "phi2": site_sum(field**2) / volume,
-        "phi4": site_sum(field**4) / volume,
-        "ising_energy": ising_energy(field),
-        "action_density": action(field) / volume,
-        "schwinger_dyson": -site_sum(field * action.force(field)) / volume,
-        "momentum_two_point": momentum_two_point(field),
-        "correlator": correlator(field),
-        "two_point": two_point(field),
-    }
+def magnetization(field: Field) -> Scalar:
+    """m = V^-1 sum_x phi(x)."""
+    return site_sum(field) / field.size
 
 
-def _require_whole(field: Field) -> None:
-    if isinstance(field, Tracer):
-        return
-    missing = np.isnan(field)
-    if np.any(missing) and np.array_equal(missing, Lattice(field.shape).parity == 1):
-        raise InputError(
-            "measure: the field holds only its even sites; draw the odd ones by complete(key, field) of its action, or "
-            "whole configurations by trivmap.load(...).sample(key, n)"
-        )
+def mean_power(power: int, field: Field) -> Scalar:
+    """V^-1 sum_x phi(x)^power."""
+    return site_sum(field**power) / field.size
+
+
+def action_density(field: Field, action: AbstractAction) -> Scalar:
+    """S / V."""
+    return action(field) / field.size
+
+
+def schwinger_dyson(field: Field, action: AbstractAction) -> Scalar:
+    """V^-1 sum_x phi(x) dS/dphi(x), 1 on average in every correct ensemble."""
+    return -site_sum(field * action.force(field)) / field.size
 
 
 def ising_energy(field: Field) -> Scalar:

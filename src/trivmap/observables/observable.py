@@ -48,10 +48,14 @@ class Mean(Observable):
     Args:
         measurement: the name under which the configurations' values are stored (""; the observable's own).
         each: an elementwise NumPy function of those values.
+        measure: `measure(field, action)`, a JAX function of ONE configuration and its action, which gives a number or
+            an array of numbers (None: another observable, or the sampler, stores the values). It is batched by
+            `jax.vmap`.
     """
 
     measurement: str = ""
     each: Callable[[np.ndarray], np.ndarray] = np.asarray
+    measure: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
 
     @property
     def stored(self) -> str:

@@ -8,19 +8,12 @@ import numpy as np
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import OF_STEPS, Bins, joined
-from trivmap.observables.catalog import CATALOG
 from trivmap.observables.correlator_fits import Fit, FitError
 from trivmap.observables.estimates import Estimates, gamma_method
 from trivmap.observables.estimators import gradient
 from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, Shift
 from trivmap.observables.observable import NOT_A_NUMBER, FitToCorrelator, FunctionOfMeans
 
-_FUNCTIONS = [each for each in CATALOG.values() if isinstance(each, FunctionOfMeans)]
-_FITS = {each.name: each.fit for each in CATALOG.values() if isinstance(each, FitToCorrelator)}
-_HIDDEN = {name for name, each in CATALOG.items() if each.hidden}
-_ZERO = {name for name, each in CATALOG.items() if each.zero_under}
-_OF_DECAY = [name for name, each in CATALOG.items() if each.of_decay]
-DIFFERENTIATED = ("correlator", *{name for each in _FUNCTIONS for name in each.needs})
 _LEAST_CORRELATION = 4.0
 """Errors by which the correlator must lie above zero for a correlation length: at t = 1, for fits where they start."""
 _LARGEST_BIAS = 1 / 3
@@ -59,6 +52,7 @@ class Quantities:
         correct: bool = True,
     ):
         self._binned, self._samples, self._distrust, self._curved = binned, samples, distrust, curved
+        self._catalog = binned.columns.catalog
         self._fit_start, self._independent, self._correct = fit_start, independent, correct
         self._corrections, self._ensemble = corrections, ensemble
         self.shifts: dict[str, dict[str, float]] = {}
@@ -81,7 +75,7 @@ class Quantities:
         columns, times = self._binned.columns, []
         for name, where in columns.slices.items():
             series = self._samples[..., where.start]
-            if columns.shapes[name] or name in _ZERO or not np.all(np.isfinite(series)):
+            if columns.shapes[name] or self._is(name, "zero_under") or not np.all(np.isfinite(series)):
                 continue
             observable = gamma_method(series, self._replicas, self._binned.length)
             if observable.dvalue > _ROUNDING * abs(observable.value):
@@ -91,7 +85,7 @@ class Quantities:
     def _add_means(self) -> None:
         columns = self._binned.columns
         for name, where in columns.slices.items():
-            if name not in _HIDDEN:
+            if not self._is(name, "hidden"):
                 moved = [each.bins[:, where] for each in self._corrections]
                 series, variance = self._samples[..., where], self._binned.variance[where]
                 length = self._binned.length
@@ -102,8 +96,8 @@ class Quantities:
     def _add_derived(self, lattice: Lattice) -> None:
         columns = self._binned.columns
         point = self._samples[..., : columns.block].mean(axis=(0, 1))
-        for each in _FUNCTIONS:
-            if all(name in columns.slices for name in each.needs):
+        for each in self._catalog.values():
+            if isinstance(each, FunctionOfMeans) and all(name in columns.slices for name in each.needs):
 
                 def function(block: np.ndarray, evaluate: Any = each.function) -> np.ndarray:
                     return np.asarray(evaluate(columns.split(block), lattice))
@@ -118,10 +112,11 @@ class Quantities:
             return
         where = columns.slices["correlator"]
         correlator = self._samples[..., where].mean(axis=(0, 1))
+        fits = {each.name: each.fit for each in self._catalog.values() if isinstance(each, FitToCorrelator)}
         found: dict[str, tuple[Fit, np.ndarray]] = {}
         try:
             covariance = self._covariance_to_fit(correlator)
-            for name, fit in _FITS.items():
+            for name, fit in fits.items():
 
                 def length(block: np.ndarray, fit: Any = fit) -> np.ndarray:
                     return np.asarray(fit(block[where], covariance, lattice, self._fit_start).correlation_length)
@@ -129,7 +124,7 @@ class Quantities:
                 found[name] = fit(correlator, covariance, lattice, self._fit_start), self._bias(length)
         except FitError as error:
             # Both look at one correlator in one window: where one fails, the other one's number means nothing.
-            self.estimates.untrusted.update(dict.fromkeys(_FITS, self._distrust or str(error)))
+            self.estimates.untrusted.update(dict.fromkeys(fits, self._distrust or str(error)))
             return
         for name, (result, bias) in found.items():
             jacobian = np.zeros(columns.block)
@@ -155,9 +150,13 @@ class Quantities:
         nearest = correlator[1]
         if nearest is None or not nearest.value > _LEAST_CORRELATION * nearest.dvalue:
             reason = f"the correlator at distance 1 is not {_LEAST_CORRELATION:g} of its errors above zero"
-            for name in _OF_DECAY:
-                if name in self.estimates.observables:
+            for name in list(self.estimates.observables):
+                if self._is(name, "of_decay"):
                     self.estimates.withhold(name, reason)
+
+    def _is(self, name: str, what: str) -> bool:
+        """Whether a fact of the catalog holds for an observable; what it does not know has none."""
+        return bool(getattr(self._catalog.get(name), what, False))
 
     def _bias(self, function: Any) -> np.ndarray:
         """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f)."""

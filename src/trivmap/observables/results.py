@@ -25,8 +25,8 @@ class Results(Mapping[str, Any]):
     """The observables of the chains; the same reweighted, where there are weights; and facts about the analysis.
 
     `results["susceptibility"]` is the pyerrors `Obs` of the chain. `info` holds the ensemble's name, lattice, chains,
-    configurations, bins, bin_length, moves, longest_stand, r_hat, missing_sector, integration_shift, the `fits` and,
-    with weights, effective_samples, pareto_shape and skewness.
+    configurations, bins, bin_length, moves, longest_stand, r_hat, missing_sector, integration_shift, the `fits`, symbol
+    and axes of observables of one's `own` and, with weights, effective_samples, pareto_shape and skewness.
     """
 
     chain: Estimates
@@ -95,6 +95,7 @@ class Results(Mapping[str, Any]):
     def summary(self) -> dict[str, dict[str, Any]]:
         """{name: {value, error, tau_int, source}} of every trusted scalar; `source` is "chain" or "reweighted".
 
+        An observable of one's own has its `symbol` besides.
         The reweighted average, which has no tau_int, stands in where only that of the chain is not trusted.
         """
         found: dict[str, dict[str, Any]] = {}
@@ -103,7 +104,9 @@ class Results(Mapping[str, Any]):
                 if name not in found and not isinstance(estimates[name], np.ndarray):
                     tau_int = float(self.tau_int[name]) if source == "chain" else None
                     numbers = {"value": float(estimates[name].value), "error": float(estimates[name].dvalue)}
-                    found[name] = {**numbers, "tau_int": tau_int, "source": source}
+                    own = self.info.get("own", {}).get(name)
+                    symbol = {} if own is None else {"symbol": own["symbol"]}
+                    found[name] = {**numbers, "tau_int": tau_int, "source": source} | symbol
         return found
 
     def to_text(self) -> str:
@@ -187,7 +190,8 @@ class Results(Mapping[str, Any]):
             shape = np.broadcast_shapes(*(np.shape(entry) for row in table for entry in row))
             values = np.array([[np.broadcast_to(entry, shape) for entry in row] for row in table])
             known = CATALOG.get(name)
-            axes = (known.axes if known else ()) or tuple(f"{name}_{axis}" for axis in range(len(shape)))
+            axes = known.axes if known else self.info.get("own", {}).get(name, {}).get("axes", ())
+            axes = tuple(axes) or tuple(f"{name}_{axis}" for axis in range(len(shape)))
             variables[name] = (("source", "quantity", *axes[: len(shape)]), values)
         dataset = xarray.Dataset(variables, {"source": list(sources), "quantity": ["value", "error", "tau_int"]})
         if "t" in dataset.sizes:

@@ -13,7 +13,7 @@ from trivmap.diagnostics.convergence import complaint, split_r_hat
 from trivmap.diagnostics.tails import FEWEST_JUDGES, pareto_shape, skewness_of_mean, tail_reason
 from trivmap.diagnostics.weights import acceptance
 from trivmap.observables.binning import Bins
-from trivmap.observables.catalog import IDENTITIES, odd_under
+from trivmap.observables.catalog import Catalog
 from trivmap.observables.history import History
 from trivmap.observables.results import Results
 
@@ -135,9 +135,9 @@ def agreement_reason(binned: Bins) -> tuple[float, str | None]:
     return worst, complaint(worst, name)
 
 
-def identity_reason(estimates: Mapping[str, Any]) -> str | None:
+def identity_reason(estimates: Mapping[str, Any], catalog: Catalog) -> str | None:
     """A reason where the averages break an exact identity."""
-    for name, exact in IDENTITIES.items():
+    for name, exact in catalog.identities.items():
         if name in estimates:
             pull = _worst_pull(estimates[name], exact)
             if abs(pull) > MOST_ERRORS:
@@ -160,10 +160,10 @@ def difference_reason(results: Results) -> str | None:
     return f"the chain's {worst} is {abs(pull):.0f} errors of the difference from its reweighted average"
 
 
-def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str]) -> str | None:
+def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str], catalog: Catalog) -> str | None:
     """A reason where the averages break a symmetry of the action: a sector of configurations is missing."""
     for symmetry in sorted(symmetries):
-        for name in odd_under(symmetry):
+        for name in catalog.odd_under(symmetry):
             if name in estimates:
                 pull = _worst_pull(estimates[name], 0.0)
                 if abs(pull) > MOST_ERRORS:

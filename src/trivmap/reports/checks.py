@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trivmap.estimate import Estimate
-from trivmap.observables.catalog import IDENTITIES
+from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import count, parenthesis
 from trivmap.reports.tables import ResultRow, in_errors
 from trivmap.reports.trust import distrust
@@ -74,7 +74,7 @@ def _agreement(summary: Mapping[str, Any]) -> Tile | None:
 
 
 def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:
-    known = {key: pull for key, pull in pulls.items() if pull is not None and key not in IDENTITIES}
+    known = {key: pull for key, pull in pulls.items() if pull is not None and key not in CATALOG.identities}
     if not known:
         return None
     worst = max(known, key=lambda key: abs(known[key]))

@@ -13,7 +13,7 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import package_version
 from trivmap.store.files import write_text
 from trivmap.studies.comparison import ComparisonDirectory
-from trivmap.studies.comparison_result import COMPARED, CONSISTENCY, REFERENCE
+from trivmap.studies.comparison_result import CONSISTENCY, REFERENCE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,16 +31,22 @@ def write_comparison(directory: ComparisonDirectory) -> None:
     write_text(directory.page_path, page(directory, result, pictures))
 
 
+def compared(result: Mapping[str, Any]) -> list[str]:
+    """The observables of a comparison, those of the cards' own last."""
+    names = dict.fromkeys(name for entry in result["samplers"].values() for name in entry["observables"])
+    return CATALOG.ordered(names)
+
+
 def rate_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Independent samples per second of every observable."""
     rows = []
     for name, entry in result["samplers"].items():
         cells = [name, _scaled(entry["seconds_per_step"]), _short(entry["acceptance"])]
-        for observable in COMPARED:
-            rate = entry["observables"][observable].get("independent_per_second")
+        for observable in compared(result):
+            rate = entry["observables"].get(observable, {}).get("independent_per_second")
             cells.append(_number(rate["value"]) if rate else NONE)
         rows.append(cells)
-    return ["sampler", "step [μs]", "accepted", *(f"{CATALOG[name].short} /s" for name in COMPARED)], rows
+    return ["sampler", "step [μs]", "accepted", *(f"{CATALOG.short(name)} /s" for name in compared(result))], rows
 
 
 def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -48,13 +54,13 @@ def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for name, entry in result["samplers"].items():
         cells = [name]
-        for observable in COMPARED:
-            tau_int = entry["observables"][observable].get("tau_int")
+        for observable in compared(result):
+            tau_int = entry["observables"].get(observable, {}).get("tau_int")
             cells.append(_short(tau_int) if tau_int else NONE)
         ess, rate = entry["ess"], entry["effective_samples_per_second"]
         cells += [f"{ess['value']:.3g}" if ess else "", _number(rate) if rate else ""]
         rows.append(cells)
-    return ["sampler", *(f"τ {CATALOG[name].short}" for name in COMPARED), "ESS", "ESS /s"], rows
+    return ["sampler", *(f"τ {CATALOG.short(name)}" for name in compared(result)), "ESS", "ESS /s"], rows
 
 
 def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -72,15 +78,15 @@ def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What the samplers say about the theory."""
-    names = [name for name in CONSISTENCY if name != "log_z"]
+    names = [name for name in compared(result) if name in CONSISTENCY or name not in CATALOG]
     rows = []
     for name, entry in result["samplers"].items():
         cells = [name]
         for observable in names:
-            known = entry["observables"][observable]
+            known = entry["observables"].get(observable, {})
             cells.append(estimate_cell(known) if "value" in known else NONE)
         rows.append([*cells, estimate_cell(entry["log_z"]) if entry["log_z"] else ""])
-    return ["sampler", *(CATALOG[name].short for name in names), "log Z"], rows
+    return ["sampler", *(CATALOG.short(name) for name in names), "log Z"], rows
 
 
 def worst_pulls(result: Mapping[str, Any]) -> str:
@@ -169,7 +175,7 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
     rates: dict[str, dict[str, Estimate | None]] = {}
     costs: dict[str, tuple[float, Estimate] | None] = {}
     for name, entry in result["samplers"].items():
-        found = {key: entry["observables"][key].get("independent_per_second") for key in COMPARED}
+        found = {key: entry["observables"].get(key, {}).get("independent_per_second") for key in compared(result)}
         rates[name] = {key: Estimate(**rate) if rate else None for key, rate in found.items()}
         one = entry["observables"][REFERENCE].get("seconds_of_one")
         costs[name] = (entry["seconds_before_first_sample"], Estimate(**one)) if one else None
@@ -179,7 +185,7 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
         if entry["samples"] and cost:
             start, one = cost
             crossings.append((entry["samples"]["value"], start + entry["samples"]["value"] * one.value))
-    labels = {name: rf"${CATALOG[name].tex}$" for name in COMPARED}
+    labels = {name: rf"${CATALOG[name].tex}$" if name in CATALOG else name for name in compared(result)}
     return [
         Picture(
             "rates", "speed", "Independent samples per second",

@@ -58,7 +58,7 @@ def run_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 *(count(round(cost["configurations"])) if cost else "not reached" for cost in reached),
                 count(round(spent["configurations"])),
                 duration(spent["seconds"]),
-                f"{pulls[worst]:+.1f} ({CATALOG[worst].short})" if worst else "",
+                f"{pulls[worst]:+.1f} ({CATALOG.short(worst)})" if worst else "",
             ]
         )
     return header, rows
@@ -96,17 +96,17 @@ def not_fitted(result: Mapping[str, Any]) -> str:
 
 def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What the runs say about the theory, with the pull against the reference where there is one."""
+    complete = [run for run in result["runs"] if run["state"] == "complete"]
+    names = list(dict.fromkeys((*OBSERVED, *(name for run in complete for name in run["observables"]))))
     rows = []
-    for run in result["runs"]:
-        if run["state"] != "complete":
-            continue
+    for run in complete:
         cells = [run["name"]]
-        for name in OBSERVED:
-            found, pull = run["observables"][name], run["pulls"].get(name)
+        for name in names:
+            found, pull = run["observables"].get(name), run["pulls"].get(name)
             text = estimate_cell(found)
             cells.append(f"{text} [{pull:+.1f}]" if pull is not None else text)
         rows.append([*cells, estimate_cell(run["log_z"])])
-    return ["run", *(CATALOG[name].short for name in OBSERVED), "log Z"], rows
+    return ["run", *(CATALOG.short(name) for name in names), "log Z"], rows
 
 
 def conditions(result: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trivmap.estimate import Estimate
-from trivmap.observables.catalog import CATALOG, ordered
+from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import parenthesis
 from trivmap.reports.references import Reference
 from trivmap.reports.trust import distrust
@@ -32,10 +32,7 @@ class ResultRow:
     reference: Estimate | None = None
     reason: str | None = None
     source: str = "chain"
-
-    @property
-    def symbol(self) -> str:
-        return CATALOG[self.name].symbol if self.name in CATALOG else ""
+    symbol: str = ""
 
     @property
     def pull(self) -> float | None:
@@ -88,7 +85,7 @@ def result_rows(
     entries = {**(summary.get("observables") or {}), "log_z": summary.get("log_z")}
     refused = summary.get("untrusted") or {}
     scalars = [name for name, each in CATALOG.items() if not each.axes]
-    candidates = [*(name for name in ordered([*scalars, *entries]) if name != "log_z"), "log_z"]
+    candidates = [*(name for name in CATALOG.ordered([*scalars, *entries]) if name != "log_z"), "log_z"]
     names = [name for name in candidates if entries.get(name) is not None or name in refused]
     known = reference.observables if reference else {}
     rows = []
@@ -105,6 +102,7 @@ def result_rows(
                 reference=known.get(name),
                 reason=reason,
                 source=entry.get("source", "chain"),
+                symbol=CATALOG[name].symbol if name in CATALOG else entry.get("symbol", ""),
             )
         )
     return rows

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 
 from trivmap.actions import AbstractAction
@@ -37,10 +36,8 @@ class Certified:
         action: AbstractAction,
         card: RunCard,
         wanted: int | None,
-        measure: Measure | None = None,
+        measure: Measure,
     ):
-        from trivmap.observables import measure as measure_all
-
         self._run, self.flow, self._model = run, flow, model_digest(run.model_path)
         self.noted: dict[str, Any] | None = None
         if flow.integration_steps is None:
@@ -49,8 +46,7 @@ class Certified:
         if is_file(run.certificate_path):
             noted = read_certificate(run)
         key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
-        # `eqx.Partial` is a tree; a partial of functools would differ from run to run, and so would the program.
-        self._levels = Levels(flow, action, key, measure or eqx.Partial(measure_all, action))
+        self._levels = Levels(flow, action, key, measure)
         if noted.get("model") != self._model or noted.get("asked") != wanted:
             found = certificate(flow, action, key, steps=wanted, levels=self._levels)
             assert found is not None

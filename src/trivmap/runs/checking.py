@@ -14,7 +14,7 @@ from trivmap.bases import FreeField
 from trivmap.cards.build import build_action, build_flow, build_plan, build_target
 from trivmap.cards.card import RunCard
 from trivmap.cards.model import OwnAction
-from trivmap.cards.own import own_code, require_trust
+from trivmap.cards.own import observables, own_code, require_trust
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
@@ -51,6 +51,7 @@ def check(card: RunCard, root: Path) -> int | None:
                 # Sites that have no integral by themselves, or wells too narrow for the quadrature, show here.
                 jax.eval_shape(target, jax.ShapeDtypeStruct(tuple(rung.lattice), jnp.dtype(rung.dtype)))
     _require_sampler(card)
+    _require_observables(card)
     if card.training is not None:
         for rung in card.rungs():
             _require_trainable(rung)
@@ -69,6 +70,17 @@ def _require_sampler(card: RunCard) -> None:
             HoppingPath(Lattice(card.lattice), build_action(card), dtype=card.dtype)
         case AnnealedSampling() if card.model is None:
             FreeField.hartree(Lattice(card.lattice), build_action(card), learnable=False, dtype=card.dtype)
+
+
+def _require_observables(card: RunCard) -> None:
+    """Refuse now an observable of one's own that sampling or measuring would refuse."""
+    from trivmap.observables.measure import require_measurable
+
+    if own := observables(card):
+        try:
+            require_measurable(own, build_action(card), tuple(card.lattice), jnp.dtype(card.dtype))
+        except InputError as error:
+            raise InputError(f"measure.{error}") from error
 
 
 def started(card: RunCard, root: Path) -> Flow:

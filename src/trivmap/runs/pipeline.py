@@ -14,6 +14,7 @@ import equinox as eqx
 from trivmap.actions import AbstractAction
 from trivmap.cards.build import build_action, build_target
 from trivmap.cards.card import RunCard
+from trivmap.cards.own import observables
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.processes import first
@@ -136,6 +137,14 @@ def facts_of_samples(card: RunCard) -> dict[str, Any]:
     return facts
 
 
+def own_measurements(card: RunCard) -> list[str]:
+    """The names of the measurements that a card's own observables make while samples are drawn."""
+    from trivmap.observables import Mean
+
+    means = (each for each in observables(card) if isinstance(each, Mean))
+    return [each.stored for each in means if each.measure is not None]
+
+
 def read_certificate(run: RunDirectory) -> dict[str, Any]:
     """The content of certificate.json; raises `InputError` where it is damaged or altered."""
     remedy = f"delete it and run trivmap sample {run.root}, which measures it again"
@@ -158,6 +167,12 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         flow, action, _ = (None, None, None) if card.model is None else load_flow(run)
         model = None if flow is None else model_digest(run.model_path)
         reader.require(facts_of_samples(card) | ({} if model is None else {"model": model}))
+        for name in own_measurements(card):
+            if name not in reader.names:
+                raise InputError(
+                    f"measure.observables: {name} was not measured when the samples of {run.root} were drawn; name "
+                    "it in the card of a new run"
+                )
         summary = run.summary()
         sampling = summary.get("sampling") or {}
         if sampling.get("proposals") != reader.chains * reader.n:
@@ -176,6 +191,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 symmetries=build_action(card).symmetries,
                 integration=pairs(levels),
                 correct=card.sampling.kind == "flow",
+                observables=observables(card),
             )
             results = _judged(results, _of_samples(summary), sampling.get("certificate"))
             write_sealed_text(run.observables_path, results.to_text())
@@ -205,13 +221,13 @@ def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
 
 def _judged(results: "Results", against: dict[str, str], certificate: dict[str, Any] | None) -> "Results":
     """The results less what sampling found against them, and without any if integration is not accurate enough."""
-    from trivmap.observables.catalog import odd_under
+    from trivmap.observables import CATALOG
 
     reason = against.get("chains") or against.get("probe")
     if certificate and not certificate["passed"]:
         reason = integration_complaint(certificate)
     if missing := against.get("sector"):
-        results = results.without(odd_under("z2"), missing)
+        results = results.without(CATALOG.odd_under("z2"), missing)
     return results.withheld(reason) if reason else results
 
 

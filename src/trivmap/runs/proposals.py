@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 
@@ -42,16 +41,13 @@ class Proposals(AbstractSource):
         flow: Flow | None = None,
         facts: dict[str, Any] | None = None,
         certified: Certified | None = None,
-        measure: Measure | None = None,
+        measure: Measure,
     ):
-        from trivmap.observables import measure as measure_all
-
         assert isinstance(card.sampling, ProposalSampling)
         self._card, self._section, self._action, self._flow = card, card.sampling, action, flow
         self.certified, self._facts = certified, facts or {}
         self.attributes = {"warmup": card.sampling.warmup, **attributes}
         self.stride = card.sampling.batch or default_batch(kernel.lattice.volume) * device_count()
-        measure = measure or eqx.Partial(measure_all, action)
         self._simulation = Simulation(kernel, keys(card)["sample"], measure=measure, batch=self.stride)
         self._states: list[Chain] = []
         self._measure_rounding: Callable[[], Rounding] | None = None

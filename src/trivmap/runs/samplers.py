@@ -1,6 +1,7 @@
 """From the section `sampling` of a run card to the source of its samples."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -10,6 +11,7 @@ from trivmap.bases import FreeField
 from trivmap.bijections import Chain
 from trivmap.cards.build import build_action
 from trivmap.cards.card import RunCard
+from trivmap.cards.own import observables
 from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
@@ -51,6 +53,9 @@ from trivmap.simulation import ClusterChains, MarkovChains
 from trivmap.simulation.chains import Measure
 from trivmap.store.directory import RunDirectory
 
+if TYPE_CHECKING:
+    from trivmap.observables import Observable
+
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""
 
@@ -58,8 +63,15 @@ _FIRST_STEP = 0.1
 def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = None) -> AbstractSource:
     """The sampler that a card asks for, through the run's map where it has one.
 
-    `measure`: other observables of one configuration than `trivmap.observables.measure`, which the pipeline needs.
+    `measure`: other measurements of one configuration than those of the theory and of the card's own observables, which
+    the pipeline needs.
     """
+    from trivmap.observables import measure as measure_all
+
+    own = observables(card)
+    if isinstance(card.sampling, ClusterSampling):
+        return _cluster(card, card.sampling, measure, own)
+    measure = measure or eqx.Partial(measure_all, build_action(card), own=own)
     match card.sampling:
         case FlowSampling() as section:
             return _flow(run, card, section, measure)
@@ -74,22 +86,20 @@ def build_source(run: RunDirectory, card: RunCard, measure: Measure | None = Non
             certified, action = _certified(run, card, section.integration_steps, measure)
             driver = _hmc(card, section, PulledBack(certified.flow, action), None, "hot", measure)
             return Chains(section, driver, certified=certified)
-        case ClusterSampling() as section:
-            return _cluster(card, section, measure)
         case AnnealedSampling() as section:
             return _annealed(run, card, section, measure)
     raise AssertionError(card.sampling.kind)
 
 
 def _certified(
-    run: RunDirectory, card: RunCard, wanted: int | None, measure: Measure | None
+    run: RunDirectory, card: RunCard, wanted: int | None, measure: Measure
 ) -> tuple[Certified, AbstractAction]:
     """The run's trained flow and its action."""
     flow, action, _ = load_flow(run)
     return Certified(run, flow, action, card, wanted, measure), action
 
 
-def _flow(run: RunDirectory, card: RunCard, section: FlowSampling, measure: Measure | None) -> AbstractSource:
+def _flow(run: RunDirectory, card: RunCard, section: FlowSampling, measure: Measure) -> AbstractSource:
     certified, action = _certified(run, card, section.integration_steps, measure)
     return Proposals(
         card,
@@ -108,10 +118,8 @@ def _hmc(
     potential: AbstractPotential,
     kinetic: Any,
     start: str,
-    measure: Measure | None,
+    measure: Measure,
 ) -> MarkovChains:
-    from trivmap.observables import measure as measure_all
-
     kernel = HMC(
         potential,
         step_size=section.step_size or _FIRST_STEP,
@@ -123,23 +131,33 @@ def _hmc(
         kernel,
         keys(card)["sample"],
         chains=section.chains,
-        measure=measure or eqx.Partial(measure_all, build_action(card)),
+        measure=measure,
         start=start,
         warmup=section.warmup or 0,
         target=section.target_acceptance if section.step_size is None else None,
     )
 
 
-def _cluster(card: RunCard, section: ClusterSampling, measure: Measure | None) -> AbstractSource:
+def _cluster(
+    card: RunCard, section: ClusterSampling, measure: Measure | None, own: "Sequence[Observable]"
+) -> AbstractSource:
     update = SwendsenWang() if section.algorithm == "swendsen-wang" else Wolff(section.wolff_updates)
-    kernel = ClusterCycle(build_action(card), Lattice(card.lattice), update=update, sweeps=section.local_updates)
+    from trivmap.observables.measure import measure_own
+
+    action = build_action(card)
+    kernel = ClusterCycle(action, Lattice(card.lattice), update=update, sweeps=section.local_updates)
     driver = ClusterChains(
-        kernel, keys(card)["sample"], chains=section.chains, warmup=section.warmup or 0, measure=measure
+        kernel,
+        keys(card)["sample"],
+        chains=section.chains,
+        warmup=section.warmup or 0,
+        measure=measure,
+        also=eqx.Partial(measure_own, action, own) if own and measure is None else None,
     )
     return Chains(section, driver)
 
 
-def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measure: Measure | None) -> AbstractSource:
+def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measure: Measure) -> AbstractSource:
     action, lattice, key = build_action(card), Lattice(card.lattice), keys(card)["sample"]
     certified: Certified | None = None
     flow: Flow | None = None
@@ -162,9 +180,10 @@ def _annealed(run: RunDirectory, card: RunCard, section: AnnealedSampling, measu
     kernel = Annealed(path, levels, moves, particles=section.particles, threshold=section.resample)
     if section.moves != "heat-bath" and section.step_size is None:
         kernel = tune_step_size(kernel, jax.random.fold_in(key, 2**32 - 3))
-    own = section.own_settings
+    settings = section.own_settings
     # The attribute "steps" of a part counts its own.
-    attributes = {"annealing_steps": own.pop("steps"), **own, **(certified.attributes if certified is not None else {})}
+    attributes = {"annealing_steps": settings.pop("steps"), **settings}
+    attributes |= certified.attributes if certified is not None else {}
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
     facts = {"step_size": sizes[0]} if sizes else {}
     return Proposals(

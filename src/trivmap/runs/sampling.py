@@ -10,7 +10,7 @@ from trivmap.errors import InputError
 from trivmap.processes import first, several
 from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.keys import keys
-from trivmap.runs.pipeline import facts_of_samples, renew
+from trivmap.runs.pipeline import facts_of_samples, own_measurements, renew
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
 from trivmap.runs.sources import AbstractSource
@@ -88,8 +88,15 @@ def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
         "save_fields": section.save_fields,
         "generator": generator(keys(card)["sample"]),
         **source.attributes,
+        **_own_measurements(card),
         "trivmap": package_version("trivmap"),
     }
+
+
+def _own_measurements(card: RunCard) -> dict[str, str]:
+    """The names of the measurements of one's own; none for runs without them, old ones included."""
+    own = sorted(own_measurements(card))
+    return {"own_measurements": ", ".join(own)} if own else {}
 
 
 def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:

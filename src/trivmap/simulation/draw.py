@@ -1,5 +1,7 @@
 """Sampling in one call, for notebooks and scripts."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import numpy as np
 
@@ -8,7 +10,8 @@ from trivmap.actions import AbstractAction
 from trivmap.devices import device_count
 from trivmap.errors import InputError
 from trivmap.flows import Flow
-from trivmap.observables import ArrayHistory, measure
+from trivmap.observables import ArrayHistory, Observable, measure
+from trivmap.observables.measure import require_measurable
 from trivmap.samplers import IndependenceMetropolis
 from trivmap.simulation.proposals import START, Simulation, default_batch
 from trivmap.streams import distinct
@@ -23,13 +26,27 @@ def draw(
     chains: int = 4,
     warmup: int = 100,
     common_noise: bool = False,
+    observables: Sequence[Observable] = (),
 ) -> ArrayHistory:
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
     `observables.analyse` turns the history into observables with errors; `diagnostics.log_z` and its neighbours judge
     the flow by `history["log_weight"]`. One key gives unrelated random numbers on another lattice or with other
     couplings; with `common_noise` it gives the same ones, for differences. Two flows at one point share them.
-    Raises `InputError` unless the chains share the proposals evenly, and for an action that does not fit the flow.
+
+    Args:
+        flow: the map whose proposals are drawn.
+        action: the action whose ensemble the chains sample.
+        key: the key of all random numbers.
+        proposals: proposals of all chains together.
+        chains: independent chains.
+        warmup: proposals of each chain that are kept and not measured.
+        common_noise: the same random numbers on every lattice and at all couplings.
+        observables: observables of one's own, measured and analyzed beside those of `observables.CATALOG`.
+
+    Raises:
+        InputError: unless the chains share the proposals evenly, for an action that does not fit the flow, and for an
+            own observable that has the name of another one or needs what is not measured.
     """
     each, rest = divmod(proposals, max(1, chains))
     if chains < 1 or warmup < 0 or rest or each <= warmup:
@@ -38,10 +55,11 @@ def draw(
             "in each"
         )
     flow.require_match(action, evaluate=True)
+    require_measurable(observables, action, flow.lattice.shape, flow.base.dtype)
     simulation = Simulation(
         IndependenceMetropolis(flow, action),
         key if common_noise else distinct(key, flow.lattice, action),
-        measure=eqx.Partial(measure, action),
+        measure=eqx.Partial(measure, action, own=tuple(observables)),
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
     parts = [simulation.part(chain, 0, each, START)[0] for chain in range(chains)]
@@ -52,4 +70,5 @@ def draw(
         log_weight=np.stack([part.log_weight for part in parts]),
         warmup=warmup,
         symmetries=action.whole.symmetries,
+        own=observables,
     )

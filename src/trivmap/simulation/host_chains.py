@@ -31,7 +31,7 @@ class ClusterChains(AbstractChains):
     The first half of the `warmup` steps tunes the width of the Metropolis proposals to an acceptance of one half and,
     for a `Wolff` update without a number of clusters, how many make V sites on average; the second half and everything
     after run with both fixed. Observables are those of `trivmap.observables.measure`, from NumPy, or those of a
-    `measure` handed in (JAX, of one configuration), and with them
+    `measure` handed in (JAX, of one configuration), with those of `also` (JAX, of one configuration), and with them
 
     - `metropolis_acceptance`: accepted share of the Metropolis proposals of the step;
     - `cluster_size`: see `ClusterInfo`.
@@ -51,6 +51,7 @@ class ClusterChains(AbstractChains):
         chains: int = 4,
         warmup: int = 200,
         measure: Measure | None = None,
+        also: Measure | None = None,
         two_point: bool = True,
         threads: int | None = None,
     ):
@@ -67,6 +68,7 @@ class ClusterChains(AbstractChains):
         self.threads = min(chains, threads or processors())
         self._two_point = two_point
         self._measure = self._on_host if measure is None else self._by(measure)
+        self._measure_also = (lambda fields: {}) if also is None else self._by(also)
 
     def start(self) -> State:
         warmed = self._each(self._warm_up)
@@ -152,10 +154,14 @@ class ClusterChains(AbstractChains):
             info = kernel.run(field, self._seed, chain, first, last, width=width, clusters=clusters, out=out)
             fields = out.reshape(-1, *shape)
             rates = kernel.rates(info)
-            measured = self._measure(fields) | {
-                "metropolis_acceptance": rates.acceptance,
-                "cluster_size": rates.cluster_size,
-            }
+            measured = (
+                self._measure(fields)
+                | self._measure_also(fields)
+                | {
+                    "metropolis_acceptance": rates.acceptance,
+                    "cluster_size": rates.cluster_size,
+                }
+            )
             if not columns:
                 columns = {name: np.empty((stop - start, *v.shape[1:]), v.dtype) for name, v in measured.items()}
             for name, values in measured.items():

@@ -2,35 +2,38 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trivmap.cards.card import RunCard
+from trivmap.cards.own import observables
 from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.estimate import Estimate
-from trivmap.observables.catalog import CATALOG, HEADLINES, has_series, series_of
+from trivmap.observables.catalog import CATALOG, Catalog
 from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader
 from trivmap.studies.compare_card import CompareCard
 from trivmap.studies.costs import break_even, cost_of_one, independent_per_second
 
-COMPARED = tuple(name for name in HEADLINES if has_series(name))
-"""The observables compared."""
-CONSISTENCY = (*(name for name in COMPARED if CATALOG[name].zero_under is None), "log_z")
-"""The samplers must agree on these."""
+COMPARED = tuple(name for name in CATALOG.headlines if CATALOG.has_series(name))
+"""The observables compared, with those of the cards' own."""
+CONSISTENCY = tuple(name for name in COMPARED if CATALOG[name].zero_under is None)
+"""The samplers must agree on these, on log Z, and on the cards' own observables that no symmetry makes zero."""
 REFERENCE = "abs_magnetization"
 """Break-even points are counted in independent values of this observable."""
 
 
 def comparison_result(root: Path, card: CompareCard, rates: Mapping[str, Any]) -> dict[str, Any]:
     """The content of `comparison.json`, see docs/comparison.md."""
+    own = {each.name: each for run_card in card.cards.values() for each in observables(run_card)}
     samplers = {
         name: _sampler(RunDirectory.open(root / name), run_card, card.samplers[name].map_of, rates["samplers"][name])
         for name, run_card in card.cards.items()
     }
+    agreeing = [name for name, each in own.items() if each.zero_under is None]
     data = card.to_data()
     action = next(iter(card.cards.values())).to_data()["action"]
     return {
@@ -43,7 +46,7 @@ def comparison_result(root: Path, card: CompareCard, rates: Mapping[str, Any]) -
         "seed": card.seed,
         "samplers": samplers,
         "break_even": _break_evens(samplers),
-        "consistency": _pulls(samplers),
+        "consistency": _pulls(samplers, (*CONSISTENCY, *agreeing, "log_z")),
         "timing": {key: rates[key] for key in ("processors", "load_before", "time")} | data["timing"],
         "environment": rates["environment"],
     }
@@ -71,10 +74,11 @@ def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping
     seconds = Estimate(**rate["seconds_per_step"])
     warmup = (card.sampling.warmup or 0) * card.sampling.chains
     with SampleReader(run.root) as reader:
-        observables = {
-            name: _observable(reader, name, summary, seconds, sampling["acceptance"]["value"] is not None)
-            for name in COMPARED
-        }
+        known = sampling["acceptance"]["value"] is not None
+        own = observables(card)
+        catalog = CATALOG.with_own(own)
+        names = [*COMPARED, *(each.name for each in own if not (each.axes or each.hidden))]
+        found = {name: _observable(reader, catalog, name, summary, seconds, known) for name in names}
     weighted = sampling["ess"] is not None
     return {
         "kind": card.sampling.kind,
@@ -92,14 +96,14 @@ def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping
         "training": training and {"seconds": training["wall_seconds"], "configurations": training["configurations"]},
         "warmup": {"steps": warmup, "seconds": warmup * seconds.value},
         "seconds_before_first_sample": (training["wall_seconds"] if training else 0.0) + warmup * seconds.value,
-        "observables": observables,
+        "observables": found,
         "log_z": summary["log_z"],
         "untrusted": {key: text for key, text in (summary.get("untrusted") or {}).items() if "[" not in key},
     }
 
 
 def _observable(
-    reader: SampleReader, name: str, summary: Mapping[str, Any], seconds: Estimate, known: bool
+    reader: SampleReader, catalog: Catalog, name: str, summary: Mapping[str, Any], seconds: Estimate, known: bool
 ) -> dict[str, Any]:
     """Value, tau_int and rate of one observable, or why none of them is trusted."""
     untrusted = summary.get("untrusted") or {}
@@ -109,8 +113,10 @@ def _observable(
         reason = "not measured"
     if reason is None and entry is not None and entry.get("source") == "reweighted":
         reason = summary["chain_withheld"]
+    if reason is None and entry is not None and not catalog.has_series(name):
+        return {"value": entry["value"], "error": entry["error"]}
     if reason is None and entry is not None:
-        stored, function = series_of(name)
+        stored, function = catalog.series_of(name)
         series = function(chain_series(reader, stored))
         tau_int = autocorrelation_time(series) if np.all(np.isfinite(series)) else Estimate(math.nan, math.nan)
         if math.isfinite(tau_int.value):
@@ -144,12 +150,12 @@ def _break_evens(samplers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
     return found
 
 
-def _pulls(samplers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _pulls(samplers: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
     """(first - second) / combined error of every two samplers, for each observable that both give."""
     found = []
-    for name in CONSISTENCY:
+    for name in names:
         known = {
-            sampler: entry["log_z"] if name == "log_z" else entry["observables"][name]
+            sampler: entry["log_z"] if name == "log_z" else entry["observables"].get(name)
             for sampler, entry in samplers.items()
         }
         known = {sampler: value for sampler, value in known.items() if value and value.get("value") is not None}

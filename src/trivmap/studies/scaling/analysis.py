@@ -7,7 +7,7 @@ from typing import Any
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
-from trivmap.observables.catalog import CATALOG, HEADLINES
+from trivmap.observables.catalog import CATALOG, own_names
 from trivmap.store.directory import finite
 from trivmap.studies.scaling.card import StudyCard, StudyRun
 from trivmap.studies.scaling.directory import StudyDirectory
@@ -15,8 +15,8 @@ from trivmap.studies.scaling.fits import Cost, cost_exponent
 
 COSTS = ("configurations", "operations", "seconds")
 """Configurations generated in training, arithmetic operations of its steps, wall seconds with compilation."""
-OBSERVED = tuple(name for name in HEADLINES if CATALOG[name].zero_under is None)
-"""The observables of a study's runs."""
+OBSERVED = tuple(name for name in CATALOG.headlines if CATALOG[name].zero_under is None)
+"""The observables of a study's runs, with those of the cards' own."""
 
 Reference = Callable[[RunCard], Mapping[str, Estimate]]
 """Known values of a card's observables, by name."""
@@ -111,7 +111,9 @@ def _run(
         "ess": {"value": sampling.get("ess"), "error": sampling.get("ess_error")},
         "tau_int": sampling.get("tau_int"),
         "log_z": summary["log_z"],
-        "observables": {name: summary["observables"].get(name) for name in OBSERVED},
+        "observables": {
+            name: summary["observables"].get(name) for name in (*OBSERVED, *own_names(summary["observables"]))
+        },
         "untrusted": summary.get("untrusted") or {},
         "pulls": _pulls(reference(run.card), summary["observables"]),
         "processors": done["processors"],
