@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from trivmap.reports.formats import count, duration, parenthesis
+from trivmap.reports.formats import count, duration, parenthesis, roughly
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,25 @@ def test_parenthesis_reads_back_within_rounding(value, error):
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.01, "1 s"),
+        (7.78, "8 s"),
+        (49.0, "50 s"),
+        (97.0, "97 s"),
+        (119.0, "120 s"),
+        (218.0, "4 min"),
+        (7199.0, "120 min"),
+        (11532.0, "3 h"),
+        (200_000.0, "2 days"),
+        (1e11, "1200000 days"),
+    ],
+)
+def test_roughly(seconds, text):
+    assert roughly(seconds) == text
 
 
 def test_count_groups_digits():

@@ -250,7 +250,8 @@ def presets(name: str | None, as_json: bool) -> None:
 def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Check a run card as trivmap run does before it starts, and print it with every default.
 
-    The last lines say what a run will take: configurations, bytes on disk, and at least so many bytes of memory.
+    The last lines say what a run will take: configurations, bytes on disk, at least so many bytes of memory, and
+    seconds within a factor of three or so.
     """
     from trivmap.cards.card import load_card
     from trivmap.cards.own import require_trust
@@ -264,9 +265,9 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     root = fresh(name_of(loaded, card))
     parameters = check(loaded, root)
     said: list[str] = []
-    require_room([(loaded, parameters)], root, force=force, note=said.append)
+    seconds = require_room([(loaded, parameters)], root, force=force, note=said.append)
     if as_json:
-        found = budget(loaded, parameters or 0)._asdict()
+        found = {**budget(loaded, parameters or 0)._asdict(), "seconds": seconds}
         content = {"valid": True, "parameters": parameters, "expected": found, "card": loaded.to_data()}
         say(json.dumps(content, indent=2))
         return

@@ -1,5 +1,6 @@
 """Check that a run fits this machine before hours are spent."""
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +16,31 @@ def require_room(
     force: bool,
     note: Callable[[str], object],
     training: bool = True,
-) -> None:
+) -> float | None:
     """Say what runs at `root` will take, each a card and the parameters of its map, and refuse what has no room.
+
+    Returns the seconds of all runs one after the other, None where nothing says.
 
     With `force` the refusal is a note only. Raises `InputError` that names the key to lower.
     """
     from trivmap.errors import InputError
+    from trivmap.reports.formats import roughly
     from trivmap.runs import budget
+    from trivmap.runs.duration import seconds
 
+    cards = list(cards)
     budgets = [budget.budget(card, parameters or 0, training=training) for card, parameters in cards]
-    note(budget.expected(budgets))
+    said = budget.expected(budgets)
     try:
         budget.require_room(budgets, root)
     except InputError as error:
+        note(said)
         if not force:
             raise
         note(f"--force: {str(error).removesuffix(', or give --force to try')}")
+        # Lattices that exceed the memory are not even traced.
+        return None
+    times = [seconds(card, training=training) for card, _ in cards]
+    total = None if None in times else math.fsum(filter(None, times))
+    note(said if total is None else f"{said}; about {roughly(total)} of computing")
+    return total

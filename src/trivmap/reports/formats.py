@@ -36,6 +36,14 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def roughly(seconds: float) -> str:
+    """Seconds to one or two digits, as 8 s, 50 s, 4 min, 12 h or 3 days: for estimates."""
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{float(f'{seconds / size:.2g}'):.0f} {unit}"
+    return f"{float(f'{max(1.0, seconds):.1g}' if seconds < 95 else f'{seconds:.2g}'):.0f} s"
+
+
 def count(number: int) -> str:
     """An integer with thin spaces between groups of three digits."""
     return f"{number:,}".replace(",", "\u202f")

@@ -1,0 +1,135 @@
+"""Roughly how long the work of a card takes on this processor: its operations, and the time that one takes here.
+
+The factors were measured with the presets on two cores. Compilation, some ten seconds for a map, is not included.
+"""
+
+import functools
+import json
+import math
+import time
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trivmap._types import Key, Scalar
+from trivmap.ahead import processors
+from trivmap.cards.build import build_action, build_target
+from trivmap.cards.card import RunCard
+from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, HamiltonianSampling, TrivialisedSampling
+from trivmap.flows import Flow
+from trivmap.optimisers import GaussNewton
+from trivmap.runs.checking import skeleton
+from trivmap.runs.work import work
+
+_ELEMENT, _FUNCTION, _PRODUCT = 0.2, 4.0, 0.2
+"""Time of an operation on an element, of a function, and of one in a product of matrices, in units of `_unit`."""
+_GRADIENT, _JACOBIAN = 4.0, 10.0
+"""Work of a map and its gradient, and of a map and the derivatives of every configuration, in units of the map's."""
+_CHECKS = 1.3
+"""Work of sampling through a map, its integration error included, in units of the proposals'."""
+_SMALL = {"map": 1.0, "force": 10.0, "observables": 7.0}
+"""How much longer small programs take than their operations: they are not fused as well as a map."""
+_STEP = 0.9
+"""Step size of hybrid Monte Carlo where it is adapted, times V^(1/6)."""
+_ANNEALED = 3.5
+"""Work of a force on the way of annealing, which needs the density of the start as well, in that of the action's."""
+_CLUSTERS, _SWEEP, _HEAT_BATH = 150.0, 25.0, 2500.0
+"""Time of a site in a cycle of clusters, in a local update and in one of the heat bath, in units of `_unit`."""
+
+Program = Literal["map", "force", "observables"]
+
+
+def seconds(card: RunCard, *, training: bool = True) -> float | None:
+    """Seconds that training, sampling and measuring take; None where JAX does not work on the processor."""
+    if jax.default_backend() != "cpu":
+        return None
+    total = _sampling(card)
+    if card.model is not None:
+        total += card.measure.stages.proposals * _cost(card, "map")
+    if training and card.training is not None:
+        total += sum(map(_training, card.rungs()))
+    return total * _unit() / processors()
+
+
+def _training(card: RunCard) -> float:
+    """In units of `_unit`, like everything below."""
+    assert card.training is not None
+    section, each = card.training, _cost(card, "map")
+    judged = -(-section.steps // section.evaluate.every) * section.evaluate.proposals
+    drawn = sum(steps * batch for steps, batch in section.phases)
+    second_order = section.optimiser.kind == "gauss-newton"
+    total = each * (judged + (_JACOBIAN if second_order else _GRADIENT) * drawn)
+    if second_order:
+        parameters = eqx.filter_eval_shape(lambda: skeleton(card).parameters)
+        optimiser = GaussNewton(**section.optimiser.arguments)
+        for steps, batch in section.phases:
+            # A product of the derivatives with themselves, and the factorization of the result.
+            size = parameters if optimiser.chosen_space(parameters, batch) == "parameters" else batch
+            total += steps * _PRODUCT * (2.0 * size * batch * parameters + size**3)
+    return total
+
+
+def _sampling(card: RunCard) -> float:
+    section, volume = card.sampling, math.prod(card.lattice)
+    each = 0.0 if card.model is None else _CHECKS * _cost(card, "map")
+    match section:
+        case ClusterSampling():
+            each = volume * (_CLUSTERS + section.local_updates * _SWEEP)
+        case HamiltonianSampling():
+            forces = section.trajectory_length / (section.step_size or _STEP / volume ** (1 / 6))
+            forces = max(1.0, forces) * (2 if section.integrator == "omelyan" else 1)
+            flows = isinstance(section, TrivialisedSampling)
+            each = forces * (_GRADIENT * _cost(card, "map") if flows else _cost(card, "force"))
+        case AnnealedSampling(moves="heat-bath"):
+            each = section.particles * section.steps * section.updates * volume * _HEAT_BATH
+        case AnnealedSampling():
+            forces = section.steps * section.updates * (section.leapfrog_steps if section.moves == "hmc" else 1)
+            each = section.particles * (each + _ANNEALED * forces * _cost(card, "force"))
+    unmeasured = 0 if section.measured_warmup else (section.warmup or 0) * section.chains
+    return section.proposals * (each + _cost(card, "observables")) + unmeasured * each
+
+
+def _cost(card: RunCard, program: Program) -> float:
+    physics = {key: card.to_data()[key] for key in ("schema", "lattice", "dtype", "action", "model")}
+    return _traced(json.dumps({**physics, "sampling": {"kind": card.sampling.kind}}), program)
+
+
+@functools.cache
+def _traced(physics: str, program: Program) -> float:
+    """The work of one configuration: many runs of a study share a program, and all differ in their seeds."""
+    from trivmap.observables import measure
+
+    card = RunCard.from_data(json.loads(physics))
+    action, target = build_action(card), build_target(card)
+    field = jax.ShapeDtypeStruct(tuple(card.lattice), jnp.dtype(card.dtype))
+    match program:
+        case "force":
+            found = work(action.force, field)
+        case "observables":
+            found = work(functools.partial(measure, action), field)
+        case "map":
+            arrays, static = eqx.partition(
+                eqx.filter_eval_shape(skeleton, card), lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)
+            )
+
+            def propose(arrays: Flow, key: Key) -> Scalar:
+                drawn, log_density = eqx.combine(arrays, static).sample(key, target)
+                return target(drawn) + log_density
+
+            found = work(propose, arrays, jax.eval_shape(jax.random.key, 0))
+    return _SMALL[program] * (_ELEMENT * found.elements + _FUNCTION * found.functions + _PRODUCT * found.products)
+
+
+@functools.cache
+def _unit() -> float:
+    """Seconds that NumPy takes now to multiply two numbers of double precision, a few kilobytes at once."""
+    left, right = np.linspace(1, 2, 4096), np.linspace(2, 3, 4096)
+    best = math.inf
+    for _ in range(200):
+        begun = time.perf_counter()
+        np.multiply(left, right, out=right[:])
+        best = min(best, time.perf_counter() - begun)
+    return best / left.size
