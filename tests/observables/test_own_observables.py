@@ -9,8 +9,17 @@ from trivmap import Flow, InputError, Lattice
 from trivmap.actions import FreeScalar
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
-from trivmap.observables import CATALOG, ArrayHistory, FunctionOfMeans, Mean, Results, analyse, measure
-from trivmap.observables.measure import require_measurable
+from trivmap.observables import (
+    CATALOG,
+    ArrayHistory,
+    FunctionOfMeans,
+    Mean,
+    Observable,
+    Results,
+    analyse,
+    measure,
+)
+from trivmap.observables.own import require_measurable
 from trivmap.simulation import draw
 
 LATTICE = Lattice((4, 4))
@@ -72,7 +81,7 @@ def test_where_they_appear(results, tmp_path):
     }
     for each in (results, back):
         dataset = each.to_xarray()
-        assert dataset["rows"].dims == ("source", "quantity", "row")
+        assert dataset["rows"].dims == ("source", "quantity", "rows_row")
         assert dataset["rows"].shape == (3, 3, 4)
 
 
@@ -111,12 +120,16 @@ def needing(*names):
     return FunctionOfMeans(name="mine", needs=names, function=lambda m, lattice: 0)
 
 
+def making(function):
+    return FunctionOfMeans(name="mine", needs=("phi2",), function=lambda m, lattice: function(m))
+
+
 @pytest.mark.parametrize(
     ("own", "sentence"),
     [
         ([Mean(name="phi2", measure=SQUARE.measure)], "observables: phi2 is the name of two; give one"),
         ([SQUARE, SQUARE], "observables: square is the name of two; give one"),
-        ([needing("phi5")], "observables: mine needs phi5, which is no mean of configurations; known here: abs_magn"),
+        ([needing("phi5")], "observables: mine needs phi5, which is no mean of configurations; known are abs_magn"),
         ([needing("binder")], "observables: mine needs binder, which is no mean"),
         ([Mean(name="mine")], "observables: nothing measures mine; give mine a measure(field, action)"),
         (
@@ -135,6 +148,43 @@ def needing(*names):
             [Mean(name="mine", measure=lambda field, action: jnp.fft.fft(field[0]))],
             "observables: the measure of mine must give a real number or an array of them",
         ),
+        ([Mean(name="a/b", measure=SQUARE.measure)], "observables: 'a/b' is no name; write one of up to 60 letters"),
+        ([Mean(name="", measure=SQUARE.measure)], "observables: '' is no name; write one"),
+        ([Mean(name="x[0]", measure=SQUARE.measure)], "observables: 'x[0]' is no name; write one"),
+        ([Mean(name="m" * 61, measure=SQUARE.measure)], "observables: 'mmm"),
+        ([Mean(name="mine", measurement="../x", measure=SQUARE.measure)], "observables: '../x' is no name"),
+        ([Mean(name="chains", measure=SQUARE.measure)], "observables: chains stands for something else in the files"),
+        ([Mean(name="log_weight", measure=SQUARE.measure)], "observables: log_weight stands for something else"),
+        ([Mean(name="mine", measurement="cluster_size", each=np.sqrt)], "observables: nothing measures cluster_size"),
+        ([needing("cluster_size")], "observables: mine needs cluster_size, which not every sampler measures"),
+        ([Observable(name="mine")], "observables: mine has no value; make it a Mean or a FunctionOfMeans"),
+        (
+            [Mean(name="mine", measure=SQUARE.measure, zero_under="Z2")],
+            "observables: zero_under of mine is 'Z2', no symmetry; choose one of even-translations, point-group",
+        ),
+        (
+            [Mean(name="mine", measure=SQUARE.measure, exact=np.inf)],
+            "observables: exact of mine must be a finite number",
+        ),
+        (
+            [Mean(name="mine", measure=SQUARE.measure, exact=1.0, hidden=True)],
+            "observables: mine is hidden, so that its",
+        ),
+        (
+            [Mean(name="mine", measure=ROWS.measure)],
+            "observables: mine has 1 axes and names 0 of them; give axes=(...)",
+        ),
+        (
+            [Mean(name="mine", measure=SQUARE.measure, each=np.mean)],
+            "observables: each of mine must give real numbers of shape [3], got float64 of shape []",
+        ),
+        ([making(lambda m: 1 / 0)], "observables: mine cannot be measured on one configuration (ZeroDivisionError"),
+        ([making(lambda m: float(m["phi2"] + 1j))], "observables: mine cannot be measured on one configuration ("),
+        ([making(lambda m: m["phi4"])], "observables: mine cannot be measured on one configuration (KeyError: 'phi4')"),
+        (
+            [making(lambda m: m["phi2"] + 0j)],
+            "observables: function of mine must give real numbers of shape [], got co",
+        ),
         (
             [Mean(name="mine", measure=lambda field, action: {"a": field[0, 0]})],
             "observables: the measure of mine must give a real number or an array of them",
@@ -143,7 +193,7 @@ def needing(*names):
 )
 def test_refusals(own, sentence):
     with pytest.raises(InputError) as caught:
-        require_measurable(own, ACTION, LATTICE.shape, jnp.float32)
+        require_measurable(own, ACTION, LATTICE, jnp.float32)
     assert str(caught.value).startswith(sentence) and "\n" not in str(caught.value)
     with pytest.raises(InputError) as caught:
         draw(FLOW, ACTION, jax.random.key(0), proposals=800, observables=own)
@@ -152,7 +202,7 @@ def test_refusals(own, sentence):
 
 def test_one_measurement_may_serve_two():
     both = [SQUARE, Mean(name="root", measurement="square", each=np.sqrt)]
-    require_measurable(both, ACTION, LATTICE.shape, jnp.float32)
+    require_measurable(both, ACTION, LATTICE, jnp.float32)
     results = analyse(draw(FLOW, ACTION, jax.random.key(1), proposals=8000, observables=both))
     assert 0 < results["root"].value < np.sqrt(results["square"].value)
 
@@ -161,3 +211,64 @@ def test_the_catalog_itself_stays_as_it_is():
     extended = CATALOG.with_own([SQUARE])
     assert list(extended)[-1] == "square" and "square" not in CATALOG
     assert CATALOG.with_own([]) is CATALOG
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m: abs(m["phi2"]) / m["square"],
+        lambda m: np.real(m["phi2"]),
+    ],
+)
+def test_a_function_that_is_not_analytic_gets_no_error_and_no_value(history, function):
+    needs = ("phi2", "square")
+    own = (SQUARE, FunctionOfMeans(name="mine", needs=needs, function=lambda m, lattice: function(m)))
+    results = analyse(history, observables=own)
+    assert "mine" not in results
+    assert results.untrusted["mine"].startswith("its function is not analytic, so that it has no error")
+    assert "susceptibility" in results
+
+
+def test_a_function_that_fails_at_the_means(history):
+    mine = FunctionOfMeans(name="mine", needs=("phi2",), function=lambda m, lattice: [][int(np.real(m["phi2"]) < 9)])
+    assert (
+        analyse(history, observables=(mine,)).untrusted["mine"]
+        == "its function fails (IndexError: list index out of range)"
+    )
+
+
+def test_values_that_are_no_numbers_concern_only_what_needs_them():
+    rng = np.random.default_rng(2)
+    phi = rng.normal(1, 0.3, (2, 20_000))
+    spoilt = phi.copy()
+    spoilt[0, 77], spoilt[1, 5] = np.nan, np.inf
+    needs = FunctionOfMeans(name="ratio", needs=("spoilt",), function=lambda m, lattice: 1 / m["spoilt"])
+    arrays = {"magnetization": phi, "phi2": phi**2}
+    clean = analyse(ArrayHistory(arrays, lattice=[4, 4]))
+    results = analyse(ArrayHistory(arrays | {"spoilt": spoilt}, lattice=[4, 4], own=[Mean(name="spoilt"), needs]))
+    for name in ("susceptibility", "binder", "phi2"):
+        assert results[name].value == clean[name].value and results[name].dvalue == clean[name].dvalue
+    assert results.untrusted["spoilt"] == results.untrusted["ratio"] == "it is not a number"
+
+
+def test_own_scalars_do_not_decide_over_the_others():
+    rng = np.random.default_rng(8)
+    slow = np.zeros((2, 12_000))
+    for step in range(1, slow.shape[1]):
+        slow[:, step] = 0.9 * slow[:, step - 1] + rng.normal(size=2)
+    copies = {f"copy{k}": rng.normal(size=slow.shape) for k in range(9)}
+    own = [Mean(name=name) for name in copies]
+    alone = analyse(ArrayHistory({"magnetization": 3 + slow, "phi2": slow**2}, lattice=[4, 4]))
+    beside = analyse(ArrayHistory({"magnetization": 3 + slow, "phi2": slow**2} | copies, lattice=[4, 4], own=own))
+    assert "binder" not in alone
+    assert beside.untrusted["binder"] == alone.untrusted["binder"]
+
+
+def test_what_nothing_gave_is_said():
+    chain = ArrayHistory({"phi2": np.random.default_rng(1).normal(2, 1, (2, 4000))}, own=[SQUARE, KURTOSIS])
+    results = analyse(chain)
+    assert results.untrusted["square"] == results.untrusted["kurtosis"] == "its measurements are not there"
+
+
+def test_draw_takes_one():
+    assert draw(FLOW, ACTION, jax.random.key(0), proposals=800, observables=SQUARE)["square"].shape == (4, 200)

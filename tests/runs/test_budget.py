@@ -118,3 +118,17 @@ class TestOutOfMemory:
     def test_other_errors_are_left_alone(self):
         with pytest.raises(jax.errors.JaxRuntimeError), budget.within_memory("training.batch"):
             raise jax.errors.JaxRuntimeError("INTERNAL: a defect")
+
+
+def test_observables_of_ones_own_take_room_too(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "large_one.py").write_text(
+        "import jax.numpy as jnp\nfrom trivmap.observables import Mean\n"
+        "large = Mean(name='large', axes=('k',), measure=lambda field, action: jnp.zeros(1000, jnp.float32))\n"
+    )
+    sampling = {"kind": "hmc", "chains": 2, "proposals": 6000}
+    plain = RunCard.from_data({**MAPLESS, "sampling": sampling})
+    card = RunCard.from_data({**MAPLESS, "sampling": sampling, "measure": {"observables": ["large_one:large"]}})
+    assert budget.row_bytes(card) - budget.row_bytes(plain) == 4000
+    assert budget.budget(card).disk > 6000 * 4000
+    assert budget.part_length(card) <= budget.part_length(plain)

@@ -19,7 +19,7 @@ def require_room(
 ) -> float | None:
     """Say what runs at `root` will take, each a card and the parameters of its map, and refuse what has no room.
 
-    Returns the seconds of all runs one after the other, None where nothing says.
+    Returns the estimated seconds of all runs in sequence, None where there is no estimate.
 
     With `force` the refusal is a note only. Raises `InputError` that names the key to lower.
     """

@@ -1,5 +1,7 @@
 """Observables by name: those of a theory and of the samplers, and one's own."""
 
+import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -21,6 +23,13 @@ OF_SAMPLERS: tuple[Observable, ...] = (
     Observable(name="log_z", symbol="log Z"),
 )  # fmt: skip
 """Measurements of a sampler's steps, and log Z."""
+
+
+_LONGEST_NAME = 60
+_NAME = re.compile(rf"[A-Za-z]\w{{0,{_LONGEST_NAME - 1}}}", re.ASCII)
+_RESERVED = {"accepted", "acceptance", "chains", "displacement", "distance", "ess", "fields", "log_weight", "orbit"}
+_RESERVED |= {"momentum", "probe", "quantity", "sector", "source", "t", "tau_int", "error", "value"}
+"""Keys of what is stored with the measurements, of reasons in `untrusted`, and of the arrays of `to_xarray`."""
 
 
 class Catalog(Mapping[str, Observable]):
@@ -48,17 +57,25 @@ class Catalog(Mapping[str, Observable]):
     def with_own(self, own: Iterable[Observable]) -> "Catalog":
         """This catalog with observables of one's own, which come last.
 
-        Raises `InputError` where one needs what is not measured, or what the covariances of means do not hold.
+        Raises `InputError` for a name that is taken or is no identifier, and where one needs what is no mean.
         """
-        extended = Catalog((*self.values(), *own)) if (own := tuple(own)) else self
+        own = tuple(own)
+        for each in own:
+            for name in (each.name, each.stored if isinstance(each, Mean) else each.name):
+                _require_name(name)
+        extended = Catalog((*self.values(), *own)) if own else self
         for each in own:
             missing = [name for name in extended.needs_of(each) if name not in extended.means]
             if missing:
                 raise InputError(
-                    f"observables: {each.name} needs {missing[0]}, which is no mean of configurations; known here: "
+                    f"observables: {each.name} needs {missing[0]}, which is no mean of configurations; known are "
                     f"{', '.join(extended.means)}"
                 )
         return extended
+
+    def own(self) -> dict[str, Observable]:
+        """The observables beside those of `CATALOG` that have a value of their own."""
+        return {name: each for name, each in self.items() if name not in CATALOG and not each.hidden}
 
     @staticmethod
     def needs_of(each: Observable) -> tuple[str, ...]:
@@ -134,6 +151,17 @@ class Catalog(Mapping[str, Observable]):
         """The means of functions of measurements, and the measurements that have no mean of their own."""
         functions = [each for each in self.values() if isinstance(each, Mean) and each.stored != each.name]
         return functions, {each.stored for each in functions} - self.keys()
+
+
+def _require_name(name: object) -> None:
+    """Names are keys of files and of the summary, and columns of tables."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(
+            f"observables: {reprlib.repr(name)} is no name; write one of up to {_LONGEST_NAME} letters, digits and _, "
+            "beginning with a letter"
+        )
+    if name in _RESERVED:
+        raise InputError(f"observables: {name} stands for something else in the files of a run; choose another name")
 
 
 def own_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -92,11 +92,7 @@ def analyse(
         "broken_identity": None,
         "integration_shift": chain.shifts,
         "fits": chain.fits,
-        "own": {
-            name: {"symbol": each.symbol, "axes": list(each.axes)}
-            for name, each in catalog.items()
-            if name not in CATALOG and not each.hidden
-        },
+        "own": {name: {"symbol": each.symbol, "axes": list(each.axes)} for name, each in catalog.own().items()},
     }
     if weights is None or binned.weight is None or binned.weighted is None:
         results = Results(chain.estimates, None, info)

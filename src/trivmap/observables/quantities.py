@@ -8,9 +8,10 @@ import numpy as np
 from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import OF_STEPS, Bins, joined
+from trivmap.observables.catalog import CATALOG
 from trivmap.observables.correlator_fits import Fit, FitError
+from trivmap.observables.derived import curvature_bias, linearized
 from trivmap.observables.estimates import Estimates, gamma_method
-from trivmap.observables.estimators import gradient
 from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, Shift
 from trivmap.observables.observable import NOT_A_NUMBER, FitToCorrelator, FunctionOfMeans
 
@@ -24,8 +25,6 @@ function of one mean it is minus the bias in units of the error, and subtracting
 """
 _NO_BIAS = 1e-6
 """Bias, in units of the error, below which a function of means is linear."""
-_MOST_JACKKNIFE = 200
-"""Most groups of bins that are left out in turn."""
 _ROUNDING = 64 * np.finfo(np.float64).eps
 
 
@@ -59,6 +58,14 @@ class Quantities:
         self._replicas = [f"{ensemble}|r{chain:04d}" for chain in range(len(samples))]
         self.estimates = Estimates({}, {}, {})
         self.fits: dict[str, dict[str, Any]] = {}
+        block = binned.columns.block
+        wrong = ~np.isfinite(samples[..., :block]).all(axis=(0, 1)) | ~np.isfinite(np.diag(binned.covariance))
+        for each in corrections:
+            wrong |= ~np.isfinite(each.bins[:, :block]).all(axis=0)
+        self._wrong = wrong
+        """Columns of the block that hold no number somewhere: only what needs them has no value."""
+        self._block = np.where(wrong, 0.0, samples[..., :block])
+        self._covariance = np.where(wrong[:, None] | wrong, 0.0, binned.covariance)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             self._typical_tau = None if independent or distrust else self._median_tau()
             self._add_means()
@@ -66,16 +73,21 @@ class Quantities:
                 self._add_derived(lattice)
                 self._add_fits(lattice)
                 self._require_correlation()
+            for name in self._catalog.own():
+                if name not in self.estimates.observables:
+                    self.estimates.untrusted.setdefault(name, self._distrust or "its measurements are not there")
 
     def _median_tau(self) -> float | None:
         """The median autocorrelation time of the scalars, None where there are none.
 
-        Those that a symmetry makes zero are left out: they may be far slower than everything else.
+        Those that a symmetry makes zero are left out: they may be far slower than everything else. So are those of
+        one's own, which must not change what is printed of the others.
         """
         columns, times = self._binned.columns, []
         for name, where in columns.slices.items():
             series = self._samples[..., where.start]
-            if columns.shapes[name] or self._is(name, "zero_under") or not np.all(np.isfinite(series)):
+            own = name in self._catalog and name not in CATALOG
+            if columns.shapes[name] or own or self._is(name, "zero_under") or not np.all(np.isfinite(series)):
                 continue
             observable = gamma_method(series, self._replicas, self._binned.length)
             if observable.dvalue > _ROUNDING * abs(observable.value):
@@ -95,20 +107,22 @@ class Quantities:
 
     def _add_derived(self, lattice: Lattice) -> None:
         columns = self._binned.columns
-        point = self._samples[..., : columns.block].mean(axis=(0, 1))
         for each in self._catalog.values():
-            if isinstance(each, FunctionOfMeans) and all(name in columns.slices for name in each.needs):
+            if not isinstance(each, FunctionOfMeans) or not all(name in columns.slices for name in each.needs):
+                continue
+            found = each.failure if self._is_wrong(each.needs) else linearized(each, columns, self._block, lattice)
+            if isinstance(found, str):
+                self.estimates.untrusted[each.name] = self._distrust or found
+            else:
+                self._add_linearised(each.name, found.value, found.jacobian, each.failure, each.first, found.bias)
 
-                def function(block: np.ndarray, evaluate: Any = each.function) -> np.ndarray:
-                    return np.asarray(evaluate(columns.split(block), lattice))
-
-                value, jacobian = function(point), gradient(function, point)
-                bias = self._bias(function)
-                self._add_linearised(each.name, value, jacobian, each.failure, each.first, bias)
+    def _is_wrong(self, needs: Sequence[str]) -> bool:
+        """True if one of some means is no number in some bin."""
+        return any(bool(self._wrong[self._binned.columns.slices[name]].any()) for name in needs)
 
     def _add_fits(self, lattice: Lattice) -> None:
         columns = self._binned.columns
-        if "correlator" not in columns.slices:
+        if "correlator" not in columns.slices or self._is_wrong(["correlator"]):
             return
         where = columns.slices["correlator"]
         correlator = self._samples[..., where].mean(axis=(0, 1))
@@ -121,7 +135,7 @@ class Quantities:
                 def length(block: np.ndarray, fit: Any = fit) -> np.ndarray:
                     return np.asarray(fit(block[where], covariance, lattice, self._fit_start).correlation_length)
 
-                found[name] = fit(correlator, covariance, lattice, self._fit_start), self._bias(length)
+                found[name] = fit(correlator, covariance, lattice, self._fit_start), curvature_bias(length, self._block)
         except FitError as error:
             # Both look at one correlator in one window: where one fails, the other one's number means nothing.
             self.estimates.untrusted.update(dict.fromkeys(fits, self._distrust or str(error)))
@@ -158,16 +172,6 @@ class Quantities:
         """Whether a fact of the catalog holds for an observable; what it does not know has none."""
         return bool(getattr(self._catalog.get(name), what, False))
 
-    def _bias(self, function: Any) -> np.ndarray:
-        """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f)."""
-        block = self._samples[..., : self._binned.columns.block].reshape(-1, self._binned.columns.block)
-        count = min(len(block), _MOST_JACKKNIFE)
-        usable = len(block) // count * count
-        groups = block[:usable].reshape(count, -1, block.shape[1]).mean(axis=1)
-        without = (groups.sum(axis=0) - groups) / (count - 1)
-        values = np.mean([function(point) for point in without], axis=0)
-        return np.asarray((count - 1) * (values - function(groups.mean(axis=0))))
-
     def _add_linearised(
         self,
         name: str,
@@ -177,11 +181,11 @@ class Quantities:
         first: int = 0,
         bias: np.ndarray | None = None,
     ) -> None:
-        block = self._samples[..., : self._binned.columns.block]
+        block = self._block
         flat = jacobian.reshape(-1, block.shape[-1])
         series = value.ravel() + (block - block.mean(axis=(0, 1))) @ flat.T
-        variance = np.einsum("ki,ij,kj->k", flat, self._binned.covariance, flat)
-        moved = [each.bins[:, : flat.shape[1]] @ flat.T for each in self._corrections]
+        variance = np.einsum("ki,ij,kj->k", flat, self._covariance, flat)
+        moved = [np.where(self._wrong, 0.0, each.bins[:, : flat.shape[1]]) @ flat.T for each in self._corrections]
         self._add(name, value.shape, series, variance, moved, failure, first, bias)
 
     def _add(

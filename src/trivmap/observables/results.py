@@ -95,8 +95,8 @@ class Results(Mapping[str, Any]):
     def summary(self) -> dict[str, dict[str, Any]]:
         """{name: {value, error, tau_int, source}} of every trusted scalar; `source` is "chain" or "reweighted".
 
-        An observable of one's own has its `symbol` besides.
-        The reweighted average, which has no tau_int, stands in where only that of the chain is not trusted.
+        The reweighted average, which has no tau_int, stands in where only that of the chain is not trusted. An
+        observable of one's own has its `symbol` besides.
         """
         found: dict[str, dict[str, Any]] = {}
         for source, estimates in (("chain", self.chain), ("reweighted", self.reweighted or {})):
@@ -190,8 +190,9 @@ class Results(Mapping[str, Any]):
             shape = np.broadcast_shapes(*(np.shape(entry) for row in table for entry in row))
             values = np.array([[np.broadcast_to(entry, shape) for entry in row] for row in table])
             known = CATALOG.get(name)
-            axes = known.axes if known else self.info.get("own", {}).get(name, {}).get("axes", ())
-            axes = tuple(axes) or tuple(f"{name}_{axis}" for axis in range(len(shape)))
+            own = self.info.get("own", {}).get(name, {}).get("axes", ())
+            axes = known.axes if known else tuple(f"{name}_{axis}" for axis in own)
+            axes = axes or tuple(f"{name}_{axis}" for axis in range(len(shape)))
             variables[name] = (("source", "quantity", *axes[: len(shape)]), values)
         dataset = xarray.Dataset(variables, {"source": list(sources), "quantity": ["value", "error", "tau_int"]})
         if "t" in dataset.sizes:

@@ -17,7 +17,9 @@ import jax
 import numpy as np
 import psutil
 
+from trivmap.cards.build import build_action
 from trivmap.cards.card import RunCard
+from trivmap.cards.own import observables
 from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, ProposalSampling
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
@@ -85,7 +87,18 @@ def _columns(card: RunCard) -> list[int]:
             own = [8, 8]
         case _:
             own = []
-    return [1, *own, *[8] * _SCALARS, 16, *of_lattice]
+    return [1, *own, *[8] * _SCALARS, 16, *of_lattice, *_own_bytes(card)]
+
+
+def _own_bytes(card: RunCard) -> list[int]:
+    """Bytes of each measurement of the card's own observables on one configuration."""
+    from trivmap.observables.own import measured_shapes
+
+    if not (own := observables(card)):
+        return []
+    action, lattice = build_action(card), Lattice(card.lattice)
+    known, all_of_them = (measured_shapes(each, action, lattice, card.dtype) for each in ((), own))
+    return [shape.size * shape.dtype.itemsize for name, shape in all_of_them.items() if name not in known]
 
 
 def _disk(card: RunCard) -> int:
@@ -113,7 +126,7 @@ def part_length(card: RunCard) -> int:
     if card.sampling.part is not None:
         return card.sampling.part
     volume = math.prod(card.lattice)
-    bytes_each = 8 * (20 + volume // 4) + (8 * volume if card.sampling.save_fields else 0)
+    bytes_each = 8 * (20 + volume // 4) + sum(_own_bytes(card)) + (8 * volume if card.sampling.save_fields else 0)
     return int(np.clip(2**26 // (bytes_each * card.sampling.chains), 256, 25_000))
 
 

@@ -74,11 +74,11 @@ def _require_sampler(card: RunCard) -> None:
 
 def _require_observables(card: RunCard) -> None:
     """Refuse now an observable of one's own that sampling or measuring would refuse."""
-    from trivmap.observables.measure import require_measurable
+    from trivmap.observables.own import require_measurable
 
     if own := observables(card):
         try:
-            require_measurable(own, build_action(card), tuple(card.lattice), jnp.dtype(card.dtype))
+            require_measurable(own, build_action(card), Lattice(card.lattice), jnp.dtype(card.dtype))
         except InputError as error:
             raise InputError(f"measure.{error}") from error
 

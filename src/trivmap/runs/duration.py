@@ -18,6 +18,7 @@ from trivmap._types import Key, Scalar
 from trivmap.ahead import processors
 from trivmap.cards.build import build_action, build_target
 from trivmap.cards.card import RunCard
+from trivmap.cards.own import observables
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, HamiltonianSampling, TrivialisedSampling
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewton
@@ -94,7 +95,8 @@ def _sampling(card: RunCard) -> float:
 
 def _cost(card: RunCard, program: Program) -> float:
     physics = {key: card.to_data()[key] for key in ("schema", "lattice", "dtype", "action", "model")}
-    return _traced(json.dumps({**physics, "sampling": {"kind": card.sampling.kind}}), program)
+    physics |= {"sampling": {"kind": card.sampling.kind}, "measure": {"observables": card.measure.observables}}
+    return _traced(json.dumps(physics), program)
 
 
 @functools.cache
@@ -109,7 +111,7 @@ def _traced(physics: str, program: Program) -> float:
         case "force":
             found = work(action.force, field)
         case "observables":
-            found = work(functools.partial(measure, action), field)
+            found = work(functools.partial(measure, action, own=observables(card)), field)
         case "map":
             arrays, static = eqx.partition(
                 eqx.filter_eval_shape(skeleton, card), lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)

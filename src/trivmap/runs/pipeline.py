@@ -4,7 +4,7 @@ Each can be killed at any moment and resumed.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -158,7 +158,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
 
     `card` may change the section `measure`; it becomes the run's once it has worked.
     """
-    from trivmap.observables import along_the_map, analyse
+    from trivmap.observables import CATALOG, along_the_map, analyse
     from trivmap.observables.integration_shift import pairs
 
     progress = progress or Quiet()
@@ -193,7 +193,8 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
                 correct=card.sampling.kind == "flow",
                 observables=observables(card),
             )
-            results = _judged(results, _of_samples(summary), sampling.get("certificate"))
+            odd = CATALOG.with_own(observables(card)).odd_under("z2")
+            results = _judged(results, _of_samples(summary), sampling.get("certificate"), odd)
             write_sealed_text(run.observables_path, results.to_text())
             progress.update(1)
         interruption.check(f"interrupted between observables and stages; continue with trivmap measure {run.root}")
@@ -219,15 +220,15 @@ def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
 
 
-def _judged(results: "Results", against: dict[str, str], certificate: dict[str, Any] | None) -> "Results":
+def _judged(
+    results: "Results", against: dict[str, str], certificate: dict[str, Any] | None, odd: Collection[str]
+) -> "Results":
     """The results less what sampling found against them, and without any if integration is not accurate enough."""
-    from trivmap.observables import CATALOG
-
     reason = against.get("chains") or against.get("probe")
     if certificate and not certificate["passed"]:
         reason = integration_complaint(certificate)
     if missing := against.get("sector"):
-        results = results.without(CATALOG.odd_under("z2"), missing)
+        results = results.without(odd, missing)
     return results.withheld(reason) if reason else results
 
 

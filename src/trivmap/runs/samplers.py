@@ -141,9 +141,9 @@ def _hmc(
 def _cluster(
     card: RunCard, section: ClusterSampling, measure: Measure | None, own: "Sequence[Observable]"
 ) -> AbstractSource:
-    update = SwendsenWang() if section.algorithm == "swendsen-wang" else Wolff(section.wolff_updates)
     from trivmap.observables.measure import measure_own
 
+    update = SwendsenWang() if section.algorithm == "swendsen-wang" else Wolff(section.wolff_updates)
     action = build_action(card)
     kernel = ClusterCycle(action, Lattice(card.lattice), update=update, sweeps=section.local_updates)
     driver = ClusterChains(

@@ -11,7 +11,7 @@ from trivmap.devices import device_count
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.observables import ArrayHistory, Observable, measure
-from trivmap.observables.measure import require_measurable
+from trivmap.observables.own import require_measurable
 from trivmap.samplers import IndependenceMetropolis
 from trivmap.simulation.proposals import START, Simulation, default_batch
 from trivmap.streams import distinct
@@ -26,7 +26,7 @@ def draw(
     chains: int = 4,
     warmup: int = 100,
     common_noise: bool = False,
-    observables: Sequence[Observable] = (),
+    observables: Observable | Sequence[Observable] = (),
 ) -> ArrayHistory:
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
@@ -55,11 +55,12 @@ def draw(
             "in each"
         )
     flow.require_match(action, evaluate=True)
-    require_measurable(observables, action, flow.lattice.shape, flow.base.dtype)
+    observables = (observables,) if isinstance(observables, Observable) else tuple(observables)
+    require_measurable(observables, action, flow.lattice, flow.base.dtype)
     simulation = Simulation(
         IndependenceMetropolis(flow, action),
         key if common_noise else distinct(key, flow.lattice, action),
-        measure=eqx.Partial(measure, action, own=tuple(observables)),
+        measure=eqx.Partial(measure, action, own=observables),
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
     parts = [simulation.part(chain, 0, each, START)[0] for chain in range(chains)]
