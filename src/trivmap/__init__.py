@@ -1,18 +1,51 @@
 """Machine-learned trivializing maps for lattice field theory.
 
-The parts live in `actions`, `bijections`, `bases`, `objectives`, `training`, `samplers`, `simulation` and
-`observables`; `load` opens what the command line has made.
+The parts live in the subpackages, such as `actions`, `bijections`, `bases`, `objectives`, `training`, `samplers`,
+`simulation` and `observables`, which are imported when they are asked for. `fit` trains a flow, `draw` samples with it,
+and `analyse` makes observables with errors; `run` does what a run card says, and `load` opens what a run has left.
 """
 
+import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trivmap.errors import InputError as InputError
 from trivmap.flows import Flow as Flow
 from trivmap.lattice import Lattice as Lattice
 
 if TYPE_CHECKING:
+    from trivmap.observables import analyse as analyse
+    from trivmap.runs.finish import run as run
     from trivmap.runs.loading import Run
+    from trivmap.simulation import draw as draw
+    from trivmap.training import fit as fit
+
+    __version__: str
+
+_FLAT = {"fit": "training", "draw": "simulation", "analyse": "observables", "run": "runs.finish"}
+_PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimisers")
+_PACKAGES += ("samplers", "simulation", "training")
+__all__ = ["Flow", "InputError", "Lattice", "__version__", "load", *_FLAT, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Subpackages and functions that take long to import, when they are asked for."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"trivmap.{name}")
+    if name in _FLAT:
+        return getattr(importlib.import_module(f"trivmap.{_FLAT[name]}"), name)
+    if name == "__version__":
+        from importlib import metadata
+
+        try:
+            return metadata.version("trivmap")
+        except metadata.PackageNotFoundError:
+            return "unknown"
+    raise AttributeError(f"module 'trivmap' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> "Run":

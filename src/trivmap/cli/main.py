@@ -103,20 +103,14 @@ def run(
     CARD_OR_PRESET is a YAML file or the name of a preset (see trivmap presets).
     """
     from trivmap.cli.results import print_results
-    from trivmap.runs.pipeline import measure as analyse
+    from trivmap.runs.finish import finish
     from trivmap.runs.progress import Interrupted, process_age
-    from trivmap.runs.sampling import sample as draw
-    from trivmap.runs.train import train as train_map
 
     directory, display = open_or_create(card, out, overrides, resume, force, "run")
     # The analysis and its pictures take seconds to import: done while the compiler keeps this thread waiting.
     threading.Thread(target=import_quietly, args=["trivmap.reports.pictures"], daemon=True).start()
     try:
-        if directory.card().training is not None:
-            train_map(directory, display, elapsed=process_age())
-        draw(directory, display)
-        alone()
-        analyse(directory, display)
+        finish(directory, display, elapsed=process_age(), again=True, after_sampling=alone)
     except Interrupted as stop:
         # A step knows only its own command, which would not finish the run.
         raise stop.going_on_with(f"trivmap run --resume {directory.root}") from stop
@@ -251,7 +245,8 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     """Check a run card as trivmap run does before it starts, and print it with every default.
 
     The last lines say what a run will take: configurations, bytes on disk, at least so many bytes of memory, and
-    seconds within a factor of three or so.
+    on a processor
+    an estimate of the seconds.
     """
     from trivmap.cards.card import load_card
     from trivmap.cards.own import require_trust

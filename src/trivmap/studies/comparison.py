@@ -13,9 +13,8 @@ from trivmap.ahead import processors
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
+from trivmap.runs.finish import finish
 from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
-from trivmap.runs.sampling import sample
-from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment, describe_software
 from trivmap.store.files import new_directory, write_environment, write_json, write_text
@@ -119,13 +118,7 @@ def _finish(
     _require_same_card(run, wanted)
     if source is not None:
         _take_map(directory.run(source), run)
-    elif wanted.training is not None and not _trained(run):
-        train(run, progress, elapsed=elapsed)
-    drawn = (run.summary().get("sampling") or {}).get("proposals")
-    if drawn != wanted.sampling.proposals:
-        sample(run, progress, wanted)
-    if not pipeline.is_measured(run.summary()):
-        pipeline.measure(run, progress, wanted)
+    finish(run, progress, wanted, elapsed=elapsed, training=source is None and not _trained(run))
     if not run.report_path.exists() or run.report_path.stat().st_mtime < run.summary_path.stat().st_mtime:
         report(run)
 

@@ -12,9 +12,8 @@ from trivmap.cards.build import build_plan, build_target
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import checking, keys, pipeline
+from trivmap.runs.finish import finish as finish_run
 from trivmap.runs.progress import Interrupted, Progress, Quiet
-from trivmap.runs.sampling import sample
-from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.sealed import digest
@@ -64,12 +63,7 @@ def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float, 
         run = pipeline.create(card, run.root)
     if run.card().to_data() != card.to_data():
         raise InputError(f"{run.config_path}: is not what study.yaml says; restore it, or start a new study")
-    train(run, progress, elapsed=elapsed + time.monotonic() - began)
-    trained()
-    if (run.summary().get("sampling") or {}).get("proposals") != card.sampling.proposals:
-        sample(run, progress)
-    if not pipeline.is_measured(run.summary()):
-        pipeline.measure(run, progress)
+    finish_run(run, progress, elapsed=elapsed + time.monotonic() - began, after_training=trained)
 
 
 def _facts(card: RunCard, share: Share, sessions: list[bool]) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""A run brought to its end: whatever is left of training, sampling and measuring."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from trivmap.cards.card import RunCard, load_card
+from trivmap.errors import InputError
+from trivmap.runs import pipeline
+from trivmap.runs.loading import Run
+from trivmap.runs.progress import Progress, Quiet
+from trivmap.runs.sampling import sample
+from trivmap.runs.train import train
+from trivmap.store.directory import RunDirectory
+from trivmap.store.plain import is_file
+from trivmap.trust import trusting
+
+
+def finish(
+    run: RunDirectory,
+    progress: Progress | None = None,
+    card: RunCard | None = None,
+    *,
+    elapsed: float = 0.0,
+    training: bool = True,
+    again: bool = False,
+    after_training: Callable[[], object] = lambda: None,
+    after_sampling: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Train, sample and measure, leaving out what is done; returns the summary.
+
+    Args:
+        run: the directory.
+        progress: where progress is shown.
+        card: the card to follow, which may differ from the run's in `sampling` and `measure` (None: the run's own).
+        elapsed: seconds spent before this call that count as wall time of training.
+        training: False where the run has its map already.
+        again: judge the samples and measure them even where that is done.
+        after_training: called when the costs of training are known.
+        after_sampling: called when everything is drawn.
+
+    Raises:
+        InputError: for what the steps refuse.
+        Interrupted: after a signal; everything is saved.
+    """
+    progress, stored = progress or Quiet(), run.card()
+    wanted = card or stored
+    if training and wanted.training is not None:
+        train(run, progress, elapsed=elapsed)
+    after_training()
+    drawn = (run.summary().get("sampling") or {}).get("proposals")
+    if again or drawn != wanted.sampling.proposals or wanted.sampling != stored.sampling:
+        # The new section `measure` is kept once it has been measured: a kill in between must not hide that.
+        sample(run, progress, wanted.model_copy(update={"measure": stored.measure}))
+    after_sampling()
+    if again or not pipeline.is_measured(run.summary()) or wanted.measure != stored.measure:
+        pipeline.measure(run, progress, card)
+    return run.summary()
+
+
+def run(
+    card: str | os.PathLike[str] | Mapping[str, Any],
+    out: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    trust: bool = False,
+) -> Run:
+    """Train, sample and measure what a card says, in the directory `out`; returns what it holds.
+
+    A directory that holds this run already is continued, so that a script or a notebook can be executed again;
+    `sampling` and `measure` may have changed as far as `trivmap sample` and `trivmap measure` allow. JAX's float64 is
+    switched on meanwhile.
+
+    Args:
+        card: a preset's name, a YAML file, or the content of one.
+        out: the run directory.
+        overrides: `KEY=VALUE` each, as `--set` takes them.
+        progress: where progress is shown (None: nowhere).
+        trust: run code of somebody else's that the card of an existing directory names, and use altered files.
+
+    Raises:
+        InputError: for a card that is not right, and for a directory that holds something else.
+        Interrupted: after a signal; everything is saved.
+    """
+    if isinstance(card, Mapping):
+        wanted = RunCard.from_data(card).with_overrides(list(overrides))
+    else:
+        wanted = load_card(card, overrides)
+    directory = RunDirectory(Path(out))
+    # optax and the samplers mix dtypes, which a session may forbid.
+    with trusting(trust), jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        if not is_file(directory.config_path):
+            directory = pipeline.create(wanted, out)
+        elif fixed := _difference(directory.card(), wanted):
+            raise InputError(f"{directory.config_path}: its {fixed} is not that of the card; give another directory")
+        finish(directory, progress, wanted)
+    return Run(directory, trust=trust)
+
+
+def _difference(stored: RunCard, wanted: RunCard) -> str | None:
+    """The first key in which a card is not the one that a run was made with, of those that a run cannot change."""
+    free = ("sampling", "measure", "name", "description", "follows", "deviates")
+    own, other = stored.to_data(), wanted.to_data()
+    return next((key for key in other if key not in free and own[key] != other[key]), None)
