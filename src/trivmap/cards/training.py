@@ -111,6 +111,16 @@ class Training(Section):
         return self
 
     @property
+    def drawn(self) -> int:
+        """Configurations of all steps."""
+        return sum(steps * batch for steps, batch in self.phases)
+
+    @property
+    def judged(self) -> int:
+        """Proposals of all evaluations, at most."""
+        return -(-self.steps // self.evaluate.every) * self.evaluate.proposals
+
+    @property
     def phases(self) -> list[tuple[int, int]]:
         """(steps, batch) of each phase of the batch schedule."""
         if isinstance(self.batch, int):

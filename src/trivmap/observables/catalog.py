@@ -83,7 +83,7 @@ class Catalog(Mapping[str, Observable]):
         return each.needs if isinstance(each, FunctionOfMeans) else ()
 
     def short(self, name: str) -> str:
-        """What a narrow column calls an observable: its own name where the catalog does not know it."""
+        """The label of an observable in a narrow column: its own name where the catalog does not know it."""
         return self[name].short if name in self else name
 
     @cached_property

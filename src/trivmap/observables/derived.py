@@ -59,7 +59,8 @@ def curvature_bias(function: Callable[[np.ndarray], np.ndarray], block: np.ndarr
 def _is_analytic(
     function: Callable[[np.ndarray], Any], jacobian: np.ndarray, point: np.ndarray, block: np.ndarray
 ) -> bool:
-    """Whether derivatives by a complex step agree with those by real ones, in directions in which means fluctuate."""
+    """True if derivatives by a complex step agree with those by real ones, in directions in which means fluctuate."""
+    rounding = 1e-13 * np.abs(np.asarray(function(point)))
     deviations = block.reshape(-1, len(point)) - point
     for direction in deviations[:: max(1, len(deviations) // _DIRECTIONS)][:_DIRECTIONS]:
         step = 1e-4 * direction
@@ -67,7 +68,6 @@ def _is_analytic(
         by_complex = 2 * jacobian @ step
         known = np.isfinite(by_real) & np.isfinite(by_complex)
         scale = 2 * np.abs(jacobian) @ np.abs(step) + np.abs(by_real)
-        rounding = 1e-13 * np.abs(np.asarray(function(point)))
         if np.any((np.abs(by_real - by_complex) > 1e-2 * scale + rounding) & known):
             return False
     return True

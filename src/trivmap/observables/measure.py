@@ -1,6 +1,7 @@
 """Everything the analysis needs of one configuration."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from jax.core import Tracer
@@ -34,8 +35,13 @@ def measure(action: AbstractAction, field: Field, *, own: Iterable[Observable] =
 
 def measure_own(action: AbstractAction, own: Iterable[Observable], field: Field) -> dict[str, Float[Array, "..."]]:
     """The measurements of one configuration that some observables need, by name."""
-    means = (each for each in own if isinstance(each, Mean))
-    return {each.stored: each.measure(field, action.whole) for each in means if each.measure is not None}
+    return {each.stored: measure(field, action.whole) for each, measure in measuring(own)}
+
+
+def measuring(observables: Iterable[Observable]) -> list[tuple[Mean, Callable[[Any, Any], Any]]]:
+    """The observables that are measured on configurations, each with its `measure`."""
+    means = (each for each in observables if isinstance(each, Mean))
+    return [(each, each.measure) for each in means if each.measure is not None]
 
 
 def _require_whole(field: Field) -> None:

@@ -13,7 +13,7 @@ from trivmap.actions.symmetry import EVERY
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables.catalog import CATALOG
-from trivmap.observables.measure import measure
+from trivmap.observables.measure import measure, measuring
 from trivmap.observables.observable import FunctionOfMeans, Mean, Observable
 from trivmap.observables.scalar_field import SCALAR_FIELD
 
@@ -34,11 +34,10 @@ def require_measurable(own: Sequence[Observable], action: AbstractAction, lattic
     for each in own:
         _require_facts(each)
     known = {each.stored for each in SCALAR_FIELD if isinstance(each, Mean)}
-    for each in own:
-        if isinstance(each, Mean) and each.measure is not None:
-            if each.stored in known:
-                raise InputError(f"observables: {each.stored} is the name of two measurements; rename one of them")
-            known.add(each.stored)
+    for each, _ in measuring(own):
+        if each.stored in known:
+            raise InputError(f"observables: {each.stored} is the name of two measurements; rename one of them")
+        known.add(each.stored)
     for each in own:
         if isinstance(each, Mean) and each.stored not in known:
             raise InputError(f"observables: nothing measures {each.stored}; give {each.name} a measure(field, action)")
@@ -72,11 +71,10 @@ def measured_shapes(
     Raises `InputError` where one of one's own fails, or gives no real number and no array of them.
     """
     field = jax.ShapeDtypeStruct(lattice.shape, dtype)
-    for each in own:
-        if isinstance(each, Mean) and each.measure is not None:
-            values = _called(each, functools.partial(_traced, each.measure, action.whole), field)
-            if not isinstance(values, jax.ShapeDtypeStruct) or values.dtype.kind not in "fiub":
-                raise InputError(f"observables: the measure of {each.name} must give a real number or an array of them")
+    for each, function in measuring(own):
+        values = _called(each, functools.partial(_traced, function, action.whole), field)
+        if not isinstance(values, jax.ShapeDtypeStruct) or values.dtype.kind not in "fiub":
+            raise InputError(f"observables: the measure of {each.name} must give a real number or an array of them")
     return dict(jax.eval_shape(functools.partial(measure, action, own=tuple(own)), field))
 
 

@@ -169,7 +169,7 @@ class Quantities:
                     self.estimates.withhold(name, reason)
 
     def _is(self, name: str, what: str) -> bool:
-        """Whether a fact of the catalog holds for an observable; what it does not know has none."""
+        """True if the catalog says so of an observable; it says nothing of those that it does not know."""
         return bool(getattr(self._catalog.get(name), what, False))
 
     def _add_linearised(

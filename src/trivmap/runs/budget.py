@@ -92,13 +92,13 @@ def _columns(card: RunCard) -> list[int]:
 
 def _own_bytes(card: RunCard) -> list[int]:
     """Bytes of each measurement of the card's own observables on one configuration."""
+    from trivmap.observables.measure import measuring
     from trivmap.observables.own import measured_shapes
 
     if not (own := observables(card)):
         return []
-    action, lattice = build_action(card), Lattice(card.lattice)
-    known, all_of_them = (measured_shapes(each, action, lattice, card.dtype) for each in ((), own))
-    return [shape.size * shape.dtype.itemsize for name, shape in all_of_them.items() if name not in known]
+    shapes = measured_shapes(own, build_action(card), Lattice(card.lattice), card.dtype)
+    return [shapes[each.stored].size * shapes[each.stored].dtype.itemsize for each, _ in measuring(own)]
 
 
 def _disk(card: RunCard) -> int:
@@ -229,9 +229,7 @@ def _item(card: RunCard) -> int:
 def _configurations(card: RunCard) -> int:
     """Configurations of a rung of the ladder, or of the card's own lattice, evaluations of the acceptance included."""
     assert card.training is not None
-    section = card.training
-    judged = -(-section.steps // section.evaluate.every) * section.evaluate.proposals
-    return sum(steps * batch for steps, batch in section.phases) + judged
+    return card.training.drawn + card.training.judged
 
 
 def _training(card: RunCard, parameters: int) -> dict[str, int]:

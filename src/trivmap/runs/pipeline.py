@@ -139,10 +139,9 @@ def facts_of_samples(card: RunCard) -> dict[str, Any]:
 
 def own_measurements(card: RunCard) -> list[str]:
     """The names of the measurements that a card's own observables make while samples are drawn."""
-    from trivmap.observables import Mean
+    from trivmap.observables.measure import measuring
 
-    means = (each for each in observables(card) if isinstance(each, Mean))
-    return [each.stored for each in means if each.measure is not None]
+    return [each.stored for each, _ in measuring(observables(card))]
 
 
 def read_certificate(run: RunDirectory) -> dict[str, Any]:

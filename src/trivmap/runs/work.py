@@ -4,11 +4,12 @@
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core as jex
+
+from trivmap.training.operations import inner_programs
 
 _FREE = {"broadcast_in_dim", "reshape", "squeeze", "stop_gradient", "convert_element_type", "copy", "iota", "real"}
 _FREE |= {"imag", "complex", "bitcast_convert_type", "random_wrap", "random_unwrap", "random_seed", "random_fold_in"}
@@ -47,7 +48,7 @@ def _of(jaxpr: Any) -> Work:
         parameters, name = equation.params, equation.primitive.name
         if name == "cond":
             total = total.plus(max((_of(branch.jaxpr) for branch in parameters["branches"]), key=sum))
-        elif inner := list(_inner(parameters.values())):
+        elif inner := list(inner_programs(parameters.values())):
             times = parameters["length"] if name == "scan" else 1
             for each in inner:
                 total = total.plus(_of(each), times)
@@ -84,14 +85,3 @@ def _elementary(name: str, equation: Any) -> Work:
 
 def _size(variable: Any) -> float:
     return float(math.prod(getattr(variable.aval, "shape", ())))
-
-
-def _inner(values: Any) -> Iterator[Any]:
-    """The programs among the parameters of an operation."""
-    for value in values:
-        if isinstance(value, jex.ClosedJaxpr):
-            yield value.jaxpr
-        elif isinstance(value, jex.Jaxpr):
-            yield value
-        elif isinstance(value, (tuple, list)):
-            yield from _inner(value)

@@ -39,7 +39,7 @@ def _missing(jaxpr: Any) -> float:
             # It holds the matrix and its transpose besides, which are not run.
             missing += _missing(parameters["jaxprs"].solve.jaxpr)
         else:
-            missing += sum(map(_missing, _inner(parameters.values())))
+            missing += sum(map(_missing, inner_programs(parameters.values())))
     return missing
 
 
@@ -49,12 +49,12 @@ def _once(jaxpr: jex.ClosedJaxpr) -> float:
     return max(float(analysis.get("flops", 0.0)), 0.0) + max(float(analysis.get("transcendentals", 0.0)), 0.0)
 
 
-def _inner(values: Any) -> Iterator[Any]:
-    """The jaxprs among parameters of an equation."""
+def inner_programs(values: Any) -> Iterator[Any]:
+    """The programs (jaxprs) among the parameters of an operation."""
     for value in values:
         if isinstance(value, jex.ClosedJaxpr):
             yield value.jaxpr
         elif isinstance(value, jex.Jaxpr):
             yield value
         elif isinstance(value, (tuple, list)):
-            yield from _inner(value)
+            yield from inner_programs(value)
