@@ -11,10 +11,9 @@ from pathlib import Path
 
 import jax
 
-from trivmap.cards.build import build_action, build_flow, build_plan
 from trivmap.cards.card import RunCard
 from trivmap.cards.overrides import apply_overrides
-from trivmap.runs.keys import keys
+from trivmap.runs.plan import Plan
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 
@@ -74,8 +73,8 @@ class Stopwatch(Silent):
 def measure(overrides, seed):
     """Acceptance, parameters and seconds per step of the reference with `overrides`."""
     card = RunCard.from_data({**apply_overrides(REFERENCE, overrides), "seed": seed})
-    flow, watch = build_flow(card, keys(card)["init"]), Stopwatch()
-    trainer = Trainer(flow, build_action(card), build_plan(card), keys(card)["train"], watch)
+    plan, watch = Plan(card), Stopwatch()
+    trainer = Trainer(plan.flow(), plan.action, plan.training, plan.keys["train"], watch)
     evaluation = trainer.run(trainer.initial_state()).evaluation
     return evaluation.acceptance, flow.parameters, watch.seconds_per_step
 

@@ -22,10 +22,8 @@ import jax
 
 from experiments.keeping import kept, store
 from experiments.what_pays import BETA
-from trivmap.cards.build import build_action, build_plan
 from trivmap.cards.card import RunCard
-from trivmap.runs.checking import skeleton
-from trivmap.runs.keys import keys
+from trivmap.runs.plan import Plan
 from trivmap.training import Evaluation, Trainer
 from trivmap.training.observer import Silent
 
@@ -101,9 +99,9 @@ def card(name: str, extent: int, optimiser: str, seed: int) -> RunCard:
 
 def measured(entry: dict[str, Any]) -> dict[str, Any]:
     """The entry with what its training cost and reached."""
-    whole = card(entry["map"], entry["extent"], entry["optimiser"], entry["seed"])
-    judge, action = Judge(BUDGET[entry["map"]]), build_action(whole)
-    trainer = Trainer(skeleton(whole), action, build_plan(whole), keys(whole)["train"], judge)
+    plan = Plan(card(entry["map"], entry["extent"], entry["optimiser"], entry["seed"]))
+    judge, action = Judge(BUDGET[entry["map"]]), plan.action
+    trainer = Trainer(plan.flow(), action, plan.training, plan.keys["train"], judge)
     state = trainer.initial_state()
     trainer.compile(state)
     judge.begin()

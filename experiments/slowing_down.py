@@ -33,7 +33,7 @@ from trivmap.diagnostics.convergence import r_hat  # noqa: E402
 from trivmap.estimate import Estimate  # noqa: E402
 from trivmap.lattice import Lattice  # noqa: E402
 from trivmap.reports.figures.style import SERIES, new_figure, png, styled  # noqa: E402
-from trivmap.runs.pipeline import load_flow  # noqa: E402
+from trivmap.runs.loading import load  # noqa: E402
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FourierMass, PulledBack  # noqa: E402
 from trivmap.simulation import AbstractChains, ClusterChains, MarkovChains  # noqa: E402
 from trivmap.store.directory import RunDirectory  # noqa: E402
@@ -79,8 +79,8 @@ def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> Abstract
     kinetic, length, start = None, 1.0, "mixed"
     if sampler == "trivialised-hmc":
         assert flow_run is not None
-        flow, action, _ = load_flow(flow_run)
-        potential, length, start = PulledBack(flow, action), 1.5, "hot"
+        trained = load(flow_run.root)
+        potential, length, start = PulledBack(trained.flow, trained.action), 1.5, "hot"
     else:
         potential = ActionPotential(action, lattice, "float32")
         if sampler == "hmc-fourier":

@@ -22,13 +22,10 @@ import jax
 import numpy as np
 
 from experiments.keeping import kept, store
-from trivmap.cards.build import build_plan, build_target
 from trivmap.cards.card import RunCard
 from trivmap.cards.overrides import apply_overrides
 from trivmap.diagnostics import certificate
-from trivmap.lattice import Lattice
-from trivmap.runs.checking import skeleton
-from trivmap.runs.keys import keys
+from trivmap.runs.plan import Plan
 from trivmap.training import Trainer
 from trivmap.training.observer import Silent
 
@@ -195,19 +192,19 @@ def trained(trainer: Trainer, clock: Clock, *, stop: bool = False, operations: b
 
 def plain_trainer(whole: RunCard, clock: Clock) -> Trainer:
     """That of a card without a ladder."""
-    return Trainer(skeleton(whole), build_target(whole), build_plan(whole), keys(whole)["train"], clock)
+    plan = Plan(whole)
+    return Trainer(plan.flow(), plan.target, plan.training, plan.keys["train"], clock)
 
 
 def measured(whole: RunCard, *, stop: bool = False) -> Cost:
     """The cost on the last lattice of a card, those before included."""
     clock, trainer, cost, state = Clock(), None, None, None
-    for rung in whole.rungs():
-        action = build_target(rung)
-        flow = skeleton(rung)
+    for rung in Plan(whole).rungs:
+        flow = rung.flow()
         if trainer is not None and state is not None:
-            flow = trainer.flow(state).resize(Lattice(rung.lattice), action)
-        trainer = Trainer(flow, action, build_plan(rung), keys(rung)["train"], clock)
-        cost, state = trained(trainer, clock, stop=stop and rung.lattice == whole.lattice, operations=stop)
+            flow = trainer.flow(state).resize(rung.lattice, rung.target)
+        trainer = Trainer(flow, rung.target, rung.training, rung.keys["train"], clock)
+        cost, state = trained(trainer, clock, stop=stop and rung.card.lattice == whole.lattice, operations=stop)
     assert cost is not None
     return cost
 

@@ -15,10 +15,10 @@ from trivmap.actions import AbstractAction
 from trivmap.bijections.continuous import Continuous, _rows_sum
 from trivmap.bijections.features import FAMILIES
 from trivmap.bijections.integrators import SCHEMES, integrate
-from trivmap.cards.build import build_flow, build_target
 from trivmap.cards.card import load_card
 from trivmap.fourier import Modes
 from trivmap.observables import measure
+from trivmap.runs.plan import Plan
 from trivmap.samplers import accept, proposal_key
 
 STEPS = 12
@@ -52,13 +52,13 @@ class Model:
 
 def preset_model(extent: int) -> Model:
     """The flow of phi4-L`extent`, every parameter moved by a normal number of width 0.01."""
-    card = load_card(f"phi4-L{extent}")
-    flow = build_flow(card, jax.random.key(0)).with_integration_steps(STEPS)
+    plan = Plan(load_card(f"phi4-L{extent}"))
+    flow = plan.flow().with_integration_steps(STEPS)
     parameters, rest = eqx.partition(flow, eqx.is_inexact_array)
     leaves, tree = jax.tree.flatten(parameters)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [p + _KICK * jax.random.normal(key, p.shape, p.dtype) for p, key in zip(leaves, keys, strict=True)]
-    return Model(extent, eqx.combine(jax.tree.unflatten(tree, moved), rest), build_target(card))
+    return Model(extent, eqx.combine(jax.tree.unflatten(tree, moved), rest), plan.target)
 
 
 @dataclass(frozen=True)

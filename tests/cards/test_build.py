@@ -12,7 +12,7 @@ from trivmap import InputError, Lattice
 from trivmap.actions import FreeScalar, Phi4
 from trivmap.bases import FreeField, Gaussian, hartree_mass
 from trivmap.bijections import Affine, Chain, FourierDiagonal, Rescale, ZeroMode
-from trivmap.cards.build import build_action, build_flow, build_plan, default_chunk
+from trivmap.cards.build import build_action, build_flow, build_training, default_chunk
 from trivmap.cards.card import RunCard
 from trivmap.objectives import PathGradient, ReverseKL
 
@@ -27,8 +27,12 @@ def card(**changes) -> RunCard:
     return RunCard.from_data(data)
 
 
+def untrained(own_card):
+    return build_flow(own_card, build_action(own_card), KEY)
+
+
 def flow_of(**changes):
-    return build_flow(card(**changes), KEY)
+    return untrained(card(**changes))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -129,12 +133,12 @@ class TestFlow:
     def test_without_a_model(self):
         bare = card().model_copy(update={"model": None})
         with pytest.raises(InputError, match=r"^model: missing"):
-            build_flow(bare, KEY)
+            untrained(bare)
 
 
 class TestPlan:
     def test_defaults(self):
-        plan = build_plan(card())
+        plan = build_training(card())
         assert isinstance(plan.objective, PathGradient)
         assert plan.phases == [(200, 64)]
         assert (plan.evaluate_every, plan.checkpoint_every, plan.evaluate_proposals) == (100, 100, 4096)
@@ -143,7 +147,7 @@ class TestPlan:
         assert float(plan.learning_rate(7)) == pytest.approx(1e-3)
 
     def test_everything_said(self):
-        plan = build_plan(
+        plan = build_training(
             card(
                 training__objective="reverse-kl",
                 training__steps=60,
@@ -182,12 +186,12 @@ class TestPlan:
         ],
     )
     def test_learning_rates(self, rate, steps, values):
-        plan = build_plan(card(training__optimiser={"kind": "sgd", "learning_rate": rate}))
+        plan = build_training(card(training__optimiser={"kind": "sgd", "learning_rate": rate}))
         assert [float(plan.learning_rate(step)) for step in steps] == pytest.approx(values, rel=1e-5)
 
     def step(self, **changes):
         """The first update from gradient 2, then from gradient 4."""
-        optimiser = build_plan(card(**changes)).optimiser
+        optimiser = build_training(card(**changes)).optimiser
         parameter = jnp.asarray([1.0], jnp.float32)
         state, updates = optimiser.init(parameter), []
         for gradient in (2.0, 4.0):
@@ -207,7 +211,9 @@ class TestPlan:
     def test_an_optimiser_that_takes_only_a_number_gets_one(self, kind):
         assert self.step(training__optimiser={"kind": kind, "learning_rate": 0.1})[1] < 0
         with pytest.raises(InputError, match=f"{kind} takes no schedule"):
-            build_plan(card(training__optimiser={"kind": kind, "learning_rate": {"schedule": "cosine", "peak": 0.1}}))
+            build_training(
+                card(training__optimiser={"kind": kind, "learning_rate": {"schedule": "cosine", "peak": 0.1}})
+            )
 
     def test_an_own_optimiser_that_wants_the_loss(self, own):
         """Polyak's step: gradient * (value - f_min) / |gradient|^2."""
@@ -220,11 +226,11 @@ class TestPlan:
         assert self.step(training__optimiser=section) == pytest.approx([-2 * 2 / 4, -4 * 2 / 16])
         assert self.step(training__optimiser=section, training__clip=1.0) == pytest.approx([-2.0, -2.0])
         with pytest.raises(InputError, match=r"training.optimiser: own_parts:polyak refused its arguments"):
-            build_plan(card(training__optimiser={**section, "wrong": 1}))
+            build_training(card(training__optimiser={**section, "wrong": 1}))
 
     def test_without_training(self):
         with pytest.raises(InputError, match=r"^training: missing; give the section"):
-            build_plan(card().model_copy(update={"training": None}))
+            build_training(card().model_copy(update={"training": None}))
 
     @pytest.mark.parametrize(
         ("steps", "every", "chunk"), [(8000, 100, 25), (2000, 100, 10), (100, 10, 1), (50_000, 70, 35), (10**6, 101, 1)]
@@ -289,7 +295,7 @@ class TestOwnParts:
             model__base={"kind": "own_parts:heavy"},
             model__maps=[{"kind": "own_parts:Shift", "by": 0.5}],
         )
-        action, flow = build_action(own_card), build_flow(own_card, KEY)
+        action, flow = build_action(own_card), untrained(own_card)
         assert (action.strength, action.sites) == (0.25, 16)
         assert flow.base.mass == 9.0
         shifted, _ = flow.push(jnp.zeros((4, 4), jnp.float32))
@@ -321,7 +327,7 @@ class TestOwnParts:
     def test_mistakes_name_the_key(self, own, changes, message):
         own(OWN)
         with pytest.raises(InputError) as caught:
-            build_flow(card(**changes), KEY)
+            flow_of(**changes)
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -342,6 +348,4 @@ class TestOwnParts:
     def test_hartree_needs_coefficients(self, own):
         own(OWN)
         with pytest.raises(InputError, match=r"hartree needs an action with coefficients"):
-            build_flow(
-                card(action={"kind": "own_parts:Quartic", "strength": 1}, model__base={"kind": "free-field"}), KEY
-            )
+            flow_of(action={"kind": "own_parts:Quartic", "strength": 1}, model__base={"kind": "free-field"})

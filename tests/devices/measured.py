@@ -20,7 +20,7 @@ from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.observables import measure
 from trivmap.optimisers import GaussNewton, first_order
-from trivmap.runs.checking import skeleton
+from trivmap.runs.plan import Plan
 from trivmap.samplers import HMC, ActionPotential, IndependenceMetropolis
 from trivmap.simulation import START, MarkovChains, Simulation
 from trivmap.training import Phase, Trainer, TrainingPlan
@@ -66,7 +66,7 @@ GAUSS_NEWTON = (
 def flow_of(model) -> Flow:
     """Its parameters moved from where they start: much of their derivatives would be zero there."""
     card = {"dtype": "float64", "lattice": [4, 4], "action": {"kind": "free", "m_sq": 1.0}, "model": model}
-    parameters, rest = eqx.partition(skeleton(RunCard.from_data(card)), eqx.is_inexact_array)
+    parameters, rest = eqx.partition(Plan(RunCard.from_data(card)).flow(), eqx.is_inexact_array)
     vector, unravel = ravel_pytree(parameters)
     return eqx.combine(unravel(vector + 0.1 * jax.random.normal(KEY, vector.shape, vector.dtype)), rest)
 

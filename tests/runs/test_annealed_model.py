@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from trivmap.bases import FreeField
-from trivmap.cards.build import build_action, build_flow
+from trivmap.cards.build import build_action
 from trivmap.cards.card import RunCard
 from trivmap.lattice import Lattice
-from trivmap.runs.checking import skeleton
+from trivmap.runs.plan import Plan
 from trivmap.store.weights import load_model, save_model
 
 
@@ -31,15 +31,15 @@ def card(spectrum):
 
 @pytest.mark.parametrize("spectrum", ["fixed", "learnable"])
 def test_density_survives_saving(spectrum, tmp_path):
-    flow = skeleton(card(spectrum))
+    flow = Plan(card(spectrum)).flow()
     save_model(tmp_path, flow, card(spectrum))
-    loaded, _ = load_model(tmp_path, skeleton)
+    loaded, _ = load_model(tmp_path, lambda known: Plan(known).flow())
     field = jax.random.normal(jax.random.key(1), (4, 6), "float64")
     assert float(loaded.log_density(field)) == float(flow.log_density(field))
 
 
 def test_learnable_spectrum_starts_hot():
-    flow = build_flow(card("learnable"), jax.random.key(0))
+    flow = Plan(card("learnable")).flow()
     lattice = Lattice([4, 6])
     hot = FreeField.hartree(lattice, build_action(card("learnable")), temperature=2.0, dtype="float64")
     field = jax.random.normal(jax.random.key(1), (4, 6), "float64")

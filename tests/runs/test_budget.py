@@ -7,12 +7,19 @@ from tests.runs.support import CARD
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import budget, pipeline
+from trivmap.runs.plan import Plan
 from trivmap.runs.sampling import sample
 
 ACTION = {"kind": "phi4", "notation": "bosetti2015", "beta": 0.5, "lam": 0.5}
 MAPLESS = {"lattice": [4, 6], "action": ACTION}
 FREE = {"lattice": [4, 6], "action": ACTION, "model": {"base": {"kind": "free-field"}, "maps": []}}
 GB = 10**9
+
+
+class Large(Plan):
+    """A plan whose map has many parameters."""
+
+    parameters = 100_000
 
 
 @pytest.mark.parametrize(
@@ -30,15 +37,15 @@ def test_samples_take_what_is_expected(tmp_path, data, sampling):
         run = pipeline.create(card, tmp_path / "run")
         sample(run)
     written = sum(path.stat().st_size for path in (run.root / "samples").iterdir())
-    assert 1 < written / budget.budget(card).disk < 1.08
+    assert 1 < written / budget.budget(Plan(card)).disk < 1.08
 
 
 def test_configurations_of_all_rungs():
     rung = {"lattice": [2, 2], "steps": 10, "batch": 8}
     training = {**CARD["training"], "ladder": [rung], "evaluate": {"every": 100, "proposals": 5000}}
     card = RunCard.from_data({**CARD, "training": training})
-    assert budget.budget(card).configurations == 10 * 8 + 5000 + 200 * 64 + 2 * 5000
-    assert budget.budget(card, training=False).configurations == 0
+    assert budget.budget(Plan(card)).configurations == 10 * 8 + 5000 + 200 * 64 + 2 * 5000
+    assert budget.budget(Plan(card), training=False).configurations == 0
 
 
 @pytest.mark.parametrize(
@@ -54,18 +61,18 @@ def test_configurations_of_all_rungs():
 )
 def test_memory(override, key, size):
     card = RunCard.from_data(CARD).with_overrides([override])
-    assert budget.budget(card, 100_000).memory[key] == size
+    assert budget.budget(Large(card)).memory[key] == size
 
 
 def test_chains():
     data = {**MAPLESS, "sampling": {"kind": "hmc", "chains": 10**8, "proposals": 10**10}}
-    memory = budget.budget(RunCard.from_data(data)).memory
+    memory = budget.budget(Plan(RunCard.from_data(data))).memory
     assert memory["sampling.chains"] > 6 * 24 * 4 * 10**8
 
 
 def test_room(monkeypatch, tmp_path):
     card = RunCard.from_data(CARD)
-    found = budget.budget(card, 100)
+    found = budget.budget(Plan(card))
     budget.require_room([found], tmp_path / "not" / "there")
     monkeypatch.setattr(budget, "free_disk", lambda root: 1000)
     with pytest.raises(InputError, match=r"^sampling\.proposals: the samples will take 4\d\d kB, and 1 kB are free"):
@@ -129,6 +136,6 @@ def test_observables_of_ones_own_take_room_too(tmp_path, monkeypatch):
     sampling = {"kind": "hmc", "chains": 2, "proposals": 6000}
     plain = RunCard.from_data({**MAPLESS, "sampling": sampling})
     card = RunCard.from_data({**MAPLESS, "sampling": sampling, "measure": {"observables": ["large_one:large"]}})
-    assert budget.row_bytes(card) - budget.row_bytes(plain) == 4000
-    assert budget.budget(card).disk > 6000 * 4000
-    assert budget.part_length(card) <= budget.part_length(plain)
+    assert budget.row_bytes(Plan(card)) - budget.row_bytes(Plan(plain)) == 4000
+    assert budget.budget(Plan(card)).disk > 6000 * 4000
+    assert budget.part_length(Plan(card)) <= budget.part_length(Plan(plain))

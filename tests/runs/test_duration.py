@@ -6,12 +6,13 @@ import pytest
 from tests.runs.support import CARD
 from trivmap.cards.card import RunCard, load_card
 from trivmap.runs.duration import seconds
+from trivmap.runs.plan import Plan
 
 MAPLESS = {"lattice": [8, 8], "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.5, "lam": 0.5}}
 
 
 def of(data, *overrides, **given):
-    found = seconds(RunCard.from_data(data).with_overrides(list(overrides)), **given)
+    found = seconds(Plan(RunCard.from_data(data).with_overrides(list(overrides))), **given)
     assert found is not None
     return found
 
@@ -69,4 +70,4 @@ def test_gauss_newton_solves():
 
 def test_only_on_a_processor(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert seconds(RunCard.from_data(CARD)) is None
+    assert seconds(Plan(RunCard.from_data(CARD))) is None

@@ -17,6 +17,7 @@ from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
 from trivmap.runs.loading import Run
 from trivmap.runs.pipeline import load_flow, measure
+from trivmap.runs.plan import Plan
 from trivmap.runs.train import train
 
 MAP = {"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}, "features": {"neighbours": [1.0]}}
@@ -70,9 +71,10 @@ def test_stages_and_stored_fields_have_all_sites(measured):
     stages = Run(run).stages.stages
     at_zero = [stage.two_point[0] for stage in stages]
     assert at_zero[-1] == pytest.approx(summary["observables"]["phi2"]["value"], rel=0.1)
-    flow, target, card = load_flow(run)
+    plan = Plan(run.card())
+    flow, target, card = load_flow(run, plan), plan.target, plan.card
     assert flow.decimated
-    assert target == build_target(card) != build_action(card)
+    assert target == build_target(card, plan.action) != plan.action
     with Run(run).samples as samples:
         fields = samples["fields"]
     spread = fields.std(axis=(0, 1))

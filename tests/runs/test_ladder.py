@@ -10,6 +10,7 @@ from tests.runs.support import RING, contents
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline, sampling
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interrupted
 from trivmap.runs.train import train
 
@@ -116,5 +117,5 @@ def test_log_z_is_that_of_the_transfer_matrix(climbed, tmp_path):
     assert error < 0.01 and abs(value - exact) < 3 * error
     certificate = summary["sampling"]["certificate"]
     assert certificate["passed"] and error >= abs(certificate["mean"])
-    flow, _, _ = pipeline.load_flow(run)
+    flow = pipeline.load_flow(run, Plan(run.card()))
     assert flow.integration_steps == certificate["steps"]

@@ -21,6 +21,7 @@ from trivmap.store.samples import SampleReader
 MODULE = """
 import jax.numpy as jnp
 from trivmap.observables import FunctionOfMeans, Mean
+from trivmap.runs.plan import Plan
 
 square = Mean(name="square", symbol="again", measure=lambda field, action: jnp.mean(field**2, dtype=float))
 more = [
@@ -119,7 +120,7 @@ def test_what_the_samples_do_not_hold(tmp_path):
 def test_refusals(names, sentence, tmp_path):
     card = RunCard.from_data({**BASE, **SAMPLERS["hmc"], "measure": {"observables": names}})
     with pytest.raises(InputError) as caught:
-        check(card, tmp_path / "run")
+        check(Plan(card), tmp_path / "run")
     assert str(caught.value).startswith(sentence) and "\n" not in str(caught.value)
 
 

@@ -12,6 +12,7 @@ from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.runs import checking, pipeline
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interrupted
 from trivmap.runs.train import train
 
@@ -62,11 +63,11 @@ class TestCreate:
             "sampling": {"kind": "hmc", "proposals": 4000},
         }
         with pytest.raises(InputError, match=r"the force of tests\.runs\.test_pipeline:WrongForce is not -dS/dphi"):
-            checking.check(RunCard.from_data(data), tmp_path / "run")
+            checking.check(Plan(RunCard.from_data(data)), tmp_path / "run")
 
     def test_without_training_the_flow_is_sampled_as_it_starts(self, tmp_path):
         run = created(tmp_path / "run", training=None)
-        flow, _, _ = pipeline.load_flow(run)
+        flow = pipeline.load_flow(run, Plan(run.card()))
         assert flow.base.mass == 0.6
         with pytest.raises(InputError, match="has no section training; nothing is to be trained"):
             train(run)
@@ -160,7 +161,7 @@ class TestTrain:
             train(run, Signalling(at=4))
         assert run.summary()["training"]["status"] == "interrupted"
         assert [r["step"] for r in run.metrics() if "evaluation" in r] == [10]
-        flow, _, _ = pipeline.load_flow(run)
+        flow = pipeline.load_flow(run, Plan(run.card()))
         assert jnp.isfinite(flow.base.log_factor).all()
         train(run)
         assert contents(run.model_path) == contents(trained.model_path)
@@ -176,7 +177,7 @@ class TestTrain:
         assert "\n" not in message
         summary = run.summary()
         assert (summary["training"]["status"], summary["training"]["steps"]) == ("failed", 0)
-        flow, _, _ = pipeline.load_flow(run)
+        flow = pipeline.load_flow(run, Plan(run.card()))
         np.testing.assert_array_equal(flow.base.log_factor, 0)
         # The card mended, the same run goes on.
         run.write_card(card())

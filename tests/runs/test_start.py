@@ -7,6 +7,8 @@ import pytest
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import checking, pipeline
+from trivmap.runs.loading import load
+from trivmap.runs.plan import Plan
 from trivmap.runs.train import train
 
 CARD = {
@@ -45,8 +47,8 @@ def test_it_begins_with_that_map(folder, optax_mixes_dtypes):
     root = folder / "same"
     run = pipeline.create(started_from("trained"), root)
     begun, trained = (
-        checking.started(run.card(), root),
-        pipeline.load_flow(pipeline.RunDirectory(folder / "trained"))[0],
+        checking.started(Plan(run.card()), root),
+        load(folder / "trained").flow,
     )
     for own, other in zip(*(jax.tree.leaves(eqx.filter(flow, eqx.is_array)) for flow in (begun, trained)), strict=True):
         assert (own == other).all()
@@ -56,7 +58,7 @@ def test_it_begins_with_that_map(folder, optax_mixes_dtypes):
 
 
 def test_it_is_carried_to_another_lattice(folder):
-    begun = checking.started(started_from("trained", lattice=[6]), folder / "larger")
+    begun = checking.started(Plan(started_from("trained", lattice=[6])), folder / "larger")
     assert begun.lattice.shape == (6,)
 
 

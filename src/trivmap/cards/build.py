@@ -72,18 +72,16 @@ def build_action(card: RunCard) -> AbstractAction:
             return _own(section, AbstractAction, "action", dimension=dimension, lattice=Lattice(card.lattice))
 
 
-def build_target(card: RunCard) -> AbstractAction:
-    """The action that the flow of a card is compared with: the card's, or that with the odd sites integrated out."""
-    action = build_action(card)
+def build_target(card: RunCard, action: AbstractAction) -> AbstractAction:
+    """What the flow of a card is compared with: the card's `action`, or that with the odd sites integrated out."""
     return Decimated(action, Lattice(card.lattice)) if card.model is not None and card.model.sites == "even" else action
 
 
-def build_flow(card: RunCard, key: Key) -> Flow:
-    """The untrained flow of a card; `key` initialises its networks."""
+def build_flow(card: RunCard, action: AbstractAction, key: Key) -> Flow:
+    """The untrained flow of a card and its `action`; `key` initializes its networks."""
     if card.model is None:
         raise InputError("model: missing; this run needs a map, so give the section {base: ..., maps: [...]}")
-    lattice, action = Lattice(card.lattice), build_action(card)
-    dtype = jnp.dtype(card.dtype)
+    lattice, dtype = Lattice(card.lattice), jnp.dtype(card.dtype)
     maps: list[AbstractBijection] = []
     for position, section in enumerate(card.model.maps):
         map_key, where = jax.random.fold_in(key, position), f"model.maps.{position}"
@@ -109,7 +107,7 @@ def build_flow(card: RunCard, key: Key) -> Flow:
     return Flow(base, Chain(lattice, maps))
 
 
-def build_plan(card: RunCard) -> TrainingPlan:
+def build_training(card: RunCard) -> TrainingPlan:
     """The training plan of a card."""
     section = card.training
     if section is None:

@@ -27,6 +27,7 @@ def run_comparison(
     from trivmap.errors import InputError
     from trivmap.reports import write_report
     from trivmap.reports.comparison import write_comparison
+    from trivmap.runs.plan import Plan
     from trivmap.runs.progress import process_age
     from trivmap.studies.compare_card import load_compare_card
     from trivmap.studies.comparison import ComparisonDirectory, compare
@@ -46,7 +47,7 @@ def run_comparison(
         prepare(next(iter(loaded.cards.values())))
         chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
         with making(chosen, "continue with trivmap compare"):
-            require_room([(each, None) for each in loaded.cards.values()], chosen, force=force, note=display.note)
+            require_room(map(Plan, loaded.cards.values()), chosen, force=force, note=display.note)
             directory = ComparisonDirectory.create(chosen, loaded)
         for note in loaded.notes:
             display.note(note)

@@ -106,11 +106,11 @@ def run(
     from trivmap.runs.finish import finish
     from trivmap.runs.progress import Interrupted, process_age
 
-    directory, display = open_or_create(card, out, overrides, resume, force, "run")
+    directory, display, plan = open_or_create(card, out, overrides, resume, force, "run")
     # The analysis and its pictures take seconds to import: done while the compiler keeps this thread waiting.
     threading.Thread(target=import_quietly, args=["trivmap.reports.pictures"], daemon=True).start()
     try:
-        finish(directory, display, elapsed=process_age(), again=True, after_sampling=alone)
+        finish(directory, display, plan, elapsed=process_age(), again=True, after_sampling=alone)
     except Interrupted as stop:
         # A step knows only its own command, which would not finish the run.
         raise stop.going_on_with(f"trivmap run --resume {directory.root}") from stop
@@ -252,22 +252,23 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     from trivmap.cards.own import require_trust
     from trivmap.runs.budget import budget
     from trivmap.runs.checking import check
+    from trivmap.runs.plan import Plan
 
     require_run_card(card)
     loaded = load_card(card, overrides)
     require_trust(card, loaded)
     prepare(loaded)
-    root = fresh(name_of(loaded, card))
-    parameters = check(loaded, root)
+    root, plan = fresh(name_of(loaded, card)), Plan(loaded)
+    check(plan, root)
     said: list[str] = []
-    seconds = require_room([(loaded, parameters)], root, force=force, note=said.append)
+    seconds = require_room([plan], root, force=force, note=said.append)
     if as_json:
-        found = {**budget(loaded, parameters or 0)._asdict(), "seconds": seconds}
-        content = {"valid": True, "parameters": parameters, "expected": found, "card": loaded.to_data()}
+        found = {**budget(plan)._asdict(), "seconds": seconds}
+        content = {"valid": True, "parameters": plan.parameters, "expected": found, "card": loaded.to_data()}
         say(json.dumps(content, indent=2))
         return
     say(loaded.to_yaml(), end=False)
-    model = "without a map" if parameters is None else f"the model has {parameters} parameters"
+    model = "without a map" if plan.parameters is None else f"the model has {plan.parameters} parameters"
     for line in (f"valid; {model}", *said):
         say(f"# {line}")
 

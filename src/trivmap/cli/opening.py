@@ -30,11 +30,12 @@ def name_of(loaded: Any, card: str) -> str:
 def open_or_create(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, command: str
 ) -> tuple:
-    """The run directory in which a command works, and where to show progress."""
+    """The run directory in which a command works, where to show progress, and the plan of its card."""
     from trivmap.cards.card import load_card
     from trivmap.errors import InputError
     from trivmap.processes import by_first
     from trivmap.runs import pipeline
+    from trivmap.runs.plan import Plan
     from trivmap.store.directory import RunDirectory
 
     if (card is None) == (resume is None):
@@ -43,8 +44,9 @@ def open_or_create(
         if out is not None or overrides:
             raise InputError("--resume continues a run as its config.yaml says; --out and --set are for a new one")
         directory, display = opened(resume, joining=True), shown_progress()
-        require_room([_sized(directory.card())], directory.root, force=force, note=display.note)
-        return directory, display
+        plan = Plan(directory.card())
+        require_room([plan], directory.root, force=force, note=display.note)
+        return directory, display, plan
     assert card is not None
     require_run_card(card)
     loaded = load_card(card, overrides)
@@ -52,19 +54,20 @@ def open_or_create(
         raise InputError(f"{card}: has no section training; trivmap run samples the flow as it is")
     prepare(loaded, joining=True)
     display, chosen = shown_progress(), out if out is not None else fresh(name_of(loaded, card))
+    plan = Plan(loaded)
 
-    def accept(parameters: int | None) -> None:
-        require_room([(loaded, parameters)], chosen, force=force, note=display.note)
+    def accept() -> None:
+        require_room([plan], chosen, force=force, note=display.note)
 
     def made() -> str:
         with making(chosen, f"continue it with trivmap {command}"):
-            return str(pipeline.create(loaded, chosen, accept).root)
+            return str(pipeline.create(plan, chosen, accept).root)
 
     directory = RunDirectory(Path(by_first(made)))
     for note in loaded.notes:
         display.note(note)
     display.note(f"run directory: {directory.root}")
-    return directory, display
+    return directory, display, plan
 
 
 def opened(path: Path, *, joining: bool = False, code: bool = True) -> Any:
@@ -87,26 +90,18 @@ def step(
     from trivmap.cards.values import cut
     from trivmap.cli.results import print_results
     from trivmap.errors import InputError
+    from trivmap.runs.plan import Plan
 
     directory = opened(path, joining=section == "sampling")
     for override in overrides:
         if not override.startswith(f"{section}."):
             raise InputError(f"--set {cut(override)}: this command can change only keys that begin with {section}.")
-    display, card = shown_progress(), directory.card().with_overrides(overrides) if overrides else None
+    display, plan = shown_progress(), Plan(directory.card().with_overrides(overrides))
     if section == "sampling":
-        require_room([(card or directory.card(), None)], path, force=force, note=display.note, training=False)
-    work(directory, display, card)
+        require_room([plan], path, force=force, note=display.note, training=False)
+    work(directory, display, plan=plan)
     alone()
     print_results(directory, as_json)
-
-
-def _sized(card: Any) -> tuple[Any, int | None]:
-    """The card, and the parameters of its map."""
-    import equinox as eqx
-
-    from trivmap.runs.checking import skeleton
-
-    return card, None if card.model is None else eqx.filter_eval_shape(lambda: skeleton(card).parameters)
 
 
 def write_report_of(directory: Any) -> Path:

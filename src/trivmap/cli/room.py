@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trivmap.cards.card import RunCard
+    from trivmap.runs.plan import Plan
 
 
 def require_room(
-    cards: "Iterable[tuple[RunCard, int | None]]",
+    plans: "Iterable[Plan]",
     root: Path,
     *,
     force: bool,
     note: Callable[[str], object],
     training: bool = True,
 ) -> float | None:
-    """Say what runs at `root` will take, each a card and the parameters of its map, and refuse what has no room.
+    """Say what runs at `root` will take, and refuse what has no room.
 
     Returns the estimated seconds of all runs in sequence, None where there is no estimate.
 
@@ -28,8 +28,8 @@ def require_room(
     from trivmap.runs import budget
     from trivmap.runs.duration import seconds
 
-    cards = list(cards)
-    budgets = [budget.budget(card, parameters or 0, training=training) for card, parameters in cards]
+    plans = list(plans)
+    budgets = [budget.budget(plan, training=training) for plan in plans]
     said = budget.expected(budgets)
     try:
         budget.require_room(budgets, root)
@@ -40,7 +40,7 @@ def require_room(
         note(f"--force: {str(error).removesuffix(', or give --force to try')}")
         # Lattices that exceed the memory are not even traced.
         return None
-    times = [seconds(card, training=training) for card, _ in cards]
+    times = [seconds(plan, training=training) for plan in plans]
     total = None if None in times else math.fsum(filter(None, times))
     note(said if total is None else f"{said}; about {roughly(total)} of computing")
     return total

@@ -34,6 +34,7 @@ def run_study(
     from trivmap.cli.room import require_room
     from trivmap.errors import InputError
     from trivmap.reports.study import write_study
+    from trivmap.runs.plan import Plan
     from trivmap.store.directory import RunDirectory
     from trivmap.studies.scaling.card import load_study_card
     from trivmap.studies.scaling.directory import StudyDirectory
@@ -57,9 +58,9 @@ def run_study(
         loaded = load_study_card(card, overrides)
         _require_models(loaded)
         chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
-        cards = [(each.card, None) for each in loaded.runs.values()]
+        plans = [Plan(each.card) for each in loaded.runs.values()]
         with making(chosen, "continue with trivmap study"):
-            require_room(cards, chosen, force=force, note=lambda text: say(text, err=True))
+            require_room(plans, chosen, force=force, note=lambda text: say(text, err=True))
             directory = StudyDirectory.create(chosen, loaded)
     display = Watch(directory, console(stderr=True))
     display.note(f"study: {directory.root}")
@@ -154,12 +155,10 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
 
 def _require_models(card: Any) -> None:
     """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
-    import equinox as eqx
-
-    from trivmap.cards.build import build_plan
     from trivmap.cli.process import prepare
     from trivmap.errors import InputError
-    from trivmap.runs.checking import require_transfer, skeleton
+    from trivmap.runs.checking import require_buildable, require_transfer
+    from trivmap.runs.plan import Plan
 
     first = next(iter(card.runs.values()))
     # Only shapes are asked for: an accelerator, if there is one, is left to the runs.
@@ -171,10 +170,10 @@ def _require_models(card: Any) -> None:
         seen[f"{point} last"] = run
     for run in seen.values():
         try:
-            build_plan(run.card)
-            eqx.filter_eval_shape(skeleton, run.card)
+            plan = Plan(run.card)
+            require_buildable(plan)
             if run.after is not None:
-                require_transfer(card.runs[run.after].card, run.card)
+                require_transfer(Plan(card.runs[run.after].card), plan)
         except InputError as error:
             raise InputError(f"series.{run.series}: {run.name}: {error}") from error
 

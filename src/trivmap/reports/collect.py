@@ -14,9 +14,9 @@ from trivmap.observables.stages import StageSummary, fields_along_the_map, keys_
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
-from trivmap.runs.keys import keys
 from trivmap.runs.loading import load
 from trivmap.runs.pipeline import load_flow
+from trivmap.runs.plan import Plan
 from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader
 from trivmap.trust import is_trusting
@@ -155,8 +155,8 @@ def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:
-    flow, action, card = load_flow(run)
+    plan = Plan(run.card())
     # The first of those that the stages are measured on: a run that has just done so has the program compiled.
-    noise = keys_of_batches(keys(card)["stages"], card.measure.stages.proposals)[0]
-    fields = fields_along_the_map(flow, action, noise)
+    noise = keys_of_batches(plan.keys["stages"], plan.card.measure.stages.proposals)[0]
+    fields = fields_along_the_map(load_flow(run, plan), plan.target, noise)
     data.configurations = np.asarray(fields[0][:_CONFIGURATIONS]), np.asarray(fields[-1][:_CONFIGURATIONS])

@@ -17,13 +17,11 @@ import jax
 import numpy as np
 import psutil
 
-from trivmap.cards.build import build_action
 from trivmap.cards.card import RunCard
-from trivmap.cards.own import observables
 from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, ProposalSampling
 from trivmap.errors import InputError
-from trivmap.lattice import Lattice
 from trivmap.optimisers import GaussNewton
+from trivmap.runs.plan import Plan
 from trivmap.store.sample_parts import CHUNK
 
 _SCALARS = 6
@@ -50,10 +48,11 @@ class Budget(NamedTuple):
     """Bytes that are needed at one time because of a key, by the key to lower."""
 
 
-def budget(card: RunCard, parameters: int = 0, *, training: bool = True) -> Budget:
-    """The budget of a card whose map has so many parameters; without `training`, of sampling and measuring alone."""
-    section, volume = card.sampling, math.prod(card.lattice)
-    rungs = card.rungs() if training and card.training is not None else []
+def budget(plan: Plan, *, training: bool = True) -> Budget:
+    """The budget of a run; without `training`, of sampling and measuring alone."""
+    card, volume = plan.card, plan.lattice.volume
+    rungs = [rung.card for rung in plan.rungs] if training and card.training is not None else []
+    parameters = (plan.parameters or 0) if rungs else 0
     memory: dict[str, int] = {}
 
     def need(key: str, size: int) -> None:
@@ -62,23 +61,23 @@ def budget(card: RunCard, parameters: int = 0, *, training: bool = True) -> Budg
     for rung in rungs:
         for key, size in _training(rung, parameters).items():
             need(key, size)
-    for key, size in _sampling(card).items():
+    for key, size in _sampling(plan).items():
         need(key, size)
     if card.model is not None:
         number = card.measure.stages.proposals
         need("measure.stages.proposals", number // _STAGE_BATCHES * volume * _item(card) * (len(card.model.maps) + 1))
     configurations = sum(_configurations(rung) for rung in rungs)
-    return Budget(configurations, section.proposals, _disk(card), memory)
+    return Budget(configurations, card.sampling.proposals, _disk(plan), memory)
 
 
-def row_bytes(card: RunCard) -> int:
+def row_bytes(plan: Plan) -> int:
     """Bytes that one step of one chain takes in a part of the samples, its field left out."""
-    return sum(_columns(card))
+    return sum(_columns(plan))
 
 
-def _columns(card: RunCard) -> list[int]:
+def _columns(plan: Plan) -> list[int]:
     """Bytes of a step in each dataset of a part, fields left out."""
-    lattice, section = Lattice(card.lattice), card.sampling
+    lattice, section = plan.lattice, plan.card.sampling
     of_lattice = [8 * (max(lattice.shape) // 2 + 1), 4 * lattice.orbit_count()]
     match section:
         case ProposalSampling() | HamiltonianSampling():
@@ -87,28 +86,27 @@ def _columns(card: RunCard) -> list[int]:
             own = [8, 8]
         case _:
             own = []
-    return [1, *own, *[8] * _SCALARS, 16, *of_lattice, *_own_bytes(card)]
+    return [1, *own, *[8] * _SCALARS, 16, *of_lattice, *_own_bytes(plan)]
 
 
-def _own_bytes(card: RunCard) -> list[int]:
-    """Bytes of each measurement of the card's own observables on one configuration."""
+def _own_bytes(plan: Plan) -> list[int]:
+    """Bytes of each measurement of the user's own observables on one configuration."""
     from trivmap.observables.measure import measuring
     from trivmap.observables.own import measured_shapes
 
-    if not (own := observables(card)):
-        return []
-    shapes = measured_shapes(own, build_action(card), Lattice(card.lattice), card.dtype)
+    own = plan.observables
+    shapes = measured_shapes(own, plan.action, plan.lattice, plan.card.dtype) if own else {}
     return [shapes[each.stored].size * shapes[each.stored].dtype.itemsize for each, _ in measuring(own)]
 
 
-def _disk(card: RunCard) -> int:
+def _disk(plan: Plan) -> int:
     """Bytes of all parts. A dataset is stored in whole chunks, whose ends may be empty."""
-    section, length = card.sampling, part_length(card)
+    section, length, columns = plan.card.sampling, part_length(plan), _columns(plan)
     each = section.proposals // section.chains
-    size = math.prod(card.lattice) * (8 if isinstance(section, ClusterSampling) else _item(card))
+    size = plan.lattice.volume * (8 if isinstance(section, ClusterSampling) else _item(plan.card))
 
     def part(steps: int) -> int:
-        datasets = [(steps, column) for column in _columns(card)]
+        datasets = [(steps, column) for column in columns]
         datasets += [(-(-steps // section.thin), size)] if section.save_fields else []
         return sum(_stored_bytes(count, step) for count, step in datasets)
 
@@ -121,13 +119,13 @@ def _stored_bytes(count: int, step: int) -> int:
     return -(-count // chunk) * chunk * step
 
 
-def part_length(card: RunCard) -> int:
+def part_length(plan: Plan) -> int:
     """Steps of each chain in one part: about 64 MB in all, and no more than a kill may cost."""
-    if card.sampling.part is not None:
-        return card.sampling.part
-    volume = math.prod(card.lattice)
-    bytes_each = 8 * (20 + volume // 4) + sum(_own_bytes(card)) + (8 * volume if card.sampling.save_fields else 0)
-    return int(np.clip(2**26 // (bytes_each * card.sampling.chains), 256, 25_000))
+    section, volume = plan.card.sampling, plan.lattice.volume
+    if section.part is not None:
+        return section.part
+    bytes_each = 8 * (20 + volume // 4) + sum(_own_bytes(plan)) + (8 * volume if section.save_fields else 0)
+    return int(np.clip(2**26 // (bytes_each * section.chains), 256, 25_000))
 
 
 def require_room(budgets: Iterable[Budget], root: Path) -> None:
@@ -252,12 +250,12 @@ def _training(card: RunCard, parameters: int) -> dict[str, int]:
     return needs
 
 
-def _sampling(card: RunCard) -> dict[str, int]:
-    section, field = card.sampling, math.prod(card.lattice) * _item(card)
+def _sampling(plan: Plan) -> dict[str, int]:
+    section, row, field = plan.card.sampling, row_bytes(plan), plan.lattice.volume * _item(plan.card)
     each = section.proposals // section.chains
-    steps = min(part_length(card), each)
+    steps = min(part_length(plan), each)
     # The arrays of a part, and the file that is made of them in memory.
-    part = 2 * section.chains * steps * row_bytes(card)
+    part = 2 * section.chains * steps * row
     if section.save_fields:
         part += 2 * section.chains * -(-steps // section.thin) * field
     needs = {
@@ -266,11 +264,11 @@ def _sampling(card: RunCard) -> dict[str, int]:
     }
     match section:
         case ProposalSampling():
-            needs["sampling.batch"] = (section.batch or 1) * (2 * field + row_bytes(card))
+            needs["sampling.batch"] = (section.batch or 1) * (2 * field + row)
         case HamiltonianSampling():
             needs["sampling.chains"] = max(needs.get("sampling.chains", 0), _HMC_FIELDS * section.chains * field)
         case ClusterSampling():
-            fields = section.chains * math.prod(card.lattice) * 8
+            fields = section.chains * plan.lattice.volume * 8
             needs["sampling.chains"] = max(needs.get("sampling.chains", 0), fields)
         case _:
             pass

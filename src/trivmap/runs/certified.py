@@ -4,14 +4,12 @@ from typing import Any
 
 import jax
 
-from trivmap.actions import AbstractAction
-from trivmap.cards.card import RunCard
 from trivmap.diagnostics import certificate
 from trivmap.diagnostics.integration_error import BATCH, Levels
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
-from trivmap.runs.keys import keys
 from trivmap.runs.pipeline import read_certificate
+from trivmap.runs.plan import Plan
 from trivmap.simulation.chains import Measure
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.files import write_json
@@ -33,8 +31,7 @@ class Certified:
         self,
         run: RunDirectory,
         flow: Flow,
-        action: AbstractAction,
-        card: RunCard,
+        plan: Plan,
         wanted: int | None,
         measure: Measure,
     ):
@@ -45,10 +42,10 @@ class Certified:
         noted: dict[str, Any] = {}
         if is_file(run.certificate_path):
             noted = read_certificate(run)
-        key = jax.random.fold_in(keys(card)["sample"], 2**32 - 2)
-        self._levels = Levels(flow, action, key, measure)
+        key = jax.random.fold_in(plan.keys["sample"], 2**32 - 2)
+        self._levels = Levels(flow, plan.target, key, measure)
         if noted.get("model") != self._model or noted.get("asked") != wanted:
-            found = certificate(flow, action, key, steps=wanted, levels=self._levels)
+            found = certificate(flow, plan.target, key, steps=wanted, levels=self._levels)
             assert found is not None
             noted = finite({**found._asdict(), "passed": found.passed, "asked": wanted, "model": self._model})
         self.noted, self.flow = noted, flow.with_integration_steps(noted["steps"])

@@ -16,13 +16,10 @@ import numpy as np
 
 from trivmap._types import Key, Scalar
 from trivmap.ahead import processors
-from trivmap.cards.build import build_action, build_target
-from trivmap.cards.card import RunCard
-from trivmap.cards.own import observables
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, HamiltonianSampling, TrivialisedSampling
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewton
-from trivmap.runs.checking import skeleton
+from trivmap.runs.plan import Plan
 from trivmap.runs.work import work
 
 _ELEMENT, _FUNCTION, _PRODUCT = 0.2, 4.0, 0.2
@@ -43,26 +40,30 @@ _CLUSTERS, _SWEEP, _HEAT_BATH = 150.0, 25.0, 2500.0
 Program = Literal["map", "force", "observables"]
 
 
-def seconds(card: RunCard, *, training: bool = True) -> float | None:
+_COSTS: dict[tuple[str, Program], float] = {}
+"""The work of one configuration: many runs of a study share a program, and differ in their seeds only."""
+
+
+def seconds(plan: Plan, *, training: bool = True) -> float | None:
     """Seconds that training, sampling and measuring take; None where JAX does not work on the processor."""
     if jax.default_backend() != "cpu":
         return None
-    total = _sampling(card)
+    total, card = _sampling(plan), plan.card
     if card.model is not None:
-        total += card.measure.stages.proposals * _cost(card, "map")
+        total += card.measure.stages.proposals * _cost(plan, "map")
     if training and card.training is not None:
-        total += sum(map(_training, card.rungs()))
+        total += sum(map(_training, plan.rungs))
     return total * _unit() / processors()
 
 
-def _training(card: RunCard) -> float:
+def _training(plan: Plan) -> float:
     """In units of `_unit`, like everything below."""
-    assert card.training is not None
-    section, each = card.training, _cost(card, "map")
+    assert plan.card.training is not None
+    section, each = plan.card.training, _cost(plan, "map")
     second_order = section.optimiser.kind == "gauss-newton"
     total = each * (section.judged + (_JACOBIAN if second_order else _GRADIENT) * section.drawn)
     if second_order:
-        parameters = eqx.filter_eval_shape(lambda: skeleton(card).parameters)
+        parameters = plan.parameters or 0
         optimiser = GaussNewton(**section.optimiser.arguments)
         for steps, batch in section.phases:
             # A product of the derivatives with themselves, and the factorization of the result.
@@ -71,9 +72,9 @@ def _training(card: RunCard) -> float:
     return total
 
 
-def _sampling(card: RunCard) -> float:
-    section, volume = card.sampling, math.prod(card.lattice)
-    each = 0.0 if card.model is None else _CHECKS * _cost(card, "map")
+def _sampling(plan: Plan) -> float:
+    section, volume = plan.card.sampling, plan.lattice.volume
+    each = 0.0 if plan.card.model is None else _CHECKS * _cost(plan, "map")
     match section:
         case ClusterSampling():
             each = volume * (_CLUSTERS + section.local_updates * _SWEEP)
@@ -81,39 +82,38 @@ def _sampling(card: RunCard) -> float:
             forces = section.trajectory_length / (section.step_size or _STEP / volume ** (1 / 6))
             forces = max(1.0, forces) * (2 if section.integrator == "omelyan" else 1)
             flows = isinstance(section, TrivialisedSampling)
-            each = forces * (_GRADIENT * _cost(card, "map") if flows else _cost(card, "force"))
+            each = forces * (_GRADIENT * _cost(plan, "map") if flows else _cost(plan, "force"))
         case AnnealedSampling(moves="heat-bath"):
             each = section.particles * section.steps * section.updates * volume * _HEAT_BATH
         case AnnealedSampling():
             forces = section.steps * section.updates * (section.leapfrog_steps if section.moves == "hmc" else 1)
-            each = section.particles * (each + _ANNEALED * forces * _cost(card, "force"))
+            each = section.particles * (each + _ANNEALED * forces * _cost(plan, "force"))
     unmeasured = 0 if section.measured_warmup else (section.warmup or 0) * section.chains
-    return section.proposals * (each + _cost(card, "observables")) + unmeasured * each
+    return section.proposals * (each + _cost(plan, "observables")) + unmeasured * each
 
 
-def _cost(card: RunCard, program: Program) -> float:
-    physics = {key: card.to_data()[key] for key in ("schema", "lattice", "dtype", "action", "model")}
-    physics |= {"sampling": {"kind": card.sampling.kind}, "measure": {"observables": card.measure.observables}}
-    return _traced(json.dumps(physics), program)
+def _cost(plan: Plan, program: Program) -> float:
+    data = plan.card.to_data()
+    physics = [*(data[key] for key in ("lattice", "dtype", "action", "model")), data["measure"]["observables"]]
+    key = json.dumps(physics), program
+    if key not in _COSTS:
+        _COSTS[key] = _traced(plan, program)
+    return _COSTS[key]
 
 
-@functools.cache
-def _traced(physics: str, program: Program) -> float:
-    """The work of one configuration: many runs of a study share a program, and all differ in their seeds."""
+def _traced(plan: Plan, program: Program) -> float:
+    """The work of one configuration, in units of `_unit`."""
     from trivmap.observables import measure
 
-    card = RunCard.from_data(json.loads(physics))
-    action, target = build_action(card), build_target(card)
-    field = jax.ShapeDtypeStruct(tuple(card.lattice), jnp.dtype(card.dtype))
+    target = plan.target
+    field = jax.ShapeDtypeStruct(plan.lattice.shape, jnp.dtype(plan.card.dtype))
     match program:
         case "force":
-            found = work(action.force, field)
+            found = work(plan.action.force, field)
         case "observables":
-            found = work(functools.partial(measure, action, own=observables(card)), field)
+            found = work(functools.partial(measure, plan.action, own=plan.observables), field)
         case "map":
-            arrays, static = eqx.partition(
-                eqx.filter_eval_shape(skeleton, card), lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)
-            )
+            arrays, static = eqx.partition(plan.shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
 
             def propose(arrays: Flow, key: Key) -> Scalar:
                 drawn, log_density = eqx.combine(arrays, static).sample(key, target)

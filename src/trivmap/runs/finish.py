@@ -11,6 +11,7 @@ from trivmap.cards.card import RunCard, load_card
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
 from trivmap.runs.loading import Run
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Progress, Quiet
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
@@ -22,7 +23,7 @@ from trivmap.trust import trusting
 def finish(
     run: RunDirectory,
     progress: Progress | None = None,
-    card: RunCard | None = None,
+    plan: Plan | None = None,
     *,
     elapsed: float = 0.0,
     training: bool = True,
@@ -35,7 +36,7 @@ def finish(
     Args:
         run: the directory.
         progress: where progress is shown.
-        card: the card to follow, which may differ from the run's in `sampling` and `measure` (None: the run's own).
+        plan: the plan to follow, whose card may differ from the run's in `sampling` and `measure` (None: the run's).
         elapsed: seconds spent before this call that count as wall time of training.
         training: False where the run has its map already.
         again: judge the samples and measure them even where that is done.
@@ -47,17 +48,18 @@ def finish(
         Interrupted: after a signal; everything is saved.
     """
     progress, stored = progress or Quiet(), run.card()
-    wanted = card or stored
+    plan = plan or Plan(stored)
+    wanted = plan.card
     if training and wanted.training is not None:
-        train(run, progress, elapsed=elapsed)
+        train(run, progress, elapsed=elapsed, plan=plan)
     after_training()
     drawn = (run.summary().get("sampling") or {}).get("proposals")
     if again or drawn != wanted.sampling.proposals or wanted.sampling != stored.sampling:
         # The new section `measure` is kept once it has been measured: a kill in between must not hide that.
-        sample(run, progress, wanted.model_copy(update={"measure": stored.measure}))
+        sample(run, progress, plan=plan.changed(measure=stored.measure))
     after_sampling()
     if again or not pipeline.is_measured(run.summary()) or wanted.measure != stored.measure:
-        pipeline.measure(run, progress, card)
+        pipeline.measure(run, progress, plan=plan)
     return run.summary()
 
 
@@ -87,17 +89,17 @@ def run(
         Interrupted: after a signal; everything is saved.
     """
     if isinstance(card, Mapping):
-        wanted = RunCard.from_data(card).with_overrides(list(overrides))
+        plan = Plan(RunCard.from_data(card).with_overrides(list(overrides)))
     else:
-        wanted = load_card(card, overrides)
+        plan = Plan(load_card(card, overrides))
     directory = RunDirectory(Path(out))
     # optax and the samplers mix dtypes, which a session may forbid.
     with trusting(trust), jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         if not is_file(directory.config_path):
-            directory = pipeline.create(wanted, out)
-        elif fixed := _difference(directory.card(), wanted):
+            directory = pipeline.create(plan, out)
+        elif fixed := _difference(directory.card(), plan.card):
             raise InputError(f"{directory.config_path}: its {fixed} is not that of the card; give another directory")
-        finish(directory, progress, wanted)
+        finish(directory, progress, plan)
     return Run(directory, trust=trust)
 
 

@@ -17,6 +17,7 @@ from trivmap.cards.own import require_trust
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import load_flow
+from trivmap.runs.plan import Plan
 from trivmap.samplers import IndependenceMetropolis, Proposal, proposal_key
 from trivmap.simulation import default_batch
 from trivmap.store.directory import RunDirectory
@@ -80,20 +81,22 @@ class Run:
             return self.directory.metrics()
 
     @cached_property
-    def _model(self) -> tuple[Flow, AbstractAction, RunCard]:
-        with trusting(self._trust):
-            require_trust(self.directory.root, self.card)
-            return load_flow(self.directory)
+    def _plan(self) -> Plan:
+        return Plan(self.card)
 
-    @property
+    @cached_property
     def flow(self) -> Flow:
         """The trained flow; of the even sites alone if the card says `sites: even`, see `sample`."""
-        return self._model[0]
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return load_flow(self.directory, self._plan)
 
     @property
     def action(self) -> AbstractAction:
         """What the flow is compared with; its `complete` draws the odd sites of a flow of the even ones."""
-        return self._model[1]
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return self._plan.target
 
     def sample(self, key: Key, n: int) -> Configurations:
         """`n` independent whole configurations of the trained map with their log-weights.
@@ -103,8 +106,7 @@ class Run:
         """
         if n < 1:
             raise InputError(f"sample: n must be at least 1, got {n}")
-        flow, action, _ = self._model
-        made = _propose(IndependenceMetropolis(flow, action), key, n)
+        made = _propose(IndependenceMetropolis(self.flow, self.action), key, n)
         return Configurations(made.field, made.log_weight)
 
     @property

@@ -9,18 +9,13 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
-
-from trivmap.actions import AbstractAction
-from trivmap.cards.build import build_action, build_target
 from trivmap.cards.card import RunCard
-from trivmap.cards.own import observables
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.processes import first
 from trivmap.runs.budget import within_memory
-from trivmap.runs.checking import check, skeleton
-from trivmap.runs.keys import keys
+from trivmap.runs.checking import check
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
@@ -51,30 +46,33 @@ def integration_complaint(certificate: dict[str, Any]) -> str:
 
 
 def create(
-    card: RunCard, out: str | os.PathLike[str], accept: Callable[[int | None], object] = lambda parameters: None
+    card: RunCard | Plan, out: str | os.PathLike[str], accept: Callable[[], object] = lambda: None
 ) -> RunDirectory:
-    """A new run directory for a card.
+    """A new run directory for a card, or for the plan of one.
 
-    Raises `InputError`, nothing touched, if `out` exists and for whatever `check` refuses, or `accept` of its result.
+    Raises `InputError`, nothing touched, if `out` exists, for whatever `check` refuses, and then for what `accept`
+    refuses.
     """
-    parameters = check(card, Path(out))
-    accept(parameters)
-    summary = _first_summary(card, parameters)
-    run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads), summary)
+    plan = card if isinstance(card, Plan) else Plan(card)
+    check(plan, Path(out))
+    accept()
+    card = plan.card
+    run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads), _first_summary(plan))
     if card.model is not None and card.training is None:
         # The flow is what it starts as: a base that needs no training.
-        save_model(run.model_path, skeleton(card), card)
+        save_model(run.model_path, plan.flow(), card)
     return run
 
 
-def _first_summary(card: RunCard, parameters: int | None) -> dict[str, Any]:
+def _first_summary(plan: Plan) -> dict[str, Any]:
+    card = plan.card
     return {
         "schema": 1,
         "action": {key: value for key, value in card.to_data()["action"].items() if value is not None},
         "lattice": list(card.lattice),
         "seed": card.seed,
         "dtype": card.dtype,
-        "model": None if parameters is None else {"kind": "flow", "parameters": parameters},
+        "model": None if card.model is None else {"kind": "flow", "parameters": plan.parameters},
         "training": None,
         "sampling": None,
         "log_z": None,
@@ -82,7 +80,7 @@ def _first_summary(card: RunCard, parameters: int | None) -> dict[str, Any]:
     }
 
 
-def renew(run: RunDirectory, card: RunCard) -> None:
+def renew(run: RunDirectory, plan: Plan) -> None:
     """Write the summary and the untrained map again where they are missing: the card determines both.
 
     Called under the lock by whoever writes the rest again: training, or sampling where there is none.
@@ -90,37 +88,36 @@ def renew(run: RunDirectory, card: RunCard) -> None:
     if not first():
         return
     if not is_file(run.summary_path):
-        parameters = None if card.model is None else eqx.filter_eval_shape(lambda: skeleton(card).parameters)
-        run.write_summary(_first_summary(card, parameters))
+        run.write_summary(_first_summary(plan))
+    card = plan.card
     if card.model is not None and card.training is None and not is_model(run.model_path):
-        save_model(run.model_path, skeleton(card), card)
+        save_model(run.model_path, plan.flow(), card)
 
 
-def load_flow(run: RunDirectory) -> tuple[Flow, AbstractAction, RunCard]:
-    """The trained flow of a run, the action it is compared with, and the card it was trained by.
+def load_flow(run: RunDirectory, plan: Plan) -> Flow:
+    """The trained flow of a run that follows a plan.
 
     A continuous map is integrated in as many steps as its certificate names, once there is one.
     """
     if not is_folder(run.model_path):
         raise InputError(f"{run.root}: has no trained model yet; train it with trivmap train --resume {run.root}")
-    card = run.card()
 
     def structure(model_card: RunCard) -> Flow:
         # Before anything is built: the header might name code that the card does not.
-        if model_card.digest() != card.digest():
+        if model_card.digest() != plan.card.digest():
             raise InputError(
                 f"{run.config_path}: lattice, dtype, action or model differ from what {run.model_path} was trained "
                 "with; restore the card, or start a new run"
             )
         # Only the structure is needed: drawing the initial weights would cost seconds of compilation.
-        return eqx.filter_eval_shape(skeleton, model_card)
+        return plan.shapes
 
     flow, _ = load_model(run.model_path, structure)
     if flow.integration_steps is not None and is_file(run.certificate_path):
         noted = read_certificate(run)
         if noted["model"] == model_digest(run.model_path):
             flow = flow.with_integration_steps(noted["steps"])
-    return flow, build_target(card), card
+    return flow
 
 
 def facts_of_samples(card: RunCard) -> dict[str, Any]:
@@ -137,11 +134,11 @@ def facts_of_samples(card: RunCard) -> dict[str, Any]:
     return facts
 
 
-def own_measurements(card: RunCard) -> list[str]:
-    """The names of the measurements that a card's own observables make while samples are drawn."""
+def own_measurements(plan: Plan) -> list[str]:
+    """The names of the measurements that the user's own observables make while samples are drawn."""
     from trivmap.observables.measure import measuring
 
-    return [each.stored for each, _ in measuring(observables(card))]
+    return [each.stored for each, _ in measuring(plan.observables)]
 
 
 def read_certificate(run: RunDirectory) -> dict[str, Any]:
@@ -152,21 +149,25 @@ def read_certificate(run: RunDirectory) -> dict[str, Any]:
 
 
 @within_memory("measure.stages.proposals")
-def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
-    """Analyse the samples of a run: observables with errors, and the stages of its map; returns the summary.
+def measure(
+    run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None, *, plan: Plan | None = None
+) -> dict[str, Any]:
+    """Analyze the samples of a run: observables with errors, and the stages of its map; returns the summary.
 
-    `card` may change the section `measure`; it becomes the run's once it has worked.
+    `card` may change the section `measure`; it becomes the run's once it has worked. `plan` is the card's, where the
+    caller has one.
     """
     from trivmap.observables import CATALOG, along_the_map, analyse
     from trivmap.observables.integration_shift import pairs
 
     progress = progress or Quiet()
-    card = card or run.card()
+    plan = plan or Plan(card or run.card())
+    card = plan.card
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
-        flow, action, _ = (None, None, None) if card.model is None else load_flow(run)
+        flow = None if card.model is None else load_flow(run, plan)
         model = None if flow is None else model_digest(run.model_path)
         reader.require(facts_of_samples(card) | ({} if model is None else {"model": model}))
-        for name in own_measurements(card):
+        for name in own_measurements(plan):
             if name not in reader.names:
                 raise InputError(
                     f"measure.observables: {name} was not measured when the samples of {run.root} were drawn; name "
@@ -187,12 +188,12 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
             results = analyse(
                 reader,
                 bins=card.measure.bins,
-                symmetries=build_action(card).symmetries,
+                symmetries=plan.action.symmetries,
                 integration=pairs(levels),
                 correct=card.sampling.kind == "flow",
-                observables=observables(card),
+                observables=plan.observables,
             )
-            odd = CATALOG.with_own(observables(card)).odd_under("z2")
+            odd = CATALOG.with_own(plan.observables).odd_under("z2")
             results = _judged(results, _of_samples(summary), sampling.get("certificate"), odd)
             write_sealed_text(run.observables_path, results.to_text())
             progress.update(1)
@@ -200,7 +201,7 @@ def measure(run: RunDirectory, progress: Progress | None = None, card: RunCard |
         if flow is not None:
             with shown(progress, "stages", 1):
                 stages = along_the_map(
-                    flow, keys(card)["stages"], action=action, proposals=card.measure.stages.proposals
+                    flow, plan.keys["stages"], action=plan.target, proposals=card.measure.stages.proposals
                 )
                 write_json(run.stages_path, finite(stages.to_dict()))
                 progress.update(1)

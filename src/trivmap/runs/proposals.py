@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from trivmap.actions import AbstractAction
-from trivmap.cards.card import RunCard
 from trivmap.cards.sampling import FlowSampling, ProposalSampling
 from trivmap.devices import device_count
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
@@ -17,8 +16,8 @@ from trivmap.diagnostics.tails import tail_reason
 from trivmap.flows import Flow
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.certified import Certified
-from trivmap.runs.keys import keys
 from trivmap.runs.pipeline import WEIGHED, integration_complaint
+from trivmap.runs.plan import Plan
 from trivmap.runs.probe import examine
 from trivmap.runs.sources import AbstractSource, State
 from trivmap.simulation import START, Chain, Simulation, default_batch
@@ -33,7 +32,7 @@ class Proposals(AbstractSource):
 
     def __init__(
         self,
-        card: RunCard,
+        plan: Plan,
         kernel: Any,
         action: AbstractAction,
         *,
@@ -43,12 +42,13 @@ class Proposals(AbstractSource):
         certified: Certified | None = None,
         measure: Measure,
     ):
-        assert isinstance(card.sampling, ProposalSampling)
-        self._card, self._section, self._action, self._flow = card, card.sampling, action, flow
+        section = plan.card.sampling
+        assert isinstance(section, ProposalSampling)
+        self._keys, self._section, self._action, self._flow = plan.keys, section, action, flow
         self.certified, self._facts = certified, facts or {}
-        self.attributes = {"warmup": card.sampling.warmup, **attributes}
-        self.stride = card.sampling.batch or default_batch(kernel.lattice.volume) * device_count()
-        self._simulation = Simulation(kernel, keys(card)["sample"], measure=measure, batch=self.stride)
+        self.attributes = {"warmup": section.warmup, **attributes}
+        self.stride = section.batch or default_batch(kernel.lattice.volume) * device_count()
+        self._simulation = Simulation(kernel, self._keys["sample"], measure=measure, batch=self.stride)
         self._states: list[Chain] = []
         self._measure_rounding: Callable[[], Rounding] | None = None
 
@@ -85,7 +85,7 @@ class Proposals(AbstractSource):
 
     def _begin_rounding(self) -> None:
         if self._flow is not None and self._measure_rounding is None:
-            key = jax.random.fold_in(keys(self._card)["sample"], 2**32 - 1)
+            key = jax.random.fold_in(self._keys["sample"], 2**32 - 1)
             self._measure_rounding = measuring_rounding(self._flow, self._action, key)
 
     def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
@@ -117,8 +117,7 @@ class Proposals(AbstractSource):
                 f"the weights of all proposals amount to fewer than {LEAST_EFFECTIVE_SAMPLES} effective samples",
             )
         if isinstance(self._section, FlowSampling) and self._flow is not None and weights.burn_in is not None:
-            key = keys(self._card)["probe"]
-            findings = examine(self._flow, self._action, key, measured, probe=self._section.probe)
+            findings = examine(self._flow, self._action, self._keys["probe"], measured, probe=self._section.probe)
             found |= findings.facts
             if findings.sector:
                 reasons = {"log_z": findings.sector, "sector": findings.sector} | reasons

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivmap.cards.card import RunCard
-from trivmap.cards.sampling import ClusterSampling
+from trivmap.cards.sampling import ClusterSampling, Sampling
 from trivmap.errors import InputError
 from trivmap.processes import first, several
 from trivmap.runs.budget import part_length, within_memory
-from trivmap.runs.keys import keys
 from trivmap.runs.pipeline import facts_of_samples, own_measurements, renew
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
 from trivmap.runs.samplers import build_source
 from trivmap.runs.sources import AbstractSource
@@ -20,25 +20,28 @@ from trivmap.store.samples import SampleReader, SampleWriter
 
 
 @within_memory("sampling.batch, sampling.chains or sampling.part")
-def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None) -> dict[str, Any]:
+def sample(
+    run: RunDirectory, progress: Progress | None = None, card: RunCard | None = None, *, plan: Plan | None = None
+) -> dict[str, Any]:
     """Draw the proposals that the card asks for and that are not stored yet; returns the summary.
 
     The stored proposals do not depend on interruptions, nor on batch or part sizes up to rounding. `card` may change
-    the section `sampling`; it becomes the run's once it is found to agree with what is stored.
+    the section `sampling`; it becomes the run's once it is found to agree with what is stored. `plan` is the card's,
+    where the caller has one.
     """
     progress = progress or Quiet()
     present = run.card()
-    card = card or present
-    section = card.sampling
+    plan = plan or Plan(card or present)
+    card, section = plan.card, plan.card.sampling
     if several() and isinstance(section, ClusterSampling):
         raise InputError("sampling.kind: cluster works in one process; start it without the others")
     with run.locked(), Interruption.catching() as interruption:
         started = time.monotonic()
         if card.training is None:
-            renew(run, card)
-        source = build_source(run, card)
+            renew(run, plan)
+        source = build_source(run, plan)
         drawn_before = run.summary().get("sampling")
-        writer = SampleWriter(run.root, _attributes(card, source), no_fewer=True)
+        writer = SampleWriter(run.root, _attributes(plan, source), no_fewer=True)
         # Only now: samples of another sampler have not been refused.
         source.keep()
         if card != present:
@@ -46,7 +49,7 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         stored = writer.state
         seconds = float(stored.pop("seconds", 0.0))
         each = section.proposals // section.chains
-        length = part_length(card)
+        length = part_length(plan)
         with shown(progress, "sample", section.proposals, writer.completed * section.chains):
             source.prepare(stored or None)
             for start in range(writer.completed, each, length):
@@ -67,7 +70,7 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
                 if first():
                     writer.append(**drawn)
         if first():
-            outcome = _summary(run, card, source, seconds + time.monotonic() - started)
+            outcome = _summary(run, section, source, seconds + time.monotonic() - started)
             if not drawn_before or _compared(drawn_before) != _compared(outcome["sampling"]):
                 # Measurements of other proposals, or judged in another way, do not describe these. Otherwise the
                 # summary stays as it is: measuring may have withheld numbers that sampling would print.
@@ -76,26 +79,26 @@ def sample(run: RunDirectory, progress: Progress | None = None, card: RunCard | 
         return run.summary()
 
 
-def _attributes(card: RunCard, source: AbstractSource) -> dict[str, Any]:
+def _attributes(plan: Plan, source: AbstractSource) -> dict[str, Any]:
     """What identifies the samples: a resumed run must agree in all of it."""
-    section = card.sampling
+    section = plan.card.sampling
     return {
-        **facts_of_samples(card),
+        **facts_of_samples(plan.card),
         "history": source.history,
         "chains": section.chains,
         "proposals": section.proposals,
         "thin": section.thin,
         "save_fields": section.save_fields,
-        "generator": generator(keys(card)["sample"]),
+        "generator": generator(plan.keys["sample"]),
         **source.attributes,
-        **_own_measurements(card),
+        **_own_measurements(plan),
         "trivmap": package_version("trivmap"),
     }
 
 
-def _own_measurements(card: RunCard) -> dict[str, str]:
+def _own_measurements(plan: Plan) -> dict[str, str]:
     """The names of the measurements of one's own; none for runs without them, old ones included."""
-    own = sorted(own_measurements(card))
+    own = sorted(own_measurements(plan))
     return {"own_measurements": ", ".join(own)} if own else {}
 
 
@@ -104,11 +107,11 @@ def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in sampling.items() if key not in ("wall_seconds", *workforce())}
 
 
-def _summary(run: RunDirectory, card: RunCard, source: AbstractSource, seconds: float) -> dict[str, Any]:
+def _summary(run: RunDirectory, section: Sampling, source: AbstractSource, seconds: float) -> dict[str, Any]:
     with SampleReader(run.root) as reader:
         sampling, log_z, reasons = source.outcome(reader)
         drawn = reader.chains * reader.n
-    common = {"kind": card.sampling.kind, "chains": card.sampling.chains, "proposals": drawn}
+    common = {"kind": section.kind, "chains": section.chains, "proposals": drawn}
     return finite(
         {
             "sampling": {**common, **sampling, "wall_seconds": seconds, **workforce()},

@@ -7,17 +7,14 @@ import equinox as eqx
 import jax
 
 from trivmap._types import Key
-from trivmap.cards.build import build_plan, build_target
-from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.flows import Flow
-from trivmap.lattice import Lattice
 from trivmap.processes import first as first_process
 from trivmap.runs.budget import within_memory
-from trivmap.runs.checking import skeleton, started
-from trivmap.runs.keys import keys
+from trivmap.runs.checking import started
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.pipeline import load_flow, renew
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory
@@ -28,25 +25,29 @@ from trivmap.training import Outcome, Trainer
 
 
 @within_memory("training.batch or training.evaluate.batch")
-def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float = 0.0) -> dict[str, Any]:
+def train(
+    run: RunDirectory, progress: Progress | None = None, *, elapsed: float = 0.0, plan: Plan | None = None
+) -> dict[str, Any]:
     """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
 
     `elapsed` are seconds spent before this call that count as wall time: imports, on the command line.
+    `plan` is that of the run's card, where the caller has one.
     Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
     """
     progress = progress or Quiet()
-    card = run.card()
+    plan = plan or Plan(run.card())
+    card = plan.card
     if card.training is None:
         raise InputError(f"{run.config_path}: has no section training; nothing is to be trained")
-    ladder = card.rungs()
+    ladder = plan.rungs
     with run.locked(), Interruption.catching() as interruption:
-        renew(run, card)
+        renew(run, plan)
         store = CheckpointStore(run.checkpoints_path, card.digest())
         latest = store.latest()
         metadata: dict[str, Any] = latest.metadata if latest else {}
         clock = Clock(metadata.get("seconds", 0.0), elapsed)
         trainers: list[Trainer] = []
-        path = [[rung.lattice, rung.to_data()["action"]] for rung in ladder[:-1]]
+        path = [[rung.card.lattice, rung.card.to_data()["action"]] for rung in ladder[:-1]]
         _require_same_ladder(run, path, metadata)
         observer = RunObserver(
             run,
@@ -59,30 +60,29 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                 "seed": card.seed,
                 "common_noise": card.common_noise,
                 "ladder": path,
-                "generator": generator(keys(card)["train"]),
+                "generator": generator(plan.keys["train"]),
             },
             compiling=lambda: sum(trainer.compile_seconds for trainer in trainers),
         )
         first = observer.before["rung"]
-        total = observer.before["steps"] + sum(build_plan(rung).steps for rung in ladder[first:])
-        flow = skeleton(ladder[first]) if latest else started(card, run.root)
+        total = observer.before["steps"] + sum(rung.training.steps for rung in ladder[first:])
+        flow = ladder[first].flow() if latest else started(plan, run.root)
         trainer: Trainer | None = None
         outcome: Outcome | None = None
         resumed = 0
         with contextlib.ExitStack() as display:
             for position in range(first, len(ladder)):
                 rung, final = ladder[position], position == len(ladder) - 1
-                action = build_target(rung)
                 observer.climb(position, final)
                 if trainer is not None and outcome is not None:
-                    flow = trainer.flow(outcome.state).resize(Lattice(rung.lattice), action)
-                trainer = Trainer(flow, action, build_plan(rung), _key(card, position, final), observer)
+                    flow = trainer.flow(outcome.state).resize(rung.lattice, rung.target)
+                trainer = Trainer(flow, rung.target, rung.training, _key(plan, position, final), observer)
                 trainers.append(trainer)
                 state = trainer.initial_state()
                 if position == first and latest is not None:
                     state, _ = store.restore(state)
                     done = trainer.plan.configurations_until(int(state.step))
-                    _require_same_past(run, card, observer.before["configurations"] + done, metadata)
+                    _require_same_past(run, plan, observer.before["configurations"] + done, metadata)
                 begun = int(state.step) + observer.before["steps"]
                 acceptance = observer.acceptance_at(int(state.step))
                 if position == first:
@@ -90,14 +90,14 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                     status = trainer.status(state, acceptance=acceptance, seconds=clock.before)
                     if final and status and (recorded.get("steps"), recorded.get("status")) == (begun, status):
                         if first_process() and not is_model(run.model_path):
-                            _save(run, trainer.flow(state), card)
+                            _save(run, trainer.flow(state), plan)
                             progress.note(f"{run.model_path}: written again from the checkpoint")
                         progress.note(f"training is complete ({begun} steps)")
                         return run.summary()
                     _begin_metrics(run, begun, metadata, recorded, progress)
                     display.enter_context(shown(progress, "train", total, begun))
                 if len(ladder) > 1:
-                    progress.note(f"lattice {rung.lattice}: from step {begun} of at most {total}")
+                    progress.note(f"lattice {rung.card.lattice}: from step {begun} of at most {total}")
                 outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
                 if latest is not None and int(outcome.state.step) + observer.before["steps"] == resumed:
                     # Nothing was trained, only written again: what that takes is no cost of the map.
@@ -105,33 +105,32 @@ def train(run: RunDirectory, progress: Progress | None = None, *, elapsed: float
                 if outcome.status in ("failed", "interrupted"):
                     break
         assert trainer is not None and outcome is not None
-        return _concluded(run, card, trainer, outcome, observer, clock, interruption, len(ladder))
+        return _concluded(run, plan, trainer, outcome, observer, clock, interruption)
 
 
-def _key(card: RunCard, position: int, final: bool) -> Key:
+def _key(plan: Plan, position: int, final: bool) -> Key:
     """The key of a rung: that of the card's own lattice does not depend on its ladder."""
-    root = keys(card)["train"]
+    root = plan.keys["train"]
     return root if final else jax.random.fold_in(root, 2**31 + position)
 
 
 def _concluded(
     run: RunDirectory,
-    card: RunCard,
+    plan: Plan,
     trainer: Trainer,
     outcome: Outcome,
     observer: RunObserver,
     clock: Clock,
     interruption: Interruption,
-    rungs: int,
 ) -> dict[str, Any]:
     """Keep the outcome of training, and say how it ended."""
     step, before = int(outcome.state.step), observer.before
-    final = before["rung"] == rungs - 1
+    final = before["rung"] == len(plan.rungs) - 1
     if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
         observer.evaluated(step, trainer.evaluate(outcome.state), 0.0)
     trained = trainer.flow(outcome.state)
     if final and first_process():
-        _save(run, trained, card)
+        _save(run, trained, plan)
     summary = run.update_summary(
         model={"kind": "flow", "parameters": trained.parameters},
         # Samples of another model, if there are any, no longer describe this run.
@@ -155,7 +154,7 @@ def _concluded(
     )
     if outcome.status == "failed":
         raise InputError(f"{run.root}: {outcome.message}")
-    at = f"{before['steps'] + step} of {card.training_steps}"
+    at = f"{before['steps'] + step} of {plan.card.training_steps}"
     interruption.check(f"interrupted at step {at}; continue with trivmap train --resume {run.root}")
     return summary
 
@@ -183,8 +182,9 @@ def _require_same_ladder(run: RunDirectory, path: list[Any], metadata: dict[str,
         )
 
 
-def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, metadata: dict[str, Any]) -> None:
+def _require_same_past(run: RunDirectory, plan: Plan, configurations: int, metadata: dict[str, Any]) -> None:
     """Refuse a card whose seed or batch sizes differ from those of the steps already taken, or its random numbers."""
+    card = plan.card
     if metadata.get("seed", card.seed) != card.seed:
         raise InputError(
             f"{run.config_path}: seed is {card.seed}, but the checkpoint was trained with {metadata['seed']}; "
@@ -196,7 +196,7 @@ def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, me
             f"{run.config_path}: common_noise is {card.common_noise}, but the checkpoint was trained with the other "
             "random numbers; restore it, or start a new run"
         )
-    if metadata.get("generator", now := generator(keys(card)["train"])) != now:
+    if metadata.get("generator", now := generator(plan.keys["train"])) != now:
         raise InputError(
             f"{run.root}: was trained with the random numbers of {metadata['generator']}, JAX is now set to {now}; set "
             "JAX_THREEFRY_PARTITIONABLE and JAX_DEFAULT_PRNG_IMPL as they were"
@@ -208,10 +208,10 @@ def _require_same_past(run: RunDirectory, card: RunCard, configurations: int, me
         )
 
 
-def _save(run: RunDirectory, flow: Flow, card: RunCard) -> None:
+def _save(run: RunDirectory, flow: Flow, plan: Plan) -> None:
     """Keep the trained flow, and make sure that what samples will be drawn with is the flow that was trained."""
-    save_model(run.model_path, flow, card)
+    save_model(run.model_path, flow, plan.card)
     # Steps of integration are static, and follow the certificate.
-    kept, saved = (jax.tree.leaves(eqx.filter(each, eqx.is_inexact_array)) for each in (load_flow(run)[0], flow))
+    kept, saved = (jax.tree.leaves(eqx.filter(each, eqx.is_inexact_array)) for each in (load_flow(run, plan), flow))
     if not eqx.tree_equal(kept, saved):
         raise RuntimeError(f"{run.model_path}: the model does not come back from disk as it was trained")

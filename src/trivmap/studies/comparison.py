@@ -14,6 +14,7 @@ from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
 from trivmap.runs.finish import finish
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment, describe_software
@@ -88,13 +89,14 @@ def compare(
     """
     progress = progress or Quiet()
     card, root = directory.card(), directory.root
+    plans = {name: Plan(each) for name, each in card.cards.items()}
     # A comparison holds its lock as a run does.
     with RunDirectory(root).locked():
         # Maps come before what takes them over.
         try:
-            for name in sorted(card.cards, key=lambda name: card.samplers[name].map_of is not None):
-                _finish(directory, card, name, progress, report, elapsed)
-            rates = _rates(directory, card, progress, again)
+            for name in sorted(plans, key=lambda name: card.samplers[name].map_of is not None):
+                _finish(directory, name, plans[name], card.samplers[name].map_of, progress, report, elapsed)
+            rates = _rates(directory, card, plans, progress, again)
         except Interrupted as stop:
             # What a run would say of itself alone is not the whole way on.
             message = f"interrupted; continue with trivmap compare --resume {root}"
@@ -106,19 +108,20 @@ def compare(
 
 def _finish(
     directory: ComparisonDirectory,
-    card: CompareCard,
     name: str,
+    plan: Plan,
+    source: str | None,
     progress: Progress,
     report: Callable[[RunDirectory], object],
     elapsed: float,
 ) -> None:
-    """Train, sample, measure and report one sampler, leaving out what is done."""
-    run, wanted, source = directory.run(name), card.cards[name], card.samplers[name].map_of
+    """Train, sample, measure and report one sampler, leaving out what is done; `source`: whose map it takes, if any."""
+    run = directory.run(name)
     progress.note(f"{name}:")
-    _require_same_card(run, wanted)
+    _require_same_card(run, plan.card)
     if source is not None:
         _take_map(directory.run(source), run)
-    finish(run, progress, wanted, elapsed=elapsed, training=source is None and not _trained(run))
+    finish(run, progress, plan, elapsed=elapsed, training=source is None and not _trained(run))
     if not run.report_path.exists() or run.report_path.stat().st_mtime < run.summary_path.stat().st_mtime:
         report(run)
 
@@ -148,7 +151,9 @@ def _take_map(source: RunDirectory, run: RunDirectory) -> None:
         run.update_summary(model=known["model"], training=known["training"])
 
 
-def _rates(directory: ComparisonDirectory, card: CompareCard, progress: Progress, again: bool) -> dict[str, Any]:
+def _rates(
+    directory: ComparisonDirectory, card: CompareCard, plans: dict[str, Plan], progress: Progress, again: bool
+) -> dict[str, Any]:
     """What `rates.json` holds, measured if it is not there."""
     drawn = {name: directory.run(name).summary()["sampling"]["proposals"] for name in card.cards}
     if is_file(directory.rates_path) and not again:
@@ -162,9 +167,9 @@ def _rates(directory: ComparisonDirectory, card: CompareCard, progress: Progress
             interruption.check("interrupted while rates were measured")
 
         timed = {}
-        for name, run_card in card.cards.items():
+        for name, plan in plans.items():
             check()
-            timed[name] = Timed(directory.run(name), run_card)
+            timed[name] = Timed(directory.run(name), plan)
         load = os.getloadavg()[0]
         found = measure_rates(
             timed, rounds=card.timing.rounds, seconds=card.timing.seconds, progress=progress, check=check

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Field, site_sum
-from trivmap.cards.card import RunCard
 from trivmap.estimate import Estimate
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Progress, shown
 from trivmap.runs.samplers import build_source
 from trivmap.runs.sources import AbstractSource
@@ -35,10 +35,10 @@ class Rate(NamedTuple):
 class Timed:
     """The stored chains of a run going on without being stored, measuring the magnetization alone."""
 
-    def __init__(self, run: RunDirectory, card: RunCard):
-        section = card.sampling.model_copy(update={"save_fields": False})
+    def __init__(self, run: RunDirectory, plan: Plan):
+        section = plan.card.sampling.model_copy(update={"save_fields": False})
         self.chains = section.chains
-        self._source: AbstractSource = build_source(run, card.model_copy(update={"sampling": section}), magnetization)
+        self._source: AbstractSource = build_source(run, plan.changed(sampling=section), magnetization)
         with SampleReader(run.root) as reader:
             state, self._position = read_state(reader.parts[-1].path), reader.n
         state.pop("seconds", None)

@@ -8,11 +8,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from trivmap.cards.build import build_plan, build_target
-from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
-from trivmap.runs import checking, keys, pipeline
+from trivmap.runs import pipeline
 from trivmap.runs.finish import finish as finish_run
+from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interrupted, Progress, Quiet
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
@@ -44,10 +43,11 @@ def finish(
             return done
         if study_run.after is not None and directory.done(study_run.after) is None:
             raise InputError(f"{name}: starts from {study_run.after}, which is not complete; run that first")
+        plan = Plan(study_run.card)
         try:
             with directory.session(name, lambda: share.exclusive) as sessions:
-                _work(directory.run(name), study_run.card, progress, elapsed, trained)
-            facts = _facts(study_run.card, share, sessions)
+                _work(directory.run(name), plan, progress, elapsed, trained)
+            facts = _facts(plan, share, sessions)
         except Interrupted:
             raise
         except Exception as error:
@@ -57,18 +57,18 @@ def finish(
         return facts
 
 
-def _work(run: RunDirectory, card: RunCard, progress: Progress, elapsed: float, trained: Callable[[], None]) -> None:
+def _work(run: RunDirectory, plan: Plan, progress: Progress, elapsed: float, trained: Callable[[], None]) -> None:
     began = time.monotonic()
     if not is_file(run.config_path):
-        run = pipeline.create(card, run.root)
-    if run.card().to_data() != card.to_data():
+        run = pipeline.create(plan, run.root)
+    if run.card().to_data() != plan.card.to_data():
         raise InputError(f"{run.config_path}: is not what study.yaml says; restore it, or start a new study")
-    finish_run(run, progress, elapsed=elapsed + time.monotonic() - began, after_training=trained)
+    finish_run(run, progress, plan, elapsed=elapsed + time.monotonic() - began, after_training=trained)
 
 
-def _facts(card: RunCard, share: Share, sessions: list[bool]) -> dict[str, Any]:
+def _facts(plan: Plan, share: Share, sessions: list[bool]) -> dict[str, Any]:
     return {
-        "operations": operations(card),
+        "operations": operations(plan),
         "processors": share.processors,
         # The costs are those of all sessions.
         "exclusive": all(sessions),
@@ -79,21 +79,19 @@ def _facts(card: RunCard, share: Share, sessions: list[bool]) -> dict[str, Any]:
     }
 
 
-def operations(card: RunCard) -> list[dict[str, Any]]:
-    """Arithmetic operations of one training step on every rung of a card, and for every size of batch.
+def operations(plan: Plan) -> list[dict[str, Any]]:
+    """Arithmetic operations of one training step on every rung of a plan, and for every size of batch.
 
     The compiler's count of every loop's body times its turns; a list in the order in which the steps are taken.
     """
     counted = []
-    for rung in card.rungs():
-        plan = build_plan(rung)
-        trainer = Trainer(checking.skeleton(rung), build_target(rung), plan, keys.keys(rung)["train"])
+    for rung in plan.rungs:
+        trainer = Trainer(rung.flow(), rung.target, rung.training, rung.keys["train"])
         state = trainer.initial_state()
-        assert rung.training is not None
         step = 0
         for steps, batch in rung.training.phases:
             at = eqx.tree_at(lambda state: state.step, state, jnp.asarray(step, jnp.int32))
             each = trainer.operations(at)
-            counted.append({"lattice": list(rung.lattice), "steps": steps, "batch": batch, "operations": each})
+            counted.append({"lattice": list(rung.lattice.shape), "steps": steps, "batch": batch, "operations": each})
             step += steps
     return counted

@@ -1,0 +1,114 @@
+"""The plan of a run: the objects that a run card describes, built once and handed down."""
+
+import contextlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.cards.build import build_action, build_flow, build_target, build_training
+from trivmap.cards.card import RunCard
+from trivmap.cards.own import observables
+from trivmap.flows import Flow
+from trivmap.lattice import Lattice
+from trivmap.runs.keys import keys
+from trivmap.training import TrainingPlan
+
+if TYPE_CHECKING:
+    from trivmap.observables import Observable
+
+
+def _now() -> contextlib.AbstractContextManager[None]:
+    """What is kept must not belong to the trace of a function that happens to ask for it first."""
+    return jax.ensure_compile_time_eval()
+
+
+class Plan:
+    """The objects of a run card.
+
+    Each object is built when it is first asked for, and then kept: the user's own classes are called once, and rungs
+    are validated once. Every attribute raises `InputError` where the card does not build.
+
+    Args:
+        card: the run card.
+    """
+
+    def __init__(self, card: RunCard):
+        self.card = card
+
+    def changed(self, **sections: Any) -> "Plan":
+        """The plan with other sections `sampling` or `measure`; everything that does not depend on them is shared."""
+        assert sections.keys() <= {"sampling", "measure"}
+        new = Plan(self.card.model_copy(update=sections))
+        shared = {"lattice", "action", "target", "_ladder", "training", "_traced"}
+        shared |= {"observables"} if new.card.measure.observables == self.card.measure.observables else set()
+        vars(new).update({name: made for name, made in vars(self).items() if name in shared})
+        return new
+
+    @cached_property
+    def lattice(self) -> Lattice:
+        """The lattice."""
+        return Lattice(self.card.lattice)
+
+    @cached_property
+    def action(self) -> AbstractAction:
+        """S of all sites."""
+        with _now():
+            return build_action(self.card)
+
+    @cached_property
+    def target(self) -> AbstractAction:
+        """The action that the flow is compared with: with `sites: even`, the odd sites are integrated out."""
+        with _now():
+            return build_target(self.card, self.action)
+
+    @cached_property
+    def observables(self) -> "tuple[Observable, ...]":
+        """The user's own observables."""
+        return observables(self.card)
+
+    @cached_property
+    def keys(self) -> dict[str, Key]:
+        """The random keys of the run, one for each use."""
+        with _now():
+            return keys(self.card)
+
+    @property
+    def rungs(self) -> "tuple[Plan, ...]":
+        """The plans that are trained one after another: those of the ladder, and last this one."""
+        return (*self._ladder, self)
+
+    @cached_property
+    def _ladder(self) -> "tuple[Plan, ...]":
+        return tuple(map(Plan, self.card.rungs()[:-1]))
+
+    @cached_property
+    def training(self) -> TrainingPlan:
+        """How the map is trained on this lattice."""
+        return build_training(self.card)
+
+    def flow(self) -> Flow:
+        """The untrained flow, as the seed of the card initializes it."""
+        return build_flow(self.card, self.action, self.keys["init"])
+
+    @property
+    def shapes(self) -> Flow:
+        """The flow with shapes in place of its arrays: no weights are drawn."""
+        return self._traced[0]
+
+    @property
+    def parameters(self) -> int | None:
+        """The number of learnable parameters of the map; None without a map."""
+        return None if self.card.model is None else self._traced[1]
+
+    @cached_property
+    def _traced(self) -> tuple[Flow, int]:
+        def traced() -> tuple[Flow, int]:
+            flow = self.flow()
+            # Counted here, where it has arrays.
+            return flow, flow.parameters
+
+        return eqx.filter_eval_shape(traced)
