@@ -35,7 +35,7 @@ from trivmap.lattice import Lattice  # noqa: E402
 from trivmap.reports.figures.style import SERIES, new_figure, png, styled  # noqa: E402
 from trivmap.runs.loading import load  # noqa: E402
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FourierMass, PulledBack  # noqa: E402
-from trivmap.simulation import AbstractChains, ClusterChains, MarkovChains  # noqa: E402
+from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains  # noqa: E402
 from trivmap.store.directory import RunDirectory  # noqa: E402
 from trivmap.store.samples import SampleReader  # noqa: E402
 from trivmap.studies.comparison_result import chain_series  # noqa: E402
@@ -67,7 +67,7 @@ def theory(extent: int) -> tuple[Lattice, Phi4]:
     return Lattice([extent, extent]), Phi4.from_couplings("bosetti2015", 2, beta=LINE[extent], lam=0.5)
 
 
-def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> AbstractChains:
+def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> AbstractDriver:
     """The chains of an entry, measuring m alone."""
     lattice, action = theory(extent)
     warmup = WARMUP[sampler]

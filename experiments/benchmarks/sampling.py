@@ -16,7 +16,7 @@ from experiments.benchmarks.results import keep
 from experiments.benchmarks.sampling_parts import STEPS, Model, Part, parts, preset_model
 from trivmap.observables import measure
 from trivmap.samplers import IndependenceMetropolis
-from trivmap.simulation import START, Simulation, default_batch
+from trivmap.simulation import ProposalChains, default_batch
 
 PACKAGES = ("trivmap", "jax", "jaxlib", "numpy")
 WHOLE, THREADED, VELOCITY = "whole", "whole, a thread per core", "velocity"
@@ -26,12 +26,12 @@ HOT = ("smearing", "features, divergence", "kernel")
 def drivers(model: Model, batch: int, batches: int) -> dict[str, partial]:
     """The driver itself through so many batches, with one thread and with one per core."""
     kernel = IndependenceMetropolis(model.flow, model.action)
-    options = {"measure": partial(measure, model.action), "batch": batch}
-    cores = len(os.sched_getaffinity(0))
-    return {
-        name: partial(Simulation(kernel, jax.random.key(3), threads=n, **options).part, 0, 0, batches * batch, START)
-        for name, n in ((WHOLE, 1), (THREADED, cores))
-    }
+    options = {"chains": 1, "measure": partial(measure, model.action), "batch": batch}
+    calls = {}
+    for name, threads in ((WHOLE, 1), (THREADED, len(os.sched_getaffinity(0)))):
+        driver = ProposalChains(kernel, jax.random.key(3), threads=threads, **options)
+        calls[name] = partial(driver.part, driver.start(), 0, batches * batch)
+    return calls
 
 
 def table(model: Model, rounds: int, quick: bool) -> dict:

@@ -196,7 +196,10 @@ def test_every_first_order_optimiser_of_optax():
             {"sampling": {"chains": 4, "proposals": 1000, "warmup": 250}},
             "sampling.warmup: leaves nothing to measure: 250 of 250 proposals in each chain",
         ),
-        ({"sampling": {"kind": "hmcc"}}, "sampling.kind: 'hmcc' is unknown; did you mean hmc?"),
+        (
+            {"sampling": {"kind": "hmcc"}},
+            "sampling.kind: 'hmcc' is unknown; did you mean hmc? (or your own, my_module:MyClass)",
+        ),
         (
             {"sampling": {"kind": "hmc"}},
             "model: of no use: hmc samples without a map; leave model and training out",

@@ -22,7 +22,7 @@ from trivmap.observables import measure
 from trivmap.optimisers import GaussNewton, first_order
 from trivmap.runs.plan import Plan
 from trivmap.samplers import HMC, ActionPotential, IndependenceMetropolis
-from trivmap.simulation import START, MarkovChains, Simulation
+from trivmap.simulation import MarkovChains, ProposalChains
 from trivmap.training import Phase, Trainer, TrainingPlan
 from trivmap.training.evaluation import draw_log_weights
 from trivmap.training.schedules import constant_rate
@@ -91,12 +91,13 @@ def everything():
         yield from second_order_steps("-".join(settings.values()), coupled, optimiser)
     yield "log_weights", draw_log_weights(integrated, ACTION, KEY, 2, 30)
     kernel = IndependenceMetropolis(coupled, ACTION)
-    part, _ = Simulation(kernel, KEY, measure=partial(measure, ACTION), batch=18).part(1, 3, 43, START, fields=True)
+    proposals = ProposalChains(kernel, KEY, chains=2, measure=partial(measure, ACTION), batch=18)
+    part, _ = proposals.part(proposals.start(), 3, 43, fields=True)
     yield from leaves("proposals", part._asdict())
     hmc = HMC(ActionPotential(ACTION, LATTICE, jnp.float64), step_size=0.3)
     chains = MarkovChains(hmc, KEY, chains=6, measure=partial(measure, ACTION), warmup=8)
     part, state = chains.part(chains.start(), 0, 5, thin=2, fields=True)
-    yield from leaves("chains", part._asdict() | state)
+    yield from leaves("chains", {name: each for name, each in part._asdict().items() if each is not None} | state)
     yield "shares", spread_keys()
 
 

@@ -66,7 +66,7 @@ def test_log_weights_of_an_evaluation(found):
 
 def test_proposals(found):
     """Log-weights, decisions, observables and fields of proposals in batches of 18."""
-    assert len(np.unique(same(found, "proposals/")["proposals/log_weight"])) == 40
+    assert len(np.unique(same(found, "proposals/")["proposals/log_weight"])) == 80
 
 
 def test_chains(found):

@@ -53,6 +53,7 @@ SECTIONS = {
     "sampling, kind: trivialised-hmc": sampling.TrivialisedSampling,
     "sampling, kind: cluster": sampling.ClusterSampling,
     "sampling, kind: annealed": sampling.AnnealedSampling,
+    "sampling, your own": sampling.OwnSampling,
     "measure": training.Measure,
     "measure.stages": training.Stages,
 }

@@ -15,13 +15,13 @@ from trivmap.reports import write_report
 from trivmap.reports.tables import result_rows
 from trivmap.runs import pipeline
 from trivmap.runs.checking import check
+from trivmap.runs.plan import Plan
 from trivmap.runs.sampling import sample
 from trivmap.store.samples import SampleReader
 
 MODULE = """
 import jax.numpy as jnp
 from trivmap.observables import FunctionOfMeans, Mean
-from trivmap.runs.plan import Plan
 
 square = Mean(name="square", symbol="again", measure=lambda field, action: jnp.mean(field**2, dtype=float))
 more = [

@@ -26,7 +26,7 @@ from trivmap.samplers import (
 )
 from trivmap.samplers.annealed import systematic
 from trivmap.samplers.moves import point
-from trivmap.simulation import START, Simulation
+from trivmap.simulation import ProposalChains
 
 RING, RING_ACTION = Lattice((6,)), Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
 RING_EXACT = ChainOracle(6, *RING_ACTION.coefficients)
@@ -231,20 +231,19 @@ def test_accept_test_on_the_weights_gives_the_exact_square():
             "action_density": action(field) / 4,
         }
 
-    simulation = Simulation(kernel, KEY, measure=measure, batch=1500)
-    parts = [simulation.part(chain, 0, 1500, START)[0] for chain in range(24)]
-    logs = np.concatenate([part.log_weight for part in parts])
-    assert pull(log_z(logs), exact.log_z, 0.01) < 3
+    driver = ProposalChains(kernel, KEY, chains=24, measure=measure, batch=1500)
+    part, _ = driver.part(driver.start(), 0, 1500)
+    assert pull(log_z(part.log_weight.ravel()), exact.log_z, 0.01) < 3
     means = []
-    for part in parts:
-        latest = np.maximum.accumulate(np.where(part.accepted, np.arange(1500), -1))[20:]
-        means.append([part.observables[name][latest].mean() for name in parts[0].observables])
+    for chain, accepted in enumerate(part.accepted):
+        latest = np.maximum.accumulate(np.where(accepted, np.arange(1500), -1))[20:]
+        means.append([values[chain][latest].mean() for values in part.observables.values()])
     value, error = np.mean(means, axis=0), np.std(means, axis=0, ddof=1) / np.sqrt(len(means))
-    wanted = np.array([getattr(exact, name) for name in parts[0].observables])
+    wanted = np.array([getattr(exact, name) for name in part.observables])
     assert np.all(np.abs(value - wanted) < 3.5 * error)
     assert np.all(error < 0.03)
     # The accept test had work to do.
-    proposed = np.mean([[part.observables[name].mean() for name in parts[0].observables] for part in parts], axis=0)
+    proposed = np.array([values.mean() for values in part.observables.values()])
     assert np.max(np.abs(proposed - wanted) / error) > 5
 
 

@@ -68,12 +68,12 @@ def test_the_number_of_evaluations_is_that_of_the_steps():
 
 def test_lengths_are_uniform_between_half_and_three_halves():
     kernel = HMC(POTENTIAL, step_size=0.01, trajectory_length=2.0)
-    steps = np.asarray(jax.jit(jax.vmap(kernel.steps))(jax.random.split(jax.random.key(1), 20_000)))
+    steps = np.asarray(jax.jit(jax.vmap(kernel.shared))(jax.random.split(jax.random.key(1), 20_000)))
     assert steps.min() >= 100 and steps.max() <= 300
     assert abs(steps.mean() - 200) < 4 * 200 / np.sqrt(12 * len(steps))
     assert steps.var() == pytest.approx(200**2 / 12, rel=0.05)
     # One step is the least, however short the trajectory.
-    assert HMC(POTENTIAL, step_size=0.5, trajectory_length=0.01).steps(jax.random.key(0)) == 1
+    assert HMC(POTENTIAL, step_size=0.5, trajectory_length=0.01).shared(jax.random.key(0)) == 1
 
 
 class Wall(AbstractAction):

@@ -17,7 +17,7 @@ from trivmap.errors import InputError
 from trivmap.observables import ArrayHistory, analyse, disagreement, measure
 from trivmap.reports.references import find_reference
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, FourierMass, PulledBack
-from trivmap.simulation import ChainPart, MarkovChains
+from trivmap.simulation import MarkovChains, Part
 
 KEY = jax.random.key(12)
 RING = Lattice((4,))
@@ -140,7 +140,7 @@ class TestEightByEight:
         kernel = HMC(ActionPotential(action, self.LATTICE, jnp.float32), step_size=0.2, trajectory_length=1.5)
         return MarkovChains(kernel, KEY, measure=partial(measure, action), **options)
 
-    def history(self, part: ChainPart):
+    def history(self, part: Part):
         return ArrayHistory(part.observables, lattice=self.LATTICE.shape)
 
     def test_the_reference_row(self):

@@ -13,7 +13,7 @@ from trivmap.actions import Phi4
 from trivmap.bases import Gaussian
 from trivmap.bijections import AbstractBijection, Affine, Chain, couplings
 from trivmap.samplers import IndependenceMetropolis, proposal_key
-from trivmap.simulation import START, Simulation, default_batch
+from trivmap.simulation import Part, ProposalChains, default_batch
 
 LATTICE = Lattice((4,))
 ACTION = Phi4.from_couplings("bosetti2015", 1, beta=0.5, lam=0.5)
@@ -26,8 +26,17 @@ def magnetization(field):
     return {"m": jnp.mean(field), "square": jnp.mean(field**2, keepdims=True)}
 
 
-def simulation(batch, flow=FLOW, action=ACTION, **options):
-    return Simulation(IndependenceMetropolis(flow, action), KEY, measure=magnetization, batch=batch, **options)
+def simulation(batch, flow=FLOW, action=ACTION, chains=4, **options):
+    kernel = IndependenceMetropolis(flow, action)
+    return ProposalChains(kernel, KEY, chains=chains, measure=magnetization, batch=batch, **options)
+
+
+def run(driver, chain, start, stop, state=None, **options):
+    """A part of one of the chains, without the axis of chains, and the state of all."""
+    part, state = driver.part(driver.start() if state is None else state, start, stop, **options)
+    own = {name: values[chain] for name, values in part.observables.items()}
+    fields = None if part.fields is None else part.fields[chain]
+    return Part(part.accepted[chain], own, fields, part.log_weight[chain]), state
 
 
 ONE, SEVEN, MANY = (simulation(batch) for batch in (1, 7, 64))
@@ -50,34 +59,35 @@ def assert_same(part, other, exactly=False):
 
 def joined(parts):
     return type(parts[0])(
-        np.concatenate([part.log_weight for part in parts]),
         np.concatenate([part.accepted for part in parts]),
         {name: np.concatenate([part.observables[name] for part in parts]) for name in parts[0].observables},
         None if parts[0].fields is None else np.concatenate([part.fields for part in parts]),
+        np.concatenate([part.log_weight for part in parts]),
     )
 
 
 @pytest.fixture(scope="module")
 def whole():
-    part, state = MANY.part(2, 0, 50, START, fields=True)
+    part, state = run(MANY, 2, 0, 50, fields=True)
     return part, state
 
 
 @pytest.mark.parametrize("other", [ONE, SEVEN])
 def test_batch_size_changes_nothing(whole, other):
-    part, state = other.part(2, 0, 50, START, fields=True)
+    part, state = run(other, 2, 0, 50, fields=True)
     assert_same(part, whole[0])
-    assert state.log_weight == pytest.approx(whole[1].log_weight, rel=1e-13)
-    np.testing.assert_allclose(state.field, whole[1].field, rtol=1e-12)
+    assert state["log_weight"][2] == pytest.approx(whole[1]["log_weight"][2], rel=1e-13)
+    np.testing.assert_allclose(state["fields"], whole[1]["fields"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_change_no_bit(threads):
     one, several = simulation(7, threads=1), simulation(7, threads=threads)
-    part, state = one.part(2, 3, 50, START, fields=True)
-    other, state_there = several.part(2, 3, 50, START, fields=True)
+    part, state = run(one, 2, 3, 50, fields=True)
+    other, state_there = run(several, 2, 3, 50, fields=True)
     assert_same(other, part, exactly=True)
-    assert state_there.log_weight == state.log_weight and np.array_equal(state_there.field, state.field)
+    for name in ("log_weight", "fields"):
+        assert np.array_equal(state_there[name], state[name])
 
 
 def test_threads_work_in_the_precision_of_their_caller():
@@ -85,7 +95,7 @@ def test_threads_work_in_the_precision_of_their_caller():
     assert jax.config.jax_enable_x64
     with jax.enable_x64(False):
         one, several = (simulation(7, flow=FLOW.astype(jnp.float32), threads=threads) for threads in (1, 3))
-        assert_same(several.part(2, 0, 50, START)[0], one.part(2, 0, 50, START)[0], exactly=True)
+        assert_same(run(several, 2, 0, 50)[0], run(one, 2, 0, 50)[0], exactly=True)
 
 
 def test_every_entry_is_the_proposal_of_its_index(whole):
@@ -104,20 +114,20 @@ def test_every_entry_is_the_proposal_of_its_index(whole):
 
 @pytest.mark.parametrize("edges", [[13, 14, 40], [1, 2, 3], [49]])
 def test_parts_change_nothing(whole, edges):
-    parts, state = [], START
+    parts, state = [], None
     for start, stop in zip([0, *edges], [*edges, 50], strict=True):
-        part, state = SEVEN.part(2, start, stop, state, fields=True)
+        part, state = run(SEVEN, 2, start, stop, state, fields=True)
         parts.append(part)
     assert_same(joined(parts), whole[0])
-    np.testing.assert_allclose(state.field, whole[1].field, rtol=1e-12)
+    np.testing.assert_allclose(state["fields"], whole[1]["fields"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("thin", [2, 3, 7, 50, 64])
 @pytest.mark.parametrize("edges", [[], [10, 11, 30]])
 def test_thinning_keeps_every_so_many_th_configuration(whole, thin, edges):
-    parts, state = [], START
+    parts, state = [], None
     for start, stop in zip([0, *edges], [*edges, 50], strict=True):
-        part, state = SEVEN.part(2, start, stop, state, thin=thin, fields=True)
+        part, state = run(SEVEN, 2, start, stop, state, thin=thin, fields=True)
         parts.append(part)
     fields = joined(parts).fields
     assert fields.shape == (-(-50 // thin), 4)
@@ -126,15 +136,15 @@ def test_thinning_keeps_every_so_many_th_configuration(whole, thin, edges):
 
 
 def test_fields_are_kept_only_where_they_are_wanted(whole):
-    part, state = MANY.part(2, 0, 50, START)
-    assert part.fields is None and state.field is None
+    part, state = run(MANY, 2, 0, 50)
+    assert part.fields is None and "fields" not in state
     assert_same(part._replace(fields=whole[0].fields), whole[0], exactly=True)
 
 
 def test_chains_are_different_and_repeatable(whole):
-    other, _ = MANY.part(3, 0, 50, START)
+    other, _ = run(MANY, 3, 0, 50)
     assert np.abs(other.log_weight - whole[0].log_weight).min() > 1e-9
-    again, _ = MANY.part(2, 0, 50, START, fields=True)
+    again, _ = run(MANY, 2, 0, 50, fields=True)
     assert_same(again, whole[0], exactly=True)
 
 
@@ -152,10 +162,10 @@ class Undefined(AbstractBijection):
 
 class TestUndefinedProposals:
     FLOW = Flow(Gaussian(LATTICE, dtype=jnp.float64), Undefined(LATTICE))
-    SIMULATION = simulation(7, flow=FLOW)
+    SIMULATION = simulation(7, flow=FLOW, chains=20)
 
     def test_are_never_accepted(self):
-        part, _ = self.SIMULATION.part(0, 0, 60, START, fields=True)
+        part, _ = run(self.SIMULATION, 0, 0, 60, fields=True)
         negative = part.observables["m"] < 0
         assert 10 < negative.sum() < 50
         assert np.array_equal(np.isnan(part.log_weight), negative)
@@ -165,16 +175,16 @@ class TestUndefinedProposals:
 
     def test_a_chain_may_begin_with_them(self):
         """Until something is accepted the fields are zero, whatever the parts."""
-        chain = next(c for c in range(20) if np.isnan(self.SIMULATION.part(c, 0, 3, START)[0].log_weight).all())
-        whole, end = self.SIMULATION.part(chain, 0, 30, START, fields=True)
+        chain = next(c for c in range(20) if np.isnan(run(self.SIMULATION, c, 0, 3)[0].log_weight).all())
+        whole, end = run(self.SIMULATION, chain, 0, 30, fields=True)
         first = int(np.flatnonzero(whole.accepted)[0])
         assert first >= 3
         assert np.all(whole.fields[:first] == 0) and np.all(whole.fields[first:].any(axis=1))
-        head, state = self.SIMULATION.part(chain, 0, 2, START, fields=True)
-        assert state.log_weight == -np.inf and np.all(state.field == 0)
-        tail, state = self.SIMULATION.part(chain, 2, 30, state, fields=True)
+        head, state = run(self.SIMULATION, chain, 0, 2, fields=True)
+        assert state["log_weight"][chain] == -np.inf and np.all(state["fields"][chain] == 0)
+        tail, state = run(self.SIMULATION, chain, 2, 30, state, fields=True)
         assert_same(joined([head, tail]), whole)
-        np.testing.assert_allclose(state.field, end.field)
+        np.testing.assert_allclose(state["fields"], end["fields"])
 
 
 def test_a_wrong_width_gives_the_exact_ring():
@@ -186,26 +196,26 @@ def test_a_wrong_width_gives_the_exact_ring():
         neighbours = field * jnp.roll(field, 1)
         return {"phi2": jnp.mean(field**2), "link": jnp.mean(neighbours), "abs_m": jnp.abs(jnp.mean(field))}
 
-    wide = Simulation(IndependenceMetropolis(flow, ACTION), KEY, measure=measure, batch=2000)
-    parts = [wide.part(chain, 0, 2000, START)[0] for chain in range(48)]
+    wide = ProposalChains(IndependenceMetropolis(flow, ACTION), KEY, chains=48, measure=measure, batch=2000)
+    part, _ = wide.part(wide.start(), 0, 2000)
     means = []
-    for part in parts:
-        latest = np.maximum.accumulate(np.where(part.accepted, np.arange(2000), -1))[50:]
-        means.append([part.observables[name][latest].mean() for name in ("phi2", "link", "abs_m")])
+    for chain, accepted in enumerate(part.accepted):
+        latest = np.maximum.accumulate(np.where(accepted, np.arange(2000), -1))[50:]
+        means.append([part.observables[name][chain][latest].mean() for name in ("phi2", "link", "abs_m")])
     value, error = np.mean(means, axis=0), np.std(means, axis=0, ddof=1) / np.sqrt(len(means))
     wanted = np.array([exact.phi2, exact.two_point[1], exact.abs_magnetization])
     assert np.all(np.abs(value - wanted) < 3.5 * error)
     assert np.all(error < 0.01)
-    proposed = np.mean([part.observables["phi2"].mean() for part in parts])
+    proposed = part.observables["phi2"].mean()
     assert abs(proposed - 1) < 0.02 and exact.phi2 < 0.8
 
 
 def test_memory_does_not_grow_with_the_number_of_parts():
     def peak(parts):
-        state = START
+        state = MANY.start()
         tracemalloc.start()
         for number in range(parts):
-            _, state = MANY.part(0, 640 * number, 640 * (number + 1), state, thin=64, fields=True)
+            _, state = MANY.part(state, 640 * number, 640 * (number + 1), thin=64, fields=True)
         _, highest = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return highest

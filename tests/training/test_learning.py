@@ -12,7 +12,7 @@ from trivmap.bases import FreeField
 from trivmap.bijections import Affine, Chain, couplings
 from trivmap.diagnostics import log_z
 from trivmap.samplers import IndependenceMetropolis
-from trivmap.simulation import START, Simulation
+from trivmap.simulation import ProposalChains
 from trivmap.training import evaluate, fit
 
 
@@ -44,15 +44,16 @@ def test_an_interacting_ring_agrees_with_the_transfer_matrix():
     def measure(field):
         return {"correlator": jnp.stack([jnp.mean(field * jnp.roll(field, t)) for t in range(5)])}
 
-    simulation = Simulation(IndependenceMetropolis(flow, action), jax.random.key(5), measure=measure, batch=1500)
-    parts = [simulation.part(chain, 0, 1500, START)[0] for chain in range(32)]
-    estimate = log_z([part.log_weight for part in parts])
+    kernel = IndependenceMetropolis(flow, action)
+    driver = ProposalChains(kernel, jax.random.key(5), chains=32, measure=measure, batch=1500)
+    part, _ = driver.part(driver.start(), 0, 1500)
+    estimate = log_z(part.log_weight)
     assert estimate.error < 0.01
     assert abs(estimate.value - exact.log_z) < 3 * estimate.error
     means = []
-    for part in parts:
-        latest = np.maximum.accumulate(np.where(part.accepted, np.arange(1500), 0))[50:]
-        means.append(part.observables["correlator"][latest].mean(axis=0))
+    for chain, accepted in enumerate(part.accepted):
+        latest = np.maximum.accumulate(np.where(accepted, np.arange(1500), 0))[50:]
+        means.append(part.observables["correlator"][chain][latest].mean(axis=0))
     value, error = np.mean(means, axis=0), np.std(means, axis=0, ddof=1) / np.sqrt(len(means))
     assert np.all(np.abs(value - exact.two_point[:5]) < 3 * error)
     assert np.all(error < 0.01)

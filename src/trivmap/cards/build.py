@@ -45,11 +45,13 @@ from trivmap.cards.model import (
 )
 from trivmap.cards.optimiser import SECOND_ORDER, ConstantRate, CosineRate, Optimiser, RestartsRate
 from trivmap.cards.own import resolve
+from trivmap.cards.sampling import OwnSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.optimisers import GaussNewton, first_order
+from trivmap.samplers.kernel import AbstractKernel
 from trivmap.training import Phase, TrainingPlan
 from trivmap.training.schedules import (
     Schedule,
@@ -131,6 +133,17 @@ def build_training(card: RunCard) -> TrainingPlan:
         stop_acceptance=section.stop.acceptance,
         stop_seconds=section.stop.seconds,
     )
+
+
+def build_kernel(card: RunCard, action: AbstractAction, flow: Flow | None) -> AbstractKernel:
+    """The user's own kernel for the `action` of a card; `flow` is the trained map of a card with a model."""
+    assert isinstance(card.sampling, OwnSampling)
+    kind, lattice = card.sampling.kind, Lattice(card.lattice)
+    offered = {"action": action, "lattice": lattice, "dtype": jnp.dtype(card.dtype)}
+    kernel = _own(card.sampling, AbstractKernel, "sampling", **offered, **({} if flow is None else {"flow": flow}))
+    if kernel.lattice != lattice:
+        raise InputError(f"sampling.kind: {kind} makes a kernel on {kernel.lattice}, and the card's is {lattice}")
+    return kernel
 
 
 def default_chunk(steps: int, evaluate_every: int) -> int:
@@ -241,7 +254,7 @@ def _optimiser(section: Optimiser, rate: Schedule, clip: float | None) -> Any:
     return optax.with_extra_args_support(clipped)
 
 
-def _own(section: OwnSection, kind: type, where: str, **offered: Any) -> Any:
+def _own(section: OwnSection | OwnSampling, kind: type, where: str, **offered: Any) -> Any:
     """An object of the user's class, given the card's arguments and those of `offered` that its constructor takes."""
     factory = resolve(section.kind, kind, f"{where}.kind")
     taken = inspect.signature(factory).parameters

@@ -102,7 +102,7 @@ def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
         return set(section)
     union, marker = get_args(_UNIONS[name])
     chosen = marker.section(union, section.get(key))
-    return set(chosen.known_keys(section) or (key,)) if chosen else set(section)
+    return set(chosen.known_keys(section) or chosen.model_fields) if chosen else set(section)
 
 
 def _get(holder: Any, part: str, change: Change, depth: int) -> Any:

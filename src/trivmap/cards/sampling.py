@@ -1,9 +1,10 @@
 """The section `sampling` of the run card: one for each kind of sampler."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from trivmap.cards.fields import ByKey, Section, write_out
 from trivmap.cards.values import (
@@ -15,6 +16,7 @@ from trivmap.cards.values import (
     Positive,
     Ratio,
     Real,
+    Reference,
     Whole,
     one_of,
     refusal,
@@ -201,6 +203,36 @@ class ClusterSampling(ChainSampling):
         return self
 
 
+class OwnSampling(Sampling):
+    """A kernel of your own, `kind: my_module:MyKernel`; every further key is an argument of its constructor.
+
+    `warmup` comes first and is not measured (null: a tenth, at most 1000). For a kernel with a `step_size`,
+    `target_acceptance` is what the warm-up tunes it to (null: it stays as it is); `start` says where its chains begin.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Reference
+    start: Annotated[str, one_of(("hot", "cold", "mixed"))] = "hot"
+    target_acceptance: Annotated[Real, Field(gt=0, lt=1)] | None = None
+
+    @classmethod
+    def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
+        return None
+
+    @property
+    def measured_warmup(self) -> int:
+        # Known only once the kernel is built: a chain's own steps may all be measured.
+        return self.warmup or 0
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        # In one text: an argument may have the name of something else that samples carry.
+        settings = {"begin": self.start, "target_acceptance": self.target_acceptance}
+        given = {"arguments": json.dumps(self.arguments, sort_keys=True)} if self.arguments else {}
+        return {name: value for name, value in settings.items() if value is not None} | given
+
+
 def mapless(section: object) -> bool:
     """True if a section of these values has no use for a map; what is no section is refused elsewhere."""
     if not isinstance(section, Mapping):
@@ -213,5 +245,7 @@ def _kind_written_out(value: Any) -> Any:
     return {"kind": "flow", **value} if isinstance(value, dict) and "kind" not in value else value
 
 
-Kind = Annotated[FlowSampling | HmcSampling | TrivialisedSampling | ClusterSampling | AnnealedSampling, ByKey()]
+Kind = Annotated[
+    FlowSampling | HmcSampling | TrivialisedSampling | ClusterSampling | AnnealedSampling | OwnSampling, ByKey()
+]
 AnySampling = Annotated[Kind, BeforeValidator(_kind_written_out)]

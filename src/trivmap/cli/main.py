@@ -139,8 +139,8 @@ def train(
     from trivmap.runs.progress import process_age
     from trivmap.runs.train import train as train_map
 
-    directory, display = open_or_create(card, out, overrides, resume, force, "train")
-    train_map(directory, display, elapsed=process_age())
+    directory, display, plan = open_or_create(card, out, overrides, resume, force, "train")
+    train_map(directory, display, elapsed=process_age(), plan=plan)
     alone()
     print_results(directory, as_json)
 
@@ -155,7 +155,7 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
     """Draw the proposals a run's card asks for and that are not stored yet; --set may ask for more."""
     from trivmap.runs.sampling import sample as draw
 
-    step(draw, directory, overrides, as_json, "sampling", force)
+    step(lambda run, display, plan: draw(run, display, plan=plan), directory, overrides, as_json, "sampling", force)
 
 
 @command("trivmap measure runs/first")
@@ -168,8 +168,8 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     from trivmap.runs.pipeline import measure as analyse
     from trivmap.store.plain import is_file
 
-    def analyse_and_report(directory: Any, *arguments: Any) -> None:
-        analyse(directory, *arguments)
+    def analyse_and_report(directory: Any, display: Any, plan: Any) -> None:
+        analyse(directory, display, plan=plan)
         if is_file(directory.report_path):
             write_report_of(directory)
 

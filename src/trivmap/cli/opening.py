@@ -4,10 +4,15 @@ import contextlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trivmap.cli.process import alone, fresh, making, prepare, shown_progress
 from trivmap.cli.room import require_room
+
+if TYPE_CHECKING:
+    from trivmap.runs.plan import Plan
+    from trivmap.runs.progress import Progress
+    from trivmap.store.directory import RunDirectory
 
 
 def require_run_card(name: str) -> None:
@@ -29,7 +34,7 @@ def name_of(loaded: Any, card: str) -> str:
 
 def open_or_create(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, command: str
-) -> tuple:
+) -> "tuple[RunDirectory, Progress, Plan]":
     """The run directory in which a command works, where to show progress, and the plan of its card."""
     from trivmap.cards.card import load_card
     from trivmap.errors import InputError
@@ -84,7 +89,12 @@ def opened(path: Path, *, joining: bool = False, code: bool = True) -> Any:
 
 
 def step(
-    work: Callable[..., Any], path: Path, overrides: tuple[str, ...], as_json: bool, section: str, force: bool = True
+    work: "Callable[[RunDirectory, Progress, Plan], object]",
+    path: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,
+    section: str,
+    force: bool = True,
 ) -> None:
     """One step of the pipeline on an existing run, after changes to its own section of the card."""
     from trivmap.cards.values import cut
@@ -99,7 +109,7 @@ def step(
     display, plan = shown_progress(), Plan(directory.card().with_overrides(overrides))
     if section == "sampling":
         require_room([plan], path, force=force, note=display.note, training=False)
-    work(directory, display, plan=plan)
+    work(directory, display, plan)
     alone()
     print_results(directory, as_json)
 

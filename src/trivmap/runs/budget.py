@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 from trivmap.cards.card import RunCard
-from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, ProposalSampling
+from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, OwnSampling, ProposalSampling
 from trivmap.errors import InputError
 from trivmap.optimisers import GaussNewton
 from trivmap.runs.plan import Plan
@@ -80,7 +80,7 @@ def _columns(plan: Plan) -> list[int]:
     lattice, section = plan.lattice, plan.card.sampling
     of_lattice = [8 * (max(lattice.shape) // 2 + 1), 4 * lattice.orbit_count()]
     match section:
-        case ProposalSampling() | HamiltonianSampling():
+        case ProposalSampling() | HamiltonianSampling() | OwnSampling():
             own = [8]
         case ClusterSampling():
             own = [8, 8]
@@ -259,7 +259,7 @@ def _sampling(plan: Plan) -> dict[str, int]:
     if section.save_fields:
         part += 2 * section.chains * -(-steps // section.thin) * field
     needs = {
-        "sampling.proposals": section.proposals * _PER_PROPOSAL[isinstance(section, ProposalSampling)],
+        "sampling.proposals": section.proposals * _PER_PROPOSAL[isinstance(section, ProposalSampling | OwnSampling)],
         "sampling.chains" if section.part is None else "sampling.part": part,
     }
     match section:

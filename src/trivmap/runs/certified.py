@@ -10,7 +10,7 @@ from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import read_certificate
 from trivmap.runs.plan import Plan
-from trivmap.simulation.chains import Measure
+from trivmap.simulation import Measure
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.files import write_json
 from trivmap.store.levels import read_levels, write_levels

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 from trivmap.actions import force_error, require_symmetries
 from trivmap.actions.notations import smallest_eigenvalue
 from trivmap.bases import FreeField
+from trivmap.cards.build import build_kernel
 from trivmap.cards.card import RunCard
 from trivmap.cards.model import OwnAction
 from trivmap.cards.own import own_code, require_trust
-from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling
+from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling, OwnSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewton
 from trivmap.runs.plan import Plan
-from trivmap.samplers import ClusterCycle, HoppingPath
+from trivmap.samplers import AbstractIndependence, ClusterCycle, HoppingPath, require_contract
 from trivmap.store.directory import RunDirectory
 from trivmap.store.weights import load_model
 
@@ -63,8 +64,34 @@ def _require_sampler(plan: Plan) -> None:
             ClusterCycle(plan.action, plan.lattice)
         case AnnealedSampling(moves="heat-bath"):
             HoppingPath(plan.lattice, plan.action, dtype=card.dtype)
+        case OwnSampling():
+            _require_own_kernel(plan)
         case AnnealedSampling() if card.model is None:
             FreeField.hartree(plan.lattice, plan.action, learnable=False, dtype=card.dtype)
+
+
+def _require_own_kernel(plan: Plan) -> None:
+    """Trace a step of the user's own kernel."""
+    section = plan.card.sampling
+    assert isinstance(section, OwnSampling)
+
+    def traced() -> None:
+        kernel = build_kernel(plan.card, plan.action, None if plan.card.model is None else plan.flow())
+        if isinstance(kernel, AbstractIndependence):
+            if section.target_acceptance is not None or section.start != "hot":
+                raise InputError(
+                    f"sampling.target_acceptance, sampling.start: of no use, {section.kind} makes independent proposals"
+                )
+        elif section.target_acceptance is not None and not kernel.tunable:
+            raise InputError(f"sampling.target_acceptance: {section.kind} has no step_size to be tuned; leave it out")
+        try:
+            require_contract(kernel)
+            eqx.filter_eval_shape(kernel.starts, section.start, plan.keys["sample"], section.chains)
+        except InputError as error:
+            raise InputError(f"sampling.kind: {error}") from error
+
+    # No weights are drawn for a kernel of the map.
+    eqx.filter_eval_shape(traced)
 
 
 def _require_observables(plan: Plan) -> None:

@@ -13,14 +13,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from trivmap._types import Key, Scalar
 from trivmap.ahead import processors
-from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, HamiltonianSampling, TrivialisedSampling
+from trivmap.cards.build import build_kernel
+from trivmap.cards.sampling import (
+    AnnealedSampling,
+    ClusterSampling,
+    HamiltonianSampling,
+    OwnSampling,
+    TrivialisedSampling,
+)
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewton
 from trivmap.runs.plan import Plan
 from trivmap.runs.work import work
+from trivmap.samplers import AbstractIndependence
 
 _ELEMENT, _FUNCTION, _PRODUCT = 0.2, 4.0, 0.2
 """Time of an operation on an element, of a function, and of one in a product of matrices, in units of `_unit`."""
@@ -28,7 +37,7 @@ _GRADIENT, _JACOBIAN = 4.0, 10.0
 """Work of a map and its gradient, and of a map and the derivatives of every configuration, in units of the map's."""
 _CHECKS = 1.3
 """Work of sampling through a map, its integration error included, in units of the proposals'."""
-_SMALL = {"map": 1.0, "force": 10.0, "observables": 7.0}
+_SMALL = {"map": 1.0, "force": 10.0, "observables": 7.0, "step": 10.0}
 """How much longer small programs take than their operations: they are not fused as well as a map."""
 _STEP = 0.9
 """Step size of hybrid Monte Carlo where it is adapted, times V^(1/6)."""
@@ -37,7 +46,7 @@ _ANNEALED = 3.5
 _CLUSTERS, _SWEEP, _HEAT_BATH = 150.0, 25.0, 2500.0
 """Time of a site in a cycle of clusters, in a local update and in one of the heat bath, in units of `_unit`."""
 
-Program = Literal["map", "force", "observables"]
+Program = Literal["map", "force", "observables", "step"]
 
 
 _COSTS: dict[tuple[str, Program], float] = {}
@@ -83,6 +92,8 @@ def _sampling(plan: Plan) -> float:
             forces = max(1.0, forces) * (2 if section.integrator == "omelyan" else 1)
             flows = isinstance(section, TrivialisedSampling)
             each = forces * (_GRADIENT * _cost(plan, "map") if flows else _cost(plan, "force"))
+        case OwnSampling():
+            each = _cost(plan, "step")
         case AnnealedSampling(moves="heat-bath"):
             each = section.particles * section.steps * section.updates * volume * _HEAT_BATH
         case AnnealedSampling():
@@ -95,6 +106,7 @@ def _sampling(plan: Plan) -> float:
 def _cost(plan: Plan, program: Program) -> float:
     data = plan.card.to_data()
     physics = [*(data[key] for key in ("lattice", "dtype", "action", "model")), data["measure"]["observables"]]
+    physics += [plan.card.sampling.own_settings] if program == "step" else []
     key = json.dumps(physics), program
     if key not in _COSTS:
         _COSTS[key] = _traced(plan, program)
@@ -112,6 +124,8 @@ def _traced(plan: Plan, program: Program) -> float:
             found = work(plan.action.force, field)
         case "observables":
             found = work(functools.partial(measure, plan.action, own=plan.observables), field)
+        case "step":
+            found = work(functools.partial(_own_step, plan), jax.eval_shape(jax.random.key, 0))
         case "map":
             arrays, static = eqx.partition(plan.shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
 
@@ -121,6 +135,15 @@ def _traced(plan: Plan, program: Program) -> float:
 
             found = work(propose, arrays, jax.eval_shape(jax.random.key, 0))
     return _SMALL[program] * (_ELEMENT * found.elements + _FUNCTION * found.functions + _PRODUCT * found.products)
+
+
+def _own_step(plan: Plan, key: Key) -> Array:
+    """A step of the user's own kernel, its start included."""
+    kernel = build_kernel(plan.card, plan.action, None if plan.card.model is None else plan.flow())
+    if isinstance(kernel, AbstractIndependence):
+        return kernel.propose(key).field
+    state = kernel.init(key)
+    return kernel.step(key, state, kernel.shared(key))[0].field
 
 
 @functools.cache

@@ -1,5 +1,6 @@
-"""From the section `sampling` of a run card to the source of its samples."""
+"""From the section `sampling` of a run card to the sampler of a run."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -7,24 +8,27 @@ import jax
 
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
+from trivmap.cards.build import build_kernel
 from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
     FlowSampling,
     HamiltonianSampling,
     HmcSampling,
+    OwnSampling,
     TrivialisedSampling,
 )
 from trivmap.flows import Flow
 from trivmap.runs.certified import Certified
-from trivmap.runs.chains import Chains
+from trivmap.runs.chain_outcome import judge_chains
 from trivmap.runs.pipeline import load_flow
 from trivmap.runs.plan import Plan
-from trivmap.runs.proposals import Proposals
-from trivmap.runs.sources import AbstractSource
+from trivmap.runs.proposal_outcome import ProposalJudge
+from trivmap.runs.sampler import Sampler
 from trivmap.samplers import (
     HMC,
     INTEGRATORS,
+    AbstractIndependence,
     AbstractMove,
     AbstractPath,
     AbstractPotential,
@@ -43,58 +47,81 @@ from trivmap.samplers import (
     annealing_levels,
     tune_step_size,
 )
-from trivmap.simulation import ClusterChains, MarkovChains
-from trivmap.simulation.chains import Measure
+from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains, Measure, ProposalChains
 from trivmap.store.directory import RunDirectory
 
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""
 
 
-def build_source(run: RunDirectory, plan: Plan, measure: Measure | None = None) -> AbstractSource:
+def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None) -> Sampler:
     """The sampler that a plan asks for, through the run's map where it has one.
 
-    `measure`: other measurements of one configuration than those of the theory and of the card's own observables, which
+    `measure`: other measurements of one configuration than those of the theory and of the user's own observables, which
     the pipeline needs.
     """
     from trivmap.observables import measure as measure_all
 
-    if isinstance(plan.card.sampling, ClusterSampling):
-        return _cluster(plan, plan.card.sampling, measure)
+    section = plan.card.sampling
+    if isinstance(section, ClusterSampling):
+        return _chains(plan, _cluster(plan, section, measure))
     measure = measure or eqx.Partial(measure_all, plan.action, own=plan.observables)
-    match plan.card.sampling:
-        case FlowSampling() as section:
-            return _flow(run, plan, section, measure)
-        case HmcSampling() as section:
+    match section:
+        case FlowSampling():
+            certified = _certified(run, plan, measure)
+            kernel = IndependenceMetropolis(certified.flow, plan.target)
+            judge = ProposalJudge(plan, certified.flow, certified=certified)
+            return _proposals(plan, kernel, judge, measure, certified.attributes, certified)
+        case HmcSampling(fourier_mass=mass):
             potential = ActionPotential(plan.action, plan.lattice, plan.card.dtype)
-            mass = section.fourier_mass
             kinetic = None if mass is None else FourierMass(plan.lattice, m_sq=mass, dtype=plan.card.dtype)
-            driver = _hmc(plan, section, potential, kinetic, section.start, measure)
-            return Chains(section, driver)
-        case TrivialisedSampling() as section:
-            certified = _certified(run, plan, section.integration_steps, measure)
+            return _chains(plan, _hmc(plan, section, potential, kinetic, section.start, measure))
+        case TrivialisedSampling():
+            certified = _certified(run, plan, measure)
             driver = _hmc(plan, section, PulledBack(certified.flow, plan.target), None, "hot", measure)
-            return Chains(section, driver, certified=certified)
-        case AnnealedSampling() as section:
+            return _chains(plan, driver, certified)
+        case AnnealedSampling():
             return _annealed(run, plan, section, measure)
-    raise AssertionError(plan.card.sampling.kind)
+        case OwnSampling():
+            return _own(run, plan, section, measure)
+    raise AssertionError(section.kind)
 
 
-def _certified(run: RunDirectory, plan: Plan, wanted: int | None, measure: Measure) -> Certified:
-    return Certified(run, load_flow(run, plan), plan, wanted, measure)
+def _certified(run: RunDirectory, plan: Plan, measure: Measure) -> Certified:
+    return Certified(run, load_flow(run, plan), plan, getattr(plan.card.sampling, "integration_steps", None), measure)
 
 
-def _flow(run: RunDirectory, plan: Plan, section: FlowSampling, measure: Measure) -> AbstractSource:
-    certified = _certified(run, plan, section.integration_steps, measure)
-    return Proposals(
-        plan,
-        IndependenceMetropolis(certified.flow, plan.target),
-        plan.target,
-        attributes=certified.attributes,
-        flow=certified.flow,
-        certified=certified,
+def _chains(plan: Plan, driver: AbstractDriver, certified: Certified | None = None) -> Sampler:
+    section = plan.card.sampling
+    # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
+    attributes = {"warmup": 0, "warmup_steps": section.warmup, **section.own_settings}
+    attributes |= {} if certified is None else certified.attributes
+    return Sampler(driver, attributes, partial(judge_chains, driver, certified), driver.begin, certified)
+
+
+def _proposals(
+    plan: Plan,
+    kernel: AbstractIndependence,
+    judge: ProposalJudge,
+    measure: Measure,
+    attributes: dict[str, Any],
+    certified: Certified | None,
+) -> Sampler:
+    section = plan.card.sampling
+    driver = ProposalChains(
+        kernel,
+        plan.keys["sample"],
+        chains=section.chains,
         measure=measure,
+        batch=getattr(section, "batch", None),
     )
+
+    def begin() -> None:
+        # Both are compiled beside each other, the longer one first.
+        driver.begin()
+        judge.begin()
+
+    return Sampler(driver, {"warmup": section.warmup, **attributes}, judge, begin, certified)
 
 
 def _hmc(
@@ -123,24 +150,22 @@ def _hmc(
     )
 
 
-def _cluster(plan: Plan, section: ClusterSampling, measure: Measure | None) -> AbstractSource:
+def _cluster(plan: Plan, section: ClusterSampling, measure: Measure | None) -> ClusterChains:
     from trivmap.observables.measure import measure_own
 
     update = SwendsenWang() if section.algorithm == "swendsen-wang" else Wolff(section.wolff_updates)
     action, own = plan.action, plan.observables
-    kernel = ClusterCycle(action, plan.lattice, update=update, sweeps=section.local_updates)
-    driver = ClusterChains(
-        kernel,
+    return ClusterChains(
+        ClusterCycle(action, plan.lattice, update=update, sweeps=section.local_updates),
         plan.keys["sample"],
         chains=section.chains,
         warmup=section.warmup or 0,
         measure=measure,
         also=eqx.Partial(measure_own, action, own) if own and measure is None else None,
     )
-    return Chains(section, driver)
 
 
-def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure: Measure) -> AbstractSource:
+def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure: Measure) -> Sampler:
     action, lattice, dtype = plan.action, plan.lattice, plan.card.dtype
     certified: Certified | None = None
     flow: Flow | None = None
@@ -153,7 +178,7 @@ def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure:
         if plan.card.model is None:
             flow = Flow(FreeField.hartree(lattice, action, learnable=False, dtype=dtype), Chain(lattice, []))
         else:
-            certified, action = _certified(run, plan, section.integration_steps, measure), plan.target
+            certified, action = _certified(run, plan, measure), plan.target
             flow = certified.flow
         path = FlowPath(flow, action)
         steps = 1 if section.moves == "langevin" else section.leapfrog_steps
@@ -169,6 +194,25 @@ def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure:
     attributes |= certified.attributes if certified is not None else {}
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
     facts = {"step_size": sizes[0]} if sizes else {}
-    return Proposals(
-        plan, kernel, action, attributes=attributes, flow=flow, certified=certified, facts=facts, measure=measure
+    judge = ProposalJudge(plan, flow, action, certified=certified, facts=facts)
+    return _proposals(plan, kernel, judge, measure, attributes, certified)
+
+
+def _own(run: RunDirectory, plan: Plan, section: OwnSampling, measure: Measure) -> Sampler:
+    """The sampler of a kernel of the user's own."""
+    certified = None if plan.card.model is None else _certified(run, plan, measure)
+    kernel = build_kernel(plan.card, plan.action, None if certified is None else certified.flow)
+    if isinstance(kernel, AbstractIndependence):
+        judge = ProposalJudge(plan, certified=certified)
+        attributes = {**section.own_settings, **({} if certified is None else certified.attributes)}
+        return _proposals(plan, kernel, judge, measure, attributes, certified)
+    driver = MarkovChains(
+        kernel,
+        plan.keys["sample"],
+        chains=section.chains,
+        measure=measure,
+        start=section.start,
+        warmup=section.warmup or 0,
+        target=section.target_acceptance,
     )
+    return _chains(plan, driver, certified)

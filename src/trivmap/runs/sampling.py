@@ -12,8 +12,9 @@ from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.pipeline import facts_of_samples, own_measurements, renew
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interruption, Progress, Quiet, shown
-from trivmap.runs.samplers import build_source
-from trivmap.runs.sources import AbstractSource
+from trivmap.runs.sampler import Sampler
+from trivmap.runs.samplers import build_sampler
+from trivmap.simulation import State
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import generator, package_version, workforce
 from trivmap.store.samples import SampleReader, SampleWriter
@@ -39,11 +40,12 @@ def sample(
         started = time.monotonic()
         if card.training is None:
             renew(run, plan)
-        source = build_source(run, plan)
+        sampler = build_sampler(run, plan)
         drawn_before = run.summary().get("sampling")
-        writer = SampleWriter(run.root, _attributes(plan, source), no_fewer=True)
+        writer = SampleWriter(run.root, _attributes(plan, sampler), no_fewer=True)
         # Only now: samples of another sampler have not been refused.
-        source.keep()
+        if sampler.certified is not None:
+            sampler.certified.keep()
         if card != present:
             run.write_card(card)
         stored = writer.state
@@ -51,7 +53,9 @@ def sample(
         each = section.proposals // section.chains
         length = part_length(plan)
         with shown(progress, "sample", section.proposals, writer.completed * section.chains):
-            source.prepare(stored or None)
+            if writer.completed < each:
+                sampler.begin()
+            state = stored or sampler.driver.start()
             for start in range(writer.completed, each, length):
                 stop = min(start + length, each)
                 stopped = (
@@ -65,12 +69,12 @@ def sample(
                         # A whole part is stored first.
                         interruption.check(stopped)
 
-                drawn = source.part(start, stop, done)
-                drawn["state"] |= {"seconds": seconds + time.monotonic() - started}
+                thin, fields = section.thin, section.save_fields
+                part, state = sampler.driver.part(state, start, stop, thin=thin, fields=fields, done=done)
                 if first():
-                    writer.append(**drawn)
+                    writer.append(**part._asdict(), state=state | {"seconds": seconds + time.monotonic() - started})
         if first():
-            outcome = _summary(run, section, source, seconds + time.monotonic() - started)
+            outcome = _summary(run, section, sampler, state, seconds + time.monotonic() - started)
             if not drawn_before or _compared(drawn_before) != _compared(outcome["sampling"]):
                 # Measurements of other proposals, or judged in another way, do not describe these. Otherwise the
                 # summary stays as it is: measuring may have withheld numbers that sampling would print.
@@ -79,18 +83,18 @@ def sample(
         return run.summary()
 
 
-def _attributes(plan: Plan, source: AbstractSource) -> dict[str, Any]:
+def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
     """What identifies the samples: a resumed run must agree in all of it."""
     section = plan.card.sampling
     return {
         **facts_of_samples(plan.card),
-        "history": source.history,
+        "history": sampler.driver.history,
         "chains": section.chains,
         "proposals": section.proposals,
         "thin": section.thin,
         "save_fields": section.save_fields,
         "generator": generator(plan.keys["sample"]),
-        **source.attributes,
+        **sampler.attributes,
         **_own_measurements(plan),
         "trivmap": package_version("trivmap"),
     }
@@ -107,9 +111,9 @@ def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in sampling.items() if key not in ("wall_seconds", *workforce())}
 
 
-def _summary(run: RunDirectory, section: Sampling, source: AbstractSource, seconds: float) -> dict[str, Any]:
+def _summary(run: RunDirectory, section: Sampling, sampler: Sampler, state: State, seconds: float) -> dict[str, Any]:
     with SampleReader(run.root) as reader:
-        sampling, log_z, reasons = source.outcome(reader)
+        sampling, log_z, reasons = sampler.judge(reader, state)
         drawn = reader.chains * reader.n
     common = {"kind": section.kind, "chains": section.chains, "proposals": drawn}
     return finite(

@@ -9,6 +9,7 @@ from trivmap.samplers.cluster import ClusterInfo as ClusterInfo
 from trivmap.samplers.cluster import ClusterState as ClusterState
 from trivmap.samplers.cluster import SwendsenWang as SwendsenWang
 from trivmap.samplers.cluster import Wolff as Wolff
+from trivmap.samplers.contract import require_contract as require_contract
 from trivmap.samplers.hmc import HMC as HMC
 from trivmap.samplers.hmc import HMCInfo as HMCInfo
 from trivmap.samplers.hmc import HMCState as HMCState
@@ -23,6 +24,7 @@ from trivmap.samplers.integrators import INTEGRATORS as INTEGRATORS
 from trivmap.samplers.integrators import LEAPFROG as LEAPFROG
 from trivmap.samplers.integrators import OMELYAN as OMELYAN
 from trivmap.samplers.integrators import Integrator as Integrator
+from trivmap.samplers.kernel import AbstractKernel as AbstractKernel
 from trivmap.samplers.kinetic import AbstractKinetic as AbstractKinetic
 from trivmap.samplers.kinetic import FourierMass as FourierMass
 from trivmap.samplers.kinetic import UnitMass as UnitMass

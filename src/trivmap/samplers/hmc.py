@@ -1,7 +1,8 @@
 """Hybrid (Hamiltonian) Monte Carlo."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,10 +13,12 @@ from numpy.typing import ArrayLike
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.errors import InputError
+from trivmap.lattice import Lattice
 from trivmap.samplers.independence import draw_log_uniform
-from trivmap.samplers.integrators import LEAPFROG, Evaluation, Integrator, Point
+from trivmap.samplers.integrators import INTEGRATORS, LEAPFROG, Evaluation, Integrator, Point
+from trivmap.samplers.kernel import AbstractKernel
 from trivmap.samplers.kinetic import AbstractKinetic, UnitMass
-from trivmap.samplers.potentials import AbstractPotential
+from trivmap.samplers.potentials import AbstractPotential, start_positions
 
 _MOST_STEPS = 4096
 _LEAST_ACCEPTED = 50
@@ -37,7 +40,7 @@ class HMCInfo(NamedTuple):
     delta_h: Scalar
 
 
-class HMC(eqx.Module):
+class HMC(AbstractKernel):
     """Transition kernel with exp(-U(z)) as its stationary distribution (Phys. Lett. B 195, 216 (1987)).
 
     Momenta are drawn again, Hamilton's equations integrated over a random length uniform in [1/2, 3/2] of
@@ -71,6 +74,10 @@ class HMC(eqx.Module):
         self.step_size = jnp.asarray(step_size, potential.dtype)
         self.trajectory_length = float(trajectory_length)
 
+    @property
+    def lattice(self) -> Lattice:
+        return self.potential.lattice
+
     def init(self, key: Key) -> HMCState:
         """A start from noise."""
         return self.at(self.potential.noise(key))
@@ -81,23 +88,27 @@ class HMC(eqx.Module):
         energy, field = self.potential.finish(position, evaluation)
         return HMCState(position, field, evaluation.force, energy)
 
-    def steps(self, key: Key) -> Integer[Array, ""]:
+    def starts(self, kind: str, key: Key, chains: int) -> HMCState:
+        """The states at `samplers.start_positions`."""
+        return jax.vmap(self.at)(start_positions(self.potential, kind, key, chains))
+
+    def shared(self, key: Key) -> Integer[Array, ""]:
         """A random number of integration steps, at least 1."""
         mean = self.trajectory_length / self.step_size
         steps = jnp.floor(mean * jax.random.uniform(key, dtype=mean.dtype, minval=0.5, maxval=1.5) + 0.5)
         return jnp.clip(steps, 1, _MOST_STEPS).astype(jnp.int32)
 
     def step(
-        self, key: Key, state: HMCState, steps: int | Integer[Array, ""] | None = None
+        self, key: Key, state: HMCState, shared: int | Integer[Array, ""] | None = None
     ) -> tuple[HMCState, HMCInfo]:
         """One trajectory.
 
-        Its number of steps is drawn from the key unless given. Batched by `jax.vmap`, give one number for all chains
-        (`in_axes=(0, 0, None)`): chains of different lengths would all take the time of the longest. It is independent
-        of the chains, which therefore stay uncorrelated.
+        Its number of integration steps is drawn from the key unless given as `shared`. Batched by `jax.vmap`, give one
+        number for all chains (`in_axes=(0, 0, None)`): chains of different lengths would all take the time of the
+        longest. It is independent of the chains, which therefore stay uncorrelated.
         """
         momentum_key, accept_key, length_key = jax.random.split(key, 3)
-        steps = self.steps(length_key) if steps is None else steps
+        steps = self.shared(length_key) if shared is None else shared
         momentum = self.kinetic.momentum(momentum_key)
         end = self._integrate(state, momentum, steps)
         energy, field = self.potential.finish(end.position, end.evaluation)
@@ -109,13 +120,35 @@ class HMC(eqx.Module):
         new = new._replace(field=self.potential.complete(jax.random.fold_in(key, 3), new.field))
         return new, HMCInfo(accepted, delta_h)
 
+    def valid(self, state: HMCState) -> Bool[Array, ""]:
+        return jnp.isfinite(state.energy)
+
+    def acceptance(self, info: HMCInfo) -> Float[Array, "..."]:
+        return jnp.minimum(1, exp_minus_delta_h(info.delta_h))
+
+    def record(self, info: HMCInfo) -> dict[str, Array]:
+        return {"exp_minus_delta_h": exp_minus_delta_h(info.delta_h)}
+
+    def facts(self) -> dict[str, Any]:
+        """Integrator, kinetic energy, length and mean steps of a trajectory."""
+        names = [name for name, known in INTEGRATORS.items() if known == self.integrator]
+        return {
+            "integrator": names[0] if names else "custom",
+            "kinetic": type(self.kinetic).__name__,
+            "trajectory_length": self.trajectory_length,
+            "mean_steps": max(1, math.floor(self.trajectory_length / float(self.step_size) + 0.5)),
+        }
+
+    def check(self, key: Key, state: HMCState, shared: Integer[Array, ""] | None = None) -> Mapping[str, Array]:
+        return {"irreversibility": self.irreversibility(key, state, shared)}
+
     def irreversibility(self, key: Key, state: HMCState, steps: int | Integer[Array, ""] | None = None) -> Scalar:
         """max_x |z' - z| / max_x |z(end) - z|, z' the end of a trajectory followed back with its momentum reversed.
 
         Rounding alone in a reversible integrator: some 1e-6 in float32. It grows where the trajectories are unstable.
         """
         momentum_key, _, length_key = jax.random.split(key, 3)
-        steps = self.steps(length_key) if steps is None else steps
+        steps = self.shared(length_key) if steps is None else steps
         end = self._integrate(state, self.kinetic.momentum(momentum_key), steps)
         energy, field = self.potential.finish(end.position, end.evaluation)
         back = self._integrate(HMCState(end.position, field, end.evaluation.force, energy), -end.momentum, steps)

@@ -3,7 +3,6 @@
 import abc
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Integer
@@ -12,6 +11,7 @@ from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
+from trivmap.samplers.kernel import AbstractKernel
 
 
 class Proposal(NamedTuple):
@@ -41,7 +41,7 @@ def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer
     return jax.random.fold_in(jax.random.fold_in(key, chain), index)
 
 
-class AbstractIndependence(eqx.Module):
+class AbstractIndependence(AbstractKernel):
     """Transition kernel with exp(-S) as its stationary distribution, from proposals that do not depend on the state.
 
     A proposal y is accepted with probability min(1, w(y)/w(x)), decided as log u < log w(y) - log w(x): no exponential
@@ -52,10 +52,6 @@ class AbstractIndependence(eqx.Module):
     accept test, reweighting and log Z rely on. The weight may depend on more random numbers than the field shows: the
     chain then lives on all of them, and its marginal in the field is exp(-S)/Z.
     """
-
-    @property
-    @abc.abstractmethod
-    def lattice(self) -> Lattice: ...
 
     @property
     def micro_batch(self) -> int | None:
@@ -71,7 +67,7 @@ class AbstractIndependence(eqx.Module):
         field, log_weight, _ = self.propose(key)
         return State(field, jnp.where(jnp.isfinite(log_weight), log_weight, -jnp.inf))
 
-    def step(self, key: Key, state: State) -> tuple[State, Info]:
+    def step(self, key: Key, state: State, shared: None = None) -> tuple[State, Info]:
         """One proposal and its test."""
         field, log_weight, log_uniform = self.propose(key)
         accepted = _accepts(state.log_weight, log_weight, log_uniform)

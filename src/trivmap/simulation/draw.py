@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import equinox as eqx
-import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
@@ -13,7 +12,7 @@ from trivmap.flows import Flow
 from trivmap.observables import ArrayHistory, Observable, measure
 from trivmap.observables.own import require_measurable
 from trivmap.samplers import IndependenceMetropolis
-from trivmap.simulation.proposals import START, Simulation, default_batch
+from trivmap.simulation.proposals import ProposalChains, default_batch
 from trivmap.streams import distinct
 
 
@@ -57,18 +56,19 @@ def draw(
     flow.require_match(action, evaluate=True)
     observables = (observables,) if isinstance(observables, Observable) else tuple(observables)
     require_measurable(observables, action, flow.lattice, flow.base.dtype)
-    simulation = Simulation(
+    driver = ProposalChains(
         IndependenceMetropolis(flow, action),
         key if common_noise else distinct(key, flow.lattice, action),
+        chains=chains,
         measure=eqx.Partial(measure, action, own=observables),
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
-    parts = [simulation.part(chain, 0, each, START)[0] for chain in range(chains)]
+    part, _ = driver.part(driver.start(), 0, each)
     return ArrayHistory(
-        {name: np.stack([part.observables[name] for part in parts]) for name in parts[0].observables},
+        part.observables,
         lattice=flow.lattice.shape,
-        accepted=np.stack([part.accepted for part in parts]),
-        log_weight=np.stack([part.log_weight for part in parts]),
+        accepted=part.accepted,
+        log_weight=part.log_weight,
         warmup=warmup,
         symmetries=action.whole.symmetries,
         own=observables,

@@ -12,7 +12,7 @@ from trivmap.ahead import processors
 from trivmap.errors import InputError
 from trivmap.observables.host import measure_on_host
 from trivmap.samplers.cluster import ClusterCycle, SwendsenWang, Wolff, seed_of
-from trivmap.simulation.chains import AbstractChains, ChainPart, Measure, State
+from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
 from trivmap.simulation.proposals import default_batch
 
 _WARMUP = 2**61
@@ -25,7 +25,7 @@ _TARGET = 0.5
 Columns = dict[str, np.ndarray]
 
 
-class ClusterChains(AbstractChains):
+class ClusterChains(AbstractDriver):
     """Chains of a `ClusterCycle`, each from its own hot start.
 
     The first half of the `warmup` steps tunes the width of the Metropolis proposals to an acceptance of one half and,
@@ -81,12 +81,20 @@ class ClusterChains(AbstractChains):
         }
 
     def part(
-        self, state: State, start: int, stop: int, *, thin: int = 1, fields: bool = False
-    ) -> tuple[ChainPart, State]:
-        done = self._each(lambda chain: self._advance(state, chain, start, stop, thin if fields else 0))
-        columns, present, totals, kept = zip(*done, strict=True)
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        *,
+        thin: int = 1,
+        fields: bool = False,
+        done: Callable[[int], None] = lambda steps: None,
+    ) -> tuple[Part, State]:
+        advanced = self._each(lambda chain: self._advance(state, chain, start, stop, thin if fields else 0))
+        columns, present, totals, kept = zip(*advanced, strict=True)
+        done((stop - start) * self.chains)
         new = state | {"fields": np.stack(present), "totals": state["totals"] + np.stack(totals)}
-        part = ChainPart(
+        part = Part(
             accepted=np.ones((self.chains, stop - start), bool),
             observables={name: np.stack([each[name] for each in columns]) for name in columns[0]},
             fields=np.stack(kept) if fields else None,

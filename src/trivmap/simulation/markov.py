@@ -1,6 +1,6 @@
-"""Many Hamiltonian chains side by side, traced: warm-up with adaptation, then parts that are measured on the way."""
+"""Many chains of one compiled kernel side by side: warm-up with adaptation, then parts that are measured on the way."""
 
-import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,35 +13,40 @@ from jaxtyping import Array
 from trivmap._types import Key, Scalar
 from trivmap.devices import at_hand, replicated, spread
 from trivmap.errors import InputError
-from trivmap.samplers.hmc import HMC, HMCInfo, HMCState, exp_minus_delta_h
 from trivmap.samplers.independence import proposal_key
-from trivmap.samplers.integrators import INTEGRATORS
-from trivmap.samplers.potentials import start_positions
+from trivmap.samplers.kernel import AbstractKernel
 from trivmap.simulation.adaptation import DualAveraging
-from trivmap.simulation.chains import AbstractChains, ChainPart, Measure, State
+from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
 
 _CHUNK_SITES = 2**21
 _LONGEST_CHUNK = 256
 _CAREFUL = 8
+_STEP_SIZE = "step_size"
 
 
-class MarkovChains(AbstractChains):
-    """`chains` chains of one `HMC` kernel, batched by `jax.vmap`, several devices sharing them.
+class MarkovChains(AbstractDriver):
+    """Chains of any kernel, batched by `jax.vmap`, several devices sharing them.
 
-    - `measure`: observables of one physical field; `exp_minus_delta_h` of every trajectory is added to them.
-    - `start`: `hot`, `cold` or `mixed`, see `samplers.start_positions`.
-    - `warmup`: trajectories of `start`. With a `target` the step size, common to all chains, is adapted in them by
-      dual averaging towards that mean acceptance, from the kernel's own, and then stays as it is; None keeps the
-      kernel's.
+    What the kernel draws as `shared` for step i is drawn from (key, i), and the same in all chains.
 
-    Trajectory i has the same number of steps in all chains, drawn from (key, i).
+    Args:
+        kernel: the kernel.
+        key: the key of all random numbers.
+        chains: the number of chains.
+        measure: observables of one configuration; what the kernel records of a step is added to them.
+        start: `hot`, `cold` or `mixed`, see `samplers.start_positions`.
+        warmup: steps before anything is measured.
+        target: mean acceptance that the warm-up tunes the step size to, common to all chains, by dual averaging from
+            the kernel's own; None keeps the kernel's.
 
-    Raises `InputError` unless there is a chain, warmup is not negative and 0 < target < 1.
+    Raises:
+        InputError: unless there is a chain, warmup is not negative and 0 < target < 1, for a target with a kernel that
+            has no step size, and for a state that is not one.
     """
 
     def __init__(
         self,
-        kernel: HMC,
+        kernel: AbstractKernel,
         key: Key,
         *,
         chains: int,
@@ -56,32 +61,40 @@ class MarkovChains(AbstractChains):
             raise InputError(f"sampling.warmup: must not be negative, got {warmup}")
         if target is not None and not 0 < target < 1:
             raise InputError(f"sampling.acceptance: the wanted acceptance must lie between 0 and 1, got {target:g}")
-        self.chains, self.kernel = chains, kernel
+        if target is not None and not kernel.tunable:
+            raise InputError(f"sampling.acceptance: {type(kernel).__name__} has no step_size to be tuned; give None")
+        self._step_size = jnp.asarray(getattr(kernel, _STEP_SIZE, 0.0))
+        self.chains, self.kernel = chains, kernel.tuned(self._step_size)
         self._begin, self._warmup, self._target = start, warmup, target
         self._start_key, self._warmup_key, self._key, self._test_key = jax.random.split(key, 4)
-        self._chunk = int(np.clip(_CHUNK_SITES // (chains * kernel.potential.lattice.volume), 1, _LONGEST_CHUNK))
-        self._arrays, static = eqx.partition(kernel, eqx.is_array)
+        self._chunk = int(np.clip(_CHUNK_SITES // (chains * kernel.lattice.volume), 1, _LONGEST_CHUNK))
+        self._arrays, static = eqx.partition(self.kernel, eqx.is_array)
 
-        def at(arrays: HMC, step_size: Scalar) -> HMC:
-            return eqx.tree_at(lambda k: k.step_size, eqx.combine(arrays, static), step_size)
+        def at(arrays: AbstractKernel, step_size: Scalar) -> AbstractKernel:
+            return eqx.combine(arrays, static).tuned(step_size)
 
         # Keys are arguments of the programs, not constants in them, so that a cache serves runs of all seeds.
-        def begin(arrays: HMC, key: Key) -> HMCState:
-            positions = start_positions(kernel.potential, start, key, chains)
-            return jax.vmap(eqx.combine(arrays, static).at)(positions)
+        def begin(arrays: AbstractKernel, key: Key) -> tuple[Any, Array]:
+            whole = eqx.combine(arrays, static)
+            states = whole.starts(start, key, chains)
+            return states, jax.vmap(whole.valid)(states)
 
-        def record(states: HMCState, info: HMCInfo) -> dict[str, Array]:
+        # Its form is asked for before it is called, and it takes long to trace.
+        @partial(jax.jit, inline=True)
+        def advance(
+            of: tuple[AbstractKernel, Scalar, Any], batch: tuple[Array, Any]
+        ) -> tuple[Any, Any, dict[str, Array]]:
+            (arrays, step_size, shared), (own, states) = of, batch
+            moved = at(arrays, step_size)
+            states, info = jax.vmap(moved.step, in_axes=(0, 0, None))(own, states, shared)
             measured = jax.vmap(lambda field: dict(measure(field)))(states.field)
-            added = {"accepted": info.accepted, "exp_minus_delta_h": exp_minus_delta_h(info.delta_h)}
-            return measured | added
-
-        def advance(of: tuple[HMC, Array], batch: tuple[Array, HMCState]) -> tuple[HMCState, HMCInfo, dict[str, Array]]:
-            (moved, steps), (own, states) = of, batch
-            states, info = jax.vmap(moved.step, in_axes=(0, 0, None))(own, states, steps)
-            return states, info, record(states, info)
+            recorded = {"accepted": info.accepted, **moved.record(info)}
+            if both := sorted(measured.keys() & recorded.keys()):
+                raise InputError(f"kernel: records {both[0]}, which is the name of an observable; give it another name")
+            return states, info, measured | recorded
 
         def run(
-            arrays: HMC, walk: _Walk, key: Key, first: Array, count: Array, warming: Array, thin: int | None
+            arrays: AbstractKernel, walk: _Walk, key: Key, first: Array, count: Array, warming: Array, thin: int | None
         ) -> tuple[_Walk, dict[str, Array], Array | None]:
             def body(index: Array, carry: tuple[_Walk, dict[str, Array], Array | None]) -> Any:
                 walk, rows, kept = carry
@@ -89,13 +102,13 @@ class MarkovChains(AbstractChains):
                 # the warm-up is one of small steps, which leads out of there.
                 careful = warming & ((first + index) % 2 == 1)
                 step_size, adaptation = walk.step_size, walk.adaptation
-                moved = at(arrays, jnp.where(careful, step_size / _CAREFUL, step_size))
-                steps = at(arrays, step_size).steps(_common_key(key, first + index))
+                moved_by = jnp.where(careful, step_size / _CAREFUL, step_size)
+                shared = at(arrays, step_size).shared(_common_key(key, first + index))
                 own = _keys(key, chains, first + index)
-                states, info, row = spread(advance, (moved, steps), (own, walk.states))
+                states, info, row = spread(advance, (arrays, moved_by, shared), (own, walk.states))
                 if target is not None:
                     # Whole: a mean over shares is another one within rounding, which a chain does not forget.
-                    chances = jnp.minimum(1, exp_minus_delta_h(replicated(info.delta_h)))
+                    chances = kernel.acceptance(replicated(info))
                     acceptance = jnp.mean(chances).astype(step_size.dtype)
                     updated = adaptation.update(acceptance, target)
                     adaptation = jax.tree.map(partial(jnp.where, careful), adaptation, updated)
@@ -109,9 +122,8 @@ class MarkovChains(AbstractChains):
                 return _Walk(states, step_size, adaptation), rows, kept
 
             # Written in place, so that one program serves every number of steps up to the chunk, and the warm-up.
-            shapes = jax.eval_shape(
-                record, walk.states, HMCInfo(jnp.zeros(chains, bool), jnp.zeros_like(walk.states.energy))
-            )
+            of = arrays, walk.step_size, at(arrays, walk.step_size).shared(key)
+            _, _, shapes = jax.eval_shape(advance, of, (_keys(key, chains, first), walk.states))
             rows = jax.tree.map(lambda leaf: jnp.zeros((self._chunk, *leaf.shape), leaf.dtype), shapes)
             kept = None
             if thin is not None:
@@ -119,37 +131,50 @@ class MarkovChains(AbstractChains):
                 kept = jnp.zeros((self._chunk // thin + 2, *field.shape), field.dtype)
             return replicated(jax.lax.fori_loop(0, count, body, (walk, rows, kept)))
 
-        def reverse(arrays: HMC, key: Key, states: HMCState, step_size: Scalar) -> Array:
+        def checked(arrays: AbstractKernel, key: Key, states: Any, step_size: Scalar) -> Mapping[str, Array]:
             moved = at(arrays, step_size)
-            steps = moved.steps(key)
             keys = jax.random.split(key, chains)
-            return jax.vmap(moved.irreversibility, in_axes=(0, 0, None))(keys, states, steps)
+            return jax.vmap(moved.check, in_axes=(0, 0, None))(keys, states, moved.shared(key))
 
         self._states = jax.jit(begin)
         self._run = jax.jit(run, static_argnames="thin")
-        self._reverse = jax.jit(reverse)
+        self._checked = jax.jit(checked)
+        # The form of a state, without which stored ones cannot be read.
+        self._form, _ = jax.eval_shape(begin, self._arrays, self._start_key)
+        self._names = _names(self._form)
+        if not hasattr(self._form, "field") or _STEP_SIZE in self._names:
+            raise InputError(
+                f"kernel: a state of {type(kernel).__name__} needs an attribute 'field' and none 'step_size', "
+                f"got {', '.join(self._names)}"
+            )
 
     def start(self) -> State:
-        """Raises `InputError` where the action is not finite at the start."""
-        states = self._states(self._arrays, self._start_key)
-        bad = int(np.sum(~np.isfinite(states.energy)))
-        if bad:
+        """Raises `InputError` where a chain cannot begin: where the action is not finite, for example."""
+        states, valid = self._states(self._arrays, self._start_key)
+        if bad := int(np.sum(~np.asarray(valid))):
             raise InputError(
                 f"sampling.start: the action of {bad} of {self.chains} chains is not a finite number at their "
                 f"{self._begin} start; choose another start"
             )
-        size = self._arrays.step_size
+        size = self._step_size
         walk = _Walk(states, size, DualAveraging.begin(size))
         for first in range(0, self._warmup, self._chunk):
             count = min(self._chunk, self._warmup - first)
             walk, _, _ = self._move(walk, self._warmup_key, first, count, warming=True)
         adapted = self._target is not None and self._warmup
-        return _pack(walk.states, walk.adaptation.final if adapted else size)
+        return self._packed(walk.states, walk.adaptation.final if adapted else size)
 
     def part(
-        self, state: State, start: int, stop: int, *, thin: int = 1, fields: bool = False
-    ) -> tuple[ChainPart, State]:
-        states, step_size = _unpack(state)
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        *,
+        thin: int = 1,
+        fields: bool = False,
+        done: Callable[[int], None] = lambda steps: None,
+    ) -> tuple[Part, State]:
+        states, step_size = self._unpacked(state)
         walk = _Walk(states, step_size, DualAveraging.begin(step_size))
         columns: dict[str, list[np.ndarray]] = {}
         pictures: list[np.ndarray] = []
@@ -164,24 +189,31 @@ class MarkovChains(AbstractChains):
         joined = {name: np.moveaxis(np.concatenate(pieces), 0, 1) for name, pieces in columns.items()}
         accepted = joined.pop("accepted")
         saved = np.moveaxis(np.concatenate(pictures), 0, 1) if fields else None
-        return ChainPart(accepted, joined, saved), _pack(walk.states, step_size)
+        done((stop - start) * self.chains)
+        return Part(accepted, joined, saved), self._packed(walk.states, step_size)
 
     def diagnostics(self, state: State) -> dict[str, Any]:
-        """Step size, mean steps of a trajectory, integrator, and the worst reversibility over the chains."""
-        states, step_size = _unpack(state)
-        names = [name for name, known in INTEGRATORS.items() if known == self.kernel.integrator]
-        deviation = np.asarray(self._reverse(self._arrays, self._test_key, states, step_size), np.float64)
+        """The settings of the kernel and of the warm-up, and the largest of the kernel's checks over the chains."""
+        states, step_size = self._unpacked(state)
+        checks = self._checked(self._arrays, self._test_key, states, step_size)
+        sized = {"step_size": float(step_size)} if self.kernel.tunable else {}
         return {
-            "integrator": names[0] if names else "custom",
-            "kinetic": type(self.kernel.kinetic).__name__,
-            "step_size": float(step_size),
-            "trajectory_length": self.kernel.trajectory_length,
-            "mean_steps": max(1, math.floor(self.kernel.trajectory_length / float(step_size) + 0.5)),
+            **self.kernel.tuned(step_size).facts(),
+            **sized,
             "wanted_acceptance": self._target,
             "warmup": self._warmup,
             "start": self._begin,
-            "irreversibility": float(np.max(deviation)),
+            **{name: float(np.max(np.asarray(values, np.float64))) for name, values in checks.items()},
         }
+
+    def _packed(self, states: Any, step_size: Scalar) -> State:
+        sized = {_STEP_SIZE: np.asarray(step_size)} if self.kernel.tunable else {}
+        return dict(zip(self._names, map(np.asarray, jax.tree.leaves(states)), strict=True)) | sized
+
+    def _unpacked(self, state: State) -> tuple[Any, Scalar]:
+        leaves = [jnp.asarray(state[name]) for name in self._names]
+        step_size = jnp.asarray(state[_STEP_SIZE]) if self.kernel.tunable else self._step_size
+        return jax.tree.unflatten(jax.tree.structure(self._form), leaves), step_size
 
     def _move(
         self, walk: "_Walk", key: Key, first: int, count: int, *, warming: bool = False, thin: int | None = None
@@ -191,7 +223,7 @@ class MarkovChains(AbstractChains):
 
 
 class _Walk(NamedTuple):
-    states: HMCState
+    states: Any
     step_size: Scalar
     adaptation: DualAveraging
 
@@ -210,9 +242,7 @@ def _put(index: Array, column: Array, row: Array) -> Array:
     return jax.lax.dynamic_update_index_in_dim(column, row, index, 0)
 
 
-def _pack(states: HMCState, step_size: Scalar) -> State:
-    return {name: np.asarray(leaf) for name, leaf in (states._asdict() | {"step_size": step_size}).items()}
-
-
-def _unpack(state: State) -> tuple[HMCState, Array]:
-    return HMCState(*(jnp.asarray(state[name]) for name in HMCState._fields)), jnp.asarray(state["step_size"])
+def _names(tree: Any) -> list[str]:
+    """The names of the leaves of a state, as they are stored."""
+    paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
+    return [jax.tree_util.keystr(path, simple=True, separator=".") for path in paths]

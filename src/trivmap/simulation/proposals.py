@@ -1,8 +1,8 @@
 """Chains of independence Metropolis, run through in parts so that memory stays bounded."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,54 +10,50 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from trivmap._types import Field, Key
+from trivmap._types import Key
 from trivmap.ahead import compiling, default_threads, in_order
 from trivmap.devices import at_hand, device_count, replicated, spread
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
-
-Measure = Callable[[Field], Mapping[str, Array]]
-"""Observables of one configuration, by name."""
+from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
 
 
-class Chain(NamedTuple):
-    """Where a chain stands between two parts: what its next proposal is tested against."""
-
-    log_weight: float
-    field: np.ndarray | None
-    """The present configuration, kept only where fields are saved."""
-
-
-START = Chain(-np.inf, None)
-"""A chain before its first proposal, which it accepts."""
-
-
-class Part(NamedTuple):
-    """Proposals `start` ... `start + n` of one chain, in order."""
-
-    log_weight: np.ndarray
-    accepted: np.ndarray
-    observables: dict[str, np.ndarray]
-    """Of every proposal; the chain's are those of its last accepted one."""
-    fields: np.ndarray | None
-    """The chain's configuration after every `thin`-th proposal (indices divisible by `thin`), if saved."""
-
-
-class Simulation:
-    """Proposals of one kernel, generated in compiled batches, tested in order, measured on the way.
+class ProposalChains(AbstractDriver):
+    """Chains of independent proposals, generated in compiled batches, tested in order, measured on the way.
 
     Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter. A compiled batch keeps
     about one core busy, so `threads` of them are made at a time (by default one per core the process may use, on an
     accelerator one): the same program on the same numbers, so that results do not depend on it in any bit. Several
     devices share each batch, one batch after the other.
+
+    A state is the `log_weight` of each chain's configuration, -inf before its first proposal, which it accepts; and
+    the configurations themselves, `fields`, where they are saved.
+
+    Args:
+        kernel: the kernel.
+        key: the key of all proposals.
+        chains: the number of chains.
+        measure: observables of one configuration; they are stored for every proposal.
+        batch: proposals per compiled batch; None for `default_batch` of the devices.
+        threads: batches that are made at a time.
     """
 
+    history = "proposals"
+
     def __init__(
-        self, kernel: AbstractIndependence, key: Key, *, measure: Measure, batch: int, threads: int | None = None
+        self,
+        kernel: AbstractIndependence,
+        key: Key,
+        *,
+        chains: int,
+        measure: Measure,
+        batch: int | None = None,
+        threads: int | None = None,
     ):
         # The key is an argument of the program, not a constant in it, so that a cache serves runs of all seeds.
         arrays, static = eqx.partition(kernel, eqx.is_array)
         self._arguments = (arrays, key)
-        self.batch, self.lattice = batch, kernel.lattice
+        self.chains, self.lattice = chains, kernel.lattice
+        self.stride = batch or default_batch(kernel.lattice.volume) * device_count()
         # Programs that wait for each other on several devices must be begun in the same order on all.
         self.threads = 1 if device_count() > 1 else threads or default_threads()
 
@@ -78,22 +74,51 @@ class Simulation:
         self._program: Future[Any] | None = None
 
     def begin(self) -> None:
-        """Begin to compile the proposals' program; without this, the first part does."""
         if self._program is None:
-            indices = jnp.arange(self.batch, dtype=jnp.uint32)
+            indices = jnp.arange(self.stride, dtype=jnp.uint32)
             (self._program,) = compiling((self._propose, (self._arguments, jnp.uint32(0), indices)))
 
+    def start(self) -> State:
+        return {"log_weight": np.full(self.chains, -np.inf)}
+
     def part(
-        self, chain: int, start: int, stop: int, state: Chain, *, thin: int = 1, fields: bool = False
-    ) -> tuple[Part, Chain]:
-        """Run proposals `start` <= i < `stop` of a chain that stands at `state`."""
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        *,
+        thin: int = 1,
+        fields: bool = False,
+        done: Callable[[int], None] = lambda steps: None,
+    ) -> tuple[Part, State]:
+        present = state.get("fields", [None] * self.chains)
+        parts: list[Part] = []
+        weights, configurations = [], []
+        for chain, (weight, field) in enumerate(zip(state["log_weight"], present, strict=True)):
+            part, weight, field = self._chain(chain, start, stop, float(weight), field, thin=thin, fields=fields)
+            parts.append(part)
+            weights.append(weight)
+            configurations.append(field)
+            done((stop - start) * (chain + 1))
+        new: State = {"log_weight": np.array(weights)}
+        if all(field is not None for field in configurations):
+            new["fields"] = np.stack(configurations)
+        return _stacked(parts), new
+
+    def diagnostics(self, state: State) -> dict[str, Any]:
+        return {}
+
+    def _chain(
+        self, chain: int, start: int, stop: int, weight: float, present: np.ndarray | None, *, thin: int, fields: bool
+    ) -> tuple[Part, float, np.ndarray | None]:
+        """A part of one chain, whose arrays have no axis of chains, and where the chain then stands."""
         count = stop - start
         kept: list[np.ndarray] = []
         columns: dict[str, np.ndarray] = {}
         log_weight, accepted = np.empty(count), np.empty(count, bool)
         # The last batch is made whole and cut, so that one program serves all.
         for offset, index, (proposal, measured) in self._batches(chain, start, stop):
-            size = min(self.batch, count - offset)
+            size = min(self.stride, count - offset)
             where = slice(offset, offset + size)
             if not columns:
                 columns = {name: np.empty((count, *v.shape[1:]), v.dtype) for name, v in measured.items()}
@@ -101,9 +126,8 @@ class Simulation:
                 columns[name][where] = np.asarray(values)[:size]
             # A proposal of weight -inf is never accepted: padding that leaves the state alone.
             tested = jnp.where(index < stop, proposal.log_weight, -jnp.inf)
-            last, flags = self._accept(tested.dtype.type(state.log_weight), tested, proposal.log_uniform)
+            last, flags = self._accept(tested.dtype.type(weight), tested, proposal.log_uniform)
             log_weight[where], accepted[where] = np.asarray(proposal.log_weight)[:size], np.asarray(flags)[:size]
-            present = state.field
             if fields:
                 batch_fields = np.asarray(proposal.field)[:size]
                 chosen = _last_accepted(accepted[where])
@@ -114,17 +138,17 @@ class Simulation:
                 picked[chosen[wanted] < 0] = present
                 kept.append(picked)
                 present = batch_fields[chosen[-1]].copy() if chosen[-1] >= 0 else present
-            state = Chain(float(last), present)
+            weight = float(last)
         stored = np.concatenate(kept) if fields else None
-        return Part(log_weight, accepted, columns, stored), state
+        return Part(accepted, columns, stored, log_weight), weight, present
 
     def _batches(
         self, chain: int, start: int, stop: int
     ) -> Iterator[tuple[int, Array, tuple[Proposal, Mapping[str, Array]]]]:
         """(first - start, indices, proposals and what is measured on them) of each batch, in order."""
-        offsets = range(0, stop - start, self.batch)
+        offsets = range(0, stop - start, self.stride)
         number = jnp.uint32(chain)
-        indices = [jnp.arange(start + o, start + o + self.batch, dtype=jnp.uint32) for o in offsets]
+        indices = [jnp.arange(start + o, start + o + self.stride, dtype=jnp.uint32) for o in offsets]
         if indices:
             self.begin()
         program = self._program
@@ -134,6 +158,17 @@ class Simulation:
             return jax.block_until_ready(at_hand(program.result()(self._arguments, number, index)))
 
         return zip(offsets, indices, in_order(made, indices, min(self.threads, len(indices))), strict=True)
+
+
+def _stacked(parts: Sequence[Part]) -> Part:
+    """The parts of several chains as one."""
+    fields = [part.fields for part in parts if part.fields is not None]
+    return Part(
+        np.stack([part.accepted for part in parts]),
+        {name: np.stack([part.observables[name] for part in parts]) for name in parts[0].observables},
+        np.stack(fields) if fields else None,
+        np.stack([part.log_weight for part in parts if part.log_weight is not None]),
+    )
 
 
 def _last_accepted(accepted: np.ndarray) -> np.ndarray:

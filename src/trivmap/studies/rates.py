@@ -12,8 +12,7 @@ from trivmap._types import Field, site_sum
 from trivmap.estimate import Estimate
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Progress, shown
-from trivmap.runs.samplers import build_source
-from trivmap.runs.sources import AbstractSource
+from trivmap.runs.samplers import build_sampler
 from trivmap.store.directory import RunDirectory
 from trivmap.store.sample_parts import read_state
 from trivmap.store.samples import SampleReader
@@ -38,16 +37,15 @@ class Timed:
     def __init__(self, run: RunDirectory, plan: Plan):
         section = plan.card.sampling.model_copy(update={"save_fields": False})
         self.chains = section.chains
-        self._source: AbstractSource = build_source(run, plan.changed(sampling=section), magnetization)
+        self._driver = build_sampler(run, plan.changed(sampling=section), magnetization).driver
         with SampleReader(run.root) as reader:
-            state, self._position = read_state(reader.parts[-1].path), reader.n
-        state.pop("seconds", None)
-        self._source.prepare(state)
-        self.stride = self._source.stride
+            self._state, self._position = read_state(reader.parts[-1].path), reader.n
+        self._state.pop("seconds", None)
+        self.stride = self._driver.stride
 
     def steps(self, count: int) -> None:
         """`count` steps of every chain."""
-        self._source.part(self._position, self._position + count, lambda _: None)
+        _, self._state = self._driver.part(self._state, self._position, self._position + count)
         self._position += count
 
 

@@ -1,4 +1,4 @@
-"""The contract of a driver that runs many Markov chains in parts: what a run pipeline needs of one."""
+"""The contract of a driver: many chains of one kernel, run in parts."""
 
 import abc
 from collections.abc import Callable, Mapping
@@ -16,27 +16,34 @@ State = dict[str, np.ndarray]
 """Where the chains stand: plain arrays by name, so that it can be stored and resumed."""
 
 
-class ChainPart(NamedTuple):
-    """Steps `start` ... `start + n` of every chain, in order (a history of the kind "chain")."""
+class Part(NamedTuple):
+    """Steps `start` ... `start + n` of every chain, in order."""
 
     accepted: np.ndarray
     """(chains, n), bool."""
     observables: dict[str, np.ndarray]
-    """(chains, n, ...): of the chain's configuration after each step."""
+    """(chains, n, ...): of the chain's configuration after each step, or of each proposal (`history`)."""
     fields: np.ndarray | None
     """(chains, kept, *lattice): the configuration after every step whose index is divisible by `thin`, if saved."""
+    log_weight: np.ndarray | None = None
+    """(chains, n): that of each proposal, where proposals are independent."""
 
 
-class AbstractChains(abc.ABC):
+class AbstractDriver(abc.ABC):
     """Many chains of one kernel.
 
     Step i of chain c depends only on (key, c, i) and the state before it: how the steps are cut into parts does not
-    matter, to the last bit on one machine. Warm-up steps are run by `start` and not stored.
+    matter. Warm-up steps are run by `start` and not stored.
     """
 
+    history: str = "chain"
+    """What entry i of a measurement is: that of the chain after step i ("chain"), or of proposal i ("proposals")."""
     chains: int
     stride: int = 1
     """Steps of a chain that are computed together: fewer cost as much."""
+
+    def begin(self) -> None:  # noqa: B027 (nothing to do by default)
+        """Begin to compile, in the background; without this, the first part does."""
 
     @abc.abstractmethod
     def start(self) -> State:
@@ -44,9 +51,19 @@ class AbstractChains(abc.ABC):
 
     @abc.abstractmethod
     def part(
-        self, state: State, start: int, stop: int, *, thin: int = 1, fields: bool = False
-    ) -> tuple[ChainPart, State]:
-        """Run steps `start` <= i < `stop` of every chain, from `state`."""
+        self,
+        state: State,
+        start: int,
+        stop: int,
+        *,
+        thin: int = 1,
+        fields: bool = False,
+        done: Callable[[int], None] = lambda steps: None,
+    ) -> tuple[Part, State]:
+        """Run steps `start` <= i < `stop` of every chain, from `state`.
+
+        `done(n)` is called now and then with the number of steps made so far, all chains together; it may raise.
+        """
 
     @abc.abstractmethod
     def diagnostics(self, state: State) -> dict[str, Any]:

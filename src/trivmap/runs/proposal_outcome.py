@@ -1,4 +1,4 @@
-"""Independent proposals as a source of samples: those of a map, and annealed ones."""
+"""What a run says of independent proposals, from their weights: acceptance, log Z, and whether to trust them."""
 
 import math
 from collections.abc import Callable
@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from trivmap.actions import AbstractAction
-from trivmap.cards.sampling import FlowSampling, ProposalSampling
-from trivmap.devices import device_count
+from trivmap.cards.sampling import FlowSampling
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
 from trivmap.diagnostics.rounding import Rounding, measuring_rounding
 from trivmap.diagnostics.tails import tail_reason
@@ -19,87 +18,54 @@ from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import WEIGHED, integration_complaint
 from trivmap.runs.plan import Plan
 from trivmap.runs.probe import examine
-from trivmap.runs.sources import AbstractSource, State
-from trivmap.simulation import START, Chain, Simulation, default_batch
-from trivmap.simulation.chains import Measure
+from trivmap.runs.sampler import Outcome
+from trivmap.simulation import State
 from trivmap.store.samples import SampleReader
 
 
-class Proposals(AbstractSource):
-    """Chains of independence Metropolis over the proposals of one kernel."""
+class ProposalJudge:
+    """Judges the proposals of one kernel.
 
-    history = "proposals"
+    Args:
+        plan: the plan of the run.
+        flow: the flow whose weights they have, or start with; None where there is none.
+        target: the action that the flow is compared with.
+        certified: the same flow with its certificate, where it was trained.
+        facts: what the summary says of the kernel besides.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        kernel: Any,
-        action: AbstractAction,
-        *,
-        attributes: dict[str, Any],
         flow: Flow | None = None,
-        facts: dict[str, Any] | None = None,
+        target: AbstractAction | None = None,
+        *,
         certified: Certified | None = None,
-        measure: Measure,
+        facts: dict[str, Any] | None = None,
     ):
-        section = plan.card.sampling
-        assert isinstance(section, ProposalSampling)
-        self._keys, self._section, self._action, self._flow = plan.keys, section, action, flow
-        self.certified, self._facts = certified, facts or {}
-        self.attributes = {"warmup": section.warmup, **attributes}
-        self.stride = section.batch or default_batch(kernel.lattice.volume) * device_count()
-        self._simulation = Simulation(kernel, self._keys["sample"], measure=measure, batch=self.stride)
-        self._states: list[Chain] = []
+        self._keys, self._section, self._flow = plan.keys, plan.card.sampling, flow
+        self._action = target or plan.target
+        self._certified, self._facts = certified, facts or {}
         self._measure_rounding: Callable[[], Rounding] | None = None
 
-    def prepare(self, restored: State | None) -> None:
-        chains = self._section.chains
-        self._states = [START] * chains
-        if restored:
-            fields = restored.get("fields", [None] * chains)
-            self._states = [Chain(float(w), field) for w, field in zip(restored["log_weight"], fields, strict=True)]
-
-    def part(self, start: int, stop: int, done: Callable[[int], None]) -> dict[str, Any]:
-        parts, section = [], self._section
-        # Both compiled beside each other, the longer one first.
-        self._simulation.begin()
-        self._begin_rounding()
-        for chain in range(section.chains):
-            part, self._states[chain] = self._simulation.part(
-                chain, start, stop, self._states[chain], thin=section.thin, fields=section.save_fields
-            )
-            parts.append(part)
-            done((stop - start) * (chain + 1))
-        fields = [part.fields for part in parts if part.fields is not None]
-        present = [state.field for state in self._states if state.field is not None]
-        return {
-            "accepted": np.stack([part.accepted for part in parts]),
-            "log_weight": np.stack([part.log_weight for part in parts]),
-            "observables": {
-                name: np.stack([part.observables[name] for part in parts]) for name in parts[0].observables
-            },
-            "fields": np.stack(fields) if fields else None,
-            "state": {"log_weight": np.array([state.log_weight for state in self._states])}
-            | ({"fields": np.stack(present)} if len(present) == len(parts) else {}),
-        }
-
-    def _begin_rounding(self) -> None:
+    def begin(self) -> None:
+        """Begin to compile what the judgment needs."""
         if self._flow is not None and self._measure_rounding is None:
             key = jax.random.fold_in(self._keys["sample"], 2**32 - 1)
             self._measure_rounding = measuring_rounding(self._flow, self._action, key)
 
-    def outcome(self, reader: SampleReader) -> tuple[dict[str, Any], dict[str, Any] | None, dict[str, str]]:
+    def __call__(self, reader: SampleReader, state: State) -> Outcome:
         log_weights = reader["log_weight"]
         measured, accepted = log_weights[:, reader.warmup :], reader["accepted"][:, reader.warmup :]
         weights = judge_weights(reader)
         moved = None
-        if self.certified is not None:
-            moved = self.certified.refine(accepted.size, 0.5 if weights.burn_in is None else weights.burn_in.tau_int)
+        if self._certified is not None:
+            moved = self._certified.refine(accepted.size, 0.5 if weights.burn_in is None else weights.burn_in.tau_int)
         ess, estimate = effective_sample_size(measured), log_z(measured)
         reasons: dict[str, str] = {}
         shifts = [estimate.error]
         found: dict[str, Any] = {"pareto_shape": weights.shape, "skewness": weights.skewness}
-        self._begin_rounding()
+        self.begin()
         if self._measure_rounding is not None:
             rounding = self._measure_rounding()
             found["rounding"] = rounding._asdict()
@@ -123,7 +89,7 @@ class Proposals(AbstractSource):
                 reasons = {"log_z": findings.sector, "sector": findings.sector} | reasons
             if findings.missed:
                 reasons |= dict.fromkeys((*WEIGHED, "probe"), findings.missed)
-        value, noted = estimate.value, self.noted
+        value, noted = estimate.value, None if self._certified is None else self._certified.noted
         found["log_z_shift"] = None
         if noted and not noted["passed"]:
             reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
@@ -149,4 +115,4 @@ class Proposals(AbstractSource):
             "invalid_weights": int(np.sum(np.isnan(log_weights) | (log_weights == np.inf))),
             **self._facts,
         }
-        return sampling, {"value": value, "error": float(np.linalg.norm(shifts))}, reasons
+        return Outcome(sampling, {"value": value, "error": float(np.linalg.norm(shifts))}, reasons)

@@ -1,0 +1,32 @@
+"""The sampler of a run: the driver that draws, and what judges what it has drawn."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from trivmap.runs.certified import Certified
+from trivmap.simulation import AbstractDriver, State
+from trivmap.store.samples import SampleReader
+
+
+class Outcome(NamedTuple):
+    """What the summary says of the samples."""
+
+    sampling: dict[str, Any]
+    log_z: dict[str, Any] | None
+    reasons: dict[str, str]
+    """Reasons to distrust a number, by its name."""
+
+
+class Sampler(NamedTuple):
+    """A driver with what a run has to know about it.
+
+    `attributes` identify its samples beyond the keys that all samplers share: a resumed run must agree in all of them.
+    `judge` is given the samples and the last state of the driver. `begin` starts to compile, in the background, what
+    drawing and judging need. `certified` is the flow that it samples through, if any.
+    """
+
+    driver: AbstractDriver
+    attributes: dict[str, Any]
+    judge: Callable[[SampleReader, State], Outcome]
+    begin: Callable[[], None]
+    certified: Certified | None = None

@@ -1,0 +1,90 @@
+"""The contract of a transition kernel that is compiled by JAX."""
+
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from trivmap._types import Key
+from trivmap.errors import InputError
+from trivmap.lattice import Lattice
+
+
+class AbstractKernel(eqx.Module):
+    """Transition kernel of ONE chain with exp(-S) / Z as its stationary distribution; batches come from `jax.vmap`.
+
+    To add one: give it a `lattice`, and write `init` and `step`. States and infos are pytrees of arrays, NamedTuples
+    for example:
+
+    - a state has an attribute `field`, the configuration of the chain, and whatever else the next step needs;
+    - an info has an attribute `accepted`, a bool: whether the step changed the configuration.
+
+    Everything random comes from the key of the step. A kernel that has an attribute `step_size` can be tuned: a driver
+    with a target adapts it in the warm-up, to `acceptance`, and then leaves it as it is.
+
+    `simulation.MarkovChains` runs any kernel. `AbstractIndependence` is the narrower contract of kernels whose
+    proposals do not depend on the state, which are made in batches and carry weights.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def lattice(self) -> Lattice: ...
+    else:
+        # An attribute or a property.
+        lattice: eqx.AbstractVar[Lattice]
+
+    @abc.abstractmethod
+    def init(self, key: Key) -> Any:
+        """The state of a new chain; a driver warms it up before anything is measured."""
+
+    @abc.abstractmethod
+    def step(self, key: Key, state: Any, shared: Any = None) -> tuple[Any, Any]:
+        """(state, info) after one step; `shared` is what `shared(key)` of the driver's own key gave, or None."""
+
+    def shared(self, key: Key) -> Any:
+        """What all chains have in common in a step, independent of the chains: by default nothing.
+
+        Hybrid Monte Carlo draws its number of integration steps here: chains of different lengths side by side would
+        all take the time of the longest.
+        """
+        return None
+
+    def starts(self, kind: str, key: Key, chains: int) -> Any:
+        """The states of so many new chains, as `samplers.start_positions` names the kinds; by default only `hot`."""
+        if kind != "hot":
+            raise InputError(f"start: {type(self).__name__} knows no {kind!r} start, give hot")
+        return jax.vmap(self.init)(jax.random.split(key, chains))
+
+    def valid(self, state: Any) -> Bool[Array, ""]:
+        """Whether a chain can begin at this state: by default, where its field is finite."""
+        return jnp.all(jnp.isfinite(state.field))
+
+    def acceptance(self, info: Any) -> Float[Array, "..."]:
+        """The probability with which each step was accepted, from the infos of any number of chains."""
+        return jnp.asarray(info.accepted, float)
+
+    def record(self, info: Any) -> Mapping[str, Array]:
+        """Numbers of a step that are stored with the measurements, by name; by default none."""
+        return {}
+
+    @property
+    def tunable(self) -> bool:
+        """Whether it has a step size."""
+        return hasattr(self, "step_size")
+
+    def tuned(self, step_size: Array) -> "AbstractKernel":
+        """The kernel with another step size; that of a kernel without one has no meaning."""
+        return eqx.tree_at(lambda kernel: kernel.step_size, self, step_size) if self.tunable else self
+
+    def facts(self) -> dict[str, Any]:
+        """Settings for the summary of a run."""
+        return {}
+
+    def check(self, key: Key, state: Any, shared: Any = None) -> Mapping[str, Array]:
+        """Numbers that must be small for one chain, by name; a summary has the largest over the chains."""
+        return {}

@@ -1,0 +1,79 @@
+"""Chains of any kernel in one call, for notebooks and scripts."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+
+from trivmap._types import Key
+from trivmap.actions import AbstractAction
+from trivmap.errors import InputError
+from trivmap.observables import ArrayHistory, Observable, measure
+from trivmap.observables.measure import measure_own
+from trivmap.observables.own import require_measurable
+from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle
+from trivmap.samplers.contract import require_contract
+from trivmap.simulation.driver import AbstractDriver
+from trivmap.simulation.host_chains import ClusterChains
+from trivmap.simulation.markov import MarkovChains
+from trivmap.simulation.proposals import ProposalChains
+
+
+def simulate(
+    kernel: AbstractKernel | ClusterCycle,
+    action: AbstractAction,
+    key: Key,
+    *,
+    steps: int,
+    chains: int = 4,
+    warmup: int = 200,
+    start: str = "hot",
+    target: float | None = None,
+    observables: Observable | Sequence[Observable] = (),
+) -> ArrayHistory:
+    """Chains of a kernel in memory, of the library or of your own; `observables.analyse` turns them into numbers.
+
+    Step i of a chain depends only on (key, chain, i): simulations with one key share random numbers.
+
+    Args:
+        kernel: the kernel, whose stationary distribution is exp(-S) / Z.
+        action: S.
+        key: the key of all random numbers.
+        steps: measured steps of each chain.
+        chains: independent chains.
+        warmup: steps of each chain before the measured ones.
+        start: `hot`, `cold` or `mixed`, as far as the kernel knows them.
+        target: mean acceptance that the warm-up tunes the kernel's step size to; None keeps it.
+        observables: observables of your own, measured and analyzed beside those of `observables.CATALOG`.
+
+    Raises:
+        InputError: unless there are a chain and a step, for a kernel that does not keep its contract, and for an own
+            observable that has the name of another one or needs what is not measured.
+    """
+    if chains < 1 or steps < 1 or warmup < 0:
+        raise InputError(
+            f"chains, steps, warmup: needs a chain, a step and no negative warmup, got {chains}, {steps} and {warmup}"
+        )
+    own = (observables,) if isinstance(observables, Observable) else tuple(observables)
+    require_measurable(own, action, kernel.lattice, float)
+    if not isinstance(kernel, ClusterCycle):
+        require_contract(kernel)
+    measured = eqx.Partial(measure, action, own=own)
+    driver: AbstractDriver
+    if isinstance(kernel, ClusterCycle):
+        also = eqx.Partial(measure_own, action, own) if own else None
+        driver = ClusterChains(kernel, key, chains=chains, warmup=warmup, also=also)
+    elif isinstance(kernel, AbstractIndependence):
+        driver = ProposalChains(kernel, key, chains=chains, measure=measured)
+    else:
+        driver = MarkovChains(kernel, key, chains=chains, measure=measured, start=start, warmup=warmup, target=target)
+    stored = warmup if driver.history == "proposals" else 0
+    part, _ = driver.part(driver.start(), 0, stored + steps)
+    weighted = {} if part.log_weight is None else {"accepted": part.accepted, "log_weight": part.log_weight}
+    return ArrayHistory(
+        part.observables,
+        lattice=kernel.lattice.shape,
+        warmup=stored,
+        symmetries=action.whole.symmetries,
+        own=own,
+        **weighted,
+    )
