@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from trivmap.ahead import compiled, compiling, default_threads, in_order
+from trivmap import ahead
+from trivmap.ahead import Program, compiled, compiling, default_threads, give_up, in_order
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
@@ -84,3 +85,51 @@ def test_programs_being_compiled_are_handed_over_in_the_order_of_their_calls():
     functions = [jax.jit(lambda x, n=n: x + n) for n in range(5)]
     programs = compiling(*((function, (jnp.zeros(()),)) for function in functions))
     assert [float(program.result()(jnp.zeros(()))) for program in programs] == [0, 1, 2, 3, 4]
+
+
+class TestProgram:
+    def test_is_traced_once_and_by_its_caller(self):
+        traced = []
+
+        def square(x):
+            traced.append(threading.get_ident())
+            return x * x
+
+        program = Program(jax.jit(square))
+        program.begin(jnp.ones((3,)))
+        assert traced == [threading.get_ident()]
+        assert program(jnp.full((3,), 2.0)).tolist() == [4, 4, 4] and len(traced) == 1
+
+    def test_needs_no_beginning(self):
+        assert Program(jax.jit(lambda x: x + 1))(jnp.zeros(())) == 1
+
+    def test_takes_arguments_of_one_form(self):
+        program = Program(jax.jit(lambda x: x + 1))
+        program.begin(jnp.zeros((3,)))
+        with pytest.raises(TypeError):
+            program(jnp.zeros((4,)))
+
+
+def test_what_waits_is_given_up():
+    release, begun = threading.Event(), []
+
+    class Slow:
+        """Compiles until it is released."""
+
+        def lower(self, name):
+            self.name = name
+            return self
+
+        def compile(self):
+            begun.append(self.name)
+            release.wait(20)
+            return self.name
+
+    give_up()
+    first = compiling(*((Slow(), (number,)) for number in range(ahead.default_threads())))
+    (waiting,) = compiling((Slow(), ("waiting",)))
+    give_up()
+    release.set()
+    assert [program.result() for program in first] == list(range(ahead.default_threads()))
+    assert waiting.cancelled() and "waiting" not in begun
+    assert Program(jax.jit(lambda x: x + 1))(jnp.zeros(())) == 1

@@ -1,6 +1,7 @@
 """Work done ahead of its use, by several threads, handed over in order."""
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,9 @@ import jax
 
 A = TypeVar("A")
 B = TypeVar("B")
+_pool: ThreadPoolExecutor | None = None
+"""The threads that compile."""
+_lock = threading.Lock()
 
 
 def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
@@ -35,18 +39,53 @@ def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -
                 future.cancel()
 
 
+class Program:
+    """A jitted function (JAX's or equinox's) whose compilation may begin before it is called.
+
+    The arguments of all calls must be of one form: shapes, dtypes, and whatever is no array.
+    """
+
+    def __init__(self, function: Any):
+        self._function = function
+        self._compiled: Future[Any] | None = None
+
+    def begin(self, *arguments: Any) -> None:
+        """Begin to compile for arguments of this form, unless that has begun."""
+        if self._compiled is None or self._compiled.cancelled():
+            (self._compiled,) = compiling((self._function, arguments))
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.begin(*arguments)
+        assert self._compiled is not None
+        return self._compiled.result()(*arguments)
+
+
 def compiling(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
     """The programs of jitted functions (JAX's or equinox's) at such arguments, compiled while the caller continues.
 
     They are traced here: what a context sets in JAX (`jax.enable_x64`, say) holds in the caller's thread only.
-    Settings that JAX reads while it compiles must not depend on one.
+    Settings that JAX reads while it compiles must not depend on one. As many are compiled at a time as there are
+    cores, and those that were asked for first come first.
     """
-    pool = ThreadPoolExecutor(default_threads())
-    try:
-        # One is compiled while the next is traced: put the longest first.
-        return [pool.submit(function.lower(*arguments).compile) for function, arguments in calls]
-    finally:
-        pool.shutdown(wait=False)
+    global _pool
+    # One is compiled while the next is traced.
+    found = []
+    for function, arguments in calls:
+        work = function.lower(*arguments).compile
+        with _lock:
+            if _pool is None:
+                _pool = ThreadPoolExecutor(default_threads())
+            found.append(_pool.submit(work))
+    return found
+
+
+def give_up() -> None:
+    """Begin to compile nothing more of what was asked for: its user has failed, and would wait for it at the end."""
+    global _pool
+    with _lock:
+        if _pool is not None:
+            _pool.shutdown(wait=False, cancel_futures=True)
+            _pool = None
 
 
 def compiled(*calls: tuple[Any, tuple[Any, ...]]) -> list[Any]:

@@ -160,7 +160,7 @@ class Flow(eqx.Module):
         return Flow(base, self.bijection.ridge())
 
     @property
-    def integration_steps(self) -> int | None:
+    def integration_steps(self) -> int | Int[Array, ""] | None:
         """Steps of the numerical integration the flow relies on; None for a flow whose density is exact."""
         return self.bijection.integration_steps
 
@@ -175,6 +175,10 @@ class Flow(eqx.Module):
     def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Flow":
         """The same flow with its continuous maps integrated in another number of steps."""
         return Flow(self.base, self.bijection.with_integration_steps(steps))
+
+    def resolved(self) -> "Flow":
+        """The flow itself, as `SteppedFlow` gives it."""
+        return self
 
     def stages(self, z: Field) -> list[Stage]:
         """The field, marked as by `push`, and its log-density after the base and after each part of the bijection."""
@@ -196,3 +200,27 @@ class Flow(eqx.Module):
 def fitting_the_caches(lattice: Lattice) -> int:
     """Configurations to evaluate at once where each has many fields: above some 2^14 sites CPUs lose up to half."""
     return max(16, 2**14 // lattice.volume)
+
+
+class SteppedFlow(eqx.Module):
+    """A flow whose programs are given the number of integration steps when they run: one serves all numbers.
+
+    Args:
+        flow: the flow.
+        steps: its integration steps; without effect on a flow whose density is exact.
+    """
+
+    flow: Flow
+    steps: Int[Array, ""]
+
+    def __init__(self, flow: Flow, steps: int):
+        # Numbers that are part of the flow are part of its programs.
+        self.flow, self.steps = flow.with_integration_steps(1), jnp.asarray(steps, jnp.int32)
+
+    def resolved(self) -> Flow:
+        """The flow with its steps, to be asked for inside of a program."""
+        return self.flow.with_integration_steps(self.steps)
+
+    def astype(self, dtype: DTypeLike) -> "SteppedFlow":
+        """The same flow in another floating-point precision."""
+        return eqx.tree_at(lambda stepped: stepped.flow, self, self.flow.astype(dtype))

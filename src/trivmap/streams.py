@@ -4,10 +4,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, Integer
 
 from trivmap._types import Key
 
@@ -22,6 +23,25 @@ def distinct(key: Key, *facts: Any) -> Key:
     for word in words:
         key = jax.random.fold_in(key, int(word))
     return key
+
+
+def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key:
+    """The key of proposal `index` of `chain`: it depends on nothing else, whatever the batch size."""
+    return jax.random.fold_in(jax.random.fold_in(key, chain), index)
+
+
+class ProposalKeys(NamedTuple):
+    """What a proposal of a flow draws: its noise, its accept test, and the sites that the flow leaves out."""
+
+    noise: Key
+    test: Key
+    rest: Key
+
+
+def proposal_keys(key: Key) -> ProposalKeys:
+    """The keys of one proposal, from its own (see `proposal_key`)."""
+    noise, test = jax.random.split(key)
+    return ProposalKeys(noise, test, jax.random.fold_in(key, 2))
 
 
 def derived_seed(seed: int, position: int) -> int:

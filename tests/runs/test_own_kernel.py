@@ -45,7 +45,20 @@ class Through(AbstractIndependence):
 
 class Elsewhere(RandomWalk):
     def __init__(self, action):
-        self.action, self.lattice, self.step_size = action, Lattice((7,)), 1.0
+        self.action, self.lattice, self.step_size, self.dtype = action, Lattice((7,)), 1.0, jnp.dtype("float64")
+
+
+class Computing(RandomWalk):
+    """Its constructor computes with numbers."""
+
+    def __init__(self, action, lattice, dtype, batch):
+        self.action, self.lattice, self.dtype = action, lattice, dtype
+        self.step_size = batch * float(jnp.sqrt(jnp.asarray(0.09)))
+
+
+class Single(RandomWalk):
+    def init(self, key):
+        return super().init(key)._replace(field=jnp.zeros(self.lattice.shape, jnp.float32))
 
 
 class Wrong(RandomWalk):
@@ -154,6 +167,10 @@ def test_resumed_is_uninterrupted(section, tmp_path, optax_mixes_dtypes):
             "sampling.kind: walks:Elsewhere makes a kernel on Lattice(shape=(7,))",
         ),
         ({"kind": "walks:Wrong"}, "sampling.kind: Wrong.step: must return (state, info)"),
+        (
+            {"kind": "walks:Single"},
+            "sampling.kind: Single.init: the state's field: must be float64 of shape (4,)",
+        ),
         ({"kind": "walks:Strict", "width": 2}, "sampling: walks:Strict refused its arguments: width=2 is not for me"),
         ({"kind": "walks:RandomWalk", "length": 2}, "sampling: walks:RandomWalk refused its arguments: "),
         ({"kind": "walks:Through"}, "sampling: walks:Through refused its arguments: "),
@@ -165,6 +182,20 @@ def test_refusals(sampling, sentence, tmp_path):
     with pytest.raises(InputError) as caught:
         check(Plan(RunCard.from_data(CARD | {"sampling": sampling})), tmp_path / "run")
     assert str(caught.value).startswith(sentence) and "\n" not in str(caught.value)
+
+
+def test_the_arguments_are_the_kernels_alone(tmp_path):
+    """`batch` and `integration_steps` are keys of other kinds, and a constructor may compute."""
+    section = {"kind": "walks:Computing", "batch": 2, "proposals": 8000, "chains": 4}
+    run = trivmap.run(CARD | {"sampling": section}, tmp_path / "run")
+    assert run.summary["sampling"]["diagnostics"]["step_size"] == pytest.approx(0.6)
+
+
+def test_a_long_warmup_of_chains_and_of_proposals(tmp_path):
+    """Chains warm up before their steps, independent proposals are counted from the first."""
+    check(Plan(RunCard.from_data(CARD | {"sampling": WALK | {"proposals": 800, "warmup": 500}})), tmp_path / "run")
+    with pytest.raises(InputError, match=r"sampling\.warmup: leaves -50 proposals of each chain"):
+        check(Plan(RunCard.from_data(CARD | {"sampling": WIDE | {"proposals": 800, "warmup": 250}})), tmp_path / "run")
 
 
 def test_what_is_annotated_is_called(tmp_path):

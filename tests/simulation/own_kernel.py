@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -27,14 +28,15 @@ class RandomWalk(AbstractKernel):
     action: AbstractAction
     lattice: Lattice
     step_size: float = 0.5
+    dtype: jnp.dtype = eqx.field(static=True, default=jnp.dtype("float64"))
 
     def init(self, key):
-        field = jax.random.normal(key, self.lattice.shape, float)
+        field = jax.random.normal(key, self.lattice.shape, self.dtype)
         return State(field, self.action(field))
 
     def step(self, key, state, shared=None):
         move_key, test_key = jax.random.split(key)
-        field = state.field + self.step_size * jax.random.normal(move_key, self.lattice.shape, float)
+        field = state.field + self.step_size * jax.random.normal(move_key, self.lattice.shape, self.dtype)
         action = self.action(field)
         log_ratio = state.action - action
         accepted = jnp.log(jax.random.uniform(test_key, dtype=float)) < log_ratio
@@ -54,10 +56,11 @@ class Wide(AbstractIndependence):
     action: AbstractAction
     lattice: Lattice
     width: float = 0.8
+    dtype: jnp.dtype = eqx.field(static=True, default=jnp.dtype("float64"))
 
     def propose(self, key):
         noise_key, test_key = jax.random.split(key)
-        noise = jax.random.normal(noise_key, self.lattice.shape, float)
+        noise = jax.random.normal(noise_key, self.lattice.shape, self.dtype)
         log_density = jnp.sum(-0.5 * noise**2 - jnp.log(self.width * jnp.sqrt(2 * jnp.pi)))
         field = self.width * noise
         return Proposal(field, -self.action(field) - log_density, jnp.log(jax.random.uniform(test_key, dtype=float)))

@@ -236,17 +236,68 @@ class Clashing(Broken):
         return {"phi2": info.log_ratio}
 
 
+class Claiming(Broken):
+    """Would replace the decisions by their probabilities."""
+
+    def record(self, info):
+        return {"accepted": self.acceptance(info)}
+
+
+class Forgetful(Broken):
+    def acceptance(self, info):
+        return info.chance
+
+
+class Vague(Broken):
+    def valid(self, state):
+        return state.field > 0
+
+
+class Elsewhere(Broken):
+    def starts(self, kind, key, chains):
+        return State(jnp.zeros((chains, 4)), jnp.zeros((chains, 2)))
+
+
+class KeptState(NamedTuple):
+    field: Array
+    key: Array
+
+
+class Keeping(Broken):
+    def init(self, key):
+        return KeptState(jnp.zeros(4), key)
+
+
+class SizedState(NamedTuple):
+    field: Array
+    step_size: Array
+
+
+class Sized(Broken):
+    def init(self, key):
+        return SizedState(jnp.zeros(4), jnp.zeros(()))
+
+
 @pytest.mark.parametrize(
     ("kernel", "sentence"),
     [
-        (Smaller, r"Smaller: the field: must be floating of shape \(4,\), got float64 of shape \(3,\)"),
-        (OtherForm, "OtherForm.step: returns a state of another form than init"),
+        (Smaller, r"Smaller.init: the state's field: must be floating of shape \(4,\), got float64 of shape \(3,\)"),
+        (
+            OtherForm,
+            r"OtherForm.step: returns another form of state than init: field float32\[4\], action",
+        ),
         (Alone, r"Alone.step: must return \(state, info\)"),
         (Undecided, "Undecided.step: the info's accepted: is missing"),
         (Raising, "Raising.step: cannot be traced by JAX"),
-        (Fieldless, "Fieldless: the field: is missing"),
+        (Fieldless, "Fieldless.init: the state's field: is missing"),
         (Unweighted, r"Unweighted.propose: log_weight: must be floating of shape \(\)"),
-        (Clashing, "kernel: records phi2, which is the name of an observable"),
+        (Clashing, "Clashing.record: 'phi2' is the name of something else"),
+        (Claiming, "Claiming.record: 'accepted' is the name of something else"),
+        (Forgetful, "Forgetful.acceptance: cannot be traced by JAX"),
+        (Vague, r"Vague.valid: must be bool of shape \(\), got bool of shape \(4,\)"),
+        (Elsewhere, "Elsewhere.starts: gives another form of state than init"),
+        (Keeping, "Keeping.init: the state's key is a key, which is not stored"),
+        (Sized, "Sized.init: the state has a part 'step_size', which must have another name to be stored"),
     ],
 )
 def test_a_kernel_that_breaks_the_contract(kernel, sentence):
@@ -273,16 +324,28 @@ def test_the_start_is_the_kernels_to_know():
     assert simulate(KERNELS["hmc"], ACTION, KEY, steps=10, start="mixed").chains == 4
 
 
-class SizedState(NamedTuple):
-    field: Array
-    step_size: Array
+def test_records_are_those_of_one_chain():
+    """A sum in `record` runs over what a chain has, not over the chains."""
+
+    class Summing(RandomWalk):
+        def record(self, info):
+            return {"summed": jnp.sum(info.log_ratio)}
+
+    history = simulate(Summing(ACTION, RING), ACTION, KEY, steps=20)
+    assert history["summed"].shape == (4, 20) and np.ptp(history["summed"][:, 5]) > 0
 
 
-class Sized(Broken):
-    def init(self, key):
-        return SizedState(jnp.zeros(4), jnp.zeros(()))
+def test_single_precision():
+    """A step size that is a plain number does not widen the fields."""
+    kernel = RandomWalk(ACTION, RING, 0.6, jnp.dtype("float32"))
+    driver = MarkovChains(kernel, KEY, chains=2, measure=scalars, warmup=20, target=0.4)
+    part, state = driver.part(driver.start(), 0, 30, fields=True)
+    assert part.fields.dtype == state["step_size"].dtype == np.float32
+    with pytest.raises(InputError, match="must be float64 of shape"):
+        require_contract(kernel, dtype="float64")
 
 
-def test_a_state_that_cannot_be_stored():
-    with pytest.raises(InputError, match="needs an attribute 'field' and none 'step_size', got field, step_size"):
-        MarkovChains(Sized(ACTION, RING), KEY, chains=2, measure=scalars, target=None)
+@pytest.mark.parametrize(("name", "given"), [("flow", {"target": 0.5}), ("wolff", {"start": "cold"})])
+def test_what_has_no_meaning_is_refused(name, given):
+    with pytest.raises(InputError, match="target, start: of no use"):
+        simulate(KERNELS[name], ACTION, KEY, steps=10, **given)

@@ -69,7 +69,7 @@ class AbstractBijection(eqx.Module):
         return self
 
     @property
-    def integration_steps(self) -> int | None:
+    def integration_steps(self) -> int | Int[Array, ""] | None:
         """Steps of the numerical integration that the map relies on; None for a map that is exact."""
         return None
 

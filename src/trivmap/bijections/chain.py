@@ -81,8 +81,10 @@ class Chain(AbstractBijection):
         return Chain(self.lattice, [part.perturbed(u) for part in self.maps])
 
     @property
-    def integration_steps(self) -> int | None:
-        return max((steps for part in self.maps if (steps := part.integration_steps) is not None), default=None)
+    def integration_steps(self) -> int | Int[Array, ""] | None:
+        found = [steps for part in self.maps if (steps := part.integration_steps) is not None]
+        # Steps that are known only when the program runs are the same in all parts.
+        return max(found) if all(isinstance(steps, int) for steps in found) and found else next(iter(found), None)
 
     def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Chain":
         return Chain(self.lattice, [part.with_integration_steps(steps) for part in self.maps])

@@ -140,7 +140,7 @@ class Continuous(AbstractBijection):
         return self.even
 
     @property
-    def integration_steps(self) -> int:
+    def integration_steps(self) -> int | Int[Array, ""]:
         return self.steps
 
     def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Continuous":

@@ -265,7 +265,8 @@ def _own(section: OwnSection | OwnSampling, kind: type, where: str, **offered: A
     except InputError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: {section.kind} refused its arguments: {error}") from error
+        said = " ".join(str(error).split())
+        raise InputError(f"{where}: {section.kind} refused its arguments: {said[:300]}") from error
     if not isinstance(made, kind):
         raise InputError(f"{where}.kind: {section.kind} must make a trivmap {kind.__name__}, got {type(made).__name__}")
     return made

@@ -206,7 +206,8 @@ class ClusterSampling(ChainSampling):
 class OwnSampling(Sampling):
     """A kernel of your own, `kind: my_module:MyKernel`; every further key is an argument of its constructor.
 
-    `warmup` comes first and is not measured (null: a tenth, at most 1000). For a kernel with a `step_size`,
+    `warmup` steps come first and are not measured (null: a tenth, at most 1000); of independent proposals they are
+    part of `proposals`. For a kernel with a `step_size`,
     `target_acceptance` is what the warm-up tunes it to (null: it stays as it is); `start` says where its chains begin.
     """
 
@@ -219,11 +220,6 @@ class OwnSampling(Sampling):
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
         return None
-
-    @property
-    def measured_warmup(self) -> int:
-        # Known only once the kernel is built: a chain's own steps may all be measured.
-        return self.warmup or 0
 
     @property
     def own_settings(self) -> dict[str, Any]:

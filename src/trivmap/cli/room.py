@@ -40,6 +40,10 @@ def require_room(
         note(f"--force: {str(error).removesuffix(', or give --force to try')}")
         # Lattices that exceed the memory are not even traced.
         return None
+    if not training:
+        # Tracing takes a second, and the step shows its own progress.
+        note(said)
+        return None
     times = [seconds(plan, training=training) for plan in plans]
     total = None if None in times else math.fsum(filter(None, times))
     note(said if total is None else f"{said}; about {roughly(total)} of computing")

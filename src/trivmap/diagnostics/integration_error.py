@@ -12,6 +12,7 @@ from jaxtyping import Array, Int
 from trivmap._types import Field, Key
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
+from trivmap.streams import proposal_key, proposal_keys
 
 LIMIT = 0.01
 """Limit below which mean and spread must stay."""
@@ -54,34 +55,49 @@ class Level(NamedTuple):
 class Levels:
     """The same configurations of a flow, by their noise, at any number of integration steps.
 
-    Configuration i depends on (key, i) only. One program is compiled for all numbers of steps; nothing is evaluated
-    twice.
+    Configuration i is proposal i of chain 0 of this key, and depends on nothing else. One program is compiled for all
+    numbers of steps; nothing is evaluated twice.
 
     Args:
         flow: a flow that relies on numerical integration.
         action: S, compared with log q; what it has integrated out is drawn before anything is measured.
         key: the noise.
         measure: observables of one whole configuration, by name; None for log-weights alone.
+        batch: another way to evaluate: `batch(steps, first)` gives log-weights and measurements of `size`
+            configurations, the first of which has this number.
+        size: configurations of such a batch.
     """
 
-    def __init__(self, flow: Flow, action: AbstractAction, key: Key, measure: Measure | None = None):
+    def __init__(
+        self,
+        flow: Flow,
+        action: AbstractAction,
+        key: Key,
+        measure: Measure | None = None,
+        *,
+        batch: "Callable[[int, int], tuple[Array, Mapping[str, Array]]] | None" = None,
+        size: int = BATCH,
+    ):
         self._flow, self._action, self._key, self._measure = flow, action, key, measure
+        self._evaluated, self._size = batch or self._own_batch, size
         self._batches: dict[tuple[int, int], Any] = {}
 
     def at(self, steps: int, configurations: int) -> Level:
         """The first configurations, integrated in so many steps."""
-        parts = [self._batch(steps, number) for number in range(-(-configurations // BATCH))]
+        parts = [self._batch(steps, number) for number in range(-(-configurations // self._size))]
         log_weight, observables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return Level(steps, log_weight, observables).first(configurations)
 
     def _batch(self, steps: int, number: int) -> Any:
         if (steps, number) not in self._batches:
-            keys = jax.vmap(lambda i: jax.random.fold_in(self._key, i))(
-                jnp.arange(number * BATCH, (number + 1) * BATCH, dtype=jnp.uint32)
-            )
-            found = _evaluate(self._flow, self._action, self._measure, keys, jnp.asarray(steps, jnp.int32))
-            self._batches[steps, number] = jax.tree.map(np.asarray, found)
+            log_weight, observables = self._evaluated(steps, number * self._size)
+            self._batches[steps, number] = jax.tree.map(np.asarray, (log_weight, dict(observables)))
         return self._batches[steps, number]
+
+    def _own_batch(self, steps: int, first: int) -> tuple[Array, Mapping[str, Array]]:
+        indices = jnp.arange(first, first + self._size, dtype=jnp.uint32)
+        keys = jax.vmap(lambda i: proposal_key(self._key, 0, i))(indices)
+        return _evaluate(self._flow, self._action, self._measure, keys, jnp.asarray(steps, jnp.int32))
 
 
 def certificate(
@@ -118,9 +134,9 @@ def _evaluate(flow: Flow, action: AbstractAction, measure: Measure | None, keys:
     stepped = flow.with_integration_steps(steps)
 
     def one(key: Key) -> Any:
-        noise_key, rest_key = jax.random.split(key)
-        field, log_density = stepped.push(stepped.noise(noise_key))
+        noise, _, rest = proposal_keys(key)
+        field, log_density = stepped.push(stepped.noise(noise))
         log_weight = -action(field) - log_density
-        return log_weight, {} if measure is None else dict(measure(action.complete(rest_key, field)))
+        return log_weight, {} if measure is None else dict(measure(action.complete(rest, field)))
 
     return jax.lax.map(one, keys, batch_size=flow.micro_batch)

@@ -1,17 +1,17 @@
 """How far rounding moves the log-weights of a flow."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.ahead import compiling
-from trivmap.flows import Flow
+from trivmap.ahead import Program
+from trivmap.flows import Flow, SteppedFlow
 
 
 class Rounding(NamedTuple):
@@ -29,28 +29,45 @@ def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, config
 
     Zero for a float64 flow, NaN where the process has no float64 to compare with.
     """
-    return measuring_rounding(flow, action, key, configurations)()
+    return RoundingMeasurement(action, jax.random.split(key, configurations)).measure(flow)
 
 
-def measuring_rounding(
-    flow: Flow, action: AbstractAction, key: Key, configurations: int = 256
-) -> Callable[[], Rounding]:
-    """`rounding_of_log_weights` in two steps: this one begins to compile, the call of its result measures."""
-    if jnp.result_type(float) != jnp.float64:
-        return lambda: Rounding(float("nan"), float("nan"))
-    noise = jax.vmap(flow.noise)(jax.random.split(key, configurations))
-    wide = flow.astype(jnp.float64)
-    calls = ((flow, action, noise), (wide, action, noise.astype(jnp.float64)))
-    programs = compiling(*((_log_weights, call) for call in calls))
+class RoundingMeasurement:
+    """`rounding_of_log_weights` in two steps, for whoever can begin to compile early.
 
-    def measure() -> Rounding:
-        pairs = zip(programs, calls, strict=True)
-        own, exact = (np.asarray(program.result()(*call), np.float64) for program, call in pairs)
-        return Rounding(float((own - exact).mean()), float((own - exact).std()))
+    Args:
+        action: S.
+        keys: the key of the noise of each configuration that is compared.
+    """
 
-    return measure
+    def __init__(self, action: AbstractAction, keys: Array):
+        self._action, self._keys = action, keys
+        self._own, self._exact = Program(_log_weights), Program(_log_weights)
+
+    def begin(self, flow: Flow | SteppedFlow, *, known: bool = False) -> None:
+        """Begin to compile, in the background, for flows of this form; `known`: the log-weights will be given."""
+        if jnp.result_type(float) == jnp.float64:
+            whole = flow.resolved()
+            # An operation of JAX's would wait for what is being compiled.
+            noise = np.zeros((len(self._keys), *whole.lattice.shape), whole.base.dtype)
+            if not known:
+                self._own.begin(flow, self._action, jnp.asarray(noise))
+            self._exact.begin(flow.astype(jnp.float64), self._action, jnp.asarray(noise.astype(np.float64)))
+
+    def measure(self, flow: Flow | SteppedFlow, known: ArrayLike | None = None) -> Rounding:
+        """NaN where the process has no float64 to compare with.
+
+        `known`: the log-weights at this noise, computed elsewhere; without them the result is 0 for a float64 flow.
+        """
+        if jnp.result_type(float) != jnp.float64:
+            return Rounding(float("nan"), float("nan"))
+        noise = jax.vmap(flow.resolved().noise)(self._keys)
+        own = np.asarray(self._own(flow, self._action, noise) if known is None else known, np.float64)
+        exact = self._exact(flow.astype(jnp.float64), self._action, noise.astype(jnp.float64))
+        difference = own - np.asarray(exact, np.float64)
+        return Rounding(float(difference.mean()), float(difference.std()))
 
 
 @eqx.filter_jit
-def _log_weights(flow: Flow, action: AbstractAction, noise: jax.Array) -> jax.Array:
-    return -jax.vmap(lambda z: flow.residual(action, z))(noise)
+def _log_weights(flow: Flow | SteppedFlow, action: AbstractAction, noise: jax.Array) -> jax.Array:
+    return -jax.vmap(lambda z: flow.resolved().residual(action, z))(noise)

@@ -1,16 +1,19 @@
 """The trained flow of a run as samplers may use it: integrated in as many steps as its error allows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jaxtyping import Array
 
 from trivmap.diagnostics import certificate
 from trivmap.diagnostics.integration_error import BATCH, Levels
 from trivmap.estimate import Estimate
-from trivmap.flows import Flow
+from trivmap.flows import Flow, SteppedFlow
 from trivmap.runs.pipeline import read_certificate
 from trivmap.runs.plan import Plan
-from trivmap.simulation import Measure
+from trivmap.samplers import IndependenceMetropolis
+from trivmap.simulation import Measure, ProposalChains
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.files import write_json
 from trivmap.store.levels import read_levels, write_levels
@@ -25,7 +28,18 @@ _SHARE_OF_SAMPLES = 1 / 15
 
 
 class Certified:
-    """A flow with the integration steps that its certificate names, and the certificate, measured if need be."""
+    """The trained flow of a run with the integration steps that its certificate names.
+
+    `settle` measures the certificate, unless it is known. Only then `flow` has these steps, and so has `stepped`, as
+    a number that programs are given when they run: they can be compiled before it is known.
+
+    Args:
+        run: the run, whose certificate may be on disk.
+        flow: its flow.
+        plan: its plan.
+        wanted: steps that the card asks for; None for the fewest that pass.
+        measure: observables of one configuration, for what integration does to them.
+    """
 
     def __init__(
         self,
@@ -36,19 +50,43 @@ class Certified:
         measure: Measure,
     ):
         self._run, self.flow, self._model = run, flow, model_digest(run.model_path)
+        self._plan, self._wanted = plan, wanted
         self.noted: dict[str, Any] | None = None
+        self.stepped: Flow | SteppedFlow = flow
         if flow.integration_steps is None:
             return
-        noted: dict[str, Any] = {}
-        if is_file(run.certificate_path):
-            noted = read_certificate(run)
-        key = jax.random.fold_in(plan.keys["sample"], 2**32 - 2)
-        self._levels = Levels(flow, plan.target, key, measure)
-        if noted.get("model") != self._model or noted.get("asked") != wanted:
-            found = certificate(flow, plan.target, key, steps=wanted, levels=self._levels)
+        self._key = jax.random.fold_in(plan.keys["sample"], 2**32 - 2)
+        self._levels = Levels(flow, plan.target, self._key, measure)
+        self.stepped = SteppedFlow(flow, 1)
+        noted = read_certificate(run) if is_file(run.certificate_path) else {}
+        if noted.get("model") == self._model and noted.get("asked") == wanted:
+            self._note(noted)
+
+    def evaluate_by(self, driver: ProposalChains) -> None:
+        """Compare numbers of steps by the program of a driver of the flow's own proposals, which is compiled anyway."""
+        if self.flow.integration_steps is None:
+            return
+
+        def batch(steps: int, first: int) -> tuple[Array, Mapping[str, Array]]:
+            kernel = IndependenceMetropolis(SteppedFlow(self.flow, steps), self._plan.target)
+            proposals, measured = driver.batch(kernel, self._key, first)
+            return proposals.log_weight, measured
+
+        self._levels = Levels(self.flow, self._plan.target, self._key, batch=batch, size=driver.stride)
+
+    def settle(self) -> "Certified":
+        """Measure the certificate, unless it is known."""
+        if self.flow.integration_steps is not None and self.noted is None:
+            found = certificate(self.flow, self._plan.target, self._key, steps=self._wanted, levels=self._levels)
             assert found is not None
-            noted = finite({**found._asdict(), "passed": found.passed, "asked": wanted, "model": self._model})
-        self.noted, self.flow = noted, flow.with_integration_steps(noted["steps"])
+            facts = {"passed": found.passed, "asked": self._wanted, "model": self._model}
+            self._note(finite({**found._asdict(), **facts}))
+        return self
+
+    def _note(self, noted: dict[str, Any]) -> None:
+        self.noted, steps = noted, noted["steps"]
+        self.flow = self.flow.with_integration_steps(steps)
+        self.stepped = SteppedFlow(self.flow, steps)
 
     @property
     def attributes(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The checks of a card before a run begins, and the flow with which the run begins."""
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.model import OwnAction
 from trivmap.cards.own import own_code, require_trust
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling, OwnSampling
+from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.optimisers import GaussNewton
 from trivmap.runs.plan import Plan
-from trivmap.samplers import AbstractIndependence, ClusterCycle, HoppingPath, require_contract
+from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle, HoppingPath
+from trivmap.samplers.contract import require_contract, require_start
 from trivmap.store.directory import RunDirectory
 from trivmap.store.weights import load_model
 
@@ -71,27 +74,42 @@ def _require_sampler(plan: Plan) -> None:
 
 
 def _require_own_kernel(plan: Plan) -> None:
-    """Trace a step of the user's own kernel."""
-    section = plan.card.sampling
-    assert isinstance(section, OwnSampling)
-
-    def traced() -> None:
-        kernel = build_kernel(plan.card, plan.action, None if plan.card.model is None else plan.flow())
-        if isinstance(kernel, AbstractIndependence):
-            if section.target_acceptance is not None or section.start != "hot":
-                raise InputError(
-                    f"sampling.target_acceptance, sampling.start: of no use, {section.kind} makes independent proposals"
-                )
-        elif section.target_acceptance is not None and not kernel.tunable:
-            raise InputError(f"sampling.target_acceptance: {section.kind} has no step_size to be tuned; leave it out")
-        try:
-            require_contract(kernel)
-            eqx.filter_eval_shape(kernel.starts, section.start, plan.keys["sample"], section.chains)
-        except InputError as error:
-            raise InputError(f"sampling.kind: {error}") from error
-
+    """Refuse now what sampling by the user's own kernel would refuse, seen by tracing it."""
+    if plan.card.model is None:
+        _require_kernel(plan, plan.kernel)
+        return
+    if plan.card.model.sites == "even":
+        raise InputError("model.sites: even is of no use to a kernel of your own, which needs whole configurations")
     # No weights are drawn for a kernel of the map.
-    eqx.filter_eval_shape(traced)
+    eqx.filter_eval_shape(lambda: _require_kernel(plan, build_kernel(plan.card, plan.action, plan.flow())))
+
+
+def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:
+    from trivmap.observables import measure
+
+    section, dtype = plan.card.sampling, jnp.dtype(plan.card.dtype)
+    assert isinstance(section, OwnSampling)
+    field = jax.ShapeDtypeStruct(plan.lattice.shape, dtype)
+    measured = jax.eval_shape(partial(measure, plan.action, own=plan.observables), field)
+    try:
+        require_contract(kernel, measured=measured, dtype=dtype)
+        if not isinstance(kernel, AbstractIndependence):
+            require_start(kernel, section.start, section.chains)
+    except InputError as error:
+        raise InputError(f"sampling.kind: {error}") from error
+    if isinstance(kernel, AbstractIndependence):
+        if section.target_acceptance is not None or section.start != "hot":
+            raise InputError(
+                f"sampling.target_acceptance, sampling.start: of no use, {section.kind} makes independent proposals"
+            )
+        left = section.proposals // section.chains - (section.warmup or 0)
+        if left < LEAST_BINS:
+            raise InputError(
+                f"sampling.warmup: leaves {left} proposals of each chain to measure, and an error needs {LEAST_BINS}; "
+                "lower it"
+            )
+    elif section.target_acceptance is not None and not kernel.tunable:
+        raise InputError(f"sampling.target_acceptance: {section.kind} has no step_size to be tuned; leave it out")
 
 
 def _require_observables(plan: Plan) -> None:

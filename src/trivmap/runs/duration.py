@@ -139,7 +139,8 @@ def _traced(plan: Plan, program: Program) -> float:
 
 def _own_step(plan: Plan, key: Key) -> Array:
     """A step of the user's own kernel, its start included."""
-    kernel = build_kernel(plan.card, plan.action, None if plan.card.model is None else plan.flow())
+    kernel = plan.kernel if plan.card.model is None else build_kernel(plan.card, plan.action, plan.flow())
+    kernel = kernel.with_own_step_size()
     if isinstance(kernel, AbstractIndependence):
         return kernel.propose(key).field
     state = kernel.init(key)

@@ -9,12 +9,13 @@ import jax
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.cards.build import build_action, build_flow, build_target, build_training
+from trivmap.cards.build import build_action, build_flow, build_kernel, build_target, build_training
 from trivmap.cards.card import RunCard
 from trivmap.cards.own import observables
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.runs.keys import keys
+from trivmap.samplers import AbstractKernel
 from trivmap.training import TrainingPlan
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Plan:
     def changed(self, **sections: Any) -> "Plan":
         """The plan with other sections `sampling` or `measure`; everything that does not depend on them is shared."""
         assert sections.keys() <= {"sampling", "measure"}
+        # Here, where both share it: the user's own classes are called once.
+        _ = self.target
         new = Plan(self.card.model_copy(update=sections))
         shared = {"lattice", "action", "target", "_ladder", "training", "_traced"}
         shared |= {"observables"} if new.card.measure.observables == self.card.measure.observables else set()
@@ -84,6 +87,12 @@ class Plan:
     @cached_property
     def _ladder(self) -> "tuple[Plan, ...]":
         return tuple(map(Plan, self.card.rungs()[:-1]))
+
+    @cached_property
+    def kernel(self) -> AbstractKernel:
+        """The user's own kernel, if it needs no map."""
+        with _now():
+            return build_kernel(self.card, self.action, None)
 
     @cached_property
     def training(self) -> TrainingPlan:

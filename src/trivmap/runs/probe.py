@@ -11,11 +11,12 @@ from jaxtyping import Array
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.actions.decimated import even_sites
+from trivmap.ahead import Program
 from trivmap.devices import using
 from trivmap.diagnostics.mirror import mirror_overlap, mirror_reason
 from trivmap.diagnostics.missed_modes import missed_modes
 from trivmap.errors import InputError
-from trivmap.flows import Flow
+from trivmap.flows import Flow, SteppedFlow
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle
 from trivmap.simulation import ClusterChains, MarkovChains
 
@@ -41,7 +42,36 @@ class Findings(NamedTuple):
     sector: str | None
 
 
-def examine(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarray, *, probe: bool = True) -> Findings:
+class Densities:
+    """log q and log w of configurations under flows of one form, in batches of one size."""
+
+    def __init__(self, action: AbstractAction):
+        self._action, self._program = action, Program(_evaluate)
+
+    def begin(self, flow: Flow | SteppedFlow) -> None:
+        """Begin to compile, in the background."""
+        whole = flow.resolved()
+        self._program.begin(flow, self._action, jnp.asarray(np.zeros((BATCH, *whole.lattice.shape), whole.base.dtype)))
+
+    def under(self, flow: Flow | SteppedFlow, fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log q and log w of configurations, shape (n,) each."""
+        dtype = flow.resolved().base.dtype
+        padded = np.resize(fields, (-(-len(fields) // BATCH) * BATCH, *fields.shape[1:])).astype(dtype)
+        batches = padded.reshape(-1, BATCH, *fields.shape[1:])
+        found = [self._program(flow, self._action, jnp.asarray(batch)) for batch in batches]
+        density, weight = (np.concatenate(values)[: len(fields)] for values in zip(*found, strict=True))
+        return np.asarray(density, np.float64), np.asarray(weight, np.float64)
+
+
+def examine(
+    flow: Flow | SteppedFlow,
+    action: AbstractAction,
+    key: Key,
+    log_weights: np.ndarray,
+    *,
+    probe: bool = True,
+    densities: Densities | None = None,
+) -> Findings:
     """Look at mirror images of the map's configurations, and with `probe` at configurations of another sampler.
 
     The other sampler is clusters where the action has them; else hybrid Monte Carlo from ordered starts of both signs
@@ -53,29 +83,33 @@ def examine(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarra
         key: random numbers of the chains.
         log_weights: those of the map's proposals, any shape.
         probe: whether to run the other sampler.
+        densities: those of flows of this form, where the caller has begun to compile them.
     """
+    densities = densities or Densities(action)
     facts: dict[str, Any] = {}
     missed = sector = None
     if "z2" in action.whole.symmetries:
-        facts["mirror_overlap"] = overlap = _overlap(flow, action, jax.random.fold_in(key, 1))
+        facts["mirror_overlap"] = overlap = _overlap(flow, densities, jax.random.fold_in(key, 1))
         sector = mirror_reason(overlap)
     if probe:
-        facts["probe"], missed = _probed(flow, action, jax.random.fold_in(key, 0), log_weights)
+        facts["probe"], missed = _probed(flow, action, densities, jax.random.fold_in(key, 0), log_weights)
     return Findings(facts, missed, sector)
 
 
-def _probed(flow: Flow, action: AbstractAction, key: Key, log_weights: np.ndarray) -> tuple[dict[str, Any], str | None]:
+def _probed(
+    flow: Flow | SteppedFlow, action: AbstractAction, densities: Densities, key: Key, log_weights: np.ndarray
+) -> tuple[dict[str, Any], str | None]:
     """The facts of a run of another sampler, and a sentence about the part of exp(-S) that the map misses, or None."""
     wanted = int(np.clip(log_weights.size * _SHARE, _FEWEST, _MOST)) // BATCH * BATCH
     # Every process of a run makes the same chains: they need no others.
     with using(jax.local_devices()[:1]):
         try:
-            sampler, fields = _configurations(flow, action, key, wanted)
+            sampler, fields = _configurations(flow.resolved(), action, key, wanted)
         except InputError as error:
             return {"sampler": None, "reason": str(error)}, None
         if len(fields) < _FEWEST_CHAINS:
             return {"sampler": None, "reason": "its chains do not move"}, None
-        _, weights = _under(flow, action, fields.reshape(-1, *flow.lattice.shape))
+        _, weights = densities.under(flow, fields.reshape(-1, *fields.shape[2:]))
     found = missed_modes(log_weights, weights.reshape(len(fields), -1), in_equilibrium=sampler == "cluster")
     facts = {"sampler": sampler, "configurations": weights.size, **found._asdict()}
     if not found.missed:
@@ -120,24 +154,18 @@ def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) ->
     return "cluster", part.fields
 
 
-def _overlap(flow: Flow, action: AbstractAction, key: Key) -> float:
+def _overlap(flow: Flow | SteppedFlow, densities: Densities, key: Key) -> float:
     """The overlap of the map with its mirror image, on proposals of its own; 1 at once for a map that is odd."""
-    if "z2" in flow.equivariant_under:
+    if "z2" in flow.resolved().equivariant_under:
         return 1.0
     own = np.asarray(_propose(flow, jax.random.split(key, BATCH)))
-    return mirror_overlap(_under(flow, action, own)[0], _under(flow, action, -own)[0])
-
-
-def _under(flow: Flow, action: AbstractAction, fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """log q and log w of configurations, shape (n,) each, in batches of one size."""
-    padded = np.resize(fields, (-(-len(fields) // BATCH) * BATCH, *fields.shape[1:])).astype(flow.base.dtype)
-    found = [_evaluate(flow, action, jnp.asarray(batch)) for batch in padded.reshape(-1, BATCH, *fields.shape[1:])]
-    density, weight = (np.concatenate(values)[: len(fields)] for values in zip(*found, strict=True))
-    return np.asarray(density, np.float64), np.asarray(weight, np.float64)
+    return mirror_overlap(densities.under(flow, own)[0], densities.under(flow, -own)[0])
 
 
 @eqx.filter_jit
-def _evaluate(flow: Flow, action: AbstractAction, fields: Array) -> tuple[Array, Array]:
+def _evaluate(stepped: Flow | SteppedFlow, action: AbstractAction, fields: Array) -> tuple[Array, Array]:
+    flow = stepped.resolved()
+
     def one(field: Array) -> tuple[Array, Array]:
         field = even_sites(flow.lattice, field) if flow.decimated else field
         log_density = flow.log_density(field)
@@ -147,5 +175,6 @@ def _evaluate(flow: Flow, action: AbstractAction, fields: Array) -> tuple[Array,
 
 
 @eqx.filter_jit
-def _propose(flow: Flow, keys: Array) -> Array:
+def _propose(stepped: Flow | SteppedFlow, keys: Array) -> Array:
+    flow = stepped.resolved()
     return jax.lax.map(lambda key: flow.push(flow.noise(key))[0], keys, batch_size=flow.micro_batch or len(keys))

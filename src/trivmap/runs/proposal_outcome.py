@@ -1,26 +1,30 @@
 """What a run says of independent proposals, from their weights: acceptance, log Z, and whether to trust them."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from trivmap.actions import AbstractAction
-from trivmap.cards.sampling import FlowSampling
+from trivmap.cards.sampling import FlowSampling, OwnSampling
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
-from trivmap.diagnostics.rounding import Rounding, measuring_rounding
+from trivmap.diagnostics.rounding import RoundingMeasurement
 from trivmap.diagnostics.tails import tail_reason
-from trivmap.flows import Flow
+from trivmap.flows import Flow, SteppedFlow
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import WEIGHED, integration_complaint
 from trivmap.runs.plan import Plan
-from trivmap.runs.probe import examine
+from trivmap.runs.probe import Densities, examine
 from trivmap.runs.sampler import Outcome
-from trivmap.simulation import State
+from trivmap.samplers import IndependenceMetropolis
+from trivmap.simulation import ProposalChains, State
 from trivmap.store.samples import SampleReader
+from trivmap.streams import proposal_key, proposal_keys
+
+_ROUNDED = 256
+"""Configurations whose rounding is measured."""
 
 
 class ProposalJudge:
@@ -28,9 +32,8 @@ class ProposalJudge:
 
     Args:
         plan: the plan of the run.
-        flow: the flow whose weights they have, or start with; None where there is none.
-        target: the action that the flow is compared with.
-        certified: the same flow with its certificate, where it was trained.
+        flow: the flow whose weights they have, or start with, where that was not trained.
+        certified: the trained flow of the kernel, if any.
         facts: what the summary says of the kernel besides.
     """
 
@@ -38,21 +41,51 @@ class ProposalJudge:
         self,
         plan: Plan,
         flow: Flow | None = None,
-        target: AbstractAction | None = None,
         *,
         certified: Certified | None = None,
         facts: dict[str, Any] | None = None,
     ):
-        self._keys, self._section, self._flow = plan.keys, plan.card.sampling, flow
-        self._action = target or plan.target
+        self._keys, self._section, self._untrained = plan.keys, plan.card.sampling, flow
+        self._target = plan.target if certified else plan.action
         self._certified, self._facts = certified, facts or {}
-        self._measure_rounding: Callable[[], Rounding] | None = None
+        self._densities = Densities(self._target)
+        self._rounding_key = jax.random.fold_in(plan.keys["sample"], 2**32 - 1)
+        self._driver: ProposalChains | None = None
+        keys = jax.vmap(lambda i: proposal_keys(proposal_key(self._rounding_key, 0, i)).noise)(
+            jnp.arange(_ROUNDED, dtype=jnp.uint32)
+        )
+        self._rounding = RoundingMeasurement(self._target, keys)
+
+    def evaluate_by(self, driver: ProposalChains) -> None:
+        """Take log-weights from the program of a driver of the flow's own proposals, which is compiled anyway."""
+        self._driver = driver
+
+    @property
+    def _flow(self) -> Flow | SteppedFlow | None:
+        """The flow whose weights the proposals have; a kernel of the user's own may make anything of its flow."""
+        if isinstance(self._section, OwnSampling):
+            return None
+        return self._untrained if self._certified is None else self._certified.stepped
+
+    @property
+    def _of_the_flow(self) -> bool:
+        """Whether proposals are those of the flow, weights included."""
+        return isinstance(self._section, FlowSampling)
 
     def begin(self) -> None:
         """Begin to compile what the judgment needs."""
-        if self._flow is not None and self._measure_rounding is None:
-            key = jax.random.fold_in(self._keys["sample"], 2**32 - 1)
-            self._measure_rounding = measuring_rounding(self._flow, self._action, key)
+        if self._flow is not None:
+            self._rounding.begin(self._flow, known=self._driver is not None)
+            if self._of_the_flow:
+                self._densities.begin(self._flow)
+
+    def _known(self, flow: Flow | SteppedFlow) -> np.ndarray | None:
+        """The log-weights whose rounding is measured, where the driver's program gives them."""
+        if self._driver is None or jnp.result_type(float) != jnp.float64:
+            return None
+        kernel, starts = IndependenceMetropolis(flow, self._target), range(0, _ROUNDED, self._driver.stride)
+        batches = [self._driver.batch(kernel, self._rounding_key, start)[0].log_weight for start in starts]
+        return np.concatenate([np.asarray(batch) for batch in batches])[:_ROUNDED]
 
     def __call__(self, reader: SampleReader, state: State) -> Outcome:
         log_weights = reader["log_weight"]
@@ -66,8 +99,8 @@ class ProposalJudge:
         shifts = [estimate.error]
         found: dict[str, Any] = {"pareto_shape": weights.shape, "skewness": weights.skewness}
         self.begin()
-        if self._measure_rounding is not None:
-            rounding = self._measure_rounding()
+        if self._flow is not None:
+            rounding = self._rounding.measure(self._flow, self._known(self._flow))
             found["rounding"] = rounding._asdict()
             shifts.append(rounding.mean)
             if math.isnan(rounding.mean):
@@ -83,7 +116,8 @@ class ProposalJudge:
                 f"the weights of all proposals amount to fewer than {LEAST_EFFECTIVE_SAMPLES} effective samples",
             )
         if isinstance(self._section, FlowSampling) and self._flow is not None and weights.burn_in is not None:
-            findings = examine(self._flow, self._action, self._keys["probe"], measured, probe=self._section.probe)
+            key, probe = self._keys["probe"], self._section.probe
+            findings = examine(self._flow, self._target, key, measured, probe=probe, densities=self._densities)
             found |= findings.facts
             if findings.sector:
                 reasons = {"log_z": findings.sector, "sector": findings.sector} | reasons
@@ -93,7 +127,7 @@ class ProposalJudge:
         found["log_z_shift"] = None
         if noted and not noted["passed"]:
             reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
-        if moved is not None and isinstance(self._section, FlowSampling):
+        if moved is not None and self._of_the_flow:
             value += moved.value
             shifts.append(moved.error)
             if math.isnan(moved.value):

@@ -20,13 +20,14 @@ class Outcome(NamedTuple):
 class Sampler(NamedTuple):
     """A driver with what a run has to know about it.
 
-    `attributes` identify its samples beyond the keys that all samplers share: a resumed run must agree in all of them.
-    `judge` is given the samples and the last state of the driver. `begin` starts to compile, in the background, what
-    drawing and judging need. `certified` is the flow that it samples through, if any.
+    `begin` starts to compile, in the background, what drawing and judging need. `settle` comes before anything is drawn
+    and gives the attributes that identify the samples beyond those that all samplers share: a resumed run must agree in
+    all of them. `judge` is given the samples and the last state of the driver. `certified` is the flow that it samples
+    through, if any.
     """
 
     driver: AbstractDriver
-    attributes: dict[str, Any]
-    judge: Callable[[SampleReader, State], Outcome]
     begin: Callable[[], None]
+    settle: Callable[[], dict[str, Any]]
+    judge: Callable[[SampleReader, State], Outcome]
     certified: Certified | None = None

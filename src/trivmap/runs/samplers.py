@@ -1,5 +1,6 @@
 """From the section `sampling` of a run card to the sampler of a run."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,10 @@ from trivmap.cards.sampling import (
     HamiltonianSampling,
     HmcSampling,
     OwnSampling,
+    ProposalSampling,
     TrivialisedSampling,
 )
+from trivmap.devices import device_count
 from trivmap.flows import Flow
 from trivmap.runs.certified import Certified
 from trivmap.runs.chain_outcome import judge_chains
@@ -52,6 +55,8 @@ from trivmap.store.directory import RunDirectory
 
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""
+_LARGEST_OF_LEVELS, _LARGEST_OF_ROUNDING = 1024, 4096
+"""Proposals in a batch up to which its program also compares numbers of steps, and precisions."""
 
 
 def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None) -> Sampler:
@@ -69,15 +74,26 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
     match section:
         case FlowSampling():
             certified = _certified(run, plan, measure)
-            kernel = IndependenceMetropolis(certified.flow, plan.target)
-            judge = ProposalJudge(plan, certified.flow, certified=certified)
-            return _proposals(plan, kernel, judge, measure, certified.attributes, certified)
+
+            def kernel() -> IndependenceMetropolis:
+                return IndependenceMetropolis(certified.stepped, plan.target)
+
+            judge = ProposalJudge(plan, certified=certified)
+            sampler = _proposals(plan, kernel, judge, measure, {}, certified)
+            assert isinstance(sampler.driver, ProposalChains)
+            # A program of several devices needs all processes, and the first alone judges. Large batches cost more than
+            # to compile programs that take the few configurations which are wanted.
+            if device_count() == 1 and sampler.driver.stride <= _LARGEST_OF_LEVELS:
+                certified.evaluate_by(sampler.driver)
+            if device_count() == 1 and sampler.driver.stride <= _LARGEST_OF_ROUNDING:
+                judge.evaluate_by(sampler.driver)
+            return sampler
         case HmcSampling(fourier_mass=mass):
             potential = ActionPotential(plan.action, plan.lattice, plan.card.dtype)
             kinetic = None if mass is None else FourierMass(plan.lattice, m_sq=mass, dtype=plan.card.dtype)
             return _chains(plan, _hmc(plan, section, potential, kinetic, section.start, measure))
         case TrivialisedSampling():
-            certified = _certified(run, plan, measure)
+            certified = _certified(run, plan, measure).settle()
             driver = _hmc(plan, section, PulledBack(certified.flow, plan.target), None, "hot", measure)
             return _chains(plan, driver, certified)
         case AnnealedSampling():
@@ -88,7 +104,9 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
 
 
 def _certified(run: RunDirectory, plan: Plan, measure: Measure) -> Certified:
-    return Certified(run, load_flow(run, plan), plan, getattr(plan.card.sampling, "integration_steps", None), measure)
+    section = plan.card.sampling
+    named = isinstance(section, FlowSampling | TrivialisedSampling | AnnealedSampling)
+    return Certified(run, load_flow(run, plan), plan, section.integration_steps if named else None, measure)
 
 
 def _chains(plan: Plan, driver: AbstractDriver, certified: Certified | None = None) -> Sampler:
@@ -96,32 +114,40 @@ def _chains(plan: Plan, driver: AbstractDriver, certified: Certified | None = No
     # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
     attributes = {"warmup": 0, "warmup_steps": section.warmup, **section.own_settings}
     attributes |= {} if certified is None else certified.attributes
-    return Sampler(driver, attributes, partial(judge_chains, driver, certified), driver.begin, certified)
+    return Sampler(driver, driver.begin, lambda: attributes, partial(judge_chains, driver, certified), certified)
 
 
 def _proposals(
     plan: Plan,
-    kernel: AbstractIndependence,
+    kernel: Callable[[], AbstractIndependence],
     judge: ProposalJudge,
     measure: Measure,
     attributes: dict[str, Any],
     certified: Certified | None,
 ) -> Sampler:
+    """A sampler by the proposals of `kernel()`, which is asked for again once the steps of integration are settled."""
     section = plan.card.sampling
     driver = ProposalChains(
-        kernel,
+        kernel(),
         plan.keys["sample"],
         chains=section.chains,
         measure=measure,
-        batch=getattr(section, "batch", None),
+        batch=section.batch if isinstance(section, ProposalSampling) else None,
     )
 
     def begin() -> None:
-        # Both are compiled beside each other, the longer one first.
+        # In the order in which they are needed.
         driver.begin()
         judge.begin()
 
-    return Sampler(driver, {"warmup": section.warmup, **attributes}, judge, begin, certified)
+    def settle() -> dict[str, Any]:
+        found = {"warmup": section.warmup, **attributes}
+        if certified is not None:
+            found |= certified.settle().attributes
+            driver.adopt(kernel())
+        return found
+
+    return Sampler(driver, begin, settle, judge, certified)
 
 
 def _hmc(
@@ -178,7 +204,7 @@ def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure:
         if plan.card.model is None:
             flow = Flow(FreeField.hartree(lattice, action, learnable=False, dtype=dtype), Chain(lattice, []))
         else:
-            certified, action = _certified(run, plan, measure), plan.target
+            certified, action = _certified(run, plan, measure).settle(), plan.target
             flow = certified.flow
         path = FlowPath(flow, action)
         steps = 1 if section.moves == "langevin" else section.leapfrog_steps
@@ -191,21 +217,19 @@ def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure:
     settings = section.own_settings
     # The attribute "steps" of a part counts its own.
     attributes = {"annealing_steps": settings.pop("steps"), **settings}
-    attributes |= certified.attributes if certified is not None else {}
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
     facts = {"step_size": sizes[0]} if sizes else {}
-    judge = ProposalJudge(plan, flow, action, certified=certified, facts=facts)
-    return _proposals(plan, kernel, judge, measure, attributes, certified)
+    judge = ProposalJudge(plan, flow, certified=certified, facts=facts)
+    return _proposals(plan, lambda: kernel, judge, measure, attributes, certified)
 
 
 def _own(run: RunDirectory, plan: Plan, section: OwnSampling, measure: Measure) -> Sampler:
     """The sampler of a kernel of the user's own."""
-    certified = None if plan.card.model is None else _certified(run, plan, measure)
-    kernel = build_kernel(plan.card, plan.action, None if certified is None else certified.flow)
+    certified = None if plan.card.model is None else _certified(run, plan, measure).settle()
+    kernel = plan.kernel if certified is None else build_kernel(plan.card, plan.action, certified.flow)
     if isinstance(kernel, AbstractIndependence):
-        judge = ProposalJudge(plan, certified=certified)
-        attributes = {**section.own_settings, **({} if certified is None else certified.attributes)}
-        return _proposals(plan, kernel, judge, measure, attributes, certified)
+        judge = ProposalJudge(plan, certified=certified, facts=kernel.facts())
+        return _proposals(plan, lambda: kernel, judge, measure, section.own_settings, certified)
     driver = MarkovChains(
         kernel,
         plan.keys["sample"],

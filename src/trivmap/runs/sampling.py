@@ -1,9 +1,11 @@
 """The sampling step of a run: chains continued part by part until the card's proposals are stored."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from trivmap.ahead import give_up
 from trivmap.cards.card import RunCard
 from trivmap.cards.sampling import ClusterSampling, Sampling
 from trivmap.errors import InputError
@@ -36,12 +38,15 @@ def sample(
     card, section = plan.card, plan.card.sampling
     if several() and isinstance(section, ClusterSampling):
         raise InputError("sampling.kind: cluster works in one process; start it without the others")
-    with run.locked(), Interruption.catching() as interruption:
+    with run.locked(), Interruption.catching() as interruption, contextlib.ExitStack() as stack:
+        stack.push(_without_waiting)
         started = time.monotonic()
         if card.training is None:
             renew(run, plan)
         sampler = build_sampler(run, plan)
         drawn_before = run.summary().get("sampling")
+        if not drawn_before or drawn_before["proposals"] != section.proposals:
+            sampler.begin()
         writer = SampleWriter(run.root, _attributes(plan, sampler), no_fewer=True)
         # Only now: samples of another sampler have not been refused.
         if sampler.certified is not None:
@@ -53,8 +58,6 @@ def sample(
         each = section.proposals // section.chains
         length = part_length(plan)
         with shown(progress, "sample", section.proposals, writer.completed * section.chains):
-            if writer.completed < each:
-                sampler.begin()
             state = stored or sampler.driver.start()
             for start in range(writer.completed, each, length):
                 stop = min(start + length, each)
@@ -83,6 +86,12 @@ def sample(
         return run.summary()
 
 
+def _without_waiting(kind: type[BaseException] | None, *_: Any) -> None:
+    """At a failure or a stop, do not compile programs that nobody will run: the process would wait for them."""
+    if kind is not None:
+        give_up()
+
+
 def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
     """What identifies the samples: a resumed run must agree in all of it."""
     section = plan.card.sampling
@@ -94,7 +103,7 @@ def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
         "thin": section.thin,
         "save_fields": section.save_fields,
         "generator": generator(plan.keys["sample"]),
-        **sampler.attributes,
+        **sampler.settle(),
         **_own_measurements(plan),
         "trivmap": package_version("trivmap"),
     }

@@ -19,7 +19,6 @@ from trivmap.samplers.independence import AbstractIndependence as AbstractIndepe
 from trivmap.samplers.independence import IndependenceMetropolis as IndependenceMetropolis
 from trivmap.samplers.independence import Proposal as Proposal
 from trivmap.samplers.independence import accept as accept
-from trivmap.samplers.independence import proposal_key as proposal_key
 from trivmap.samplers.integrators import INTEGRATORS as INTEGRATORS
 from trivmap.samplers.integrators import LEAPFROG as LEAPFROG
 from trivmap.samplers.integrators import OMELYAN as OMELYAN
@@ -39,3 +38,4 @@ from trivmap.samplers.potentials import AbstractPotential as AbstractPotential
 from trivmap.samplers.potentials import ActionPotential as ActionPotential
 from trivmap.samplers.potentials import PulledBack as PulledBack
 from trivmap.samplers.potentials import start_positions as start_positions
+from trivmap.streams import proposal_key as proposal_key

@@ -1,35 +1,91 @@
 """What a kernel must do, seen by tracing: a kernel of the user's own is looked at before a run begins."""
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import DTypeLike
 
 from trivmap.errors import InputError
 from trivmap.samplers.independence import AbstractIndependence
 from trivmap.samplers.kernel import AbstractKernel
 
+_NOT_IN_STATES = ("step_size", "seconds")
+"""Names that are stored beside the parts of a state."""
+_NOT_RECORDED = ("accepted", "log_weight", "fields")
+"""Names of what is stored of every step in any case."""
 
-def require_contract(kernel: AbstractKernel) -> None:
-    """Raise `InputError` where a step of a kernel does not give what a driver needs; nothing is computed."""
+
+def require_contract(kernel: AbstractKernel, *, measured: Collection[str] = (), dtype: DTypeLike | None = None) -> None:
+    """Raise `InputError` where a kernel does not give what a driver needs; nothing is computed.
+
+    Args:
+        kernel: the kernel.
+        measured: names of measurements, which the kernel must not record.
+        dtype: the precision that its fields must have (None: any).
+    """
+    kind = jnp.floating if dtype is None else jnp.dtype(dtype).type
     name, key = type(kernel).__name__, jax.eval_shape(jax.random.key, 0)
     if isinstance(kernel, AbstractIndependence):
         made = _traced(f"{name}.propose", kernel.propose, key)
-        _require_field(name, made, kernel.lattice.shape)
+        _require(f"{name}.propose: the field", getattr(made, "field", None), kernel.lattice.shape, kind)
         for entry in ("log_weight", "log_uniform"):
             _require(f"{name}.propose: {entry}", getattr(made, entry, None), (), jnp.floating)
         return
     state = _traced(f"{name}.init", kernel.init, key)
-    _require_field(name, state, kernel.lattice.shape)
+    _require(f"{name}.init: the state's field", getattr(state, "field", None), kernel.lattice.shape, kind)
+    _require_storable(name, state)
+    kernel = kernel.with_own_step_size()
     shared = _traced(f"{name}.shared", kernel.shared, key)
     stepped = _traced(f"{name}.step", kernel.step, key, state, shared)
     if not isinstance(stepped, tuple) or len(stepped) != 2 or hasattr(stepped, "field"):
         raise InputError(f"{name}.step: must return (state, info), got {type(stepped).__name__}")
     after, info = stepped
-    forms = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(each)] for each in (state, after)]
-    if jax.tree.structure(state) != jax.tree.structure(after) or forms[0] != forms[1]:
-        raise InputError(f"{name}.step: returns a state of another form than init, {after}; it was {state}")
+    if _form(state) != _form(after):
+        raise InputError(f"{name}.step: returns another form of state than init: {_shown(after)}, not {_shown(state)}")
     _require(f"{name}.step: the info's accepted", getattr(info, "accepted", None), (), jnp.bool_)
+    _require(f"{name}.acceptance", _traced(f"{name}.acceptance", kernel.acceptance, info), (), jnp.floating)
+    _require(f"{name}.valid", _traced(f"{name}.valid", kernel.valid, state), (), jnp.bool_)
+    recorded = _traced(f"{name}.record", kernel.record, info)
+    for entry in recorded:
+        if entry in _NOT_RECORDED or entry in measured or "/" in entry:
+            raise InputError(f"{name}.record: {entry!r} is the name of something else; give another name")
+    for entry, value in _traced(f"{name}.check", kernel.check, key, state, shared).items():
+        _require(f"{name}.check: {entry}", value, (), jnp.floating)
+
+
+def require_start(kernel: AbstractKernel, start: str, chains: int) -> None:
+    """Raise `InputError` where a kernel does not know a kind of start, or gives states of another form there."""
+    name, key = type(kernel).__name__, jax.eval_shape(jax.random.key, 0)
+    many = _traced(f"{name}.starts", lambda key: kernel.starts(start, key, chains), key)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), many)
+    state = jax.eval_shape(kernel.init, key)
+    if _form(one) != _form(state):
+        raise InputError(f"{name}.starts: gives another form of state than init: {_shown(one)}, not {_shown(state)}")
+
+
+def state_names(state: Any) -> list[str]:
+    """The names of the parts of a state, as they are stored."""
+    paths = [path for path, _ in jax.tree.leaves_with_path(state)]
+    return [jax.tree_util.keystr(path, simple=True, separator=".") for path in paths]
+
+
+def _require_storable(name: str, state: Any) -> None:
+    for entry, leaf in zip(state_names(state), jax.tree.leaves(state), strict=True):
+        if entry in _NOT_IN_STATES or "/" in entry:
+            raise InputError(f"{name}.init: the state has a part {entry!r}, which must have another name to be stored")
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+            raise InputError(f"{name}.init: the state's {entry} is a key, which is not stored; keep its data")
+
+
+def _form(tree: Any) -> Any:
+    return jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+
+
+def _shown(tree: Any) -> str:
+    leaves = zip(state_names(tree), jax.tree.leaves(tree), strict=True)
+    return ", ".join(f"{name} {leaf.dtype}{list(leaf.shape)}" for name, leaf in leaves)
 
 
 def _traced(what: str, function: Any, *arguments: Any) -> Any:
@@ -40,10 +96,6 @@ def _traced(what: str, function: Any, *arguments: Any) -> Any:
     except Exception as error:
         said = " ".join(str(error).split())
         raise InputError(f"{what}: cannot be traced by JAX ({type(error).__name__}: {said[:300]})") from error
-
-
-def _require_field(name: str, holder: Any, shape: tuple[int, ...]) -> None:
-    _require(f"{name}: the field", getattr(holder, "field", None), shape, jnp.floating)
 
 
 def _require(what: str, found: Any, shape: tuple[int, ...], kind: Any) -> None:

@@ -123,7 +123,7 @@ class HMC(AbstractKernel):
     def valid(self, state: HMCState) -> Bool[Array, ""]:
         return jnp.isfinite(state.energy)
 
-    def acceptance(self, info: HMCInfo) -> Float[Array, "..."]:
+    def acceptance(self, info: HMCInfo) -> Float[Array, ""]:
         return jnp.minimum(1, exp_minus_delta_h(info.delta_h))
 
     def record(self, info: HMCInfo) -> dict[str, Array]:

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float, Integer
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
-from trivmap.flows import Flow
+from trivmap.flows import Flow, SteppedFlow
 from trivmap.lattice import Lattice
 from trivmap.samplers.kernel import AbstractKernel
+from trivmap.streams import proposal_keys
 
 
 class Proposal(NamedTuple):
@@ -34,11 +35,6 @@ class Info(NamedTuple):
 
     accepted: Bool[Array, ""]
     log_ratio: Scalar
-
-
-def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key:
-    """The key of proposal `index` of `chain`: it depends on nothing else, whatever the batch size."""
-    return jax.random.fold_in(jax.random.fold_in(key, chain), index)
 
 
 class AbstractIndependence(AbstractKernel):
@@ -78,26 +74,26 @@ class AbstractIndependence(AbstractKernel):
 class IndependenceMetropolis(AbstractIndependence):
     """Proposals from a flow, w = exp(-S)/q (arXiv:1904.12072)."""
 
-    flow: Flow
+    flow: Flow | SteppedFlow
     action: AbstractAction
 
     def __check_init__(self):
-        self.flow.require_sites(self.action)
+        self.flow.resolved().require_sites(self.action)
 
     @property
     def lattice(self) -> Lattice:
-        return self.flow.lattice
+        return self.flow.resolved().lattice
 
     @property
     def micro_batch(self) -> int | None:
-        return self.flow.micro_batch
+        return self.flow.resolved().micro_batch
 
     def propose(self, key: Key) -> Proposal:
-        noise_key, accept_key = jax.random.split(key)
-        field, log_density = self.flow.sample(noise_key)
+        keys = proposal_keys(key)
+        field, log_density = self.flow.resolved().sample(keys.noise)
         log_weight = -self.action(field) - log_density
-        field = self.action.complete(jax.random.fold_in(key, 2), field)
-        return Proposal(field, log_weight, draw_log_uniform(accept_key, log_weight.dtype))
+        field = self.action.complete(keys.rest, field)
+        return Proposal(field, log_weight, draw_log_uniform(keys.test, log_weight.dtype))
 
 
 def draw_log_uniform(key: Key, dtype: DTypeLike) -> Scalar:

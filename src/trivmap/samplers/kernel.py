@@ -64,12 +64,15 @@ class AbstractKernel(eqx.Module):
         """Whether a chain can begin at this state: by default, where its field is finite."""
         return jnp.all(jnp.isfinite(state.field))
 
-    def acceptance(self, info: Any) -> Float[Array, "..."]:
-        """The probability with which each step was accepted, from the infos of any number of chains."""
+    def acceptance(self, info: Any) -> Float[Array, ""]:
+        """The probability with which the step was accepted."""
         return jnp.asarray(info.accepted, float)
 
     def record(self, info: Any) -> Mapping[str, Array]:
-        """Numbers of a step that are stored with the measurements, by name; by default none."""
+        """Numbers of a step that are stored with the measurements, by name; by default none.
+
+        The names must differ from those of observables, and from `accepted`, `log_weight` and `fields`.
+        """
         return {}
 
     @property
@@ -77,8 +80,16 @@ class AbstractKernel(eqx.Module):
         """Whether it has a step size."""
         return hasattr(self, "step_size")
 
+    def with_own_step_size(self) -> "AbstractKernel":
+        """The kernel with its step size as an array of the precision of its fields."""
+        size = getattr(self, "step_size", None)
+        if size is None or isinstance(size, jax.Array):
+            return self
+        dtype = jax.eval_shape(self.init, jax.eval_shape(jax.random.key, 0)).field.dtype
+        return self.tuned(jnp.asarray(size, dtype))
+
     def tuned(self, step_size: Array) -> "AbstractKernel":
-        """The kernel with another step size; that of a kernel without one has no meaning."""
+        """The kernel with another step size; a kernel without one is returned unchanged."""
         return eqx.tree_at(lambda kernel: kernel.step_size, self, step_size) if self.tunable else self
 
     def facts(self) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from jaxtyping import Array
 from trivmap._types import Key, Scalar
 from trivmap.devices import at_hand, replicated, spread
 from trivmap.errors import InputError
-from trivmap.samplers.independence import proposal_key
+from trivmap.samplers.contract import state_names
 from trivmap.samplers.kernel import AbstractKernel
 from trivmap.simulation.adaptation import DualAveraging
 from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
+from trivmap.streams import proposal_key
 
 _CHUNK_SITES = 2**21
 _LONGEST_CHUNK = 256
@@ -35,7 +36,8 @@ class MarkovChains(AbstractDriver):
         chains: the number of chains.
         measure: observables of one configuration; what the kernel records of a step is added to them.
         start: `hot`, `cold` or `mixed`, see `samplers.start_positions`.
-        warmup: steps before anything is measured.
+        warmup: steps before anything is measured; every second one has an eighth of the kernel's step size, if it has
+            one, which leads out of starts where whole steps are never accepted.
         target: mean acceptance that the warm-up tunes the step size to, common to all chains, by dual averaging from
             the kernel's own; None keeps the kernel's.
 
@@ -62,9 +64,9 @@ class MarkovChains(AbstractDriver):
         if target is not None and not 0 < target < 1:
             raise InputError(f"sampling.acceptance: the wanted acceptance must lie between 0 and 1, got {target:g}")
         if target is not None and not kernel.tunable:
-            raise InputError(f"sampling.acceptance: {type(kernel).__name__} has no step_size to be tuned; give None")
-        self._step_size = jnp.asarray(getattr(kernel, _STEP_SIZE, 0.0))
-        self.chains, self.kernel = chains, kernel.tuned(self._step_size)
+            raise InputError(f"target: {type(kernel).__name__} has no step_size to be tuned; leave the target out")
+        self.chains, self.kernel = chains, kernel.with_own_step_size()
+        self._step_size = getattr(self.kernel, _STEP_SIZE, jnp.zeros(()))
         self._begin, self._warmup, self._target = start, warmup, target
         self._start_key, self._warmup_key, self._key, self._test_key = jax.random.split(key, 4)
         self._chunk = int(np.clip(_CHUNK_SITES // (chains * kernel.lattice.volume), 1, _LONGEST_CHUNK))
@@ -88,10 +90,10 @@ class MarkovChains(AbstractDriver):
             moved = at(arrays, step_size)
             states, info = jax.vmap(moved.step, in_axes=(0, 0, None))(own, states, shared)
             measured = jax.vmap(lambda field: dict(measure(field)))(states.field)
-            recorded = {"accepted": info.accepted, **moved.record(info)}
+            recorded = dict(jax.vmap(moved.record)(info))
             if both := sorted(measured.keys() & recorded.keys()):
                 raise InputError(f"kernel: records {both[0]}, which is the name of an observable; give it another name")
-            return states, info, measured | recorded
+            return states, info, {**measured, **recorded, "accepted": info.accepted}
 
         def run(
             arrays: AbstractKernel, walk: _Walk, key: Key, first: Array, count: Array, warming: Array, thin: int | None
@@ -108,7 +110,7 @@ class MarkovChains(AbstractDriver):
                 states, info, row = spread(advance, (arrays, moved_by, shared), (own, walk.states))
                 if target is not None:
                     # Whole: a mean over shares is another one within rounding, which a chain does not forget.
-                    chances = kernel.acceptance(replicated(info))
+                    chances = jax.vmap(kernel.acceptance)(replicated(info))
                     acceptance = jnp.mean(chances).astype(step_size.dtype)
                     updated = adaptation.update(acceptance, target)
                     adaptation = jax.tree.map(partial(jnp.where, careful), adaptation, updated)
@@ -141,12 +143,7 @@ class MarkovChains(AbstractDriver):
         self._checked = jax.jit(checked)
         # The form of a state, without which stored ones cannot be read.
         self._form, _ = jax.eval_shape(begin, self._arrays, self._start_key)
-        self._names = _names(self._form)
-        if not hasattr(self._form, "field") or _STEP_SIZE in self._names:
-            raise InputError(
-                f"kernel: a state of {type(kernel).__name__} needs an attribute 'field' and none 'step_size', "
-                f"got {', '.join(self._names)}"
-            )
+        self._names = state_names(self._form)
 
     def start(self) -> State:
         """Raises `InputError` where a chain cannot begin: where the action is not finite, for example."""
@@ -240,9 +237,3 @@ def _common_key(key: Key, index: Array) -> Key:
 
 def _put(index: Array, column: Array, row: Array) -> Array:
     return jax.lax.dynamic_update_index_in_dim(column, row, index, 0)
-
-
-def _names(tree: Any) -> list[str]:
-    """The names of the leaves of a state, as they are stored."""
-    paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
-    return [jax.tree_util.keystr(path, simple=True, separator=".") for path in paths]

@@ -1,7 +1,6 @@
 """Chains of independence Metropolis, run through in parts so that memory stays bounded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Key
-from trivmap.ahead import compiling, default_threads, in_order
+from trivmap.ahead import Program, default_threads, in_order
 from trivmap.devices import at_hand, device_count, replicated, spread
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
@@ -69,14 +68,25 @@ class ProposalChains(AbstractDriver):
 
             return replicated(spread(share, (arguments, chain), indices))
 
-        self._propose = jax.jit(many)
         self._accept = jax.jit(accept)
-        self._program: Future[Any] | None = None
+        self._propose = Program(jax.jit(many))
+
+    def adopt(self, kernel: AbstractIndependence) -> None:
+        """Go on with a kernel that differs from the first one in the values of its arrays: the program stays."""
+        arrays, _ = eqx.partition(kernel, eqx.is_array)
+        self._arguments = (arrays, self._arguments[1])
+
+    def batch(self, kernel: AbstractIndependence, key: Key, first: int) -> tuple[Proposal, Mapping[str, Array]]:
+        """Proposals first ... first + stride - 1 of another key, or of a kernel of other values, by the same program.
+
+        Proposal i is `kernel.propose(proposal_key(key, 0, i))`, with what is measured on it.
+        """
+        arrays, _ = eqx.partition(kernel, eqx.is_array)
+        indices = np.arange(first, first + self.stride, dtype=np.uint32)
+        return at_hand(self._propose((arrays, key), jnp.uint32(0), jnp.asarray(indices)))
 
     def begin(self) -> None:
-        if self._program is None:
-            indices = jnp.arange(self.stride, dtype=jnp.uint32)
-            (self._program,) = compiling((self._propose, (self._arguments, jnp.uint32(0), indices)))
+        self._propose.begin(self._arguments, jnp.uint32(0), jnp.arange(self.stride, dtype=jnp.uint32))
 
     def start(self) -> State:
         return {"log_weight": np.full(self.chains, -np.inf)}
@@ -150,12 +160,11 @@ class ProposalChains(AbstractDriver):
         number = jnp.uint32(chain)
         indices = [jnp.arange(start + o, start + o + self.stride, dtype=jnp.uint32) for o in offsets]
         if indices:
+            # Traced here: what a context sets in JAX does not hold in other threads.
             self.begin()
-        program = self._program
 
         def made(index: Array) -> tuple[Proposal, Mapping[str, Array]]:
-            assert program is not None
-            return jax.block_until_ready(at_hand(program.result()(self._arguments, number, index)))
+            return jax.block_until_ready(at_hand(self._propose(self._arguments, number, index)))
 
         return zip(offsets, indices, in_order(made, indices, min(self.threads, len(indices))), strict=True)
 

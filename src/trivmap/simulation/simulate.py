@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
@@ -11,7 +13,7 @@ from trivmap.observables import ArrayHistory, Observable, measure
 from trivmap.observables.measure import measure_own
 from trivmap.observables.own import require_measurable
 from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle
-from trivmap.samplers.contract import require_contract
+from trivmap.samplers.contract import require_contract, require_start
 from trivmap.simulation.driver import AbstractDriver
 from trivmap.simulation.host_chains import ClusterChains
 from trivmap.simulation.markov import MarkovChains
@@ -55,9 +57,14 @@ def simulate(
         )
     own = (observables,) if isinstance(observables, Observable) else tuple(observables)
     require_measurable(own, action, kernel.lattice, float)
-    if not isinstance(kernel, ClusterCycle):
-        require_contract(kernel)
     measured = eqx.Partial(measure, action, own=own)
+    if isinstance(kernel, AbstractIndependence | ClusterCycle) and (target is not None or start != "hot"):
+        raise InputError(f"target, start: of no use, {type(kernel).__name__} has no step size and one kind of start")
+    if not isinstance(kernel, ClusterCycle):
+        field = jax.ShapeDtypeStruct(kernel.lattice.shape, jnp.result_type(float))
+        require_contract(kernel, measured=jax.eval_shape(measured, field))
+        if not isinstance(kernel, AbstractIndependence):
+            require_start(kernel, start, chains)
     driver: AbstractDriver
     if isinstance(kernel, ClusterCycle):
         also = eqx.Partial(measure_own, action, own) if own else None

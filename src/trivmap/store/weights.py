@@ -86,7 +86,7 @@ def model_digest(folder: Path) -> str:
 
 
 def load_model(folder: Path, build: Callable[[RunCard], Any]) -> tuple[Any, RunCard]:
-    """The flow, and a run card of its lattice, action, model and dtype; `build(card)` makes the flow's skeleton.
+    """The flow, and a run card of its lattice, action, model and dtype; `build(card)` makes a flow of its structure.
 
     Raises `InputError` where files are missing, truncated or altered, or where this process cannot hold float64.
     """

@@ -37,7 +37,9 @@ class Timed:
     def __init__(self, run: RunDirectory, plan: Plan):
         section = plan.card.sampling.model_copy(update={"save_fields": False})
         self.chains = section.chains
-        self._driver = build_sampler(run, plan.changed(sampling=section), magnetization).driver
+        sampler = build_sampler(run, plan.changed(sampling=section), magnetization)
+        sampler.settle()
+        self._driver = sampler.driver
         with SampleReader(run.root) as reader:
             self._state, self._position = read_state(reader.parts[-1].path), reader.n
         self._state.pop("seconds", None)
