@@ -72,6 +72,8 @@ def test_other_sections_share_what_does_not_depend_on_them():
     other = plan.changed(sampling=section)
     assert other.card.sampling.proposals == 8000 and other.card.training is plan.card.training
     assert other.action is plan.action and other.shapes is plan.shapes and other.rungs == (plan.rungs[0], other)
+    measured = plan.changed(measure=plan.card.measure.model_copy(update={"bins": 40}))
+    assert measured.card.measure.bins == 40 and measured.keys is plan.keys and measured.rungs[-1] is measured
     # Samples of another sampler have random numbers of their own.
     heat = plan.changed(sampling=RunCard.from_data({**CARD, "sampling": {"kind": "annealed"}}).sampling)
     assert jax.random.key_data(heat.keys["sample"]).tolist() != jax.random.key_data(plan.keys["sample"]).tolist()

@@ -75,7 +75,7 @@ def build_action(card: RunCard) -> AbstractAction:
 
 
 def build_target(card: RunCard, action: AbstractAction) -> AbstractAction:
-    """What the flow of a card is compared with: the card's `action`, or that with the odd sites integrated out."""
+    """The action that the flow is compared with: the card's `action`, or that with the odd sites integrated out."""
     return Decimated(action, Lattice(card.lattice)) if card.model is not None and card.model.sites == "even" else action
 
 

@@ -206,9 +206,9 @@ class ClusterSampling(ChainSampling):
 class OwnSampling(Sampling):
     """A kernel of your own, `kind: my_module:MyKernel`; every further key is an argument of its constructor.
 
-    `warmup` steps come first and are not measured (null: a tenth, at most 1000); of independent proposals they are
-    part of `proposals`. For a kernel with a `step_size`,
-    `target_acceptance` is what the warm-up tunes it to (null: it stays as it is); `start` says where its chains begin.
+    `warmup` steps come first and are not measured (null: a tenth, at most 1000); independent proposals count them among
+    `proposals`. The warm-up tunes the `step_size` of a kernel that has one to `target_acceptance` (null: it stays as it
+    is). `start` says where chains begin.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -245,8 +245,7 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     """Check a run card as trivmap run does before it starts, and print it with every default.
 
     The last lines say what a run will take: configurations, bytes on disk, at least so many bytes of memory, and
-    on a processor
-    an estimate of the seconds.
+    on a processor an estimate of the seconds.
     """
     from trivmap.cards.card import load_card
     from trivmap.cards.own import require_trust

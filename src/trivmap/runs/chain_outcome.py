@@ -1,4 +1,4 @@
-"""What a run says of Markov chains: their acceptance, their autocorrelation, and whether they agree."""
+"""The outcome of Markov chains: their acceptance, their autocorrelation, and whether they agree."""
 
 import numpy as np
 

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from trivmap.actions import force_error, require_symmetries
 from trivmap.actions.notations import smallest_eigenvalue
 from trivmap.bases import FreeField
-from trivmap.cards.build import build_kernel
 from trivmap.cards.card import RunCard
 from trivmap.cards.model import OwnAction
 from trivmap.cards.own import own_code, require_trust
@@ -75,13 +74,10 @@ def _require_sampler(plan: Plan) -> None:
 
 def _require_own_kernel(plan: Plan) -> None:
     """Refuse now what sampling by the user's own kernel would refuse, seen by tracing it."""
-    if plan.card.model is None:
-        _require_kernel(plan, plan.kernel)
-        return
-    if plan.card.model.sites == "even":
+    if plan.card.model is not None and plan.card.model.sites == "even":
         raise InputError("model.sites: even is of no use to a kernel of your own, which needs whole configurations")
     # No weights are drawn for a kernel of the map.
-    eqx.filter_eval_shape(lambda: _require_kernel(plan, build_kernel(plan.card, plan.action, plan.flow())))
+    eqx.filter_eval_shape(lambda: _require_kernel(plan, plan.kernel(plan.flow)))
 
 
 def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:

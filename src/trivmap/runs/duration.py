@@ -17,7 +17,6 @@ from jaxtyping import Array
 
 from trivmap._types import Key, Scalar
 from trivmap.ahead import processors
-from trivmap.cards.build import build_kernel
 from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
@@ -139,8 +138,7 @@ def _traced(plan: Plan, program: Program) -> float:
 
 def _own_step(plan: Plan, key: Key) -> Array:
     """A step of the user's own kernel, its start included."""
-    kernel = plan.kernel if plan.card.model is None else build_kernel(plan.card, plan.action, plan.flow())
-    kernel = kernel.with_own_step_size()
+    kernel = plan.kernel(plan.flow).with_own_step_size()
     if isinstance(kernel, AbstractIndependence):
         return kernel.propose(key).field
     state = kernel.init(key)

@@ -1,6 +1,7 @@
 """The plan of a run: the objects that a run card describes, built once and handed down."""
 
 import contextlib
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     from trivmap.observables import Observable
 
 
+_DEPENDS_ON = {"keys": "sampling", "_mapless_kernel": "sampling", "observables": "measure"}
+"""The section that an object depends on beyond those that fix the theory, the map and its training."""
+
+
 def _now() -> contextlib.AbstractContextManager[None]:
-    """What is kept must not belong to the trace of a function that happens to ask for it first."""
+    """Objects that are kept must not belong to the trace of the function that asks for them first."""
     return jax.ensure_compile_time_eval()
 
 
@@ -46,9 +51,9 @@ class Plan:
         # Here, where both share it: the user's own classes are called once.
         _ = self.target
         new = Plan(self.card.model_copy(update=sections))
-        shared = {"lattice", "action", "target", "_ladder", "training", "_traced"}
-        shared |= {"observables"} if new.card.measure.observables == self.card.measure.observables else set()
-        vars(new).update({name: made for name, made in vars(self).items() if name in shared})
+        differ = {name for name in sections if getattr(new.card, name) != getattr(self.card, name)}
+        shared = {name: made for name, made in vars(self).items() if _DEPENDS_ON.get(name) not in differ}
+        vars(new).update(shared | {"card": new.card})
         return new
 
     @cached_property
@@ -88,9 +93,12 @@ class Plan:
     def _ladder(self) -> "tuple[Plan, ...]":
         return tuple(map(Plan, self.card.rungs()[:-1]))
 
+    def kernel(self, flow: Callable[[], Flow]) -> AbstractKernel:
+        """The user's own kernel; `flow()` is asked for the map of a card with a model."""
+        return self._mapless_kernel if self.card.model is None else build_kernel(self.card, self.action, flow())
+
     @cached_property
-    def kernel(self) -> AbstractKernel:
-        """The user's own kernel, if it needs no map."""
+    def _mapless_kernel(self) -> AbstractKernel:
         with _now():
             return build_kernel(self.card, self.action, None)
 

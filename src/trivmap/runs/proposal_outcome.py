@@ -1,4 +1,4 @@
-"""What a run says of independent proposals, from their weights: acceptance, log Z, and whether to trust them."""
+"""The outcome of independent proposals, from their weights: acceptance, log Z, and whether to trust them."""
 
 import math
 from typing import Any
@@ -69,7 +69,7 @@ class ProposalJudge:
 
     @property
     def _of_the_flow(self) -> bool:
-        """Whether proposals are those of the flow, weights included."""
+        """True if the proposals are those of the flow, with their weights."""
         return isinstance(self._section, FlowSampling)
 
     def begin(self) -> None:

@@ -9,7 +9,7 @@ from trivmap.store.samples import SampleReader
 
 
 class Outcome(NamedTuple):
-    """What the summary says of the samples."""
+    """The entries of the summary about the samples."""
 
     sampling: dict[str, Any]
     log_z: dict[str, Any] | None

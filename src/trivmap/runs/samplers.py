@@ -9,7 +9,6 @@ import jax
 
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
-from trivmap.cards.build import build_kernel
 from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
@@ -226,7 +225,7 @@ def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure:
 def _own(run: RunDirectory, plan: Plan, section: OwnSampling, measure: Measure) -> Sampler:
     """The sampler of a kernel of the user's own."""
     certified = None if plan.card.model is None else _certified(run, plan, measure).settle()
-    kernel = plan.kernel if certified is None else build_kernel(plan.card, plan.action, certified.flow)
+    kernel = plan.kernel(lambda: certified.flow if certified else plan.flow())
     if isinstance(kernel, AbstractIndependence):
         judge = ProposalJudge(plan, certified=certified, facts=kernel.facts())
         return _proposals(plan, lambda: kernel, judge, measure, section.own_settings, certified)

@@ -1,4 +1,4 @@
-"""What a kernel must do, seen by tracing: a kernel of the user's own is looked at before a run begins."""
+"""The contract of kernels, checked by tracing: a user's kernel is checked before a run begins."""
 
 from collections.abc import Collection
 from typing import Any

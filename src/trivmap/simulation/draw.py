@@ -13,6 +13,7 @@ from trivmap.observables import ArrayHistory, Observable, measure
 from trivmap.observables.own import require_measurable
 from trivmap.samplers import IndependenceMetropolis
 from trivmap.simulation.proposals import ProposalChains, default_batch
+from trivmap.simulation.simulate import in_memory
 from trivmap.streams import distinct
 
 
@@ -63,13 +64,4 @@ def draw(
         measure=eqx.Partial(measure, action, own=observables),
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
-    part, _ = driver.part(driver.start(), 0, each)
-    return ArrayHistory(
-        part.observables,
-        lattice=flow.lattice.shape,
-        accepted=part.accepted,
-        log_weight=part.log_weight,
-        warmup=warmup,
-        symmetries=action.whole.symmetries,
-        own=observables,
-    )
+    return in_memory(driver, each, flow.lattice, action, observables, warmup=warmup)

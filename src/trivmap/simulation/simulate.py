@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
+from trivmap.lattice import Lattice
 from trivmap.observables import ArrayHistory, Observable, measure
 from trivmap.observables.measure import measure_own
 from trivmap.observables.own import require_measurable
@@ -74,13 +75,26 @@ def simulate(
     else:
         driver = MarkovChains(kernel, key, chains=chains, measure=measured, start=start, warmup=warmup, target=target)
     stored = warmup if driver.history == "proposals" else 0
-    part, _ = driver.part(driver.start(), 0, stored + steps)
-    weighted = {} if part.log_weight is None else {"accepted": part.accepted, "log_weight": part.log_weight}
+    return in_memory(driver, stored + steps, kernel.lattice, action, own, warmup=stored)
+
+
+def in_memory(
+    driver: AbstractDriver,
+    steps: int,
+    lattice: Lattice,
+    action: AbstractAction,
+    own: Sequence[Observable],
+    *,
+    warmup: int,
+) -> ArrayHistory:
+    """The history of so many steps of a driver from its start, of which `warmup` are kept and not measured."""
+    part, _ = driver.part(driver.start(), 0, steps)
     return ArrayHistory(
         part.observables,
-        lattice=kernel.lattice.shape,
-        warmup=stored,
+        lattice=lattice.shape,
+        accepted=None if part.log_weight is None else part.accepted,
+        log_weight=part.log_weight,
+        warmup=warmup,
         symmetries=action.whole.symmetries,
         own=own,
-        **weighted,
     )
