@@ -161,12 +161,13 @@ class TestSignals:
 
         def work():
             with stoppable():
+                # Not before: garbage may be collected at any time, and then the signal would arrive outside.
+                gc.callbacks.append(callback)
                 gc.collect()
                 assert sent
                 time.sleep(5)
 
         sent = []
-        gc.callbacks.append(callback)
         try:
             with pytest.raises(Stop):
                 work()
