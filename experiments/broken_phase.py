@@ -35,15 +35,15 @@ def simulate(action: Phi4, shape: tuple[int, ...]) -> np.ndarray:
     parity = np.indices(shape).sum(axis=0) % 2
     kept = []
     for sweep in range(SWEEPS):
-        for colour in (0, 1):
-            neighbours = sum(np.roll(field, shift, axis) for shift in (1, -1) for axis in (1, 2))
+        for color in (0, 1):
+            neighbors = sum(np.roll(field, shift, axis) for shift in (1, -1) for axis in (1, 2))
             proposed = field + STEP * rng.uniform(-1, 1, field.shape)
             change = (
-                action.c1 * neighbours * (proposed - field)
+                action.c1 * neighbors * (proposed - field)
                 + action.c2 * (proposed**2 - field**2)
                 + action.c4 * (proposed**4 - field**4)
             )
-            accept = (rng.uniform(size=field.shape) < np.exp(np.minimum(0, -change))) & (parity == colour)
+            accept = (rng.uniform(size=field.shape) < np.exp(np.minimum(0, -change))) & (parity == color)
             field = np.where(accept, proposed, field)
         if sweep >= WARMUP and sweep % EVERY == 0:
             kept.append(field)

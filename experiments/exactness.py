@@ -28,7 +28,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "hmc-fourier": {"kind": "hmc", "chains": 16, "fourier_mass": 0.25},
     "cluster": {"kind": "cluster", "chains": 2},
     "cluster-wolff": {"kind": "cluster", "algorithm": "wolff", "chains": 2},
-    "trivialised-hmc": {"kind": "trivialised-hmc", "chains": 16, "warmup": 100},
+    "trivialized-hmc": {"kind": "trivialized-hmc", "chains": 16, "warmup": 100},
     "annealed": {"kind": "annealed", "chains": 4},
 }
 
@@ -95,7 +95,7 @@ def card(name: str) -> CompareCard:
         match sampler:
             case "flow":
                 entry |= {"model": preset["model"], "training": preset["training"] | {"steps": target.training_steps}}
-            case "trivialised-hmc":
+            case "trivialized-hmc":
                 entry["map_of"] = "flow"
             case "annealed":
                 entry["sampling"] |= {"steps": target.annealing_steps}

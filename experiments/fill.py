@@ -274,21 +274,21 @@ def scaling() -> str:
     return f"{markdown(header, rows)}\n\n{markdown(['cost ~ L^z', 'z'], fits)}\n"
 
 
-def optimisers() -> str:
-    """Cost to the targets of each optimiser on each map, and what was reached."""
-    rows = (kept("optimisers") or {}).get("rows")
+def optimizers() -> str:
+    """Cost to the targets of each optimizer on each map, and what was reached."""
+    rows = (kept("optimizers") or {}).get("rows")
     if not rows:
-        return not_measured("optimisers")
-    header = ["map", "L", "optimiser", "seed", "to 0.7", "s", "to 0.9", "s", "acceptance at the end", "after", "s"]
+        return not_measured("optimizers")
+    header = ["map", "L", "optimizer", "seed", "to 0.7", "s", "to 0.9", "s", "acceptance at the end", "after", "s"]
     table = []
     maps = ("continuous", "local", "dense")
 
     def place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return maps.index(row["map"]), row["extent"], row["optimiser"], row["seed"]
+        return maps.index(row["map"]), row["extent"], row["optimizer"], row["seed"]
 
     for row in sorted(rows, key=place):
         end = "-" if row["acceptance"] is None else parenthesis(row["acceptance"], row["acceptance_error"])
-        cells = [row["map"], str(row["extent"]), row["optimiser"], str(row["seed"])]
+        cells = [row["map"], str(row["extent"]), row["optimizer"], str(row["seed"])]
         cells += [*cost(row["reached"]["0.7"]), *cost(row["reached"]["0.9"])]
         table.append([*cells, end, count(row["configurations"]), f"{row['processor_seconds']:.1f}"])
     return markdown(header, table) + "\n"
@@ -306,7 +306,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "scaling": scaling,
     **{name: block for module in TABLES for name, block in module.BLOCKS.items()},
     "comparison-presets": lambda: presets_text(COMPARISONS),
-    "optimisers": optimisers,
+    "optimizers": optimizers,
 }
 
 

@@ -1,4 +1,4 @@
-"""Which momenta a map has not learnt: `python -m experiments.modes --in DIR`, with what scaling.py left there.
+"""Which momenta a map has not learned: `python -m experiments.modes --in DIR`, with what scaling.py left there.
 
 The spectrum <|phi_k|^2> of the proposals, after every stage of the map and by orbits of momenta, over that of embedded
 clusters, which know nothing of the map. The reverse KL divergence beside what would cost a Gaussian field as much: a
@@ -152,10 +152,10 @@ def figure(rows: list[dict[str, Any]]) -> Figure:
             for number, stage in enumerate(own[0]["stages"])
         ]
         for above, curves in ((panels[0, column], trained), (panels[1, column], staged)):
-            for (name, row, curve), colour in zip(curves, SERIES, strict=False):
+            for (name, row, curve), color in zip(curves, SERIES, strict=False):
                 order = np.argsort(row["momentum_squared"])
                 x, y, error = (np.array(v)[order] for v in (row["momentum_squared"], curve["ratio"], curve["error"]))
-                above.errorbar(x, y, error, marker="o", markersize=3, linewidth=1, color=colour, label=name)
+                above.errorbar(x, y, error, marker="o", markersize=3, linewidth=1, color=color, label=name)
             above.axhline(1.0, color="0.4", linewidth=0.8)
             if above is panels[1, column]:
                 logarithmic(above)

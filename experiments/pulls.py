@@ -77,7 +77,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "clusters, 1 x 2000": simulated("cluster", 1, 2000),
     "Wolff clusters, 4 x 1000": simulated("cluster", 4, 1000, algorithm="wolff"),
     "annealing, 4 x 1000": simulated("annealed", 4, 1000, steps=30),
-    "trivialized HMC, 4 x 250": continuous(4, 250, kind="trivialised-hmc"),
+    "trivialized HMC, 4 x 250": continuous(4, 250, kind="trivialized-hmc"),
 }
 
 

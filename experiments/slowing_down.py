@@ -42,8 +42,8 @@ from trivmap.studies.comparison_result import chain_series  # noqa: E402
 from trivmap.studies.rates import magnetization  # noqa: E402
 
 NAME = "slowing-down"
-SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialised-hmc")
-CHAINS = {"hmc": 16, "hmc-fourier": 16, "cluster": 2, "trivialised-hmc": 8}
+SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialized-hmc")
+CHAINS = {"hmc": 16, "hmc-fourier": 16, "cluster": 2, "trivialized-hmc": 8}
 FOURIER_MASS = 0.25
 NO_POWER_LAW = 1e-3
 """Chance of so large a chi^2, below which the exponent of a fit means nothing and is not shown."""
@@ -52,13 +52,13 @@ STEPS = {
     "hmc": {8: 3000, 16: 6000, 32: 16000, 64: 40000},
     "hmc-fourier": {8: 1000, 16: 2000, 32: 16000, 64: 16000},
     "cluster": {8: 20000, 16: 20000, 32: 10000, 64: 5000},
-    "trivialised-hmc": {8: 500, 16: 300, 32: 150, 64: 150},
+    "trivialized-hmc": {8: 500, 16: 300, 32: 150, 64: 150},
 }
 WARMUP = {
     "hmc": {8: 300, 16: 300, 32: 1500, 64: 5000},
     "hmc-fourier": {8: 300, 16: 300, 32: 500, 64: 1500},
     "cluster": 300,
-    "trivialised-hmc": 60,
+    "trivialized-hmc": 60,
 }
 
 
@@ -77,7 +77,7 @@ def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> Abstract
     if sampler == "cluster":
         return ClusterChains(ClusterCycle(action, lattice), key, **common)
     kinetic, length, start = None, 1.0, "mixed"
-    if sampler == "trivialised-hmc":
+    if sampler == "trivialized-hmc":
         assert flow_run is not None
         trained = load(flow_run.root)
         potential, length, start = PulledBack(trained.flow, trained.action), 1.5, "hot"
@@ -210,8 +210,8 @@ def main() -> None:
     content = kept(NAME) or {"entries": {}}
     run_at = flow_runs(arguments)
     for sampler, extent in wanted(arguments.only, content["entries"]):
-        run = run_at(extent) if sampler in ("flow", "trivialised-hmc") else None
-        if run is None and sampler in ("flow", "trivialised-hmc"):
+        run = run_at(extent) if sampler in ("flow", "trivialized-hmc") else None
+        if run is None and sampler in ("flow", "trivialized-hmc"):
             continue
         entry = measured(sampler, extent, run)
         entries = content["entries"].get(sampler, {}) | {str(extent): entry}

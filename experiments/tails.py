@@ -31,7 +31,7 @@ SIMULATIONS: dict[str, dict[str, Any]] = {
 
 
 def pareto_shape(log_weights: np.ndarray) -> float:
-    """The shape of a generalised Pareto distribution of the largest weights' excess over the next one."""
+    """The shape of a generalized Pareto distribution of the largest weights' excess over the next one."""
     weights = np.sort(np.exp(log_weights - log_weights.max()), axis=None)
     largest = int(min(0.2 * weights.size, 3 * np.sqrt(weights.size)))
     return float(genpareto.fit(weights[-largest:] - weights[-largest - 1], floc=0)[0])

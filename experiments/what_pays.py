@@ -38,18 +38,18 @@ COUPLINGS = (
     f"model.maps=[{{kind: affine, couplings: 4, network: {CONVOLUTION}}}, "
     f"{{kind: spline, couplings: 2, network: {CONVOLUTION}}}, {{kind: rescale}}]"
 )
-ADAM = "training.optimiser={kind: adam, b2: 0.99, learning_rate: {schedule: cosine, peak: 1.0e-2, warmup: 10}}"
+ADAM = "training.optimizer={kind: adam, b2: 0.99, learning_rate: {schedule: cosine, peak: 1.0e-2, warmup: 10}}"
 WIDE = "model.maps.0.features.smeared=[{mass: 0.5, widths: [1.5, 3.0]}]"
-EVEN = ["model.sites=even", "model.maps.0.kernel.radius=2", "model.maps.0.features.neighbours=[1.0, 2.0]"]
+EVEN = ["model.sites=even", "model.maps.0.kernel.radius=2", "model.maps.0.features.neighbors=[1.0, 2.0]"]
 SMALL = ["training.steps=160", "training.batch=32", "training.clip=10", "training.chunk=10"]
 VARIANTS = {
     "recipe": [],
-    "mean of the neighbours": ["model.maps.0.features.neighbours=[1.0, 2.0]", WIDE],
+    "mean of the neighbors": ["model.maps.0.features.neighbors=[1.0, 2.0]", WIDE],
     "even sites": ["model.sites=even", "model.maps.0.kernel.radius=2"],
-    "even sites, mean of the neighbours": [*EVEN, WIDE],
-    "even sites, mean of the neighbours, more features": [
+    "even sites, mean of the neighbors": [*EVEN, WIDE],
+    "even sites, mean of the neighbors, more features": [
         *EVEN,
-        "model.maps.0.features.neighbours=[1.0, 2.0, 4.0]",
+        "model.maps.0.features.neighbors=[1.0, 2.0, 4.0]",
     ],
     "batch 64": ["training.batch=64", "training.steps=80"],
     "batch 128": ["training.batch=128", "training.steps=40"],
@@ -74,19 +74,19 @@ VARIANTS = {
     "one time function": ["model.maps.0.times=1"],
     "five time functions": ["model.maps.0.times=5"],
     "average of the weights, decay 0.7": ["training.ema=0.7"],
-    "no memory": ["training.optimiser.memory=0"],
+    "no memory": ["training.optimizer.memory=0"],
     "no smoothness": ["model.maps.0.smoothness=0"],
-    "couplings and splines, gauss-newton": [COUPLINGS, "training.optimiser.space=samples"],
+    "couplings and splines, gauss-newton": [COUPLINGS, "training.optimizer.space=samples"],
     "couplings and splines, Adam, path gradient": [COUPLINGS, ADAM, *SMALL],
     "Adam, path gradient": [ADAM, *SMALL],
-    "sample space": ["training.optimiser.space=samples"],
+    "sample space": ["training.optimizer.space=samples"],
     "algebraic features": ["model.maps.0.features.family=algebraic"],
     "sine features": ["model.maps.0.features.family=sine"],
 }
 LARGER = (
     "recipe",
-    "mean of the neighbours",
-    "even sites, mean of the neighbours",
+    "mean of the neighbors",
+    "even sites, mean of the neighbors",
     "batch 128",
     "batch 64, 128, 256, 512",
     "4 solver steps",
@@ -108,7 +108,7 @@ def card(extent: int, seed: int = 0, overrides: list[str] | None = None) -> RunC
         "training": {
             "steps": 20,
             "batch": 256,
-            "optimiser": {"kind": "gauss-newton"},
+            "optimizer": {"kind": "gauss-newton"},
             "evaluate": {"every": 10_000, "proposals": 4096},
             "chunk": 1,
         },
@@ -257,10 +257,10 @@ def scaling() -> Iterator[dict[str, Any]]:
                 if kind == "ladder":
                     rungs = [
                         f"{{lattice: [{rung}, {rung}], action: {{beta: {BETA[rung]}}}, steps: {8 if rung == 8 else 4}, "
-                        f"optimiser: {{kind: gauss-newton, damping: {0.3 if rung == 8 else 0.01}}}}}"
+                        f"optimizer: {{kind: gauss-newton, damping: {0.3 if rung == 8 else 0.01}}}}}"
                         for rung in ladder
                     ]
-                    changes += [f"training.ladder=[{', '.join(rungs)}]", "training.optimiser.damping=0.01"]
+                    changes += [f"training.ladder=[{', '.join(rungs)}]", "training.optimizer.damping=0.01"]
                 row: dict[str, Any] = {"extent": extent, "kind": kind, "seed": seed, "changes": changes}
                 if any(row.items() <= other.items() for other in rows):
                     continue

@@ -174,13 +174,13 @@ def _mean_modulus(weight: np.ndarray, grid: np.ndarray) -> float:
     total = np.arange(len(density)) * width + 4 * grid[0]
     plain = np.sum(density * np.abs(total)) / density.sum()
     # sum_j |x_j| p(x_j) h with the kink on a node or half-way between two: -h^2 p(0) / 6 and + h^2 p(0) / 12.
-    centre = np.interp(0.0, total, density) / (density.sum() * width)
+    center = np.interp(0.0, total, density) / (density.sum() * width)
     on_node = np.min(np.abs(total)) < 1e-9
-    return float((plain + width**2 * centre * (1 / 6 if on_node else -1 / 12)) / 4)
+    return float((plain + width**2 * center * (1 / 6 if on_node else -1 / 12)) / 4)
 
 
 def _reach(link: float, c2: float, c4: float) -> float:
-    """Where the weight of a site, with neighbours as large as itself, has fallen to exp(-50)."""
+    """Where the weight of a site, with neighbors as large as itself, has fallen to exp(-50)."""
     candidates = np.linspace(0.1, 60.0, 6000)
     exponent = (c2 - link) * candidates**2 + c4 * candidates**4
     return float(candidates[np.argmax(exponent - exponent.min() > 50)])

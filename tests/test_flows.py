@@ -1,4 +1,4 @@
-"""A flow: samples with their exact, normalised density, their score, their stages."""
+"""A flow: samples with their exact, normalized density, their score, their stages."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -118,7 +118,7 @@ def test_score_is_a_constant_to_differentiation():
 
 
 def test_one_configuration_has_the_same_density_alone_and_in_any_batch():
-    """Mistakes seen in earlier codes: maps normalised by batch statistics; a change at batch size 1."""
+    """Mistakes seen in earlier codes: maps normalized by batch statistics; a change at batch size 1."""
     it = found()
     for fields, log_densities, index in ((*it.batch, 1), (*it.batch_of_one, 0)):
         np.testing.assert_allclose(fields[index], it.field, atol=1e-13)

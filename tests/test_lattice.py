@@ -22,7 +22,7 @@ def test_lattices_of_equal_shape_are_equal_and_hash_equal():
 
 
 @pytest.mark.parametrize("shape", [(8,), (4, 6), (2, 4, 4)])
-def test_parity_differs_between_nearest_neighbours(shape):
+def test_parity_differs_between_nearest_neighbors(shape):
     parity = Lattice(shape).parity
     assert parity.sum() == parity.size // 2
     assert parity[(0,) * len(shape)] == 0

@@ -22,7 +22,7 @@ FLOORS = [
     {"actions", "networks"},
     {"bijections"},
     {"bases", "flows"},
-    {"objectives", "optimisers", "diagnostics"},
+    {"objectives", "optimizers", "diagnostics"},
     {"samplers", "observables"},
     {"training", "simulation"},
     {"cards"},
@@ -225,3 +225,30 @@ def test_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
     assert re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE).group(1) == version
+
+
+# In pieces, so that this file does not find itself.
+BRITISH = re.compile(
+    "|".join(
+        f"{stem}{rest}"
+        for stem, rest in (
+            ("optimi", "s(?!ti)"), ("trivial", "is"), ("magnet", "is"), ("normal", "is"), ("symmetr", "is"),
+            ("initial", "is"), ("linear", "is(?!t)"), ("minim", "is"), ("general", "is"), ("neigh", "bour"),
+            ("col", "our"), ("cent", "red?\\b"), ("behavi", "our"), ("fav", "our"), ("analy", "sed?\\b"),
+            ("random", "is"), ("recogn", "is"), ("summar", "is"), ("factor", "is"),
+        )
+    ),
+    re.IGNORECASE,
+)  # fmt: skip
+FIRST_NAMES = {PACKAGE / "runs" / "keys.py", ROOT / "tests" / "cards" / "test_first_names.py"}
+"""They quote names of cards from before the spelling was settled."""
+
+
+def test_american_spelling():
+    folders = ("src", "tests", "docs", "experiments")
+    paths = [*ROOT.glob("*.*"), *chain.from_iterable((ROOT / folder).rglob("*.*") for folder in folders)]
+    read = {path for path in paths if path.suffix in {".py", ".md", ".yaml", ".html", ".css", ".toml", ".cff"}}
+    assert len(read) > 400
+    for path in read - FIRST_NAMES:
+        found = BRITISH.search(f"{path.name}\n{path.read_text()}")
+        assert not found, f"{path}: {found}"

@@ -66,7 +66,7 @@ def test_equal_facts_give_equal_keys():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_streams_of_neighbouring_facts_do_not_depend_on_each_other(seed):
+def test_streams_of_neighboring_facts_do_not_depend_on_each_other(seed):
     key, n = jax.random.key(seed), 40_000
     first, second = (np.asarray(jax.random.normal(distinct(key, [L, L]), (n,))) for L in (6, 8))
     assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(n)
@@ -82,6 +82,6 @@ def test_the_same_in_every_process():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == expected
 
 
-def test_seeds_of_the_members_of_neighbouring_groups_differ():
+def test_seeds_of_the_members_of_neighboring_groups_differ():
     seeds = [derived_seed(seed, position) for seed in range(50) for position in range(20)]
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**32 for seed in seeds)

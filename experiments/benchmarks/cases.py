@@ -1,4 +1,4 @@
-"""What is measured: one optimiser step of reverse-KL training towards phi^4, of two networks at several sizes.
+"""What is measured: one optimizer step of reverse-KL training towards phi^4, of two networks at several sizes.
 
 A contender is a library's own way to write one of the networks. It gives a function that takes many training steps
 (noise, map, log-density, action, gradient, Adam) in one compiled loop, and the state it starts from.
@@ -52,12 +52,12 @@ def action(field: jax.Array) -> jax.Array:
 
 def adam_loop(loss: Callable[[Any, jax.Array], jax.Array], parameters: Any, steps: int) -> Program:
     """`steps` steps of Adam on `loss(parameters, key)`, as one scan."""
-    optimiser = optax.adam(LEARNING_RATE)
+    optimizer = optax.adam(LEARNING_RATE)
 
     def step(state, key):
         parameters, moments = state
         gradient = jax.grad(loss)(parameters, key)
-        updates, moments = optimiser.update(gradient, moments, parameters)
+        updates, moments = optimizer.update(gradient, moments, parameters)
         return (optax.apply_updates(parameters, updates), moments), None
 
     def run(state):
@@ -66,4 +66,4 @@ def adam_loop(loss: Callable[[Any, jax.Array], jax.Array], parameters: Any, step
         training, _ = jax.lax.scan(step, training, jax.random.split(use, steps))
         return training, key
 
-    return Program(run, ((parameters, optimiser.init(parameters)), jax.random.key(1)), x64=False)
+    return Program(run, ((parameters, optimizer.init(parameters)), jax.random.key(1)), x64=False)

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     sizes = [(8, 64)] if options.quick else [(8, 64), (8, 1024), (16, 64), (16, 1024)]
     entries = []
-    print(f"{len(os.sched_getaffinity(0))} processors, float32, one optimiser step of Adam in a compiled loop")
+    print(f"{len(os.sched_getaffinity(0))} processors, float32, one optimizer step of Adam in a compiled loop")
     for network in ("dense", "conv"):
         for extent, batch in sizes:
             case = Case(network, extent, batch)

@@ -22,7 +22,7 @@ def _elbo(case: Case, steps: int, maps: list[bijx.Bijection], event_shape: tuple
 
 
 def dense(case: Case, steps: int, *, split: bool = True) -> Program:
-    """`GeneralCouplingLayer` with an `MLP` between the colours, which are gathered and scattered."""
+    """`GeneralCouplingLayer` with an `MLP` between the colors, which are gathered and scattered."""
     shape = (case.extent, case.extent)
     rngs, mask = nnx.Rngs(0), bijx.checker_mask(shape, parity=False)
     template, maps = bijx.ModuleReconstructor(bijx.AffineLinear(rngs=rngs)), []

@@ -42,7 +42,7 @@ def builder(case: Case, steps: int) -> Program:
 
 
 def checkerboard(case: Case, steps: int, *, scan: bool = False) -> Program:
-    """A chain of `Coupling`, the colours exchanged by `Flip`, sites brought into place by one `Permute` at the end."""
+    """A chain of `Coupling`, the colors exchanged by `Flip`, sites brought into place by one `Permute` at the end."""
 
     def layer(key):
         coupling = bij.Coupling(
@@ -58,8 +58,8 @@ def checkerboard(case: Case, steps: int, *, scan: bool = False) -> Program:
 
     keys = jax.random.split(jax.random.key(0), COUPLING_LAYERS["dense"])
     layers = bij.Scan(eqx.filter_vmap(layer)(keys)) if scan else bij.Chain([layer(key) for key in keys])
-    colour = jnp.indices((case.extent, case.extent)).sum(0).ravel() % 2
-    place = bij.Permute(jnp.argsort(jnp.argsort(colour, stable=True)))
+    color = jnp.indices((case.extent, case.extent)).sum(0).ravel() % 2
+    place = bij.Permute(jnp.argsort(jnp.argsort(color, stable=True)))
     return _elbo(case, steps, Transformed(StandardNormal((case.volume,)), bij.Chain([layers, place])))
 
 

@@ -22,7 +22,7 @@ from trivmap.bijections import Affine, Chain, ConvolutionalConditioner, Coupling
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import AbstractObjective, PathGradient, ReverseKL
-from trivmap.optimisers import first_order
+from trivmap.optimizers import first_order
 from trivmap.training.schedules import Phase, constant_rate, temperature_schedule
 from trivmap.training.state import TrainingPlan
 from trivmap.training.step import make_chunk
@@ -53,7 +53,7 @@ def train(case: Case, steps: int, *, objective: AbstractObjective, z2: bool = Fa
         rate = constant_rate(LEARNING_RATE)
         plan = TrainingPlan(
             objective=objective,
-            optimiser=first_order("adam", rate),
+            optimizer=first_order("adam", rate),
             learning_rate=rate,
             temperature=temperature_schedule(1.0, 1),
             phases=[Phase(steps, case.batch)],

@@ -2,7 +2,7 @@
 
 The parts live in the subpackages, such as `actions`, `bijections`, `bases`, `objectives`, `training`, `samplers`,
 `simulation` and `observables`, which are imported when they are asked for. `fit` trains a flow, `draw` samples with it,
-and `analyse` makes observables with errors; `run` does what a run card says, and `load` opens what a run has left.
+and `analyze` makes observables with errors; `run` does what a run card says, and `load` opens what a run has left.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from trivmap.flows import Flow as Flow
 from trivmap.lattice import Lattice as Lattice
 
 if TYPE_CHECKING:
-    from trivmap.observables import analyse as analyse
+    from trivmap.observables import analyze as analyze
     from trivmap.runs.finish import run as run
     from trivmap.runs.loading import Run
     from trivmap.simulation import draw as draw
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_FLAT = {"fit": "training", "draw": "simulation", "analyse": "observables", "run": "runs.finish"}
-_PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimisers")
+_FLAT = {"fit": "training", "draw": "simulation", "analyze": "observables", "run": "runs.finish"}
+_PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimizers")
 _PACKAGES += ("samplers", "simulation", "training")
 __all__ = ["Flow", "InputError", "Lattice", "__version__", "load", *_FLAT, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 

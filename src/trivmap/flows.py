@@ -26,7 +26,7 @@ class Stage(NamedTuple):
 
 
 class Flow(eqx.Module):
-    """q(phi) = q_base(f^-1(phi)) |det df^-1/dphi|: samples with their exact, normalised density.
+    """q(phi) = q_base(f^-1(phi)) |det df^-1/dphi|: samples with their exact, normalized density.
 
     Methods act on one configuration; batch them with `jax.vmap`. Every inexact array inside is a learnable parameter.
     Raises `InputError` when base and bijection live on different lattices.
@@ -155,7 +155,7 @@ class Flow(eqx.Module):
         return Flow(self.base, self.bijection.perturbed(u))
 
     def ridge(self) -> "Flow":
-        """The flow with every parameter replaced by the weight of its square in what Gauss-Newton minimises."""
+        """The flow with every parameter replaced by the weight of its square in what Gauss-Newton minimizes."""
         base = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self.base)
         return Flow(base, self.bijection.ridge())
 

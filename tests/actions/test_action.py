@@ -15,7 +15,7 @@ from trivmap.actions import (
     require_symmetries,
     symmetry_errors,
 )
-from trivmap.actions.nearest_neighbour import require_dimension
+from trivmap.actions.nearest_neighbor import require_dimension
 from trivmap.actions.symmetry import EVERY, closed
 
 

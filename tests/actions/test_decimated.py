@@ -50,7 +50,7 @@ def test_force_and_what_is_ignored(shape):
 
 
 def test_odd_sites_are_drawn_from_their_density():
-    """Mean and square of each, given its own neighbours, by quadrature."""
+    """Mean and square of each, given its own neighbors, by quadrature."""
     lattice = Lattice((4, 4))
     whole = Phi4(-0.7, 0.1, 0.5, 2)
     action, field, count = Decimated(whole, lattice), jax.random.normal(KEY, (4, 4)), 20_000

@@ -15,9 +15,9 @@ def action_by_loops(field, c1, c2, c4):
     total = 0.0
     for site in itertools.product(*map(range, field.shape)):
         for axis in range(field.ndim):
-            neighbour = list(site)
-            neighbour[axis] = (neighbour[axis] + 1) % field.shape[axis]
-            total += c1 * field[site] * field[tuple(neighbour)]
+            neighbor = list(site)
+            neighbor[axis] = (neighbor[axis] + 1) % field.shape[axis]
+            total += c1 * field[site] * field[tuple(neighbor)]
         total += c2 * field[site] ** 2 + c4 * field[site] ** 4
     return total
 
@@ -29,7 +29,7 @@ def test_action_is_the_formula_with_every_constant(shape):
     np.testing.assert_allclose(action(jnp.asarray(field)), action_by_loops(field, -1.3, 0.7, 0.4), rtol=1e-13)
 
 
-def test_normalisation_against_the_transfer_matrix():
+def test_normalization_against_the_transfer_matrix():
     """Z of two sites by quadrature of exp(-S) equals tr T^2, which does not know this code's S."""
     c1, c2, c4 = -0.9, 0.2, 0.5
     action, grid = Phi4(c1, c2, c4, 1), np.linspace(-4.0, 4.0, 81)

@@ -1,4 +1,4 @@
-"""One site given its neighbours: everything against quadrature in one dimension."""
+"""One site given its neighbors: everything against quadrature in one dimension."""
 
 import jax
 import jax.numpy as jnp

@@ -61,7 +61,7 @@ def case(request):
     return SimpleNamespace(name=request.param, base=base, lattice=lattice, z=z, **evaluate(base, z))
 
 
-def test_density_is_the_normalised_normal_of_the_full_covariance(case):
+def test_density_is_the_normalized_normal_of_the_full_covariance(case):
     if case.name in NOT_NORMAL:
         pytest.skip("not normal")
     covariance = case.jacobian @ case.jacobian.T

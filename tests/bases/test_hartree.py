@@ -31,14 +31,14 @@ def reverse_kl(log_variances, lattice, c1, c2, c4):
     """
     variances = np.exp(log_variances)[lattice.orbits]
     phi2 = variances.mean()
-    neighbour = np.mean(variances * (2 * lattice.dimension - lattice.momentum_squared)) / 2
-    action = lattice.volume * (c1 * neighbour + c2 * phi2 + 3 * c4 * phi2**2)
+    neighbor = np.mean(variances * (2 * lattice.dimension - lattice.momentum_squared)) / 2
+    action = lattice.volume * (c1 * neighbor + c2 * phi2 + 3 * c4 * phi2**2)
     return action - 0.5 * np.sum(np.log(variances))
 
 
 @theories
 def test_hartree_is_the_minimum_of_the_reverse_kl(shape, c):
-    """Over one free variance per momentum orbit, by an optimiser that knows nothing of the gap equation."""
+    """Over one free variance per momentum orbit, by an optimizer that knows nothing of the gap equation."""
     lattice = Lattice(shape)
     count = len(lattice.orbit_sizes)
     options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 1000}

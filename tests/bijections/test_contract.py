@@ -115,7 +115,7 @@ PARTLY_REACHED = {name for name in CASES if "spline" in name or "zero-mode" in n
 BATCH = 5
 
 
-def randomised(tree, seed=2, scale=0.3):
+def randomized(tree, seed=2, scale=0.3):
     """Every parameter moved by a normal number, smaller for wider layers so that the map stays well conditioned."""
     rng = np.random.default_rng(seed)
     parameters, static = eqx.partition(tree, eqx.is_inexact_array)
@@ -188,7 +188,7 @@ def name(request):
 def found(name):
     start = initial(name)
     lattice, axes = start.lattice, tuple(range(1, 1 + start.lattice.dimension))
-    bijection = randomised(start)
+    bijection = randomized(start)
     x = fields_for(lattice)
     s = jnp.asarray(np.random.default_rng(4).normal(size=x.shape))
     y, log_det, score = push(bijection, x, s)
@@ -278,7 +278,7 @@ def test_equivariant_under_the_translations_claimed(name, found):
         close(score, np.roll(found.score, shift, lattice_axes), 1e-11)
     if CASES[name].translations != "all":
         length = 1 if CASES[name].translations == "even" else 2
-        y, _, _ = push(randomised(initial(name)), jnp.roll(found.x, length, -1), found.s)
+        y, _, _ = push(randomized(initial(name)), jnp.roll(found.x, length, -1), found.s)
         assert np.max(np.abs(y - np.roll(found.y, length, -1))) > 1e-3
 
 
@@ -292,7 +292,7 @@ def disagreement(bijection, x, symmetry):
 
 
 def test_equivariant_under_what_is_declared(name, found):
-    case, bijection = CASES[name], randomised(initial(name))
+    case, bijection = CASES[name], randomized(initial(name))
     expected = {"all": {"translations", "even-translations"}, "even": {"even-translations"}, "none": set()}
     assert bijection.equivariant_under - {"point-group"} == expected[case.translations] | ({"z2"} if case.z2 else set())
     assert ("point-group" in bijection.equivariant_under) == (case.translations == "all")
@@ -306,7 +306,7 @@ def test_a_map_that_claims_too_much_is_found():
         def equivariant_under(self):
             return EVERY
 
-    liar = randomised(Liar(Lattice((4,)), bins=5, interval=3.0, z2=False, dtype="float64"))
+    liar = randomized(Liar(Lattice((4,)), bins=5, interval=3.0, z2=False, dtype="float64"))
     x = fields_for(liar.lattice)[0]
     assert disagreement(liar, x, "z2") > 1e-3
     assert disagreement(liar, x, "translations") < 1e-12
@@ -341,7 +341,7 @@ def test_single_precision_stays(name, x64):
 
 def test_resize_keeps_the_map_or_is_refused(name):
     """On a field that repeats itself the resized map must do what the map did to one period."""
-    bijection = randomised(initial(name))
+    bijection = randomized(initial(name))
     doubled = Lattice(2 * extent for extent in bijection.lattice.shape)
     if not CASES[name].resizable:
         with pytest.raises(InputError, match=r"cannot be carried .*\[.*\] and cannot|cannot be carried to"):
@@ -356,12 +356,12 @@ def test_resize_keeps_the_map_or_is_refused(name):
 
 
 def bijection_forward(name: str):
-    bijection = randomised(initial(name))
+    bijection = randomized(initial(name))
     return differentiate(bijection, fields_for(bijection.lattice)[0])[0]
 
 
 def test_saved_parameters_rebuild_the_map(name):
-    trained, file = randomised(initial(name)), io.BytesIO()
+    trained, file = randomized(initial(name)), io.BytesIO()
     eqx.tree_serialise_leaves(file, trained)
     file.seek(0)
     loaded = eqx.tree_deserialise_leaves(file, initial(name))

@@ -40,7 +40,7 @@ def derivative(coupling, x):
 @pytest.mark.parametrize(
     ("transformer", "kind", "active"), [("additive", "dense", 1), ("affine", "conv", 0), ("spline", "conv", 1)]
 )
-def test_only_the_active_colour_moves_and_each_site_by_itself(transformer, kind, active):
+def test_only_the_active_color_moves_and_each_site_by_itself(transformer, kind, active):
     it = coupling((4,), TRANSFORMERS[transformer], kind, active)
     x = jnp.asarray([0.3, -0.8, 1.1, 0.6])
     y, _ = forward(it, x)
@@ -100,12 +100,12 @@ def test_resize_to_another_dimension_is_refused():
 
 
 @pytest.mark.parametrize("active", [-1, 2])
-def test_unknown_colour_is_refused(active):
+def test_unknown_color_is_refused(active):
     with pytest.raises(InputError, match=rf"coupling\.active: must be 0 .* or 1 .*, got {active}"):
         coupling((4,), Affine(), "dense", active)
 
 
-def test_conditioner_of_the_other_colour_is_refused():
+def test_conditioner_of_the_other_color_is_refused():
     lattice = Lattice((4,))
     options = {"hidden": (2,), "activation": "tanh", "z2": True, "dtype": "float32", "key": KEY}
     conditioner = ConvolutionalConditioner(lattice, Affine(), active=1, kernel=3, **options)
@@ -115,7 +115,7 @@ def test_conditioner_of_the_other_colour_is_refused():
 
 @pytest.mark.parametrize("kinds", [("dense", "dense"), ("dense", "conv")])
 def test_couplings_in_a_row_do_what_each_does(kinds):
-    """Among dense networks alone the colours are passed on flat, beside a convolution in their shape."""
+    """Among dense networks alone the colors are passed on flat, beside a convolution in their shape."""
     maps = [coupling((4, 4), Affine(), kind, active, z2=False) for active, kind in enumerate(kinds)]
     x, score = jnp.asarray(np.random.default_rng(3).normal(size=(2, 4, 4)))
     y, log_det, moved = Chain(Lattice((4, 4)), maps).forward_with_score(x, score)

@@ -18,7 +18,7 @@ from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.observables import along_the_map, measure
 from trivmap.samplers import FlowPath, IndependenceMetropolis, PulledBack
 
-FEATURES = Features("tanh", [(None, [1.5]), ("neighbours", [0.9]), (0.8, [0.7])])
+FEATURES = Features("tanh", [(None, [1.5]), ("neighbors", [0.9]), (0.8, [0.7])])
 KEY = jax.random.key(7)
 
 

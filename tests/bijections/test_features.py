@@ -17,12 +17,12 @@ FORMULAS = {
     "algebraic": (lambda u: u / np.sqrt(1 + u**2), lambda u: (1 + u**2) ** -1.5),
     "sine": (np.sin, np.cos),
 }
-SCALES = [(None, (0.5, 2.0)), (0.7, (1.5,)), ("neighbours", (0.8,)), (2.0, (0.3, 1.1))]
+SCALES = [(None, (0.5, 2.0)), (0.7, (1.5,)), ("neighbors", (0.8,)), (2.0, (0.3, 1.1))]
 
 
 def smear(field, kind):
-    """A phi: site by site for the mean over the neighbours, else by a full FFT."""
-    if kind == "neighbours":
+    """A phi: site by site for the mean over the neighbors, else by a full FFT."""
+    if kind == "neighbors":
         return sum(np.roll(field, shift, axis) for axis in (0, 1) for shift in (1, -1)) / 4
     lattice = Lattice(field.shape)
     filter = np.ones(lattice.shape) if kind is None else kind**2 / (lattice.momentum_squared + kind**2)

@@ -59,7 +59,7 @@ def test_tails_are_propagators_and_come_first(shape):
 
 
 def spread_out(weights, target):
-    """A kernel's weights displacement by displacement, L/2 halved between both signs, symmetrised on the target."""
+    """A kernel's weights displacement by displacement, L/2 halved between both signs, symmetrized on the target."""
     result = np.zeros(target)
     for x in np.ndindex(weights.shape):
         signed = [

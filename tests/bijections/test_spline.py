@@ -132,7 +132,7 @@ def test_derivative_exactly_on_a_knot_is_the_slope_there():
 
     @jax.jit
     def at_origin(odd, even):
-        p = spline.symmetrise(0 * odd, even)
+        p = spline.symmetrize(0 * odd, even)
         functions = (lambda x: spline.forward(x, p), lambda y: spline.inverse(y, p))
         return [jax.jvp(function, (jnp.zeros(1),), (jnp.ones(1),)) for function in functions]
 
@@ -168,9 +168,9 @@ def test_symmetric_parameters_make_the_spline_jointly_odd():
     rng = np.random.default_rng(3)
     odd, even = (jnp.asarray(rng.normal(size=(count, 64))) for count in SPLINE.parity_counts)
     x = jnp.asarray(rng.uniform(-2.5, 2.5, size=64))
-    symmetrise = jax.jit(SPLINE.symmetrise)
-    y, log_gradient = forward(x, symmetrise(odd, even))
-    mirrored, mirrored_log_gradient = forward(-x, symmetrise(-odd, even))
+    symmetrize = jax.jit(SPLINE.symmetrize)
+    y, log_gradient = forward(x, symmetrize(odd, even))
+    mirrored, mirrored_log_gradient = forward(-x, symmetrize(-odd, even))
     np.testing.assert_allclose(mirrored, -y, atol=1e-13)
     np.testing.assert_allclose(mirrored_log_gradient, log_gradient, atol=1e-12)
 
@@ -179,7 +179,7 @@ def test_symmetric_parameters_miss_nothing():
     """Every plain parameter vector is p(odd, even) for some (odd, even): the Z2 form loses no freedom at given f."""
     odd, even = SPLINE.parity_counts
     units = np.eye(odd + even)
-    columns = jax.jit(SPLINE.symmetrise)(jnp.asarray(units[:odd]), jnp.asarray(units[odd:]))
+    columns = jax.jit(SPLINE.symmetrize)(jnp.asarray(units[:odd]), jnp.asarray(units[odd:]))
     assert np.linalg.matrix_rank(columns) == SPLINE.count == odd + even
 
 

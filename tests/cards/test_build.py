@@ -186,36 +186,36 @@ class TestPlan:
         ],
     )
     def test_learning_rates(self, rate, steps, values):
-        plan = build_training(card(training__optimiser={"kind": "sgd", "learning_rate": rate}))
+        plan = build_training(card(training__optimizer={"kind": "sgd", "learning_rate": rate}))
         assert [float(plan.learning_rate(step)) for step in steps] == pytest.approx(values, rel=1e-5)
 
     def step(self, **changes):
         """The first update from gradient 2, then from gradient 4."""
-        optimiser = build_training(card(**changes)).optimiser
+        optimizer = build_training(card(**changes)).optimizer
         parameter = jnp.asarray([1.0], jnp.float32)
-        state, updates = optimiser.init(parameter), []
+        state, updates = optimizer.init(parameter), []
         for gradient in (2.0, 4.0):
-            update, state = optimiser.update(
+            update, state = optimizer.update(
                 jnp.asarray([gradient], jnp.float32), state, parameter, value=jnp.float32(3)
             )
             updates.append(float(update[0]))
         return updates
 
-    def test_keywords_and_clipping_reach_the_optimiser(self):
+    def test_keywords_and_clipping_reach_the_optimizer(self):
         sgd = {"kind": "sgd", "learning_rate": 0.1}
-        assert self.step(training__optimiser=sgd) == pytest.approx([-0.2, -0.4])
-        assert self.step(training__optimiser={**sgd, "momentum": 0.5}) == pytest.approx([-0.2, -0.5])
-        assert self.step(training__optimiser=sgd, training__clip=1.0) == pytest.approx([-0.1, -0.1])
+        assert self.step(training__optimizer=sgd) == pytest.approx([-0.2, -0.4])
+        assert self.step(training__optimizer={**sgd, "momentum": 0.5}) == pytest.approx([-0.2, -0.5])
+        assert self.step(training__optimizer=sgd, training__clip=1.0) == pytest.approx([-0.1, -0.1])
 
     @pytest.mark.parametrize("kind", ["rprop", "sm3"])
-    def test_an_optimiser_that_takes_only_a_number_gets_one(self, kind):
-        assert self.step(training__optimiser={"kind": kind, "learning_rate": 0.1})[1] < 0
+    def test_an_optimizer_that_takes_only_a_number_gets_one(self, kind):
+        assert self.step(training__optimizer={"kind": kind, "learning_rate": 0.1})[1] < 0
         with pytest.raises(InputError, match=f"{kind} takes no schedule"):
             build_training(
-                card(training__optimiser={"kind": kind, "learning_rate": {"schedule": "cosine", "peak": 0.1}})
+                card(training__optimizer={"kind": kind, "learning_rate": {"schedule": "cosine", "peak": 0.1}})
             )
 
-    def test_an_own_optimiser_that_wants_the_loss(self, own):
+    def test_an_own_optimizer_that_wants_the_loss(self, own):
         """Polyak's step: gradient * (value - f_min) / |gradient|^2."""
         own(
             "import optax\n"
@@ -223,10 +223,10 @@ class TestPlan:
             "    return optax.polyak_sgd(max_learning_rate=10.0, f_min=floor)\n"
         )
         section = {"kind": "own_parts:polyak", "learning_rate": 0.1, "floor": 1.0}
-        assert self.step(training__optimiser=section) == pytest.approx([-2 * 2 / 4, -4 * 2 / 16])
-        assert self.step(training__optimiser=section, training__clip=1.0) == pytest.approx([-2.0, -2.0])
-        with pytest.raises(InputError, match=r"training.optimiser: own_parts:polyak refused its arguments"):
-            build_training(card(training__optimiser={**section, "wrong": 1}))
+        assert self.step(training__optimizer=section) == pytest.approx([-2 * 2 / 4, -4 * 2 / 16])
+        assert self.step(training__optimizer=section, training__clip=1.0) == pytest.approx([-2.0, -2.0])
+        with pytest.raises(InputError, match=r"training.optimizer: own_parts:polyak refused its arguments"):
+            build_training(card(training__optimizer={**section, "wrong": 1}))
 
     def test_without_training(self):
         with pytest.raises(InputError, match=r"^training: missing; give the section"):

@@ -6,7 +6,7 @@ import pytest
 from tests.runs.support import CARD
 from trivmap.cards import yaml_text
 from trivmap.cards.card import RunCard, load_card
-from trivmap.cards.optimiser import optax_optimisers
+from trivmap.cards.optimizer import optax_optimizers
 from trivmap.cards.values import units
 from trivmap.errors import InputError
 
@@ -34,8 +34,8 @@ def test_defaults_are_written_out_and_the_card_comes_back():
     assert data["seed"] == 0 and data["dtype"] == "float32" and data["device"] is None
     assert data["action"] == {"kind": "phi4", "notation": "bosetti2015", "beta": 0.5, "lam": 0.5}
     assert data["model"]["base"] == {"kind": "gaussian", "learnable": True}
-    assert data["training"]["optimiser"]["b2"] == 0.999
-    assert data["training"]["optimiser"]["learning_rate"] == {"schedule": "constant", "peak": 0.001, "warmup": 0}
+    assert data["training"]["optimizer"]["b2"] == 0.999
+    assert data["training"]["optimizer"]["learning_rate"] == {"schedule": "constant", "peak": 0.001, "warmup": 0}
     assert data["training"]["checkpoint"] == {"every": 100}
     assert data["sampling"]["warmup"] == 200
     assert data["measure"] == {"bins": None, "stages": {"proposals": 8192}, "observables": []}
@@ -48,7 +48,7 @@ def test_attributes():
     network = card.model.maps[0].network
     assert network.units(volume=16) == [8]
     assert card.training.phases == [(200, 64)]
-    assert card.training.optimiser.arguments["b1"] == 0.9
+    assert card.training.optimizer.arguments["b1"] == 0.9
     assert units([3, "1.0V", ".01V", "2V"], 36) == [3, 36, 1, 72]
 
 
@@ -64,16 +64,16 @@ def test_batch_phases_and_annealing():
 
 @pytest.mark.parametrize("text", ["1e-3", "1E-3", "+.1e-2", "1.e-3", "0.001", "'1e-3'", "1.0e-3"])
 def test_every_spelling_of_a_small_number(text):
-    training = yaml_text.parse(f"{{steps: 200, batch: 8, optimiser: {{kind: adam, learning_rate: {text}}}}}", "text")
-    rate = RunCard.from_data(changed(training=training)).training.optimiser.learning_rate
+    training = yaml_text.parse(f"{{steps: 200, batch: 8, optimizer: {{kind: adam, learning_rate: {text}}}}}", "text")
+    rate = RunCard.from_data(changed(training=training)).training.optimizer.learning_rate
     assert rate.peak == 0.001
 
 
-def test_every_first_order_optimiser_of_optax():
-    names = optax_optimisers()
+def test_every_first_order_optimizer_of_optax():
+    names = optax_optimizers()
     assert {"adam", "adamw", "sgd", "lion", "rmsprop"} <= set(names) and "lbfgs" not in names
     for name in names:
-        training = CARD["training"] | {"optimiser": {"kind": name, "learning_rate": 0.01}}
+        training = CARD["training"] | {"optimizer": {"kind": name, "learning_rate": 0.01}}
         card = RunCard.from_data(changed(training=training))
         assert RunCard.from_data(card.to_data()) == card
 
@@ -90,14 +90,14 @@ def test_every_first_order_optimiser_of_optax():
         ({"training": CARD["training"] | {"batch": -4}}, "training.batch: must be at least 1, got -4"),
         ({"training": CARD["training"] | {"batch": "many"}}, "training.batch: must be a whole number, got 'many'"),
         (
-            {"training": CARD["training"] | {"optimiser": {"kind": "adam", "learning_rate": 0.1, "eps": float("nan")}}},
-            "training.optimiser.eps: must be a finite number, got nan",
+            {"training": CARD["training"] | {"optimizer": {"kind": "adam", "learning_rate": 0.1, "eps": float("nan")}}},
+            "training.optimizer.eps: must be a finite number, got nan",
         ),
         ({"training": CARD["training"] | {"steps": 1.5}}, "training.steps: must be a whole number, got 1.5"),
         ({"training": CARD["training"] | {"steps": True}}, "training.steps: must be a whole number, got True"),
         (
-            {"training": {"batch": 4, "optimiser": {"kind": "adam", "learning_rate": 1.0}}},
-            "training.steps: missing; give the number of optimiser steps, for example 2000",
+            {"training": {"batch": 4, "optimizer": {"kind": "adam", "learning_rate": 1.0}}},
+            "training.steps: missing; give the number of optimizer steps, for example 2000",
         ),
         (
             {"training": CARD["training"] | {"batch": [{"steps": 10, "batch": 4}]}},
@@ -120,27 +120,27 @@ def test_every_first_order_optimiser_of_optax():
             "training.objective: must be 'path-gradient' or 'reverse-kl', got 'forward-kl'",
         ),
         (
-            {"training": CARD["training"] | {"optimiser": {"kind": "adamm", "learning_rate": 1.0}}},
-            "training.optimiser.kind: 'adamm' is no first-order optimiser of optax; did you mean adam?",
+            {"training": CARD["training"] | {"optimizer": {"kind": "adamm", "learning_rate": 1.0}}},
+            "training.optimizer.kind: 'adamm' is no first-order optimizer of optax; did you mean adam?",
         ),
         (
-            {"training": CARD["training"] | {"optimiser": {"kind": "adam", "learning_rate": 1.0, "epsilon": 1}}},
-            "training.optimiser.epsilon: unknown key; did you mean eps?",
+            {"training": CARD["training"] | {"optimizer": {"kind": "adam", "learning_rate": 1.0, "epsilon": 1}}},
+            "training.optimizer.epsilon: unknown key; did you mean eps?",
         ),
         (
-            {"training": CARD["training"] | {"optimiser": {"kind": "adam", "learning_rate": -1.0}}},
-            "training.optimiser.learning_rate.peak: must be greater than 0, got -1.0",
+            {"training": CARD["training"] | {"optimizer": {"kind": "adam", "learning_rate": -1.0}}},
+            "training.optimizer.learning_rate.peak: must be greater than 0, got -1.0",
         ),
         (
-            {"training": CARD["training"] | {"optimiser": {"kind": "sgd", "learning_rate": {"schedule": "cosin"}}}},
-            "training.optimiser.learning_rate.schedule: 'cosin' is unknown; did you mean cosine?",
+            {"training": CARD["training"] | {"optimizer": {"kind": "sgd", "learning_rate": {"schedule": "cosin"}}}},
+            "training.optimizer.learning_rate.schedule: 'cosin' is unknown; did you mean cosine?",
         ),
         (
             {
                 "training": CARD["training"]
-                | {"optimiser": {"kind": "sgd", "learning_rate": {"schedule": "cosine", "peak": 1, "warmup": 200}}}
+                | {"optimizer": {"kind": "sgd", "learning_rate": {"schedule": "cosine", "peak": 1, "warmup": 200}}}
             },
-            "training.optimiser.learning_rate.warmup: must be less than training.steps = 200, got 200",
+            "training.optimizer.learning_rate.warmup: must be less than training.steps = 200, got 200",
         ),
         (
             {"action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.5}},
@@ -205,14 +205,14 @@ def test_every_first_order_optimiser_of_optax():
             "model: of no use: hmc samples without a map; leave model and training out",
         ),
         (
-            {"sampling": {"kind": "trivialised-hmc"}, "model": None},
-            "model: missing; sampling by trivialised-hmc needs the section {base: ..., maps: [...]}",
+            {"sampling": {"kind": "trivialized-hmc"}, "model": None},
+            "model: missing; sampling by trivialized-hmc needs the section {base: ..., maps: [...]}",
         ),
         (
             {
                 "sampling": {"kind": "cluster"},
                 "model": None,
-                "training": {"steps": 1, "batch": 1, "optimiser": {"kind": "adam", "learning_rate": 1e-3}},
+                "training": {"steps": 1, "batch": 1, "optimizer": {"kind": "adam", "learning_rate": 1e-3}},
             },
             "training: given without a model; there is nothing to train",
         ),
@@ -253,7 +253,7 @@ def test_refusals(sections, sentence):
         ),
         (
             {"kind": "affine", "couplings": 2, "network": {"kind": "conv", "hidden": [8], "kernel": 4}},
-            "network.kernel: must be odd so that the kernel has a centre, got 4",
+            "network.kernel: must be odd so that the kernel has a center, got 4",
         ),
         (
             {"kind": "affine", "couplings": 2, "network": {"kind": "conv", "hidden": [8], "activation": "than"}},
@@ -282,13 +282,13 @@ def test_own_classes_take_any_argument():
     data = changed(
         action={"kind": "my_module:MyAction", "mu": 1.0},
         model={"base": {"kind": "a.b:Base", "x": [1]}, "maps": [{"kind": "my_module:MyMap", "deep": {"y": 2}}]},
-        training=CARD["training"] | {"optimiser": {"kind": "my_module:factory", "learning_rate": 1e-3, "z": 4}},
+        training=CARD["training"] | {"optimizer": {"kind": "my_module:factory", "learning_rate": 1e-3, "z": 4}},
     )
     card = RunCard.from_data(data)
     assert card.action.couplings == {"mu": 1.0}
     assert card.model.base.arguments == {"x": [1]}
     assert card.model.maps[0].arguments == {"deep": {"y": 2}}
-    assert card.training.optimiser.arguments == {"z": 4}
+    assert card.training.optimizer.arguments == {"z": 4}
     assert RunCard.from_data(card.to_data()) == card
 
 

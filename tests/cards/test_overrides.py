@@ -10,7 +10,7 @@ def test_values_are_yaml():
         [
             "seed=7",
             "lattice=[4, 6, 8]",
-            "training.optimiser.learning_rate.peak=2e-3",
+            "training.optimizer.learning_rate.peak=2e-3",
             "training.stop.acceptance=0.9",
             "model.maps.0.couplings=4",
             "model.maps.1.network={kind: dense, hidden: [1.0V]}",
@@ -19,7 +19,7 @@ def test_values_are_yaml():
         ],
     )
     assert card.seed == 7 and card.lattice == [4, 6, 8] and card.device == "cpu"
-    assert card.training.optimiser.learning_rate.peak == 0.002
+    assert card.training.optimizer.learning_rate.peak == 0.002
     assert card.training.stop.acceptance == 0.9
     assert card.model.maps[0].couplings == 4
     assert card.model.maps[1].network.units(10) == [10]
@@ -56,24 +56,24 @@ def test_another_kind_forgets_what_it_does_not_know():
     assert card.model.base.learnable
     assert card.model.maps[1].kind == "affine" and card.model.maps[1].couplings == 2
     assert card.model.maps[0].network.hidden == [8]
-    card = load_card("couplings-L8").with_overrides(["training.optimiser.kind=sgd", "training.optimiser.momentum=0.9"])
-    assert card.training.optimiser.arguments == {"momentum": 0.9, "nesterov": False}
-    assert card.training.optimiser.learning_rate.schedule == "cosine"
+    card = load_card("couplings-L8").with_overrides(["training.optimizer.kind=sgd", "training.optimizer.momentum=0.9"])
+    assert card.training.optimizer.arguments == {"momentum": 0.9, "nesterov": False}
+    assert card.training.optimizer.learning_rate.schedule == "cosine"
     card = load_card("couplings-L8", ["model.maps.0.kind=my_module:Mine", "model.maps.0.size=3"])
     assert card.model.maps[0].arguments == {"size": 3}
 
 
 def test_schedules():
-    set_rate = "training.optimiser.learning_rate"
+    set_rate = "training.optimizer.learning_rate"
     card = load_card("albergo-tutorial-L8", [f"{set_rate}.schedule=cosine"])
-    assert card.training.optimiser.learning_rate.peak == 0.001
+    assert card.training.optimizer.learning_rate.peak == 0.001
     card = load_card(
         "couplings-L8", [f"{set_rate}.schedule=restarts", f"{set_rate}.period=500", f"{set_rate}.decay=0.5"]
     )
-    assert card.training.optimiser.learning_rate.period == 500
+    assert card.training.optimizer.learning_rate.period == 500
     card = load_card("couplings-L8", [f"{set_rate}=5e-4"])
-    assert card.training.optimiser.learning_rate.schedule == "constant"
-    assert card.training.optimiser.learning_rate.peak == 5e-4
+    assert card.training.optimizer.learning_rate.schedule == "constant"
+    assert card.training.optimizer.learning_rate.peak == 5e-4
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,8 @@ def test_the_names_of_a_card():
         "training": {
             "steps": 4,
             "batch": 4,
-            "optimiser": {"kind": "h:i", "learning_rate": 0.1},
-            "ladder": [{"lattice": [2], "optimiser": {"kind": "j:k", "learning_rate": 0.1}}],
+            "optimizer": {"kind": "h:i", "learning_rate": 0.1},
+            "ladder": [{"lattice": [2], "optimizer": {"kind": "j:k", "learning_rate": 0.1}}],
         },
     }
     assert own_code(RunCard.from_data(named)) == ["a.b:C", "d:E", "f:G", "h:i", "j:k"]
@@ -142,7 +142,7 @@ def test_functions_of_the_standard_library_are_not_called(reference, kind):
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd", "adamw", "lion", "noisy_sgd"])
-def test_factories_of_optax_are_known_to_make_optimisers(name):
+def test_factories_of_optax_are_known_to_make_optimizers(name):
     assert resolve(f"optax:{name}", optax.GradientTransformation, "x") is getattr(optax, name)
 
 

@@ -49,7 +49,7 @@ def test_published_cards():
     assert [part.kind for part in affine.model.maps] == ["affine", "affine", "affine", "rescale"]
     assert all(part.network.units(64) == [64] and part.couplings == 2 and part.z2 for part in affine.model.maps[:3])
     assert affine.training.phases == [(8000, 4000)]
-    assert affine.training.optimiser.learning_rate.peak == 5e-3
+    assert affine.training.optimizer.learning_rate.peak == 5e-3
     hybrid = load_card("del-debbio-2021-hybrid-L6")
     assert hybrid.action.couplings == {"beta": 0.537, "lam": 0.5} and hybrid.lattice == [6, 6]
     assert [part.kind for part in hybrid.model.maps] == ["affine", "spline", "affine", "rescale"]

@@ -11,7 +11,7 @@ from trivmap.cards.training import LEAST_BINS
 from trivmap.cards.values import shown, units
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.observables import ArrayHistory, analyse
+from trivmap.observables import ArrayHistory, analyze
 
 BITS = "must be at most 2147483647, as it is counted in 32 bits, got"
 
@@ -45,8 +45,8 @@ def refusal(data, *overrides) -> str:
             "bits, got 9000000000000000",
         ),
         (
-            "training.optimiser.learning_rate=1e308",
-            "training.optimiser.learning_rate.peak: must be between -1e+30 and 1e+30, beyond which float32 has no "
+            "training.optimizer.learning_rate=1e308",
+            "training.optimizer.learning_rate.peak: must be between -1e+30 and 1e+30, beyond which float32 has no "
             "room for its powers, got 1e+308",
         ),
         (
@@ -133,9 +133,9 @@ def test_names(value):
 
 def test_bins_that_the_analysis_wants():
     history = ArrayHistory({"phi2": [[0.1, 0.2, 0.4, 0.3, 0.1, 0.5, 0.2]] * 2})
-    analyse(history, bins=2 * LEAST_BINS)
+    analyze(history, bins=2 * LEAST_BINS)
     with pytest.raises(InputError, match=f"give at least {2 * LEAST_BINS}, or null"):
-        analyse(history, bins=2 * LEAST_BINS - 1)
+        analyze(history, bins=2 * LEAST_BINS - 1)
 
 
 def test_shown():

@@ -21,7 +21,7 @@ CARD = {
     "training": {
         "steps": 40,
         "batch": 16,
-        "optimiser": {"kind": "adam", "learning_rate": 0.01},
+        "optimizer": {"kind": "adam", "learning_rate": 0.01},
         "evaluate": {"every": 20},
         "checkpoint": {"every": 10},
         "chunk": 5,

@@ -52,10 +52,10 @@ class TestCards:
             ("training.batch=-4", "training.batch: must be at least 1, got -4"),
             ("training.steps=0", "training.steps: must be at least 1, got 0"),
             (
-                "training.optimiser.kind=adamm",
-                "training.optimiser.kind: 'adamm' is no first-order optimiser of optax; did you mean adam",
+                "training.optimizer.kind=adamm",
+                "training.optimizer.kind: 'adamm' is no first-order optimizer of optax; did you mean adam",
             ),
-            ("training.optimiser.b1=much", "optimiser: adam refused its keywords"),
+            ("training.optimizer.b1=much", "optimizer: adam refused its keywords"),
             ("training.evaluate.proposals=256", "training.evaluate.proposals: must be at least 4096, got 256"),
             ("action.lam=-0.5", "action.lam: must not be negative, got -0.5: exp(-S) would have no integral"),
             ("action.beta=nan", "action.beta: must be a finite number, got nan"),

@@ -22,7 +22,7 @@ CARD = {
     "training": {
         "steps": 240,
         "batch": [{"steps": 150, "batch": 8}, {"steps": 90, "batch": 16}],
-        "optimiser": {"kind": "adam", "learning_rate": {"schedule": "cosine", "peak": 0.01, "warmup": 20}},
+        "optimizer": {"kind": "adam", "learning_rate": {"schedule": "cosine", "peak": 0.01, "warmup": 20}},
         "ema": 0.9,
         "clip": 5.0,
         "temperature": {"start": 2.0},

@@ -259,8 +259,8 @@ class TestValidate:
         ("changes", "sentence"),
         [
             (
-                {"training": {**CARD["training"], "optimiser": {"kind": "sm3", "learning_rate": 0.1}}},
-                "training.optimiser: sm3 cannot train this model",
+                {"training": {**CARD["training"], "optimizer": {"kind": "sm3", "learning_rate": 0.1}}},
+                "training.optimizer: sm3 cannot train this model",
             ),
             (
                 {"training": {**CARD["training"], "start": "elsewhere"}},

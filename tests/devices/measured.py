@@ -19,7 +19,7 @@ from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.observables import measure
-from trivmap.optimisers import GaussNewton, first_order
+from trivmap.optimizers import GaussNewton, first_order
 from trivmap.runs.plan import Plan
 from trivmap.samplers import HMC, ActionPotential, IndependenceMetropolis
 from trivmap.simulation import MarkovChains, ProposalChains
@@ -87,8 +87,8 @@ def everything():
     yield from first_order_step("reverse-kl", coupled, ReverseKL())
     for settings in GAUSS_NEWTON:
         # Thirty iterations would let rounding grow up to the solver's tolerance.
-        optimiser = GaussNewton(micro_batch=4, iterations=3, **settings)
-        yield from second_order_steps("-".join(settings.values()), coupled, optimiser)
+        optimizer = GaussNewton(micro_batch=4, iterations=3, **settings)
+        yield from second_order_steps("-".join(settings.values()), coupled, optimizer)
     yield "log_weights", draw_log_weights(integrated, ACTION, KEY, 2, 30)
     kernel = IndependenceMetropolis(coupled, ACTION)
     proposals = ProposalChains(kernel, KEY, chains=2, measure=partial(measure, ACTION), batch=18)
@@ -105,7 +105,7 @@ def first_order_step(name, flow, objective):
     """Of a step of sgd the difference of the parameters is the gradient, up to its rate."""
     plan = TrainingPlan(
         objective=objective,
-        optimiser=first_order("sgd", 1e-3),
+        optimizer=first_order("sgd", 1e-3),
         learning_rate=constant_rate(1e-3),
         temperature=constant_rate(1.0),
         phases=[Phase(1, 10)],
@@ -114,10 +114,10 @@ def first_order_step(name, flow, objective):
     yield from trained(name, flow, plan)
 
 
-def second_order_steps(name, flow, optimiser):
+def second_order_steps(name, flow, optimizer):
     plan = TrainingPlan(
         objective=PathGradient(),
-        optimiser=optimiser,
+        optimizer=optimizer,
         learning_rate=constant_rate(float("nan")),
         temperature=constant_rate(1.0),
         phases=[Phase(2, 30)],

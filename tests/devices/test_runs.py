@@ -33,7 +33,7 @@ CARD = {
     "training": {
         "steps": 12,
         "batch": 30,
-        "optimiser": {"kind": "adam", "learning_rate": 0.01},
+        "optimizer": {"kind": "adam", "learning_rate": 0.01},
         "evaluate": {"every": 12},
         "checkpoint": {"every": 4},
         "chunk": 2,

@@ -32,7 +32,7 @@ SHORTER = {
     "sampling.proposals=1000000": ["sampling.proposals=12000"],
     "sampling.kind=hmc": ["sampling.proposals=6400"],
     "sampling.kind=cluster": ["sampling.proposals=10000"],
-    "sampling.kind=trivialised-hmc": [
+    "sampling.kind=trivialized-hmc": [
         "training.steps=2",
         "training.batch=32",
         "measure.stages.proposals=256",

@@ -9,11 +9,11 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from tests.docs.pages import ROOT, code, rows
-from trivmap.cards import continuous, model, optimiser, sampling, training
+from trivmap.cards import continuous, model, optimizer, sampling, training
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import Section
 from trivmap.networks.activations import ACTIVATIONS
-from trivmap.optimisers import GaussNewton
+from trivmap.optimizers import GaussNewton
 
 SECTIONS = {
     "The card": RunCard,
@@ -39,10 +39,10 @@ SECTIONS = {
     "network, kind: conv": model.ConvolutionalNetwork,
     "training": training.Training,
     "training.batch, a phase": training.Phase,
-    "training.optimiser": optimiser.Optimiser,
-    "learning_rate, schedule: constant": optimiser.ConstantRate,
-    "learning_rate, schedule: cosine": optimiser.CosineRate,
-    "learning_rate, schedule: restarts": optimiser.RestartsRate,
+    "training.optimizer": optimizer.Optimizer,
+    "learning_rate, schedule: constant": optimizer.ConstantRate,
+    "learning_rate, schedule: cosine": optimizer.CosineRate,
+    "learning_rate, schedule: restarts": optimizer.RestartsRate,
     "training.ladder, a rung": training.Rung,
     "training.temperature": training.Temperature,
     "training.stop": training.Stop,
@@ -50,14 +50,14 @@ SECTIONS = {
     "training.checkpoint": training.Checkpoint,
     "sampling, kind: flow": sampling.FlowSampling,
     "sampling, kind: hmc": sampling.HmcSampling,
-    "sampling, kind: trivialised-hmc": sampling.TrivialisedSampling,
+    "sampling, kind: trivialized-hmc": sampling.TrivializedSampling,
     "sampling, kind: cluster": sampling.ClusterSampling,
     "sampling, kind: annealed": sampling.AnnealedSampling,
     "sampling, your own": sampling.OwnSampling,
     "measure": training.Measure,
     "measure.stages": training.Stages,
 }
-GAUSS_NEWTON = "training.optimiser, kind: gauss-newton"
+GAUSS_NEWTON = "training.optimizer, kind: gauss-newton"
 """Its settings are those of a class of the library; the section itself only passes them on."""
 TABLE = rows(ROOT / "docs" / "run-card.md")
 

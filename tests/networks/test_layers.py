@@ -41,7 +41,7 @@ def by_loops(layer, x, shape):
         ((3, 5), 2, 2, 3),
         ((8, 16), 1, 8, 5),
         ((2, 4, 4), 1, 2, 3),
-        ((2, 2), 1, 2, 3),  # both neighbours along an axis are one site
+        ((2, 2), 1, 2, 3),  # both neighbors along an axis are one site
         ((4, 2), 2, 1, 7),  # the kernel winds around the lattice
         ((4, 16), 3, 0, 3),
     ],

@@ -102,7 +102,7 @@ def test_empty_layers_are_refused(hidden):
 
 
 def test_parameters_are_the_only_arrays():
-    """A network can be flattened for an optimiser: every leaf is a parameter in the dtype asked for."""
+    """A network can be flattened for an optimizer: every leaf is a parameter in the dtype asked for."""
     network = two_pass()
     assert jax.tree.leaves(network) == jax.tree.leaves(eqx.filter(network, eqx.is_inexact_array))
     assert {leaf.dtype.name for leaf in jax.tree.leaves(network)} == {"float32"}

@@ -72,7 +72,7 @@ CASES = {
 
 
 @cache
-def randomised(name: str, scale: float = 0.2) -> Flow:
+def randomized(name: str, scale: float = 0.2) -> Flow:
     base, maps, _, lattice, _ = CASES[name]
     parameters, static = eqx.partition(Flow(base(lattice), Chain(lattice, maps(lattice))), eqx.is_inexact_array)
     rng = np.random.default_rng(3)
@@ -105,7 +105,7 @@ def flat(leaves, samples) -> np.ndarray:
 @cache
 def both(name: str):
     _, _, action, _, temperature = CASES[name]
-    flow = randomised(name)
+    flow = randomized(name)
     return tuple(gradients(flow, action, objective, temperature) for objective in (PathGradient(), ReverseKL()))
 
 
@@ -164,7 +164,7 @@ def test_only_the_path_gradient_is_free_of_noise_at_the_optimum():
 
 @pytest.mark.parametrize("objective", [PathGradient(), ReverseKL()])
 def test_a_batch_is_the_mean_of_its_samples(objective):
-    flow = randomised("spectra")
+    flow = randomized("spectra")
     each, _ = gradients(flow, PHI4, objective, 1.3, samples=5)
     parameters, static = eqx.partition(flow, eqx.is_inexact_array)
     noise = jnp.asarray(np.random.default_rng(11).normal(size=(5, *RING.shape)))

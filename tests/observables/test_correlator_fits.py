@@ -14,7 +14,7 @@ def cosh(mass, extent, points):
 
 
 def covariance(correlator, relative=0.01, length=3.0):
-    """Neighbouring t strongly correlated, as in data."""
+    """Neighboring t strongly correlated, as in data."""
     t = np.arange(len(correlator))
     return relative**2 * np.outer(correlator, correlator) * np.exp(-np.abs(t[:, None] - t) / length)
 

@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from tests.oracles import ChainOracle, FreeFieldOracle
 from trivmap.actions import FreeScalar, Phi4
 from trivmap.errors import InputError
-from trivmap.observables import ArrayHistory, analyse, measure, trust
+from trivmap.observables import ArrayHistory, analyze, measure, trust
 
 WIDTH = 0.5  # of the Gaussian target below, proposals having width 1
 
@@ -51,7 +51,7 @@ def test_autoregressive_chain_has_its_error_and_its_tau_int(bins, steps):
     a, chains, experiments = 0.8, 2, 250
     tau_int = (1 + a) / (1 - a) / 2
     data = autoregressive(np.random.default_rng(steps), (experiments, chains, steps), a)
-    results = [analyse(ArrayHistory({"phi2": each}), bins=bins) for each in data]
+    results = [analyze(ArrayHistory({"phi2": each}), bins=bins) for each in data]
     pulls = np.array([pull(result["phi2"], 0.0) for result in results])
     # The standard deviation of 250 pulls is known to 4.5%; error estimates of their own spread add little.
     assert abs(pulls.mean()) < 0.2
@@ -63,7 +63,7 @@ def test_autoregressive_chain_has_its_error_and_its_tau_int(bins, steps):
 
 def test_independent_configurations_have_tau_int_one_half():
     data = np.random.default_rng(2).normal(size=(200, 4, 2000))
-    results = [analyse(ArrayHistory({"phi2": each})) for each in data]
+    results = [analyze(ArrayHistory({"phi2": each})) for each in data]
     assert np.mean([result.tau_int["phi2"] for result in results]) == pytest.approx(0.5, rel=0.06)
     assert min(result.tau_int["phi2"] for result in results) == 0.5
     assert np.std([pull(result["phi2"], 0.0) for result in results]) == pytest.approx(1, abs=0.13)
@@ -81,7 +81,7 @@ def _metropolis_results():
     arrays = metropolis(np.random.default_rng(3), 250, 2, 16_000)
     # A lattice of one site cannot be: m is a number here, and V = 2 a factor of the susceptibility.
     return [
-        analyse(ArrayHistory({"magnetization": x}, lattice=(2,), accepted=accepted, log_weight=w, warmup=1000))
+        analyze(ArrayHistory({"magnetization": x}, lattice=(2,), accepted=accepted, log_weight=w, warmup=1000))
         for x, w, accepted in zip(*arrays, strict=True)
     ]
 
@@ -135,7 +135,7 @@ def test_free_field(shape):
     fields = jnp.asarray(oracle.sample(np.random.default_rng(4), 2 * steps), jnp.float32)
     measured = jax.jit(jax.vmap(partial(measure, FreeScalar(m_sq, len(shape)))))(fields)
     history = ArrayHistory({k: v.reshape(2, steps, *v.shape[1:]) for k, v in measured.items()}, lattice=shape)
-    results = analyse(history, fit_start=1)
+    results = analyze(history, fit_start=1)
     pole = 1 / (2 * np.arcsinh(np.sqrt(m_sq) / 2))
     exact = {
         "susceptibility": 1 / m_sq,
@@ -164,7 +164,7 @@ def test_interacting_ring_agrees_with_its_transfer_matrix():
     action = Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
     measured = jax.jit(jax.vmap(partial(measure, action)))(fields)
     history = ArrayHistory({k: v.reshape(2, steps, *v.shape[1:]) for k, v in measured.items()}, lattice=(6,))
-    results = analyse(history)
+    results = analyze(history)
     two_point = oracle.two_point
     lowest = two_point @ np.cos(2 * np.pi * np.arange(6) / 6)
     exact = {
@@ -188,7 +188,7 @@ def test_interacting_ring_agrees_with_its_transfer_matrix():
 def test_uncorrelated_field_has_no_correlation_length():
     rng = np.random.default_rng(6)
     spectrum = np.abs(rng.normal(loc=(0.0, 1.0), size=(2, 500, 2)))
-    results = analyse(ArrayHistory({"momentum_two_point": spectrum}, lattice=(4, 4)))
+    results = analyze(ArrayHistory({"momentum_two_point": spectrum}, lattice=(4, 4)))
     assert "correlation_length" not in results
     assert "G(0) <= G(k1)" in results.untrusted["correlation_length"]
     with pytest.raises(KeyError, match=r"cannot be trusted: G\(0\) <= G\(k1\)"):
@@ -198,7 +198,7 @@ def test_uncorrelated_field_has_no_correlation_length():
 def test_noise_leaves_the_effective_mass_where_it_is_seen():
     rng = np.random.default_rng(7)
     c = np.array([1.0, 0.3, 0.09, 0.027, 0.03]) + 0.0017 * rng.normal(size=(2, 1500, 5))
-    results = analyse(ArrayHistory({"correlator": c}, lattice=(8, 8)))
+    results = analyze(ArrayHistory({"correlator": c}, lattice=(8, 8)))
     assert [mass is not None for mass in results["effective_mass"]] == [False, True, True, True, False]
     assert "effective_mass[4]" in results.untrusted
     assert "effective_mass[0]" not in results.untrusted
@@ -209,7 +209,7 @@ def test_noise_leaves_the_effective_mass_where_it_is_seen():
 def test_not_a_number_is_never_a_result():
     values = np.random.default_rng(8).normal(size=(2, 500))
     values[1, 250] = np.nan
-    results = analyse(ArrayHistory({"phi2": values, "phi4": np.ones((2, 500))}))
+    results = analyze(ArrayHistory({"phi2": values, "phi4": np.ones((2, 500))}))
     assert "phi2" not in results
     assert "not a number" in results.untrusted["phi2"]
     # Neither is what never changed: it has no error.
@@ -237,7 +237,7 @@ def test_chain_that_hardly_moves_is_not_trusted(case, message):
         accepted=accepted,
         log_weight=0.3 * rng.normal(size=(2, 500)),
     )
-    results = analyse(history)
+    results = analyze(history)
     assert not list(results)
     assert message in results.untrusted["phi2"]
     assert results.summary()["phi2"]["source"] == "reweighted"
@@ -247,15 +247,15 @@ def test_chain_that_hardly_moves_is_not_trusted(case, message):
 
 def test_slow_chain_is_not_trusted():
     walk = np.cumsum(np.random.default_rng(10).normal(size=(2, 5000)), axis=1)
-    results = analyse(ArrayHistory({"phi2": walk}))
+    results = analyze(ArrayHistory({"phi2": walk}))
     assert "the chains disagree about phi2 (R-hat " in results.untrusted["phi2"]
     rng = np.random.default_rng(10)
     slow = {"phi2": autoregressive(rng, (2, 2000), 0.98)}
-    reason = analyse(ArrayHistory(slow)).untrusted["phi2"]
+    reason = analyze(ArrayHistory(slow)).untrusted["phi2"]
     assert "the median autocorrelation time" in reason and reason.endswith("of 4000 configurations, fewer than 250")
     # The median of three is the time of a fast one, and the slow one is judged by its own.
     fast = {name: rng.normal(size=(2, 2000)) for name in ("phi4", "ising_energy")}
-    results = analyse(ArrayHistory(fast | slow))
+    results = analyze(ArrayHistory(fast | slow))
     assert {"phi4", "ising_energy"} <= results.summary().keys()
     assert results.untrusted["phi2"].startswith("its autocorrelation time")
     assert results.untrusted["phi2"].endswith("of 4000 configurations, fewer than 50")
@@ -268,7 +268,7 @@ def test_weights_of_a_few_samples_are_not_trusted(case):
     if case == "nan":
         log_weight[0, 7] = np.nan
     history = ArrayHistory({"phi2": rng.normal(size=(2, 500))}, accepted=np.ones((2, 500), bool), log_weight=log_weight)
-    results = analyse(history)
+    results = analyze(history)
     # A chain that never goes where the weight is NaN samples another ensemble.
     assert "phi2" not in results
     reason = results.reweighted.untrusted["phi2"]
@@ -279,19 +279,19 @@ def test_weights_of_a_few_samples_are_not_trusted(case):
 
 def test_replicas_are_chains_of_an_ensemble_of_their_own():
     rng = np.random.default_rng(12)
-    first, second = (analyse(ArrayHistory({"phi2": rng.normal(size=(3, 1000))})) for _ in range(2))
+    first, second = (analyze(ArrayHistory({"phi2": rng.normal(size=(3, 1000))})) for _ in range(2))
     assert first["phi2"].names == [f"{first.info['ensemble']}|r{chain:04d}" for chain in range(3)]
     # Two runs are independent: the errors of their difference add in quadrature.
     gap = first["phi2"] - second["phi2"]
     gap.gamma_method()
     assert gap.dvalue == pytest.approx(np.hypot(first["phi2"].dvalue, second["phi2"].dvalue), rel=1e-12)
-    assert analyse(ArrayHistory({"phi2": rng.normal(size=(3, 1000))}), ensemble="mine")["phi2"].e_names == ["mine"]
+    assert analyze(ArrayHistory({"phi2": rng.normal(size=(3, 1000))}), ensemble="mine")["phi2"].e_names == ["mine"]
 
 
 def test_errors_are_those_of_pyerrors_on_derived_observables():
     rng = np.random.default_rng(13)
     m = 0.3 + autoregressive(rng, (1, 8000), 0.5)
-    results = analyse(ArrayHistory({"magnetization": m}, lattice=(4, 4)), bins=8000)
+    results = analyze(ArrayHistory({"magnetization": m}, lattice=(4, 4)), bins=8000)
     names = ["test|r0000"]
     second, fourth = pyerrors.Obs(list(m**2), names), pyerrors.Obs(list(m**4), names)
     binder = 1 - fourth / (3 * second**2)
@@ -303,7 +303,7 @@ def test_errors_are_those_of_pyerrors_on_derived_observables():
 def test_fit_start_outside_the_lattice_is_refused():
     history = ArrayHistory({"phi2": np.zeros((2, 100))}, lattice=(8, 8))
     with pytest.raises(InputError, match="fit_start: must lie between 1 and L // 2 = 4, got 5"):
-        analyse(history, fit_start=5)
+        analyze(history, fit_start=5)
 
 
 def test_errors_of_what_belongs_to_steps_know_that_they_make_up_for_each_other():
@@ -313,7 +313,7 @@ def test_errors_of_what_belongs_to_steps_know_that_they_make_up_for_each_other()
         energy = rng.normal(scale=0.2, size=(4, 401))
         # A normal dH of variance 0.1 has the mean 0.05 in equilibrium.
         delta_h = 0.05 + np.diff(energy) + rng.normal(scale=np.sqrt(0.02), size=(4, 400))
-        found = analyse(ArrayHistory({"exp_minus_delta_h": np.exp(-delta_h), "phi2": delta_h}))
+        found = analyze(ArrayHistory({"exp_minus_delta_h": np.exp(-delta_h), "phi2": delta_h}))
         values.append(found["delta_h_symmetry"].value)
         errors.append(found["delta_h_symmetry"].dvalue)
     assert np.std(values) / np.mean(errors) == pytest.approx(1, abs=0.12)

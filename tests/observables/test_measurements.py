@@ -28,9 +28,9 @@ def brute_force(field, c1, c2, c4):
     shape, volume = field.shape, field.size
     units = np.eye(field.ndim, dtype=int)
     links = [(x, shifted(x, unit, shape)) for x in sites(shape) for unit in units]
-    neighbours = {x: [shifted(x, s * u, shape) for u in units for s in (1, -1)] for x in sites(shape)}
+    neighbors = {x: [shifted(x, s * u, shape) for u in units for s in (1, -1)] for x in sites(shape)}
     slopes = {
-        x: c1 * sum(field[y] for y in neighbours[x]) + 2 * c2 * field[x] + 4 * c4 * field[x] ** 3 for x in neighbours
+        x: c1 * sum(field[y] for y in neighbors[x]) + 2 * c2 * field[x] + 4 * c4 * field[x] ** 3 for x in neighbors
     }
     everywhere = np.zeros(shape)
     for x in sites(shape):
@@ -104,11 +104,11 @@ def test_free_field_has_its_propagator_and_energy(shape):
     measured = jax.jit(jax.vmap(partial(measure, FreeScalar(m_sq, len(shape)))))(jnp.asarray(fields))
     lattice, propagator = Lattice(shape), oracle.propagator
     longest = int(np.argmax(shape))
-    neighbours = [propagator[tuple(np.eye(len(shape), dtype=int)[mu])] for mu in range(len(shape))]
+    neighbors = [propagator[tuple(np.eye(len(shape), dtype=int)[mu])] for mu in range(len(shape))]
     expected = {
         "phi2": propagator.ravel()[0],
         "phi4": 3 * propagator.ravel()[0] ** 2,
-        "ising_energy": np.mean(neighbours),
+        "ising_energy": np.mean(neighbors),
         "action_density": 0.5,
         "schwinger_dyson": 1.0,
         "correlator": oracle.correlator(longest)[: shape[longest] // 2 + 1],

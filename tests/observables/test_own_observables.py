@@ -16,7 +16,7 @@ from trivmap.observables import (
     Mean,
     Observable,
     Results,
-    analyse,
+    analyze,
     measure,
 )
 from trivmap.observables.own import require_measurable
@@ -43,7 +43,7 @@ def history():
 
 @pytest.fixture(scope="module")
 def results(history):
-    return analyse(history)
+    return analyze(history)
 
 
 def test_the_same_formula_gives_the_same_number(results):
@@ -87,7 +87,7 @@ def test_where_they_appear(results, tmp_path):
 
 def test_a_wrong_exact_value_withholds_everything(history):
     wrong = Mean(name="square", exact=0.9, measure=SQUARE.measure)
-    results = analyse(history, observables=(wrong,))
+    results = analyze(history, observables=(wrong,))
     assert len(results) == 0
     assert results.info["broken_identity"].startswith("square is 0.9 in every correct ensemble, and here ")
 
@@ -97,14 +97,14 @@ def test_a_broken_symmetry_withholds_what_it_makes_zero():
     chain = ArrayHistory(
         {"phi2": rng.normal(2, 1, (2, 4000)), "cube": rng.normal(0.2, 1, (2, 4000))}, symmetries={"z2"}, own=[CUBE]
     )
-    results = analyse(chain)
+    results = analyze(chain)
     assert "phi2" in results and "cube" not in results
     assert results.untrusted["cube"].startswith("a sector is missing: the action has the symmetry z2")
-    assert "cube" in analyse(chain, symmetries=())
+    assert "cube" in analyze(chain, symmetries=())
 
 
 def test_own_observables_do_not_change_the_others(history, results):
-    alone = analyse(draw(FLOW, ACTION, jax.random.key(3), proposals=40_000, chains=2))
+    alone = analyze(draw(FLOW, ACTION, jax.random.key(3), proposals=40_000, chains=2))
     for name in ("phi2", "susceptibility", "correlation_length", "schwinger_dyson"):
         assert results[name].value == pytest.approx(alone[name].value, rel=1e-7)
 
@@ -203,7 +203,7 @@ def test_refusals(own, sentence):
 def test_one_measurement_may_serve_two():
     both = [SQUARE, Mean(name="root", measurement="square", each=np.sqrt)]
     require_measurable(both, ACTION, LATTICE, jnp.float32)
-    results = analyse(draw(FLOW, ACTION, jax.random.key(1), proposals=8000, observables=both))
+    results = analyze(draw(FLOW, ACTION, jax.random.key(1), proposals=8000, observables=both))
     assert 0 < results["root"].value < np.sqrt(results["square"].value)
 
 
@@ -223,7 +223,7 @@ def test_the_catalog_itself_stays_as_it_is():
 def test_a_function_that_is_not_analytic_gets_no_error_and_no_value(history, function):
     needs = ("phi2", "square")
     own = (SQUARE, FunctionOfMeans(name="mine", needs=needs, function=lambda m, lattice: function(m)))
-    results = analyse(history, observables=own)
+    results = analyze(history, observables=own)
     assert "mine" not in results
     assert results.untrusted["mine"].startswith("its function is not analytic, so that it has no error")
     assert "susceptibility" in results
@@ -232,7 +232,7 @@ def test_a_function_that_is_not_analytic_gets_no_error_and_no_value(history, fun
 def test_a_function_that_fails_at_the_means(history):
     mine = FunctionOfMeans(name="mine", needs=("phi2",), function=lambda m, lattice: [][int(np.real(m["phi2"]) < 9)])
     assert (
-        analyse(history, observables=(mine,)).untrusted["mine"]
+        analyze(history, observables=(mine,)).untrusted["mine"]
         == "its function fails (IndexError: list index out of range)"
     )
 
@@ -244,8 +244,8 @@ def test_values_that_are_no_numbers_concern_only_what_needs_them():
     spoilt[0, 77], spoilt[1, 5] = np.nan, np.inf
     needs = FunctionOfMeans(name="ratio", needs=("spoilt",), function=lambda m, lattice: 1 / m["spoilt"])
     arrays = {"magnetization": phi, "phi2": phi**2}
-    clean = analyse(ArrayHistory(arrays, lattice=[4, 4]))
-    results = analyse(ArrayHistory(arrays | {"spoilt": spoilt}, lattice=[4, 4], own=[Mean(name="spoilt"), needs]))
+    clean = analyze(ArrayHistory(arrays, lattice=[4, 4]))
+    results = analyze(ArrayHistory(arrays | {"spoilt": spoilt}, lattice=[4, 4], own=[Mean(name="spoilt"), needs]))
     for name in ("susceptibility", "binder", "phi2"):
         assert results[name].value == clean[name].value and results[name].dvalue == clean[name].dvalue
     assert results.untrusted["spoilt"] == results.untrusted["ratio"] == "it is not a number"
@@ -258,15 +258,15 @@ def test_own_scalars_do_not_decide_over_the_others():
         slow[:, step] = 0.9 * slow[:, step - 1] + rng.normal(size=2)
     copies = {f"copy{k}": rng.normal(size=slow.shape) for k in range(9)}
     own = [Mean(name=name) for name in copies]
-    alone = analyse(ArrayHistory({"magnetization": 3 + slow, "phi2": slow**2}, lattice=[4, 4]))
-    beside = analyse(ArrayHistory({"magnetization": 3 + slow, "phi2": slow**2} | copies, lattice=[4, 4], own=own))
+    alone = analyze(ArrayHistory({"magnetization": 3 + slow, "phi2": slow**2}, lattice=[4, 4]))
+    beside = analyze(ArrayHistory({"magnetization": 3 + slow, "phi2": slow**2} | copies, lattice=[4, 4], own=own))
     assert "binder" not in alone
     assert beside.untrusted["binder"] == alone.untrusted["binder"]
 
 
 def test_what_nothing_gave_is_said():
     chain = ArrayHistory({"phi2": np.random.default_rng(1).normal(2, 1, (2, 4000))}, own=[SQUARE, KURTOSIS])
-    results = analyse(chain)
+    results = analyze(chain)
     assert results.untrusted["square"] == results.untrusted["kurtosis"] == "its measurements are not there"
 
 

@@ -8,7 +8,7 @@ from pyerrors.input.json import load_json_dict
 
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.observables import ArrayHistory, Results, analyse
+from trivmap.observables import ArrayHistory, Results, analyze
 
 SHAPE, STEPS = (4, 6), 3000
 
@@ -26,7 +26,7 @@ def results():
     }
     accepted = rng.random((2, STEPS)) < 0.7
     accepted[:, 0] = True
-    return analyse(
+    return analyze(
         ArrayHistory(observables, lattice=SHAPE, accepted=accepted, log_weight=0.2 * rng.normal(size=(2, STEPS)))
     )
 
@@ -69,7 +69,7 @@ def test_json_is_that_of_pyerrors(results, tmp_path):
 
 def test_json_without_any_trusted_number(tmp_path):
     path = tmp_path / "observables.json"
-    untrusted = analyse(
+    untrusted = analyze(
         ArrayHistory({"phi2": np.where(np.arange(100) == 7, np.nan, np.random.default_rng(0).normal(size=(2, 100)))})
     )
     untrusted.to_json(path)

@@ -11,7 +11,7 @@ from trivmap.cards.card import RunCard
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
-from trivmap.observables import ArrayHistory, analyse, measure
+from trivmap.observables import ArrayHistory, analyze, measure
 from trivmap.observables.stages import along_the_map
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import describe_environment
@@ -81,7 +81,7 @@ def card(lattice):
                 "maps": [{"kind": "fourier", "start": {"mass_squared": MASS_SQUARED}}, {"kind": "rescale"}],
             },
             "training": {
-                "steps": STEPS, "batch": 64, "optimiser": {"kind": "adam", "learning_rate": 1e-3},
+                "steps": STEPS, "batch": 64, "optimizer": {"kind": "adam", "learning_rate": 1e-3},
                 "evaluate": {"every": 100, "proposals": 4096},
             },
             "sampling": {"kind": "flow", "chains": 2, "proposals": 3000, "warmup": 100},
@@ -133,8 +133,8 @@ def add_samples(run, chains):
 
 
 def add_measurements(run, chains, lattice):
-    """Analyse a history and the map, and write what the pipeline would write of it."""
-    results = analyse(chains)
+    """Analyze a history and the map, and write what the pipeline would write of it."""
+    results = analyze(chains)
     write_sealed_text(run.observables_path, results.to_text())
     log_weights = np.concatenate([chains.read("log_weight", k, chains.warmup, chains.n) for k in range(chains.chains)])
     run.update_summary(

@@ -188,8 +188,8 @@ def test_a_sampler_without_weights_has_its_chain_drawn(measured_run):
     assert data.chain.histories.shape == (2, 500)
 
 
-def test_collected_curves_are_the_analysed_ones(measured_run, chains):
-    results = synthetic.analyse(chains)
+def test_collected_curves_are_the_analyzed_ones(measured_run, chains):
+    results = synthetic.analyze(chains)
     data = collect(measured_run)
     np.testing.assert_allclose(data.curves.correlator[0], results.chain.value("correlator"), rtol=1e-12)
     np.testing.assert_allclose(data.curves.two_point[1], results.chain.error("two_point"), rtol=1e-6)

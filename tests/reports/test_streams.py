@@ -42,7 +42,7 @@ def test_densities_match_histograms_of_the_whole():
 
 
 def test_density_errors_cover_the_exact_distribution():
-    # The magnetisation of the free field is normal with variance 1 / (V m^2).
+    # The magnetization of the free field is normal with variance 1 / (V m^2).
     sigma = 1 / math.sqrt(4 * synthetic.MASS_SQUARED)
     pulls = {"chain": [], "reweighted": []}
     for seed in range(12):
@@ -119,9 +119,9 @@ def test_log_weights_of_a_gaussian(offset):
     assert found.variance == pytest.approx(log_weight.var(ddof=1), rel=1e-8)
     assert found.proposals.sum() * width == pytest.approx(1, abs=1e-3)
     assert found.target.sum() * width == pytest.approx(1, abs=1e-9)
-    centre = (found.edges[1:] + found.edges[:-1]) / 2
+    center = (found.edges[1:] + found.edges[:-1]) / 2
     dense = found.proposals > 0.05
-    np.testing.assert_allclose(found.target[dense], (found.proposals * np.exp(centre))[dense], rtol=0.02)
+    np.testing.assert_allclose(found.target[dense], (found.proposals * np.exp(center))[dense], rtol=0.02)
     assert found.invalid == 0
 
 

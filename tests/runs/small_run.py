@@ -17,7 +17,7 @@ CARD = {
     "training": {
         "steps": 30,
         "batch": 16,
-        "optimiser": {"kind": "sgd", "learning_rate": 1e-3},
+        "optimizer": {"kind": "sgd", "learning_rate": 1e-3},
         "evaluate": {"every": 10},
         "chunk": 5,
     },
@@ -51,7 +51,7 @@ def copied(run, folder) -> RunDirectory:
     return RunDirectory.open(folder)
 
 
-class Signalling(Quiet):
+class Signaling(Quiet):
     """Sends a signal to this process at a given update."""
 
     def __init__(self, at, number=15):

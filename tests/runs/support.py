@@ -21,7 +21,7 @@ CARD = {
         "base": {"kind": "gaussian"},
         "maps": [{"kind": "affine", "couplings": 2, "network": {"kind": "dense", "hidden": ["0.5V"]}}],
     },
-    "training": {"steps": 200, "batch": 64, "optimiser": {"kind": "adam", "learning_rate": 1e-3}},
+    "training": {"steps": 200, "batch": 64, "optimizer": {"kind": "adam", "learning_rate": 1e-3}},
     "sampling": {"chains": 2, "proposals": 4000, "probe": False},
 }
 
@@ -32,7 +32,7 @@ RING = {
     "training": {
         "steps": 6,
         "batch": 128,
-        "optimiser": {"kind": "gauss-newton"},
+        "optimizer": {"kind": "gauss-newton"},
         "evaluate": {"every": 3},
         "chunk": 1,
     },

@@ -22,7 +22,7 @@ def card(spectrum):
             "training": {
                 "steps": 2,
                 "batch": 4,
-                "optimiser": {"kind": "adam", "learning_rate": 1e-3},
+                "optimizer": {"kind": "adam", "learning_rate": 1e-3},
                 "temperature": {"start": 2.0},
             },
         }

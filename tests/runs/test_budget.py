@@ -56,7 +56,7 @@ def test_configurations_of_all_rungs():
         ("training.evaluate.proposals=1000000000", "training.evaluate.proposals", 8 * GB),
         ("sampling.proposals=1000000000", "sampling.proposals", 34 * GB),
         ("measure.stages.proposals=1600000000", "measure.stages.proposals", 2 * 6.4 * GB),
-        ("training.optimiser={kind: gauss-newton, space: parameters}", "model", 16 * 100_000**2),
+        ("training.optimizer={kind: gauss-newton, space: parameters}", "model", 16 * 100_000**2),
     ],
 )
 def test_memory(override, key, size):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.runs.small_run import CARD, Signalling, copied
+from tests.runs.small_run import CARD, Signaling, copied
 from tests.runs.support import contents
 from trivmap.actions import FreeScalar
 from trivmap.cards.card import RunCard
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
 COMMON = {"chains": 4, "proposals": 8000, "part": 600, "warmup": 200, "save_fields": True, "thin": 3}
 KINDS = {
     "hmc": {"kind": "hmc", "trajectory_length": 1.5},
-    "trivialised-hmc": {"kind": "trivialised-hmc"},
+    "trivialized-hmc": {"kind": "trivialized-hmc"},
     "cluster": {"kind": "cluster"},
 }
 
@@ -29,7 +29,7 @@ def card(kind, **changes):
     data = json.loads(json.dumps(CARD))
     data["sampling"] = COMMON | KINDS[kind] | changes
     data |= {"training": None, "seed": 7}
-    if kind != "trivialised-hmc":
+    if kind != "trivialized-hmc":
         data["model"] = None
     return RunCard.from_data(data)
 
@@ -81,7 +81,7 @@ def test_stored_fields_are_those_measured(drawn):
 def test_interrupted_it_goes_on_with_the_same_chains(drawn, tmp_path, at):
     run = pipeline.create(drawn.card(), tmp_path / "run")
     with pytest.raises(Interrupted, match=rf"interrupted after {at * 600} of 2000 proposals per chain"):
-        sampling.sample(run, Signalling(at))
+        sampling.sample(run, Signaling(at))
     summary = sampling.sample(run)
     ours, theirs = arrays(run), arrays(drawn)
     assert ours.keys() == theirs.keys()

@@ -62,7 +62,7 @@ def test_training_and_its_ladder():
 def test_gauss_newton_solves():
     card = load_card("phi4-L8").to_data()
     card["training"] |= {"steps": 1000, "batch": 256}
-    card["training"]["optimiser"] = {"kind": "gauss-newton", "space": "samples"}
+    card["training"]["optimizer"] = {"kind": "gauss-newton", "space": "samples"}
     few, many = of(card), of(card, "training.batch=2048")
     # The system of equations is as large as the batch: more than in proportion.
     assert many > 8.2 * few

@@ -20,7 +20,7 @@ from trivmap.runs.pipeline import load_flow, measure
 from trivmap.runs.plan import Plan
 from trivmap.runs.train import train
 
-MAP = {"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}, "features": {"neighbours": [1.0]}}
+MAP = {"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}, "features": {"neighbors": [1.0]}}
 LADDER = [{"lattice": [4], "action": {"beta": 0.7}, "steps": 5, "batch": 64}]
 CARD = RING | {
     "model": {"sites": "even", "base": {"kind": "free-field"}, "maps": [MAP]},
@@ -117,7 +117,7 @@ def test_free_field_needs_no_training(tmp_path):
 @pytest.mark.parametrize(
     "section",
     [
-        {"kind": "trivialised-hmc", "chains": 8, "proposals": 8000, "warmup": 100},
+        {"kind": "trivialized-hmc", "chains": 8, "proposals": 8000, "warmup": 100},
         {"kind": "annealed", "steps": 4, "updates": 1, "chains": 2, "proposals": 40_000},
     ],
 )

@@ -17,7 +17,7 @@ FREE = {
     "training": {
         "steps": 20,
         "batch": 16,
-        "optimiser": {"kind": "adam", "learning_rate": 0.01},
+        "optimizer": {"kind": "adam", "learning_rate": 0.01},
         "evaluate": {"every": 20},
     },
     "sampling": {"kind": "flow", "chains": 2, "proposals": 4000, "probe": False},

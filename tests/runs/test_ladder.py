@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.oracles import ChainOracle
-from tests.runs.small_run import Signalling, copied
+from tests.runs.small_run import Signaling, copied
 from tests.runs.support import RING, contents
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
@@ -98,7 +98,7 @@ def test_costs_add_up_and_milestones_are_of_the_last_lattice(climbed):
 def test_interrupted_anywhere_it_ends_the_same(climbed, tmp_path, update):
     run = pipeline.create(RunCard.from_data(CARD), tmp_path / "run")
     with pytest.raises(Interrupted, match=r"interrupted at step \d+ of 13; continue with trivmap train --resume"):
-        train(run, Signalling(at=update))
+        train(run, Signaling(at=update))
     train(run)
     assert contents(run.model_path) == contents(climbed.model_path)
     timed = {"seconds", "evaluation"}

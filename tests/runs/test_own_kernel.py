@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import trivmap
 from tests.oracles import ChainOracle
-from tests.runs.small_run import Signalling
+from tests.runs.small_run import Signaling
 from trivmap.cards.card import RunCard
 from trivmap.cli.main import cli
 from trivmap.errors import InputError
@@ -89,7 +89,7 @@ MAP = {
     "training": {
         "steps": 40,
         "batch": 64,
-        "optimiser": OPTIMIZER,
+        "optimizer": OPTIMIZER,
         "evaluate": {"every": 40},
     },
 }
@@ -142,7 +142,7 @@ def test_resumed_is_uninterrupted(section, tmp_path, optax_mixes_dtypes):
     whole, run = (pipeline.create(RunCard.from_data(data), tmp_path / name) for name in ("whole", "run"))
     sample(whole)
     with pytest.raises(Interrupted):
-        sample(run, Signalling(at=2))
+        sample(run, Signaling(at=2))
     sample(run)
     with SampleReader(whole.root) as one, SampleReader(run.root) as other:
         for name in ("accepted", *one.names):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import trivmap
-from tests.runs.small_run import Signalling, card, copied, created
+from tests.runs.small_run import Signaling, card, copied, created
 from tests.runs.support import contents
 from trivmap.actions import FreeScalar
 from trivmap.cards.card import RunCard
@@ -36,13 +36,13 @@ class TestCreate:
             created(
                 tmp_path / "run", action={"kind": "tests.runs.test_pipeline:Odd"}, model__base={"kind": "free-field"}
             )
-        optimiser = {"kind": "adam", "learning_rate": 0.1, "b1": "x"}
+        optimizer = {"kind": "adam", "learning_rate": 0.1, "b1": "x"}
         with pytest.raises(InputError, match="adam refused its keywords"):
-            created(tmp_path / "run", training__optimiser=optimiser)
+            created(tmp_path / "run", training__optimizer=optimizer)
         with pytest.raises(InputError, match="sm3 cannot train this model"):
             created(
                 tmp_path / "run",
-                training__optimiser={"kind": "sm3", "learning_rate": 0.1},
+                training__optimizer={"kind": "sm3", "learning_rate": 0.1},
                 model__base={"kind": "gaussian"},
             )
         assert list(tmp_path.iterdir()) == []
@@ -158,7 +158,7 @@ class TestTrain:
         run = created(tmp_path / "run")
         with pytest.raises(Interrupted, match=r"interrupted at step 15 of 30; continue with trivmap train --resume"):
             # Updates come after each chunk and each evaluation: 5, 10, 10, 15.
-            train(run, Signalling(at=4))
+            train(run, Signaling(at=4))
         assert run.summary()["training"]["status"] == "interrupted"
         assert [r["step"] for r in run.metrics() if "evaluation" in r] == [10]
         flow = pipeline.load_flow(run, Plan(run.card()))
@@ -167,8 +167,8 @@ class TestTrain:
         assert contents(run.model_path) == contents(trained.model_path)
 
     def test_divergence_keeps_the_last_good_state_and_says_what_to_try(self, tmp_path):
-        optimiser = {"kind": "sgd", "learning_rate": {"schedule": "constant", "peak": 1e6, "warmup": 2}}
-        run = created(tmp_path / "run", training__optimiser=optimiser)
+        optimizer = {"kind": "sgd", "learning_rate": {"schedule": "constant", "peak": 1e6, "warmup": 2}}
+        run = created(tmp_path / "run", training__optimizer=optimizer)
         with pytest.raises(InputError) as caught:
             train(run)
         message = str(caught.value)

@@ -33,7 +33,7 @@ CARD = {
     "training": {
         "steps": 20,
         "batch": 16,
-        "optimiser": {"kind": "adam", "learning_rate": 0.01},
+        "optimizer": {"kind": "adam", "learning_rate": 0.01},
         "evaluate": {"every": 20},
         "ladder": [{"lattice": [4], "steps": 20}],
     },

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.runs.small_run import Signalling, card, copied, created
+from tests.runs.small_run import Signaling, card, copied, created
 from tests.runs.support import contents
 from trivmap.actions import FreeScalar
 from trivmap.bijections import AbstractBijection
@@ -47,7 +47,7 @@ class TestSample:
     def test_interrupted_it_goes_on_with_the_same_chains(self, trained, sampled, tmp_path, at):
         run = copied(trained, tmp_path / "run")
         with pytest.raises(Interrupted, match=rf"interrupted after {(at // 2) * 400} of 1200 proposals per chain"):
-            sampling.sample(run, Signalling(at))
+            sampling.sample(run, Signaling(at))
         summary = sampling.sample(run)
         self.assert_same(run, sampled)
         assert summary["log_z"] == sampled.summary()["log_z"]
@@ -55,7 +55,7 @@ class TestSample:
     def test_a_signal_in_the_last_part_loses_nothing(self, trained, tmp_path):
         run = copied(trained, tmp_path / "run")
         with pytest.raises(Interrupted, match="interrupted after the last proposal"):
-            sampling.sample(run, Signalling(at=6))
+            sampling.sample(run, Signaling(at=6))
         assert run.summary()["sampling"]["proposals"] == 2400
 
     def test_part_and_batch_sizes_do_not_matter(self, trained, sampled, tmp_path):

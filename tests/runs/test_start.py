@@ -19,7 +19,7 @@ CARD = {
     "training": {
         "steps": 30,
         "batch": 32,
-        "optimiser": {"kind": "adam", "learning_rate": 0.05},
+        "optimizer": {"kind": "adam", "learning_rate": 0.05},
         "evaluate": {"every": 30},
     },
 }

@@ -82,7 +82,7 @@ class TestRandomNumbers:
 
 
 class TestOneUpdate:
-    """A cluster update given |phi| on 2 x 2, where every pair of neighbours has two links."""
+    """A cluster update given |phi| on 2 x 2, where every pair of neighbors has two links."""
 
     MODULI = np.array([[0.9, 0.3], [1.2, 0.6]])
 

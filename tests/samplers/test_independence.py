@@ -132,7 +132,7 @@ class TestKernel:
 
     def test_a_start_without_a_finite_weight_gives_way(self):
         class Forbidding(AbstractAction):
-            """NaN where the magnetisation is negative."""
+            """NaN where the magnetization is negative."""
 
             def __call__(self, field):
                 return jnp.where(jnp.mean(field) < 0, jnp.nan, ACTION(field))

@@ -34,7 +34,7 @@ def exact():
     return np.log(weight.sum() * CELL**2), np.sum(weight * (x**2 + y**2) / 2) / weight.sum()
 
 
-def test_trivialised_hmc():
+def test_trivialized_hmc():
     kernel = HMC(PulledBack(flow(), ACTION), step_size=0.6, trajectory_length=2.0)
     options = {"chains": 64, "warmup": 100, "measure": lambda field: {"phi2": jnp.mean(field**2)}}
     driver = MarkovChains(kernel, jax.random.key(1), **options)

@@ -16,7 +16,7 @@ from trivmap.actions import Phi4
 from trivmap.bases import FreeField, Gaussian
 from trivmap.bijections import Affine, Chain, couplings
 from trivmap.errors import InputError
-from trivmap.observables import Mean, analyse
+from trivmap.observables import Mean, analyze
 from trivmap.samplers import (
     HMC,
     OMELYAN,
@@ -92,7 +92,7 @@ def test_the_exact_ring(name):
     """Against the transfer matrix, the error from the scatter of many chains."""
     exact = ChainOracle(4, *ACTION.coefficients)
     history = simulate(KERNELS[name], ACTION, KEY, steps=400, chains=64, warmup=60)
-    results = analyse(history, bins=64 * 8)
+    results = analyze(history, bins=64 * 8)
     wanted = {"phi2": exact.phi2, "nearest_neighbor": exact.two_point[1], "abs_magnetization": exact.abs_magnetization}
     for observable, value in wanted.items():
         if observable in results:

@@ -8,7 +8,7 @@ from trivmap.actions import FreeScalar
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
 from trivmap.diagnostics import log_z
-from trivmap.observables import analyse
+from trivmap.observables import analyze
 from trivmap.simulation import draw
 
 LATTICE = Lattice((6,))
@@ -16,12 +16,12 @@ ACTION = FreeScalar(0.8, 1)
 FLOW = Flow(FreeField(LATTICE, mass=1.1, dtype=jnp.float32), Chain(LATTICE, []))
 
 
-def test_a_history_that_can_be_analysed():
+def test_a_history_that_can_be_analyzed():
     history = draw(FLOW, ACTION, jax.random.key(5), proposals=20_000, chains=2, warmup=50)
     assert (history.chains, history.n, history.warmup) == (2, 10_000, 50)
     estimate = log_z(history["log_weight"])
     assert abs(estimate.value - ACTION.log_z(LATTICE)) < 3 * estimate.error < 0.02
-    results = analyse(history)
+    results = analyze(history)
     phi2 = results["phi2"]
     phi2.gamma_method()
     exact = float(np.mean(1 / (LATTICE.momentum_squared + 0.8)))

@@ -12,7 +12,7 @@ import pytest
 from trivmap.actions import Phi4
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.observables import ArrayHistory, analyse, measure, trust
+from trivmap.observables import ArrayHistory, analyze, measure, trust
 from trivmap.samplers import ClusterCycle, SwendsenWang, Wolff
 from trivmap.simulation import ClusterChains
 
@@ -30,7 +30,7 @@ def chains(extent=4, beta=0.5, update=UPDATES[0], *, seed=1, **options):
 
 def results(driver, steps):
     part, state = driver.part(driver.start(), 0, steps)
-    return analyse(ArrayHistory(part.observables, lattice=driver.kernel.lattice.shape)), part, state
+    return analyze(ArrayHistory(part.observables, lattice=driver.kernel.lattice.shape)), part, state
 
 
 def assert_same(first, second):
@@ -157,7 +157,7 @@ class TestPhysics:
         """At and beyond the critical point: the sign of m changes all the time, half the time it is positive."""
         found, part, _ = results(chains(16, beta, update, chains=4, warmup=100), 1500)
         positive = part.observables["magnetization"] > 0
-        signs = analyse(ArrayHistory({"positive": positive}))["positive"]
+        signs = analyze(ArrayHistory({"positive": positive}))["positive"]
         assert abs(signs.value - 0.5) < 3.5 * signs.dvalue < 0.1
         assert np.all(positive.mean(axis=1) > 0.3) and np.all(positive.mean(axis=1) < 0.7)
         assert abs(found["schwinger_dyson"].value - 1) < 3.5 * found["schwinger_dyson"].dvalue < 0.03

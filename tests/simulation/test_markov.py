@@ -14,7 +14,7 @@ from trivmap.actions import AbstractAction, FreeScalar, Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Affine, Chain, Continuous, Features, Kernels, couplings
 from trivmap.errors import InputError
-from trivmap.observables import ArrayHistory, analyse, disagreement, measure
+from trivmap.observables import ArrayHistory, analyze, disagreement, measure
 from trivmap.reports.references import find_reference
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, FourierMass, PulledBack
 from trivmap.simulation import MarkovChains, Part
@@ -25,11 +25,11 @@ RING_ACTION = Phi4.from_couplings("bosetti2015", 1, beta=0.5, lam=0.5)
 
 
 def scalars(action, field):
-    neighbours = sum(field * jnp.roll(field, 1, axis) for axis in range(field.ndim))
+    neighbors = sum(field * jnp.roll(field, 1, axis) for axis in range(field.ndim))
     return {
         "phi2": jnp.mean(field**2),
         "phi4": jnp.mean(field**4),
-        "link": jnp.mean(neighbours) / field.ndim,
+        "link": jnp.mean(neighbors) / field.ndim,
         "susceptibility": field.size * jnp.mean(field) ** 2,
         "action_density": action(field) / field.size,
     }
@@ -146,7 +146,7 @@ class TestEightByEight:
     def test_the_reference_row(self):
         driver = self.driver(0.576, chains=64, warmup=150)
         part, _ = driver.part(driver.start(), 0, 400)
-        results = analyse(self.history(part))
+        results = analyze(self.history(part))
         card = {"kind": "phi4", "notation": "bosetti2015", "beta": 0.576, "lam": 0.5}
         reference = find_reference(card, self.LATTICE.shape)
         assert reference is not None

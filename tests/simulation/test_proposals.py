@@ -193,8 +193,8 @@ def test_a_wrong_width_gives_the_exact_ring():
     flow = Flow(Gaussian(LATTICE, dtype=jnp.float64), Chain(LATTICE, []))
 
     def measure(field):
-        neighbours = field * jnp.roll(field, 1)
-        return {"phi2": jnp.mean(field**2), "link": jnp.mean(neighbours), "abs_m": jnp.abs(jnp.mean(field))}
+        neighbors = field * jnp.roll(field, 1)
+        return {"phi2": jnp.mean(field**2), "link": jnp.mean(neighbors), "abs_m": jnp.abs(jnp.mean(field))}
 
     wide = ProposalChains(IndependenceMetropolis(flow, ACTION), KEY, chains=48, measure=measure, batch=2000)
     part, _ = wide.part(wide.start(), 0, 2000)

@@ -29,12 +29,12 @@ class Model(eqx.Module):
 
 
 def training_state(seed=0):
-    """What a trainer keeps: a module with functions inside, optimiser state, keys, counters of every kind."""
+    """What a trainer keeps: a module with functions inside, optimizer state, keys, counters of every kind."""
     model = Model(jnp.linspace(seed, 1.0, 12).reshape(3, 4), None, jnp.tanh, 4)
-    optimiser = optax.adam(optax.cosine_decay_schedule(1e-3, 10)).init(eqx.filter(model, eqx.is_inexact_array))
+    optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, 10)).init(eqx.filter(model, eqx.is_inexact_array))
     return {
         "model": model,
-        "optimiser": optimiser,
+        "optimizer": optimizer,
         "key": jax.random.key(seed + 1),
         "keys": jax.random.split(jax.random.key(seed, impl="rbg"), 3),
         "raw_key": jax.random.PRNGKey(seed),

@@ -19,14 +19,14 @@ CARD = {
     "samplers": {
         "flow": {
             "model": {"base": {"kind": "free-field", "start": "hartree"}, "maps": []},
-            "training": {"steps": 4, "batch": 16, "optimiser": {"kind": "sgd", "learning_rate": 1e-3}},
+            "training": {"steps": 4, "batch": 16, "optimizer": {"kind": "sgd", "learning_rate": 1e-3}},
             "sampling": {"kind": "flow", "chains": 2, "proposals": 4000, "batch": 500},
             "measure": {"stages": {"proposals": 64}},
         },
         "cluster": {"sampling": {"kind": "cluster", "chains": 2, "proposals": 4000, "warmup": 20}},
         "through": {
             "map_of": "flow",
-            "sampling": {"kind": "trivialised-hmc", "chains": 2, "proposals": 2000, "warmup": 40},
+            "sampling": {"kind": "trivialized-hmc", "chains": 2, "proposals": 2000, "warmup": 40},
             "measure": {"stages": {"proposals": 64}},
         },
     },
@@ -52,7 +52,7 @@ class TestCards:
         assert all(isinstance(card, RunCard) and card.lattice == [4] for card in cards.values())
         assert cards["cluster"].model is None and cards["flow"].training.steps == 4
 
-    def test_comparisons_of_neighbouring_seeds_have_no_seed_in_common(self):
+    def test_comparisons_of_neighboring_seeds_have_no_seed_in_common(self):
         seeds = [card.seed for seed in (0, 1) for card in CompareCard.from_data(CARD | {"seed": seed}).cards.values()]
         assert len(set(seeds)) == 6
 
@@ -124,7 +124,7 @@ class TestPresets:
         card = load_compare_card(name)
         assert card.name == name
         kinds = {card.sampling.kind for card in card.cards.values()}
-        assert kinds == {"flow", "hmc", "cluster", "trivialised-hmc", "annealed"}
+        assert kinds == {"flow", "hmc", "cluster", "trivialized-hmc", "annealed"}
         assert CompareCard.from_data(card.to_data()).cards == card.cards
 
     def test_overrides_reach_the_samplers_and_drop_a_ladder_that_does_not_fit(self):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.oracles import ChainOracle
-from tests.runs.small_run import Signalling
+from tests.runs.small_run import Signaling
 from tests.runs.support import contents
 from tests.studies.test_compare_card import CARD, changed
 from trivmap.cli.main import cli
@@ -36,7 +36,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "finished"
     directory = ComparisonDirectory.create(folder, CompareCard.from_data(CARD))
     with pytest.raises(Interrupted, match=r"continue with trivmap compare --resume .*finished$"):
-        compare(directory, Signalling(at=2), report=reported)
+        compare(directory, Signaling(at=2), report=reported)
     assert not directory.result_path.exists()
     compare(directory, report=reported)
     write_comparison(directory)

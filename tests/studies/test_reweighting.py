@@ -67,8 +67,8 @@ class TestMultiHistogram:
         energy = np.concatenate([each.energy.ravel() for each in made])
         z = np.concatenate([each.values["z"].ravel() for each in made])
         counts = np.array([each.energy.size for each in made])
-        centred = energy - energy.mean()
+        centered = energy - energy.mean()
         for beta in (0.1, 0.8, 1.2):
-            mixture = np.exp(np.multiply.outer(centred, BETAS) + whole.free) @ counts
-            weights = np.exp(beta * centred) / mixture
+            mixture = np.exp(np.multiply.outer(centered, BETAS) + whole.free) @ counts
+            weights = np.exp(beta * centered) / mixture
             assert whole.means(beta)["z"] == pytest.approx(weights @ z / weights.sum(), abs=1e-5)

@@ -12,7 +12,7 @@ from trivmap.actions import Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Affine, Chain, Rescale, couplings
 from trivmap.objectives import PathGradient, residual_and_path
-from trivmap.optimisers import GaussNewton
+from trivmap.optimizers import GaussNewton
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.training import Phase, Trainer, TrainingPlan
 from trivmap.training.schedules import constant_rate
@@ -30,7 +30,7 @@ def flow(dtype="float32"):
 def trainer(**options):
     plan = TrainingPlan(
         objective=PathGradient(),
-        optimiser=GaussNewton(**options),
+        optimizer=GaussNewton(**options),
         learning_rate=constant_rate(1.0),
         temperature=constant_rate(1.0),
         phases=[Phase(6, 128)],
@@ -59,17 +59,17 @@ def middle():
 
 def agree(one, other):
     """To within the rounding of two programs."""
-    for a, b in zip(one.optimiser.anchor, other.optimiser.anchor, strict=True):
+    for a, b in zip(one.optimizer.anchor, other.optimizer.anchor, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
     assert int(one.step) == int(other.step)
 
 
 def test_the_last_steps_are_on_the_kl(middle):
     agree(middle, run(trainer(), interrupt_at=4).state)
-    assert float(middle.optimiser.hoped) == 0
+    assert float(middle.optimizer.hoped) == 0
     end, kl = run(FINISHING, middle), trainer(objective="kl")
     agree(end.state, run(kl, middle).state)
-    assert float(end.state.optimiser.hoped) != 0
+    assert float(end.state.optimizer.hoped) != 0
 
 
 def test_a_training_taken_up_between_the_two_goes_on_bit_by_bit(middle, tmp_path):

@@ -14,7 +14,7 @@ from trivmap.actions import FreeScalar, Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain, Rescale
 from trivmap.objectives import PathGradient, ReverseKL
-from trivmap.optimisers import first_order
+from trivmap.optimizers import first_order
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.training import Phase, Trainer, TrainingPlan
 from trivmap.training.schedules import constant_rate, restarts_rate, temperature_schedule
@@ -27,7 +27,7 @@ RATE = restarts_rate(0.05, 24, period=10, warmup=3, final=0.1, decay=0.8)
 TEMPERATURE = temperature_schedule(3.0, 12, "geometric")
 PLAN = TrainingPlan(
     objective=PathGradient(),
-    optimiser=first_order("sgd", RATE, momentum=0.9, clip=1.0),
+    optimizer=first_order("sgd", RATE, momentum=0.9, clip=1.0),
     learning_rate=RATE,
     temperature=TEMPERATURE,
     phases=[Phase(10, 16), Phase(14, 24)],
@@ -142,7 +142,7 @@ class TestStepByStep:
         return jax.vmap(FLOW.noise)(jax.random.split(jax.random.fold_in(state.key, state.step), 16))
 
     def test_moving_average(self, states):
-        """The weighted mean of all weights since the first step, newest weighing most: 0.8^(n-k), normalised."""
+        """The weighted mean of all weights since the first step, newest weighing most: 0.8^(n-k), normalized."""
         states, _ = states
         for n in (1, 3, 6):
             shares = 0.8 ** np.arange(n - 1, -1, -1)
@@ -201,7 +201,7 @@ class TestFailure:
 
         plan = TrainingPlan(
             objective=ReverseKL(),
-            optimiser=first_order("sgd", schedule),
+            optimizer=first_order("sgd", schedule),
             learning_rate=schedule,
             temperature=constant_rate(1.0),
             phases=[Phase(20, 16)],
@@ -276,7 +276,7 @@ class TestStopping:
     FLOW = Flow(FreeField(LATTICE, mass=0.5, dtype=jnp.float32), Chain(LATTICE, []))
     PLAN = TrainingPlan(
         objective=PathGradient(),
-        optimiser=first_order("sgd", 1e-3),
+        optimizer=first_order("sgd", 1e-3),
         learning_rate=constant_rate(1e-3),
         temperature=constant_rate(1.0),
         phases=[Phase(20, 8)],

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
-from trivmap.actions.nearest_neighbour import all_neighbours, require_dimension
+from trivmap.actions.nearest_neighbor import all_neighbors, require_dimension
 from trivmap.actions.site_density import SiteDensity
 from trivmap.actions.symmetry import closed
 from trivmap.errors import InputError
@@ -18,7 +18,7 @@ def even_sites(lattice: Lattice, field: Field) -> Field:
 
 
 class Decimated(AbstractAction):
-    """S_eff = sum_even [c2 phi^2 + c4 phi^4] - sum_odd log Z1(h), h(x) = -c1 sum of the neighbours of x.
+    """S_eff = sum_even [c2 phi^2 + c4 phi^4] - sum_odd log Z1(h), h(x) = -c1 sum of the neighbors of x.
 
     exp(-S_eff) is the integral of exp(-S) over the field at the odd sites of the checkerboard (x_1 + ... + x_d odd),
     S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4]: given the even sites they are independent, each with
@@ -62,7 +62,7 @@ class Decimated(AbstractAction):
         return self.action
 
     def _source(self, even: Field) -> Field:
-        return -self.c1 * all_neighbours(even)
+        return -self.c1 * all_neighbors(even)
 
     @property
     def symmetries(self) -> frozenset[str]:

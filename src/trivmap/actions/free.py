@@ -8,7 +8,7 @@ import numpy as np
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
-from trivmap.actions.nearest_neighbour import require_dimension
+from trivmap.actions.nearest_neighbor import require_dimension
 from trivmap.actions.notations import SMALLEST_GAP
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice

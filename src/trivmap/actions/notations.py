@@ -97,7 +97,7 @@ def convert(
         fixed = -1.0 if target == "standard" else -2.0
         if c1 >= 0:
             raise InputError(
-                f"action: {target} needs a ferromagnetic nearest-neighbour coupling (c1 < 0), got c1={c1:g}"
+                f"action: {target} needs a ferromagnetic nearest-neighbor coupling (c1 < 0), got c1={c1:g}"
             )
         square = fixed / c1
         quadratic, quartic = c2 * square, c4 * square**2

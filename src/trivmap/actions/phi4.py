@@ -6,7 +6,7 @@ import equinox as eqx
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
-from trivmap.actions.nearest_neighbour import all_neighbours, forward_neighbours, require_dimension
+from trivmap.actions.nearest_neighbor import all_neighbors, forward_neighbors, require_dimension
 from trivmap.actions.notations import coefficients, require_integrable
 
 
@@ -35,11 +35,11 @@ class Phi4(AbstractAction):
     def __call__(self, field: Field) -> Scalar:
         require_dimension(field, self.dimension)
         square = field * field
-        density = field * (self.c1 * forward_neighbours(field)) + square * (self.c2 + self.c4 * square)
+        density = field * (self.c1 * forward_neighbors(field)) + square * (self.c2 + self.c4 * square)
         return site_sum(density)
 
     def force(self, field: Field) -> Field:
-        return -(self.c1 * all_neighbours(field) + field * (2 * self.c2 + 4 * self.c4 * field * field))
+        return -(self.c1 * all_neighbors(field) + field * (2 * self.c2 + 4 * self.c4 * field * field))
 
     @property
     def symmetries(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The density of one site given its neighbours: exp(-c2 phi^2 - c4 phi^4 + h phi), drawn exactly."""
+"""The density of one site given its neighbors: exp(-c2 phi^2 - c4 phi^4 + h phi), drawn exactly."""
 
 import math
 from dataclasses import dataclass

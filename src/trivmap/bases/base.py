@@ -13,7 +13,7 @@ from trivmap.lattice import Lattice
 
 
 class AbstractBase(eqx.Module):
-    """A reparametrised density of one configuration: `push` turns parameter-free noise into the field.
+    """A reparametrized density of one configuration: `push` turns parameter-free noise into the field.
 
     To add one: hold the parameters as inexact arrays, draw everything random in `noise`, so that a field can be
     evaluated and differentiated at fixed noise. Noise that is not unit normal comes with its `log_noise`: samplers that
@@ -58,7 +58,7 @@ class AbstractBase(eqx.Module):
 
     @abc.abstractmethod
     def log_density(self, x: Field) -> Scalar:
-        """log q(x), normalised: the integral of q over all V sites is 1."""
+        """log q(x), normalized: the integral of q over all V sites is 1."""
 
     @abc.abstractmethod
     def astype(self, dtype: DTypeLike) -> "AbstractBase":

@@ -70,5 +70,5 @@ class DecimatedFreeField(AbstractBase):
 
     def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
         # Every mode of the even sites is counted twice among the orbits.
-        normalisation = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
-        return -0.5 * site_sum(z * z) - 0.5 * normalisation
+        normalization = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
+        return -0.5 * site_sum(z * z) - 0.5 * normalization

@@ -130,5 +130,5 @@ class FreeField(AbstractBase):
         return start if self.log_factor is None else start + self.log_factor
 
     def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
-        normalisation = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
-        return -0.5 * site_sum(z * z) - normalisation
+        normalization = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
+        return -0.5 * site_sum(z * z) - normalization

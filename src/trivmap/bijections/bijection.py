@@ -78,7 +78,7 @@ class AbstractBijection(eqx.Module):
         return self
 
     def ridge(self) -> "AbstractBijection":
-        """The map with every parameter replaced by the weight of its square in what Gauss-Newton minimises: zeros."""
+        """The map with every parameter replaced by the weight of its square in what Gauss-Newton minimizes: zeros."""
         return jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self)
 
     def resize(self, lattice: Lattice) -> "AbstractBijection":

@@ -1,4 +1,4 @@
-"""The two colours of a checkerboard as dense half-lattices, without gathers."""
+"""The two colors of a checkerboard as dense half-lattices, without gathers."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +8,7 @@ from trivmap._types import Field
 from trivmap.lattice import Lattice
 
 Half = Float[Array, "*half"]
-"""The sites of one colour, shape (L_1, ..., L_d / 2): along the last axis every second site."""
+"""The sites of one color, shape (L_1, ..., L_d / 2): along the last axis every second site."""
 
 
 def _odd_rows(lattice: Lattice) -> Bool[np.ndarray, "*rows 1"]:
@@ -17,7 +17,7 @@ def _odd_rows(lattice: Lattice) -> Bool[np.ndarray, "*rows 1"]:
 
 
 def half_shape(lattice: Lattice) -> tuple[int, ...]:
-    """Shape of the array that holds one colour."""
+    """Shape of the array that holds one color."""
     return (*lattice.shape[:-1], lattice.shape[-1] // 2)
 
 
@@ -36,15 +36,15 @@ def merge(lattice: Lattice, even: Half, odd: Half) -> Field:
     return pairs.reshape(lattice.shape)
 
 
-def embed(lattice: Lattice, half: Half, colour: int) -> Field:
-    """The field that is `half` on the sites of a colour (0 even, 1 odd) and zero on the others."""
+def embed(lattice: Lattice, half: Half, color: int) -> Field:
+    """The field that is `half` on the sites of a color (0 even, 1 odd) and zero on the others."""
     empty = jnp.zeros_like(half)
-    return merge(lattice, *((half, empty) if colour == 0 else (empty, half)))
+    return merge(lattice, *((half, empty) if color == 0 else (empty, half)))
 
 
-def pick(lattice: Lattice, field: Float[Array, "*lattice channels"], colour: int) -> Float[Array, "channels *half"]:
-    """The channels of a field on the sites of a colour (0 even, 1 odd)."""
+def pick(lattice: Lattice, field: Float[Array, "*lattice channels"], color: int) -> Float[Array, "channels *half"]:
+    """The channels of a field on the sites of a color (0 even, 1 odd)."""
     pairs = field.reshape(*half_shape(lattice), 2, field.shape[-1])
-    first, second = (pairs[..., 0, :], pairs[..., 1, :]) if colour == 0 else (pairs[..., 1, :], pairs[..., 0, :])
+    first, second = (pairs[..., 0, :], pairs[..., 1, :]) if color == 0 else (pairs[..., 1, :], pairs[..., 0, :])
     odd_rows = jnp.broadcast_to(_odd_rows(lattice)[..., None], first.shape)
     return jnp.moveaxis(jnp.where(odd_rows, second, first), -1, 0)

@@ -1,4 +1,4 @@
-"""From the frozen colour of a checkerboard to the parameters of a transformation of the active one."""
+"""From the frozen color of a checkerboard to the parameters of a transformation of the active one."""
 
 import abc
 from collections.abc import Sequence
@@ -25,20 +25,20 @@ class AbstractConditioner(eqx.Module):
 
     @abc.abstractmethod
     def _inputs(self, frozen: Half) -> Array:
-        """The frozen colour as the network's input."""
+        """The frozen color as the network's input."""
 
     def __call__(self, transformer: AbstractTransformer, frozen: Half) -> Float[Array, "parameters *half"]:
         outputs = self.network(self._inputs(frozen))
         if isinstance(outputs, tuple):
             odd, even = outputs
-            return transformer.symmetrise(self._arrange(odd, frozen), self._arrange(even, frozen))
+            return transformer.symmetrize(self._arrange(odd, frozen), self._arrange(even, frozen))
         return self._arrange(outputs, frozen)
 
 
 class DenseConditioner(AbstractConditioner):
     """A dense network over all V/2 frozen sites: any dependence, no translation symmetry, one lattice only.
 
-    It takes a colour in any shape, also flat.
+    It takes a color in any shape, also flat.
     """
 
     network: Network | OddEvenNetwork

@@ -170,8 +170,8 @@ class Continuous(AbstractBijection):
         moved = self._held(modes.inverse(jnp.sum(modes.scale(modes.forward(values), eigenvalues), axis=0)))
         central = [jnp.sum(at_time * jnp.asarray(table, dtype), axis=1) for table in self._at_zero(basis)]
         if self.even:
-            colours = self.lattice.parity == 0
-            central = [jnp.where(colours, even, odd) for even, odd in zip(*central, strict=True)]
+            colors = self.lattice.parity == 0
+            central = [jnp.where(colors, even, odd) for even, odd in zip(*central, strict=True)]
         else:
             (central,) = central
         weighted = functools.reduce(jnp.add, [weight * slope for weight, slope in zip(central, slopes, strict=True)])

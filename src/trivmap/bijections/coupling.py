@@ -20,11 +20,11 @@ Halves = tuple[Half, Half]
 
 
 class Coupling(AbstractBijection):
-    """y_active = g(x_active; p(x_frozen)), y_frozen = x_frozen; `active` is the colour (0 even, 1 odd) that moves.
+    """y_active = g(x_active; p(x_frozen)), y_frozen = x_frozen; `active` is the color (0 even, 1 odd) that moves.
 
     log det = sum over active sites of log g'. Z2-equivariant if the conditioner's network has definite parity.
     Raises `InputError` on a lattice without a checkerboard (an odd extent), and for a conditioner made for the other
-    colour.
+    color.
     """
 
     transformer: AbstractTransformer
@@ -114,7 +114,7 @@ class Coupling(AbstractBijection):
 
 
 class CouplingRun(AbstractBijection):
-    """Couplings one after another: the field is split into its colours once and merged once."""
+    """Couplings one after another: the field is split into its colors once and merged once."""
 
     couplings: tuple[Coupling, ...]
     lattice: Lattice = eqx.field(static=True)
@@ -148,7 +148,7 @@ class CouplingRun(AbstractBijection):
         return self._merge(halves), site_sum(total), self._merge(scores)
 
     def _split(self, x: Field) -> Halves:
-        """The colours of a field: flat, hence in long loops, where every network is dense and knows no geometry."""
+        """The colors of a field: flat, hence in long loops, where every network is dense and knows no geometry."""
         even, odd = split(self.lattice, x)
         if all(isinstance(coupling.conditioner, DenseConditioner) for coupling in self.couplings):
             return even.ravel(), odd.ravel()

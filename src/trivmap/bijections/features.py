@@ -37,9 +37,9 @@ FAMILIES: dict[str, Callable[[Array], Pair]] = {"tanh": _tanh, "algebraic": _alg
 """h(u) and h'(u) by name; `algebraic` is u / sqrt(1 + u^2). All odd, with h(u) = u + O(u^3)."""
 
 
-Neighbours = Literal["neighbours"]
-Filter = float | Neighbours | None
-"""Of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbours, or nothing."""
+Neighbors = Literal["neighbors"]
+Filter = float | Neighbors | None
+"""Of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbors, or nothing."""
 
 
 class Scale(NamedTuple):
@@ -53,7 +53,7 @@ class Scale(NamedTuple):
 class Features:
     """The features h_f(phi) = h(w_f A_f phi) / w_f of one configuration, and phi itself where `linear`.
 
-    A_f is the identity, the mean over the neighbours, or for a smeared scale the filter m^2 / (khat^2 + m^2): what is
+    A_f is the identity, the mean over the neighbors, or for a smeared scale the filter m^2 / (khat^2 + m^2): what is
     nonlinear at long distances is the smeared field, not the field at a site. The divergence of sum_y W_f(x - y) h_f(y)
     stays exact and cheap, see `slopes`. Static: nothing here is learned.
 
@@ -115,8 +115,8 @@ class Features:
         return jnp.stack(values), slopes
 
 
-def _spectrum(lattice: Lattice, kind: float | Neighbours) -> np.ndarray:
+def _spectrum(lattice: Lattice, kind: float | Neighbors) -> np.ndarray:
     """Eigenvalues of a filter on the momentum orbits."""
-    if kind == "neighbours":
+    if kind == "neighbors":
         return 1 - lattice.orbit_momenta / (2 * lattice.dimension)
     return yukawa(lattice, kind)

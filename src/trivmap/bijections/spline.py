@@ -14,7 +14,7 @@ _SMALLEST = 1e-3
 """Least width and height of a bin, relative to the interval, and least slope: keeps float32 away from division by 0."""
 
 _MOST_BINS = 500
-"""Leaves half of the interval to the shares that can be learnt."""
+"""Leaves half of the interval to the shares that can be learned."""
 
 _UNIT_SOFTPLUS = 0.5413248546129181
 """softplus(0.5413...) = 1: slope parameters of zero give slope one."""
@@ -49,11 +49,11 @@ class Spline(AbstractTransformer):
         lengths = (self.bins, self.bins, self.bins - 1)
         return sum(n // 2 for n in lengths), sum((n + 1) // 2 for n in lengths)
 
-    def symmetrise(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
+    def symmetrize(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
         parts = []
         for length in (self.bins, self.bins, self.bins - 1):
-            half, centre = length // 2, length % 2
-            mirrored_even, even = even[: half + centre], even[half + centre :]
+            half, center = length // 2, length % 2
+            mirrored_even, even = even[: half + center], even[half + center :]
             mirrored_odd, odd = odd[:half], odd[half:]
             parts.append(mirrored_even[:half] + mirrored_odd)
             parts.append(mirrored_even[half:])
@@ -95,7 +95,7 @@ class Spline(AbstractTransformer):
         starts = jnp.concatenate([ends, slopes])
         stops = jnp.concatenate([slopes, ends])
         knots = bottom_knots if by_height else left_knots
-        # Selecting by comparison is exact and vectorises; a gather per site does not.
+        # Selecting by comparison is exact and vectorizes; a gather per site does not.
         above = values[None] >= knots[1:]
         none, every = jnp.zeros_like(above[:1]), jnp.ones_like(above[:1])
         chosen = jnp.concatenate([every, above]) & ~jnp.concatenate([above, none])

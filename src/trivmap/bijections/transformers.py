@@ -14,7 +14,7 @@ class AbstractTransformer(eqx.Module):
     """y = g(x; p) at every site, monotone in x; the identity at p = 0.
 
     `parity_counts` says how many numbers per site, odd and even in the frozen field, the Z2-symmetric form needs;
-    `symmetrise` turns them into parameters p(f) with g(-x; p(-f)) = -g(x; p(f)), smoothly.
+    `symmetrize` turns them into parameters p(f) with g(-x; p(-f)) = -g(x; p(f)), smoothly.
     """
 
     @property
@@ -25,10 +25,10 @@ class AbstractTransformer(eqx.Module):
     @property
     @abc.abstractmethod
     def parity_counts(self) -> tuple[int, int]:
-        """(odd, even) numbers per site that `symmetrise` takes."""
+        """(odd, even) numbers per site that `symmetrize` takes."""
 
     @abc.abstractmethod
-    def symmetrise(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
+    def symmetrize(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
         """Parameters of the Z2-symmetric form."""
 
     @abc.abstractmethod
@@ -51,7 +51,7 @@ class Additive(AbstractTransformer):
     def parity_counts(self) -> tuple[int, int]:
         return 1, 0
 
-    def symmetrise(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
+    def symmetrize(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
         return odd
 
     def forward(self, x: Values, p: Parameters) -> tuple[Values, Values]:
@@ -72,7 +72,7 @@ class Affine(AbstractTransformer):
     def parity_counts(self) -> tuple[int, int]:
         return 1, 1
 
-    def symmetrise(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
+    def symmetrize(self, odd: Float[Array, "odd *sites"], even: Float[Array, "even *sites"]) -> Parameters:
         return jnp.concatenate([even, odd])
 
     def forward(self, x: Values, p: Parameters) -> tuple[Values, Values]:

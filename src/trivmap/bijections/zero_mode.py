@@ -1,4 +1,4 @@
-"""A monotone map of the magnetisation."""
+"""A monotone map of the magnetization."""
 
 import equinox as eqx
 import jax
@@ -64,4 +64,4 @@ class ZeroMode(AbstractBijection):
 
     def _parameters(self) -> Float[Array, " parameters"]:
         odd = jnp.zeros(self.spline.parity_counts[0], self.even.dtype) if self.odd is None else self.odd
-        return self.spline.symmetrise(odd, self.even)
+        return self.spline.symmetrize(odd, self.even)

@@ -43,14 +43,14 @@ from trivmap.cards.model import (
     SplineMap,
     ZeroModeMap,
 )
-from trivmap.cards.optimiser import SECOND_ORDER, ConstantRate, CosineRate, Optimiser, RestartsRate
+from trivmap.cards.optimizer import SECOND_ORDER, ConstantRate, CosineRate, Optimizer, RestartsRate
 from trivmap.cards.own import resolve
 from trivmap.cards.sampling import OwnSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL
-from trivmap.optimisers import GaussNewton, first_order
+from trivmap.optimizers import GaussNewton, first_order
 from trivmap.samplers.kernel import AbstractKernel
 from trivmap.training import Phase, TrainingPlan
 from trivmap.training.schedules import (
@@ -113,12 +113,12 @@ def build_training(card: RunCard) -> TrainingPlan:
     """The training plan of a card."""
     section = card.training
     if section is None:
-        raise InputError("training: missing; give the section with steps, batch and optimiser")
-    rate = _rate(section.optimiser, section.steps)
+        raise InputError("training: missing; give the section with steps, batch and optimizer")
+    rate = _rate(section.optimizer, section.steps)
     evaluate_every = section.evaluate.every
     return TrainingPlan(
         objective={"path-gradient": PathGradient, "reverse-kl": ReverseKL}[section.objective](),
-        optimiser=_optimiser(section.optimiser, rate, section.clip),
+        optimizer=_optimizer(section.optimizer, rate, section.clip),
         learning_rate=rate,
         temperature=temperature_schedule(
             section.temperature.start, section.temperature.steps or 1, section.temperature.schedule
@@ -218,8 +218,8 @@ def _heated(base: FreeField, action: AbstractAction, temperature: float) -> Free
     return eqx.tree_at(lambda b: b.log_factor, base, jnp.asarray(0.5 * np.log(ratio), base.dtype))
 
 
-def _rate(optimiser: Optimiser, steps: int) -> Schedule:
-    match optimiser.learning_rate:
+def _rate(optimizer: Optimizer, steps: int) -> Schedule:
+    match optimizer.learning_rate:
         case ConstantRate() as rate:
             return constant_rate(rate.peak, rate.warmup)
         case CosineRate() as rate:
@@ -230,24 +230,24 @@ def _rate(optimiser: Optimiser, steps: int) -> Schedule:
             return constant_rate(float("nan"))
 
 
-def _optimiser(section: Optimiser, rate: Schedule, clip: float | None) -> Any:
+def _optimizer(section: Optimizer, rate: Schedule, clip: float | None) -> Any:
     if section.kind == SECOND_ORDER:
         return GaussNewton(**section.arguments)
     if ":" not in section.kind:
         constant = section.learning_rate
-        # Some optimisers take a number only.
+        # Some optimizers take a number only.
         given = constant.peak if isinstance(constant, ConstantRate) and not constant.warmup else rate
         return first_order(section.kind, given, clip=clip, **section.arguments)
     import optax
 
-    make = resolve(section.kind, optax.GradientTransformation, "training.optimiser.kind")
+    make = resolve(section.kind, optax.GradientTransformation, "training.optimizer.kind")
     try:
         made = make(rate, **section.arguments)
     except (TypeError, ValueError) as error:
-        raise InputError(f"training.optimiser: {section.kind} refused its arguments: {error}") from error
+        raise InputError(f"training.optimizer: {section.kind} refused its arguments: {error}") from error
     if not isinstance(made, optax.GradientTransformation):
         raise InputError(
-            f"training.optimiser.kind: {section.kind} must make an optax GradientTransformation, got "
+            f"training.optimizer.kind: {section.kind} must make an optax GradientTransformation, got "
             f"{type(made).__name__}"
         )
     clipped = made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made)

@@ -22,14 +22,14 @@ class SmearedScale(Section):
 
 
 class FeatureList(Section):
-    """Odd functions h(w phi) / w: of the field, of the mean over its neighbours, of smeared fields.
+    """Odd functions h(w phi) / w: of the field, of the mean over its neighbors, of smeared fields.
 
     With `linear` the field itself is one more.
     """
 
     family: Annotated[str, one_of(FAMILIES)] = "tanh"
     widths: list[Positive] = Field(default=[1.0, 2.0, 4.0])
-    neighbours: list[Positive] = Field(default=[])
+    neighbors: list[Positive] = Field(default=[])
     smeared: list[SmearedScale] = Field(
         default=[SmearedScale(mass=1.0, widths=[1.0, 2.0]), SmearedScale(mass=0.5, widths=[1.5, 3.0])]
     )
@@ -38,7 +38,7 @@ class FeatureList(Section):
     @property
     def scales(self) -> list[tuple[Filter, list[float]]]:
         """As `bijections.Features` takes them."""
-        mean: list[tuple[Filter, list[float]]] = [("neighbours", self.neighbours)] if self.neighbours else []
+        mean: list[tuple[Filter, list[float]]] = [("neighbors", self.neighbors)] if self.neighbors else []
         return [(None, self.widths), *mean, *((scale.mass, scale.widths) for scale in self.smeared)]
 
 

@@ -12,7 +12,7 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     training = data.get("training") or {}
     cards = []
     for rung in training.get("ladder") or []:
-        changed = {key: rung[key] for key in ("steps", "batch", "objective", "optimiser") if rung.get(key) is not None}
+        changed = {key: rung[key] for key in ("steps", "batch", "objective", "optimizer") if rung.get(key) is not None}
         own: dict[str, Any] = {**training, **changed, "ladder": [], "stop": {}, "temperature": {}}
         judged = {**(training.get("evaluate") or {}), "every": own["steps"]}
         own |= {"evaluate": judged, "chunk": None}

@@ -164,9 +164,9 @@ class ConvolutionalNetwork(Section):
         return units(self.hidden, volume)
 
     @model_validator(mode="after")
-    def _centred(self) -> "ConvolutionalNetwork":
+    def _centered(self) -> "ConvolutionalNetwork":
         if self.kernel % 2 == 0:
-            raise refusal(f"must be odd so that the kernel has a centre, got {self.kernel}", "kernel")
+            raise refusal(f"must be odd so that the kernel has a center, got {self.kernel}", "kernel")
         if self.kernel > _LARGEST_KERNEL:
             raise refusal(
                 f"must be at most {_LARGEST_KERNEL}, as its taps are written out, got {self.kernel}", "kernel"
@@ -181,7 +181,7 @@ _NETWORK = Field(description="a section such as {kind: conv, hidden: [8, 8]}")
 
 
 class CouplingMap(Section):
-    """`couplings` checkerboard couplings, the active colour alternating, each with a network of its own."""
+    """`couplings` checkerboard couplings, the active color alternating, each with a network of its own."""
 
     kind: Literal["additive", "affine"]
     couplings: Count = _COUPLINGS
@@ -214,7 +214,7 @@ class FourierMap(Section):
 
 
 class ZeroModeMap(Section):
-    """A monotone spline of the magnetisation."""
+    """A monotone spline of the magnetization."""
 
     kind: Literal["zero-mode"]
     bins: Annotated[Whole, Field(ge=2, le=_MOST_BINS)] = 16

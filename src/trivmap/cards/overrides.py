@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, get_args
 
 from trivmap.cards import yaml_text
 from trivmap.cards.model import Action, Base, Map, Network
-from trivmap.cards.optimiser import SECOND_ORDER, Optimiser, Rate
+from trivmap.cards.optimizer import SECOND_ORDER, Optimizer, Rate
 from trivmap.cards.sampling import Kind
 from trivmap.cards.values import cut, shown
 from trivmap.errors import InputError
@@ -94,10 +94,10 @@ def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
     if name == "action":
         # A coupling of the same name in another notation is another number.
         return {"kind"} if key == "kind" else {"kind", "notation"}
-    if name == "optimiser" and section.get(key) == SECOND_ORDER:
-        return set(Optimiser.known_keys(section) or ()) - {"learning_rate"}
-    if name == "optimiser":
-        return set(Optimiser.known_keys(section) or ("kind", "learning_rate"))
+    if name == "optimizer" and section.get(key) == SECOND_ORDER:
+        return set(Optimizer.known_keys(section) or ()) - {"learning_rate"}
+    if name == "optimizer":
+        return set(Optimizer.known_keys(section) or ("kind", "learning_rate"))
     if name not in _UNIONS:
         return set(section)
     union, marker = get_args(_UNIONS[name])

@@ -171,10 +171,10 @@ class HmcSampling(HamiltonianSampling):
     start: Annotated[str, one_of(("mixed", "hot"))] = "mixed"
 
 
-class TrivialisedSampling(HamiltonianSampling):
+class TrivializedSampling(HamiltonianSampling):
     """Hybrid Monte Carlo in the noise of the map (arXiv:2302.08408)."""
 
-    kind: Literal["trivialised-hmc"]
+    kind: Literal["trivialized-hmc"]
     trajectory_length: Positive = 1.5
     integration_steps: Count | None = None
 
@@ -242,6 +242,6 @@ def _kind_written_out(value: Any) -> Any:
 
 
 Kind = Annotated[
-    FlowSampling | HmcSampling | TrivialisedSampling | ClusterSampling | AnnealedSampling | OwnSampling, ByKey()
+    FlowSampling | HmcSampling | TrivializedSampling | ClusterSampling | AnnealedSampling | OwnSampling, ByKey()
 ]
 AnySampling = Annotated[Kind, BeforeValidator(_kind_written_out)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trivmap.cards.fields import ByShape, Section, write_out
-from trivmap.cards.optimiser import SECOND_ORDER, Optimiser
+from trivmap.cards.optimizer import SECOND_ORDER, Optimizer
 from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, refusal
 
 _MOST_RUNGS = 64
@@ -57,7 +57,7 @@ class Rung(Section):
     steps: Count | None = None
     batch: Count | None = None
     objective: Objective | None = None
-    optimiser: Optimiser | None = None
+    optimizer: Optimizer | None = None
 
 
 class Training(Section):
@@ -67,11 +67,11 @@ class Training(Section):
     """
 
     objective: Objective = "path-gradient"
-    steps: Count = Field(description="the number of optimiser steps, for example 2000")
+    steps: Count = Field(description="the number of optimizer steps, for example 2000")
     batch: Annotated[Count | list[Phase], ByShape()] = Field(
         description="the number of configurations in a step, for example 256"
     )
-    optimiser: Optimiser = Field(description="a section such as {kind: adam, learning_rate: 1.0e-3}")
+    optimizer: Optimizer = Field(description="a section such as {kind: adam, learning_rate: 1.0e-3}")
     clip: Positive | None = None
     ema: Annotated[Real, Field(ge=0, lt=1)] | None = None
     temperature: Temperature = Temperature()
@@ -87,16 +87,16 @@ class Training(Section):
         total = sum(steps for steps, _ in self.phases)
         if total != self.steps:
             raise refusal(f"its phases have {total} steps in all, but training.steps is {self.steps}", "batch")
-        rate = self.optimiser.learning_rate
+        rate = self.optimizer.learning_rate
         warmup = rate.warmup if rate else 0
         if warmup >= self.steps:
             raise refusal(
-                f"must be less than training.steps = {self.steps}, got {warmup}", "optimiser.learning_rate.warmup"
+                f"must be less than training.steps = {self.steps}, got {warmup}", "optimizer.learning_rate.warmup"
             )
-        if self.temperature.start != 1 and self.optimiser.kind == SECOND_ORDER:
+        if self.temperature.start != 1 and self.optimizer.kind == SECOND_ORDER:
             raise refusal(
                 "must be 1 with gauss-newton, which judges each step by the one before; anneal with a first-order "
-                "optimiser such as adam",
+                "optimizer such as adam",
                 "temperature.start",
             )
         if self.temperature.start != 1 and self.temperature.steps is None:

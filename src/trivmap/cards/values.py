@@ -20,7 +20,7 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-"""`my_package.my_module:MyClass`, the user's own action, map, base or optimiser."""
+"""`my_package.my_module:MyClass`, the user's own action, map, base or optimizer."""
 
 
 def refusal(sentence: str, key: str | None = None) -> PydanticCustomError:

@@ -165,15 +165,15 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
 @trust_flag
 def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Analyze the samples of a run: observables with errors, and the stages of its map; renew its report, if any."""
-    from trivmap.runs.pipeline import measure as analyse
+    from trivmap.runs.pipeline import measure as analyze
     from trivmap.store.plain import is_file
 
-    def analyse_and_report(directory: Any, display: Any, plan: Any) -> None:
-        analyse(directory, display, plan=plan)
+    def analyze_and_report(directory: Any, display: Any, plan: Any) -> None:
+        analyze(directory, display, plan=plan)
         if is_file(directory.report_path):
             write_report_of(directory)
 
-    step(analyse_and_report, directory, overrides, as_json, "measure")
+    step(analyze_and_report, directory, overrides, as_json, "measure")
 
 
 @command("trivmap report runs/first")

@@ -30,7 +30,7 @@ def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Es
     chains = np.atleast_2d(np.asarray(series, dtype=np.float64))
     if chains.ndim != 2 or chains.shape[1] < 2 or not np.all(np.isfinite(chains)):
         raise InputError("autocorrelation_time: needs a finite series of shape (chains, n) with n at least 2")
-    deviations = _centred(chains - chains[0, 0])
+    deviations = _centered(chains - chains[0, 0])
     largest = np.abs(deviations).max()
     if largest <= 4 * np.finfo(np.float64).eps * np.abs(chains).max():
         return Estimate(0.5, 0.0)
@@ -84,12 +84,12 @@ def _filtered(series: np.ndarray, gamma: np.ndarray) -> np.ndarray:
         if lags < 1 or rho.min() > -max(0.1, 4 / np.sqrt(count * length)):
             break
         k, a = int(rho.argmin()) + 1, -float(rho.min())
-        series = _centred(series[:, k:] + a * series[:, :-k]) / (1 + a)
+        series = _centered(series[:, k:] + a * series[:, :-k]) / (1 + a)
         gamma = _autocovariance(series)
     return series
 
 
-def _centred(chains: np.ndarray) -> np.ndarray:
+def _centered(chains: np.ndarray) -> np.ndarray:
     return chains - chains.mean()
 
 

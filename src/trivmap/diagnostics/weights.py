@@ -1,6 +1,6 @@
 """What log-weights say about a flow: acceptance, effective sample size, log Z, in float64 on the host.
 
-Log-weights are log w = -S - log q of independent proposals. All errors are those of the linearised estimator
+Log-weights are log w = -S - log q of independent proposals. All errors are those of the linearized estimator
 (influence functions), from independent proposals; a batch with a NaN or an infinite weight gives NaN, never a number.
 Those of the effective sample size and of log Z, which a few large weights dominate, are enlarged where the mean weight
 is far from normal, see `tails.enlargement`: there the plain error is too small by any factor.

@@ -16,7 +16,7 @@ from trivmap.errors import InputError
 class DenseLayer(eqx.Module):
     """y = x W + b for x of shape (inputs,).
 
-    Initialised LeCun-normal (variance 1/inputs), or at zero if `zero`.
+    Initialized LeCun-normal (variance 1/inputs), or at zero if `zero`.
     """
 
     weight: Float[Array, "inputs outputs"]
@@ -47,8 +47,8 @@ class ConvolutionLayer(eqx.Module):
     """y_c(x) = sum_{delta, c'} phi_{c'}(x + delta) W(delta, c', c) + b_c, periodic, |delta_mu| <= (kernel - 1) / 2.
 
     Input of shape (*lattice, inputs), output (*lattice, outputs), for a lattice of any dimension. Written as one
-    matrix product over blocks of neighbouring sites of the last axis: the matrix is wide enough for the processor at
-    the price of some zeros in it, and blocks overlap less than the neighbourhoods of single sites. On CPU several
+    matrix product over blocks of neighboring sites of the last axis: the matrix is wide enough for the processor at
+    the price of some zeros in it, and blocks overlap less than the neighborhoods of single sites. On CPU several
     times faster than a convolution with few channels. Raises `InputError` for an even kernel.
     """
 
@@ -69,7 +69,7 @@ class ConvolutionLayer(eqx.Module):
         key: Key,
     ):
         if kernel < 1 or kernel % 2 == 0:
-            raise InputError(f"network.kernel: must be odd and positive so that it has a centre, got {kernel}")
+            raise InputError(f"network.kernel: must be odd and positive so that it has a center, got {kernel}")
         taps = kernel**dimension * inputs
         scale = 0.0 if zero else 1 / math.sqrt(taps)
         self.weight = jax.random.normal(key, (taps, outputs), dtype) * scale

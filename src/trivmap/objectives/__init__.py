@@ -1,4 +1,4 @@
-"""Objectives: what training minimises."""
+"""Objectives: what training minimizes."""
 
 from trivmap.objectives.objective import AbstractObjective as AbstractObjective
 from trivmap.objectives.path_gradient import PathGradient as PathGradient

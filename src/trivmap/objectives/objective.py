@@ -14,7 +14,7 @@ Residuals = Float[Array, " batch"]
 
 
 class AbstractObjective(eqx.Module):
-    """What training minimises at temperature T, where the target is exp(-S/T).
+    """What training minimizes at temperature T, where the target is exp(-S/T).
 
     To add one: return a scalar whose gradient with respect to the flow is the wanted estimator, and beside it the
     residuals r = log q + S/T of the batch, from which loss, acceptance and ESS are monitored. What it computes of each

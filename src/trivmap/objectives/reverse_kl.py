@@ -1,4 +1,4 @@
-"""The reverse Kullback-Leibler divergence with the reparametrised gradient."""
+"""The reverse Kullback-Leibler divergence with the reparametrized gradient."""
 
 import jax
 import jax.numpy as jnp

@@ -4,7 +4,7 @@ from trivmap.observables.agreement import disagreement as disagreement
 from trivmap.observables.agreement import r_hat_of as r_hat_of
 from trivmap.observables.catalog import CATALOG as CATALOG
 from trivmap.observables.catalog import Catalog as Catalog
-from trivmap.observables.error_analysis import analyse as analyse
+from trivmap.observables.error_analysis import analyze as analyze
 from trivmap.observables.estimates import Estimates as Estimates
 from trivmap.observables.history import ArrayHistory as ArrayHistory
 from trivmap.observables.history import History as History

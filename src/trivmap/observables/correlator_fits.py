@@ -1,6 +1,6 @@
 """Correlation lengths from the decay of the zero-momentum correlator: effective-mass plateau and cosh fit.
 
-Both minimise chi^2 = sum_t (y_t - f_t)^2 / sigma_t^2 over a window of t. The y_t are correlated, so chi^2 over the
+Both minimize chi^2 = sum_t (y_t - f_t)^2 / sigma_t^2 over a window of t. The y_t are correlated, so chi^2 over the
 degrees of freedom says nothing: it is judged against its expectation tr[(1 - P) K], K the correlation matrix of the
 y_t / sigma_t and P the projector on the fit's tangent (arXiv:2209.14188), and the parameter's error comes from its
 derivatives with respect to the correlator, which is right whatever the weights.
@@ -97,9 +97,9 @@ def cosh_fit(correlator: np.ndarray, covariance: np.ndarray, lattice: Lattice, s
 
 def _cosh(mass: float, from_middle: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """cosh(m u) / cosh(m h) with its first two derivatives in m."""
-    normalisation = np.cosh(mass * half)
-    value, slope = np.cosh(mass * from_middle) / normalisation, np.tanh(mass * half)
-    sine = from_middle * np.sinh(mass * from_middle) / normalisation
+    normalization = np.cosh(mass * half)
+    value, slope = np.cosh(mass * from_middle) / normalization, np.tanh(mass * half)
+    sine = from_middle * np.sinh(mass * from_middle) / normalization
     first = sine - half * slope * value
     second = from_middle**2 * value - 2 * half * slope * sine + half**2 * (2 * slope**2 - 1) * value
     return value, first, second

@@ -25,7 +25,7 @@ from trivmap.observables.quantities import Quantities
 from trivmap.observables.results import Results
 
 
-def analyse(
+def analyze(
     history: History,
     *,
     bins: int | None = None,

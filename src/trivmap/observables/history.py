@@ -53,7 +53,7 @@ class ArrayHistory:
     """A `History` held in memory: arrays with leading axes (chains, n), or (n,) for a single chain.
 
     Give `accepted` and `log_weight` for independence Metropolis over proposals; leave both out if `observables`
-    already is the chain. Without a `lattice` only the means themselves are analysed, nothing derived from them.
+    already is the chain. Without a `lattice` only the means themselves are analyzed, nothing derived from them.
     `symmetries` are those of the action: observables that they make zero are checked. `own` are observables of one's
     own whose measurements are among the arrays.
 

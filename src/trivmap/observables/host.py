@@ -1,6 +1,6 @@
-"""The measurements of a nearest-neighbour scalar field on batches of NumPy arrays, for samplers that run on the host.
+"""The measurements of a nearest-neighbor scalar field on batches of NumPy arrays, for samplers that run on the host.
 
-Names, shapes and normalisations are those of `trivmap.observables.measure`. On one CPU core it takes half the time of
+Names, shapes and normalizations are those of `trivmap.observables.measure`. On one CPU core it takes half the time of
 the compiled JAX function, which would cost more than the cluster updates it measures.
 """
 

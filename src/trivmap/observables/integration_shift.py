@@ -115,7 +115,7 @@ def effective_samples(pair: Pair) -> float:
 
 
 def pairs(levels: Sequence[Level]) -> list[Pair]:
-    """Levels of n, 2n, 4n, ... steps, each with its finer neighbour, over the configurations that both have."""
+    """Levels of n, 2n, 4n, ... steps, each with its finer neighbor, over the configurations that both have."""
     found = []
     for coarse, fine in itertools.pairwise(sorted(levels, key=lambda level: level.steps)):
         count = min(len(coarse.log_weight), len(fine.log_weight))

@@ -114,7 +114,7 @@ class Quantities:
             if isinstance(found, str):
                 self.estimates.untrusted[each.name] = self._distrust or found
             else:
-                self._add_linearised(each.name, found.value, found.jacobian, each.failure, each.first, found.bias)
+                self._add_linearized(each.name, found.value, found.jacobian, each.failure, each.first, found.bias)
 
     def _is_wrong(self, needs: Sequence[str]) -> bool:
         """True if one of some means is no number in some bin."""
@@ -143,7 +143,7 @@ class Quantities:
         for name, (result, bias) in found.items():
             jacobian = np.zeros(columns.block)
             jacobian[where] = result.gradient
-            self._add_linearised(name, np.asarray(result.correlation_length), jacobian, bias=bias)
+            self._add_linearized(name, np.asarray(result.correlation_length), jacobian, bias=bias)
             self.fits[name] = {key: value for key, value in result._asdict().items() if key != "gradient"}
 
     def _covariance_to_fit(self, correlator: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ class Quantities:
         """True if the catalog says so of an observable; it says nothing of those that it does not know."""
         return bool(getattr(self._catalog.get(name), what, False))
 
-    def _add_linearised(
+    def _add_linearized(
         self,
         name: str,
         value: np.ndarray,

@@ -25,7 +25,7 @@ _LEAST_BATCHES = 8
 class Histogram:
     """A probability density: `density` and `error` in the intervals between `edges` (one more).
 
-    Normalised to all values, the few outside the edges included.
+    Normalized to all values, the few outside the edges included.
     """
 
     edges: list[float]
@@ -37,7 +37,7 @@ class Histogram:
 class StageSummary:
     """One stage: G(x) on the orbits of displacements, G(0) and G(k1), xi, and two histograms, with errors.
 
-    Normalised as in `measurements` and `estimators`; the samples are those of the flow, not reweighted.
+    Normalized as in `measurements` and `estimators`; the samples are those of the flow, not reweighted.
     `correlation_length` is None, with the reason in `untrusted`, where G(0) <= G(k1) within the noise.
     """
 
@@ -89,7 +89,7 @@ def along_the_map(
     batch: int | None = None,
     histogram_bins: int = 60,
 ) -> AlongTheMap:
-    """Push `proposals` noise fields through the flow and summarise every stage; errors come from the batches.
+    """Push `proposals` noise fields through the flow and summarize every stage; errors come from the batches.
 
     A flow of the even sites needs its `action`, which draws the odd ones after every stage. Histograms reach from -a to
     a, a just above the largest modulus in the first batch, for each stage by itself. Only whole batches are used;
@@ -113,7 +113,7 @@ def along_the_map(
         list(flow.lattice.shape),
         batches * batch,
         [
-            _summarise(name, flow.lattice, [each[i] for each in measured], ranges[i], batch)
+            _summarize(name, flow.lattice, [each[i] for each in measured], ranges[i], batch)
             for i, name in enumerate(names)
         ],
     )
@@ -184,7 +184,7 @@ def _counts(values: Float[Array, "..."], reach: Array, bins: int) -> Array:
     return jnp.zeros(bins, jnp.int32).at[index].add(1, mode="drop")
 
 
-def _summarise(
+def _summarize(
     name: str, lattice: Lattice, batches: list[dict[str, np.ndarray]], reach: tuple[float, float], batch: int
 ) -> StageSummary:
     means = {key: np.stack([each[key] for each in batches]).astype(np.float64) for key in batches[0]}

@@ -70,7 +70,7 @@ def _agreement(summary: Mapping[str, Any]) -> Tile | None:
         return None
     value = "unknown" if sampling["r_hat"] is None else f"{sampling['r_hat']:.3f}"
     reason = (summary.get("untrusted") or {}).get("chains")
-    return Tile("R-hat of the magnetisation", value, reason or "the chains agree", "bad" if reason else "good")
+    return Tile("R-hat of the magnetization", value, reason or "the chains agree", "bad" if reason else "good")
 
 
 def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:

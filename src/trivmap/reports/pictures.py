@@ -99,12 +99,12 @@ def _sampling(data: RunData) -> Iterator[Entry]:
         return
     chain = data.chain
     yield (
-        "magnetization", "sampling", "Distribution of the magnetisation",
+        "magnetization", "sampling", "Distribution of the magnetization",
         "The band is one standard error of the chain.", False,
         magnetization_figure(chain.edges, chain.density, chain.density_error, chain.reweighted),
     )  # fmt: skip
     yield (
-        "magnetization_history", "sampling", "History of the magnetisation",
+        "magnetization_history", "sampling", "History of the magnetization",
         "The first measured steps of each chain (of four at most).", False,
         magnetization_history_figure(chain.steps, chain.histories),
     )  # fmt: skip
@@ -112,7 +112,7 @@ def _sampling(data: RunData) -> Iterator[Entry]:
     tau = (data.summary.get("observables") or {}).get("abs_magnetization", {}).get("tau_int")
     yield (
         "autocorrelation", "sampling", "Autocorrelation of |m|",
-        "Normalised autocorrelation function with its standard error"
+        "Normalized autocorrelation function with its standard error"
         + ("; dashed, what the rejections alone would cause." if runs is not None else "."),
         False,
         autocorrelation_figure(
@@ -158,8 +158,8 @@ def _map(data: RunData) -> Iterator[Entry]:
     if data.stages:
         yield (
             "stages", "map", "Stages",
-            "Two-point function, correlation length, distribution of the field and of the magnetisation after every "
-            "stage; the colours of the correlation lengths name the stages in all panels. Dashed: the chain.",
+            "Two-point function, correlation length, distribution of the field and of the magnetization after every "
+            "stage; the colors of the correlation lengths name the stages in all panels. Dashed: the chain.",
             True, stages_figure(data.stages, target=_target(data)),
         )  # fmt: skip
     if data.configurations is not None:

@@ -83,14 +83,14 @@ def _free_field(c1: float, c2: float, lattice: Sequence[int]) -> Reference:
     spectrum = 1 / (-c1 * shape.momentum_squared + 2 * c2 + 2 * dimension * c1)
     zero = float(spectrum.flat[0])
     phi2 = float(spectrum.mean())
-    neighbour = float(np.mean(spectrum * (1 - shape.momentum_squared / (2 * dimension))))
+    neighbor = float(np.mean(spectrum * (1 - shape.momentum_squared / (2 * dimension))))
     values = {
         "susceptibility": zero,
         "connected_susceptibility": zero * (1 - 2 / math.pi),
         "abs_magnetization": math.sqrt(2 * zero / (math.pi * volume)),
         "phi2": phi2,
         "phi4": 3 * phi2**2,
-        "ising_energy": neighbour,
+        "ising_energy": neighbor,
         "binder": 0.0,
         "action_density": 0.5,
         "schwinger_dyson": 1.0,

@@ -118,7 +118,7 @@ class _Accumulator:
 
 
 def chain_statistics(history: History, *, window: int = 1000) -> ChainStatistics:
-    """Stream the magnetisation of every chain through histograms, autocorrelations and runs of rejections.
+    """Stream the magnetization of every chain through histograms, autocorrelations and runs of rejections.
 
     `window` steps of the history are kept for drawing, of at most four chains.
     """
@@ -145,7 +145,7 @@ def chain_statistics(history: History, *, window: int = 1000) -> ChainStatistics
     width = edges[1] - edges[0]
     density, error = _ratio(np.stack(sums.counts), np.array(sums.sizes))
     reweighted = _ratio(np.stack(sums.weighted), np.array(sums.weights)) if proposals else None
-    rho, rho_error = _normalised(sums.covariance, sums.pairs)
+    rho, rho_error = _normalized(sums.covariance, sums.pairs)
     runs, acceptance = _rejection_runs(history) if proposals else (None, None)
     return ChainStatistics(
         edges=edges,
@@ -217,7 +217,7 @@ def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> tuple[np.ndarray
     return value, np.sqrt(np.sum(residual**2, axis=0) * batches / max(batches - 1, 1)) / total
 
 
-def _normalised(covariance: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _normalized(covariance: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """rho(t) and its error by Madras and Sokal's sum in Luescher's form (hep-lat/0409106, eq. E.11)."""
     known = pairs > 0
     gamma = covariance[known] / pairs[known]

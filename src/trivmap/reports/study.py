@@ -17,7 +17,7 @@ from trivmap.studies.scaling.directory import StudyDirectory
 
 
 def write_study(directory: StudyDirectory, failures: Mapping[str, str]) -> dict[str, Any]:
-    """Analyse a study; write `study.json`, `study.html`, `runs.csv`, `fits.csv` and `figures/*.png`."""
+    """Analyze a study; write `study.json`, `study.html`, `runs.csv`, `fits.csv` and `figures/*.png`."""
     result = study_result(directory, failures, known_values)
     write_json(directory.result_path, result)
     pictures = draw(result)
@@ -129,7 +129,7 @@ def conditions(result: Mapping[str, Any]) -> str:
         "Seconds are wall time since the process started, compilation and evaluation included, of all sessions; what a "
         "kill undid since the last checkpoint is not among them, compiling once more is. Operations are the compiler's "
         "count of each loop's body times its turns; of iterations whose number is not known beforehand, and of "
-        "factorisations by a library, it knows nothing. Of a run that starts from another one, all costs include that "
+        "factorizations by a library, it knows nothing. Of a run that starts from another one, all costs include that "
         "one's."
     )
 

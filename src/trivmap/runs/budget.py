@@ -20,7 +20,7 @@ import psutil
 from trivmap.cards.card import RunCard
 from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, OwnSampling, ProposalSampling
 from trivmap.errors import InputError
-from trivmap.optimisers import GaussNewton
+from trivmap.optimizers import GaussNewton
 from trivmap.runs.plan import Plan
 from trivmap.store.sample_parts import CHUNK
 
@@ -241,8 +241,8 @@ def _training(card: RunCard, parameters: int) -> dict[str, int]:
         # The parameters and their gradient.
         "model": 2 * parameters * _item(card),
     }
-    if section.optimiser.kind == "gauss-newton":
-        space = GaussNewton(**section.optimiser.arguments).chosen_space(parameters, batch)
+    if section.optimizer.kind == "gauss-newton":
+        space = GaussNewton(**section.optimizer.arguments).chosen_space(parameters, batch)
         if space == "parameters":
             needs["model"] = 16 * parameters**2
         elif space == "samples":

@@ -19,7 +19,7 @@ from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampli
 from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError
 from trivmap.flows import Flow
-from trivmap.optimisers import GaussNewton
+from trivmap.optimizers import GaussNewton
 from trivmap.runs.plan import Plan
 from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle, HoppingPath
 from trivmap.samplers.contract import require_contract, require_start
@@ -170,18 +170,18 @@ def _require_ladder(plan: Plan) -> None:
 
 
 def _require_trainable(plan: Plan) -> None:
-    """Raise `InputError` where the optimiser cannot take a step with this flow's parameters, seen by tracing one."""
+    """Raise `InputError` where the optimizer cannot take a step with this flow's parameters, seen by tracing one."""
     assert plan.card.training is not None
     training = plan.training
     parameters = eqx.filter(plan.shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct) and _is_inexact(leaf))
-    if isinstance(training.optimiser, GaussNewton):
-        jax.eval_shape(training.initial_optimiser_state, parameters)
+    if isinstance(training.optimizer, GaussNewton):
+        jax.eval_shape(training.initial_optimizer_state, parameters)
         return
-    optimiser = training.first_order
+    optimizer = training.first_order
 
     def step(gradient: Any) -> Any:
         extra = {"value": jnp.zeros(()), "grad": gradient, "value_fn": lambda _: jnp.zeros(())}
-        return optimiser.update(gradient, optimiser.init(gradient), gradient, **extra)
+        return optimizer.update(gradient, optimizer.init(gradient), gradient, **extra)
 
     try:
         # optax mixes dtypes in its own arithmetic.
@@ -189,7 +189,7 @@ def _require_trainable(plan: Plan) -> None:
             jax.eval_shape(step, parameters)
     except Exception as error:
         raise InputError(
-            f"training.optimiser: {plan.card.training.optimiser.kind} cannot train this model ({error})"
+            f"training.optimizer: {plan.card.training.optimizer.kind} cannot train this model ({error})"
         ) from error
 
 

@@ -22,10 +22,10 @@ from trivmap.cards.sampling import (
     ClusterSampling,
     HamiltonianSampling,
     OwnSampling,
-    TrivialisedSampling,
+    TrivializedSampling,
 )
 from trivmap.flows import Flow
-from trivmap.optimisers import GaussNewton
+from trivmap.optimizers import GaussNewton
 from trivmap.runs.plan import Plan
 from trivmap.runs.work import work
 from trivmap.samplers import AbstractIndependence
@@ -68,14 +68,14 @@ def _training(plan: Plan) -> float:
     """In units of `_unit`, like everything below."""
     assert plan.card.training is not None
     section, each = plan.card.training, _cost(plan, "map")
-    second_order = section.optimiser.kind == "gauss-newton"
+    second_order = section.optimizer.kind == "gauss-newton"
     total = each * (section.judged + (_JACOBIAN if second_order else _GRADIENT) * section.drawn)
     if second_order:
         parameters = plan.parameters or 0
-        optimiser = GaussNewton(**section.optimiser.arguments)
+        optimizer = GaussNewton(**section.optimizer.arguments)
         for steps, batch in section.phases:
             # A product of the derivatives with themselves, and the factorization of the result.
-            size = parameters if optimiser.chosen_space(parameters, batch) == "parameters" else batch
+            size = parameters if optimizer.chosen_space(parameters, batch) == "parameters" else batch
             total += steps * _PRODUCT * (2.0 * size * batch * parameters + size**3)
     return total
 
@@ -89,7 +89,7 @@ def _sampling(plan: Plan) -> float:
         case HamiltonianSampling():
             forces = section.trajectory_length / (section.step_size or _STEP / volume ** (1 / 6))
             forces = max(1.0, forces) * (2 if section.integrator == "omelyan" else 1)
-            flows = isinstance(section, TrivialisedSampling)
+            flows = isinstance(section, TrivializedSampling)
             each = forces * (_GRADIENT * _cost(plan, "map") if flows else _cost(plan, "force"))
         case OwnSampling():
             each = _cost(plan, "step")

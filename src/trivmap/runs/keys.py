@@ -9,6 +9,9 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.fields import Section
 from trivmap.streams import distinct
 
+_FIRST_NAMES = {"neighbors": "neighbours", "trivialized-hmc": "trivialised-hmc"}
+"""The spelling under which names entered the streams first: a name that is respelt leaves the random numbers alone."""
+
 
 def keys(card: RunCard) -> dict[str, Key]:
     """One independent key for each use of randomness, from the card's seed and from what is drawn.
@@ -24,13 +27,19 @@ def keys(card: RunCard) -> dict[str, Key]:
         return found
     theory = [card.lattice, card.dtype, _facts(card.action), _facts(card.model)]
     own = {name: value for name, value in card.sampling.own_settings.items() if name != "integration_steps"}
-    samples = [*theory, _training_facts(card), card.sampling.kind, own]
+    samples = [*theory, _training_facts(card), _FIRST_NAMES.get(card.sampling.kind, card.sampling.kind), own]
     return {use: distinct(key, *(theory if use in ("init", "train") else samples)) for use, key in found.items()}
 
 
 def _facts(section: Section | None) -> dict[str, Any] | None:
     """The section without its defaults: a key that a later version adds leaves the random streams as they are."""
-    return None if section is None else section.model_dump(mode="json", exclude_defaults=True)
+    return None if section is None else _first_names(section.model_dump(mode="json", exclude_defaults=True))
+
+
+def _first_names(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {_FIRST_NAMES.get(key, key): _first_names(value) for key, value in data.items()}
+    return [_first_names(each) for each in data] if isinstance(data, list) else data
 
 
 def _training_facts(card: RunCard) -> list[Any]:
@@ -38,6 +47,6 @@ def _training_facts(card: RunCard) -> list[Any]:
     facts = []
     for rung in card.rungs():
         if (own := rung.training) is not None:
-            sections = [_facts(each) for each in (rung.action, own.optimiser, own.temperature, own.stop)]
+            sections = [_facts(each) for each in (rung.action, own.optimizer, own.temperature, own.stop)]
             facts.append([rung.lattice, *sections, own.objective, own.phases, own.clip, own.ema])
     return facts

@@ -157,7 +157,7 @@ def measure(
     `card` may change the section `measure`; it becomes the run's once it has worked. `plan` is the card's, where the
     caller has one.
     """
-    from trivmap.observables import CATALOG, along_the_map, analyse
+    from trivmap.observables import CATALOG, along_the_map, analyze
     from trivmap.observables.integration_shift import pairs
 
     progress = progress or Quiet()
@@ -185,7 +185,7 @@ def measure(
                 f"{run.root}, which measures it"
             )
         with shown(progress, "measure", 1):
-            results = analyse(
+            results = analyze(
                 reader,
                 bins=card.measure.bins,
                 symmetries=plan.action.symmetries,

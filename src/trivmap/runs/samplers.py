@@ -17,7 +17,7 @@ from trivmap.cards.sampling import (
     HmcSampling,
     OwnSampling,
     ProposalSampling,
-    TrivialisedSampling,
+    TrivializedSampling,
 )
 from trivmap.devices import device_count
 from trivmap.flows import Flow
@@ -91,7 +91,7 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
             potential = ActionPotential(plan.action, plan.lattice, plan.card.dtype)
             kinetic = None if mass is None else FourierMass(plan.lattice, m_sq=mass, dtype=plan.card.dtype)
             return _chains(plan, _hmc(plan, section, potential, kinetic, section.start, measure))
-        case TrivialisedSampling():
+        case TrivializedSampling():
             certified = _certified(run, plan, measure).settle()
             driver = _hmc(plan, section, PulledBack(certified.flow, plan.target), None, "hot", measure)
             return _chains(plan, driver, certified)
@@ -104,7 +104,7 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
 
 def _certified(run: RunDirectory, plan: Plan, measure: Measure) -> Certified:
     section = plan.card.sampling
-    named = isinstance(section, FlowSampling | TrivialisedSampling | AnnealedSampling)
+    named = isinstance(section, FlowSampling | TrivializedSampling | AnnealedSampling)
     return Certified(run, load_flow(run, plan), plan, section.integration_steps if named else None, measure)
 
 

@@ -178,7 +178,7 @@ def annealing_levels(steps: int, power: float = 1.0) -> np.ndarray:
 def systematic(key: Key, log_weights: Float[Array, " particles"]) -> Array:
     """Ancestors by systematic resampling: particle i is taken N W_i times up to rounding, on average exactly.
 
-    W_i are the normalised weights; one uniform number places N equidistant pointers on their cumulative sum.
+    W_i are the normalized weights; one uniform number places N equidistant pointers on their cumulative sum.
     """
     count = len(log_weights)
     cumulative = jnp.cumsum(jnp.exp(log_weights - jnp.max(log_weights)))

@@ -138,13 +138,13 @@ class ClusterCycle:
             number = clusters or self.update.clusters or 1
         else:
             number = 0 if self.update is None else compiled.SWENDSEN_WANG
-        back, ahead, neighbours = self._tables
+        back, ahead, neighbors = self._tables
         info = np.empty((stop - start, 3), np.int64)
         compiled.run(
             field.reshape(-1, self.lattice.shape[-1]),
             back,
             ahead,
-            neighbours,
+            neighbors,
             *self.coefficients,
             number,
             self.sweeps,
@@ -168,7 +168,7 @@ class ClusterCycle:
 
     @cached_property
     def _tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The rows before and after each row along all axes but the last, and the 2d neighbours of each site."""
+        """The rows before and after each row along all axes but the last, and the 2d neighbors of each site."""
         shape = self.lattice.shape
         rows, sites = np.arange(math.prod(shape[:-1])).reshape(shape[:-1]), np.arange(math.prod(shape)).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Compiled kernels on the host: embedded Ising clusters and local Metropolis updates of a nearest-neighbour field.
+"""Compiled kernels on the host: embedded Ising clusters and local Metropolis updates of a nearest-neighbor field.
 
 S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] with c1 < 0, on a periodic lattice of any dimension. A
 field is an array (rows, L) of float64, L the last extent; `back` and `ahead`, (rows, d - 1), say which row lies next
@@ -120,7 +120,7 @@ def hit(x, sums, draws, count, width, c1, c2, c4):
 def sweep(field, back, ahead, c1, c2, c4, width, hits, rest, sums, x, draws, counter, gamma):
     """`hits` Metropolis tests of every site, row by row: every second site, then those between.
 
-    The last site of an odd row neighbours the first and comes alone.
+    The last site of an odd row neighbors the first and comes alone.
     """
     rows, extent = field.shape
     accepted = 0
@@ -223,7 +223,7 @@ def flip_all(field, ahead, bonds, parent, signs, sizes, counter, gamma):
 
 
 @_inner
-def flip_one(flat, neighbours, coupling, stack, counter, gamma):
+def flip_one(flat, neighbors, coupling, stack, counter, gamma):
     """Grow a cluster from a random site and flip it (Wolff, doi:10.1103/PhysRevLett.62.361); gives its size."""
     site = int(uniform(mix(counter)) * flat.size)
     counter += gamma
@@ -233,8 +233,8 @@ def flip_one(flat, neighbours, coupling, stack, counter, gamma):
     while pending:
         pending -= 1
         site = stack[pending]
-        for k in range(neighbours.shape[1]):
-            other = neighbours[site, k]
+        for k in range(neighbors.shape[1]):
+            other = neighbors[site, k]
             product = -coupling * flat[site] * flat[other]
             if product > 0:
                 if uniform(mix(counter)) > decay(product):
@@ -247,7 +247,7 @@ def flip_one(flat, neighbours, coupling, stack, counter, gamma):
 
 
 @_entry
-def run(field, back, ahead, neighbours, c1, c2, c4, clusters, sweeps, hits, width, seed, chain, start, stop, out, info):
+def run(field, back, ahead, neighbors, c1, c2, c4, clusters, sweeps, hits, width, seed, chain, start, stop, out, info):
     """Steps `start` <= i < `stop` of a chain on `field`, in place: clusters, then Metropolis sweeps.
 
     `out` (stop - start, V), or of length 0: the field after each step. `info` (stop - start, 3), integers: Metropolis
@@ -266,7 +266,7 @@ def run(field, back, ahead, neighbours, c1, c2, c4, clusters, sweeps, hits, widt
             counter = activate(field, ahead, -2.0 * c1, bonds, rest, draws, counter, gamma)
             weight, grown, counter = flip_all(field, ahead, bonds, parent, signs, sizes, counter, gamma)
         for _ in range(clusters):
-            size, counter = flip_one(flat, neighbours, -2.0 * c1, parent, counter, gamma)
+            size, counter = flip_one(flat, neighbors, -2.0 * c1, parent, counter, gamma)
             weight += size
             grown += 1
         for _ in range(sweeps):

@@ -114,7 +114,7 @@ class Hamiltonian(AbstractMove):
 
 
 class AbstractSweep(AbstractMove):
-    """`sweeps` sweeps of single sites given their neighbours, first all even and then all odd ones; backward odd first.
+    """`sweeps` sweeps of single sites given their neighbors, first all even and then all odd ones; backward odd first.
 
     Only along a `HoppingPath`, whose sites have a `SiteDensity`.
 
@@ -129,7 +129,7 @@ class AbstractSweep(AbstractMove):
 
     @abc.abstractmethod
     def update(self, key: Key, site: SiteDensity, h: Array, phi: Array) -> tuple[Array, Array]:
-        """(phi', whether it is accepted) for sites of one colour; each leaves its p(phi | h) as it is in detail."""
+        """(phi', whether it is accepted) for sites of one color; each leaves its p(phi | h) as it is in detail."""
 
     @property
     def gradients(self) -> bool:

@@ -8,7 +8,7 @@ from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.actions import AbstractAction
-from trivmap.actions.nearest_neighbour import all_neighbours
+from trivmap.actions.nearest_neighbor import all_neighbors
 from trivmap.actions.site_density import SiteDensity
 from trivmap.errors import InputError
 from trivmap.flows import Flow, fitting_the_caches
@@ -18,7 +18,7 @@ from trivmap.lattice import Lattice
 class AbstractPath(eqx.Module):
     """exp(-U_s(x)), U_s = U_0 + s D, 0 <= s <= 1, in a variable x of shape `lattice.shape` that stands for the field.
 
-    exp(-U_0) is normalised and drawn exactly by `start`; exp(-U_1) is exp(-S) in the variable x, so that its integral
+    exp(-U_0) is normalized and drawn exactly by `start`; exp(-U_1) is exp(-S) in the variable x, so that its integral
     is Z and E_0[exp(-D)] = Z. Methods act on one configuration.
     """
 
@@ -82,7 +82,7 @@ class FlowPath(AbstractPath):
 
 
 class HoppingPath(AbstractPath):
-    """From independent sites to exp(-S) in the nearest-neighbour coupling: S_s = S with s c1 in place of c1.
+    """From independent sites to exp(-S) in the nearest-neighbor coupling: S_s = S with s c1 in place of c1.
 
     S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] as `action.coefficients` has it. The start is drawn
     site by site, and its log Z is V times that of one site, by quadrature.
@@ -119,11 +119,11 @@ class HoppingPath(AbstractPath):
 
     def residual(self, x: Field) -> Scalar:
         # The coupling after the sum, in its precision: rounded to that of the field it would move all weights alike.
-        return 0.5 * self.c1 * site_sum(x * all_neighbours(x)) - self.lattice.volume * self.site_log_z
+        return 0.5 * self.c1 * site_sum(x * all_neighbors(x)) - self.lattice.volume * self.site_log_z
 
     def field(self, key: Key, x: Field) -> Field:
         return x
 
     def source(self, x: Field, s: Scalar) -> Field:
-        """h of exp(-c2 phi^2 - c4 phi^4 + h phi), the density of each site given its neighbours, at s."""
-        return -(s.astype(x.dtype) * self.c1) * all_neighbours(x)
+        """h of exp(-c2 phi^2 - c4 phi^4 + h phi), the density of each site given its neighbors, at s."""
+        return -(s.astype(x.dtype) * self.c1) * all_neighbors(x)

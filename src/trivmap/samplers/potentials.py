@@ -79,7 +79,7 @@ class PulledBack(AbstractPotential):
 
     T takes the base's noise z, of density r, through base and bijection. If phi has the density exp(-S), z has exp(-U),
     so a sampler of U followed by T samples exp(-S) whatever the flow: a trained one makes U nearly -log r(z), of unit
-    normal noise |z|^2 / 2, whose modes all have the same frequency (trivialised HMC, arXiv:2302.08408;
+    normal noise |z|^2 / 2, whose modes all have the same frequency (trivialized HMC, arXiv:2302.08408;
     arXiv:0907.5491). A continuous flow is exact only as far as its `diagnostics.certificate` says.
     """
 

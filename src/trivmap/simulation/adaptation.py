@@ -17,7 +17,7 @@ class DualAveraging(NamedTuple):
     log eps = log(10 eps_0) - sqrt(t) h_t / gamma is tried next; `final` is an average over the last of the tried ones.
     """
 
-    centre: Scalar
+    center: Scalar
     updates: Scalar
     shortfall: Scalar
     log_step: Scalar
@@ -33,10 +33,10 @@ class DualAveraging(NamedTuple):
         count = self.updates + 1
         share = 1 / (count + _T0)
         shortfall = (1 - share) * self.shortfall + share * (target - acceptance)
-        log_step = self.centre - jnp.sqrt(count) / _GAMMA * shortfall
+        log_step = self.center - jnp.sqrt(count) / _GAMMA * shortfall
         weight = count**-_KAPPA
         return DualAveraging(
-            self.centre, count, shortfall, log_step, weight * log_step + (1 - weight) * self.log_average
+            self.center, count, shortfall, log_step, weight * log_step + (1 - weight) * self.log_average
         )
 
     @property

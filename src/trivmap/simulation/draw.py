@@ -30,7 +30,7 @@ def draw(
 ) -> ArrayHistory:
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
-    `observables.analyse` turns the history into observables with errors; `diagnostics.log_z` and its neighbours judge
+    `observables.analyze` turns the history into observables with errors; `diagnostics.log_z` and its neighbors judge
     the flow by `history["log_weight"]`. One key gives unrelated random numbers on another lattice or with other
     couplings; with `common_noise` it gives the same ones, for differences. Two flows at one point share them.
 

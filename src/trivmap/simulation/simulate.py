@@ -33,7 +33,7 @@ def simulate(
     target: float | None = None,
     observables: Observable | Sequence[Observable] = (),
 ) -> ArrayHistory:
-    """Chains of a kernel in memory, of the library or of your own; `observables.analyse` turns them into numbers.
+    """Chains of a kernel in memory, of the library or of your own; `observables.analyze` turns them into numbers.
 
     Step i of a chain depends only on (key, chain, i): simulations with one key share random numbers.
 

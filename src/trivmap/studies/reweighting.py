@@ -25,7 +25,7 @@ class MultiHistogram:
 
         w(E; beta) = exp(beta E) / sum_k N_k exp(f_k + beta_k E),   exp(-f_k) = sum over samples of w(E; beta_k),
 
-    solved for f by iteration (MBAR, arXiv:0801.1426): energies at neighbouring couplings have to overlap. Samples enter
+    solved for f by iteration (MBAR, arXiv:0801.1426): energies at neighboring couplings have to overlap. Samples enter
     as a histogram of `energy`, (bins,), the mean energy in each bin, with `samples` in each and the sums of each of the
     `values` over them.
     """

@@ -1,4 +1,4 @@
-"""What a training step draws, and what it notes: the same for optimisers of first and second order."""
+"""What a training step draws, and what it notes: the same for optimizers of first and second order."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from trivmap.objectives.objective import Noise, Residuals
 from trivmap.training.state import TrainingState
 
 METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature", "damping")
-"""Of each step of a chunk, one column each; NaN where the optimiser has no such thing."""
+"""Of each step of a chunk, one column each; NaN where the optimizer has no such thing."""
 
 
 def draw_noise(static: Flow, state: TrainingState, batch: int) -> Noise:

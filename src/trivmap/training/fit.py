@@ -4,7 +4,7 @@ from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.objectives import AbstractObjective, PathGradient
-from trivmap.optimisers import first_order
+from trivmap.optimizers import first_order
 from trivmap.training.evaluation import Evaluation
 from trivmap.training.observer import Observer
 from trivmap.training.schedules import Phase, constant_rate, cosine_rate
@@ -26,12 +26,12 @@ def fit(
     """Train by Adam with a short warm-up and a cosine; returns the flow and its evaluation on fresh proposals.
 
     `objective` is by default the path gradient of the reverse KL. `Trainer` with a `TrainingPlan` is the whole
-    machinery: other optimisers, annealing, stopping, checkpoints. Raises `FloatingPointError` if training diverges.
+    machinery: other optimizers, annealing, stopping, checkpoints. Raises `FloatingPointError` if training diverges.
     """
     rate = cosine_rate(learning_rate, steps, warmup=min(50, steps // 10))
     plan = TrainingPlan(
         objective=objective or PathGradient(),
-        optimiser=first_order("adam", rate),
+        optimizer=first_order("adam", rate),
         learning_rate=rate,
         temperature=constant_rate(1.0),
         phases=[Phase(steps, batch)],

@@ -14,7 +14,7 @@ def operations(function: Callable[..., Any], *arguments: Any) -> float:
     loops too. A loop whose length only the numbers decide (`while_loop`, `fori_loop` with a traced bound, the
     iterations of a linear solver) counts as one turn, a branch as the most expensive of its choices. Operations on
     integers, those of random numbers among them, count like those on floating-point numbers, a transcendental function
-    as one. Calls of libraries (factorisations of matrices) are not counted.
+    as one. Calls of libraries (factorizations of matrices) are not counted.
     """
     return _total(jax.make_jaxpr(function)(*arguments))
 

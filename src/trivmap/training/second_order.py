@@ -1,4 +1,4 @@
-"""One chunk of training by a second-order optimiser, which sees the residual of every configuration."""
+"""One chunk of training by a second-order optimizer, which sees the residual of every configuration."""
 
 import equinox as eqx
 import jax
@@ -9,9 +9,9 @@ from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.flows import Flow
 from trivmap.objectives import residual_and_path
-from trivmap.optimisers import GaussNewton
-from trivmap.optimisers.gauss_newton import Objective
-from trivmap.optimisers.packing import Vectors, pack, unpack
+from trivmap.optimizers import GaussNewton
+from trivmap.optimizers.gauss_newton import Objective
+from trivmap.optimizers.packing import Vectors, pack, unpack
 from trivmap.training.draws import draw_noise, draw_offset, metrics
 from trivmap.training.state import TrainingPlan, TrainingState
 
@@ -22,12 +22,12 @@ MOST_REFUSALS = 20
 def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: int):
     """(state, the parameters as a tree) -> (state, metrics), as the first-order step, but with packed parameters.
 
-    A step whose residuals are not finite or have spread is refused by the optimiser itself, which then tries again
+    A step whose residuals are not finite or have spread is refused by the optimizer itself, which then tries again
     closer to the last good parameters.
     """
-    optimiser = plan.optimiser
-    assert isinstance(optimiser, GaussNewton)
-    finish_begins = plan.steps - optimiser.finish
+    optimizer = plan.optimizer
+    assert isinstance(optimizer, GaussNewton)
+    finish_begins = plan.steps - optimizer.finish
 
     def step(state: TrainingState, form: Flow) -> tuple[TrainingState, Float[Array, " metrics"]]:
         ((name, vector),) = state.parameters.items()
@@ -49,14 +49,14 @@ def make_step(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: i
 
         def step_on(objective: Objective):
             function = pair if objective == "kl" else residual
-            return optimiser.step(function, vector, noise, state.optimiser, ridge, objective)
+            return optimizer.step(function, vector, noise, state.optimizer, ridge, objective)
 
-        if optimiser.finish:
+        if optimizer.finish:
             moved, inner, info = jax.lax.cond(
                 state.step < finish_begins, lambda: step_on("variance"), lambda: step_on("kl")
             )
         else:
-            moved, inner, info = step_on(optimiser.objective)
+            moved, inner, info = step_on(optimizer.objective)
         parameters: Vectors = {name: moved}
         averaged = state.averaged
         if plan.moving_average is not None:

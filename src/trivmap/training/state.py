@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.objectives import AbstractObjective
-from trivmap.optimisers import GaussNewton
-from trivmap.optimisers.packing import pack
+from trivmap.optimizers import GaussNewton
+from trivmap.optimizers.packing import pack
 from trivmap.training.evaluation import FEWEST_PROPOSALS
 from trivmap.training.schedules import Phase, Schedule
 
@@ -22,7 +22,7 @@ class TrainingState(eqx.Module):
     parameters: PyTree
     averaged: PyTree | None
     """Exponential moving average of the parameters, bias-corrected on reading, if wanted."""
-    optimiser: PyTree
+    optimizer: PyTree
     step: Int[Array, ""]
     key: Key
     first_loss: Float[Array, ""]
@@ -33,7 +33,7 @@ class TrainingState(eqx.Module):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How to train: what is minimised, by which steps, judged how often, stopped when.
+    """How to train: what is minimized, by which steps, judged how often, stopped when.
 
     `phases` are stretches of (steps, batch). `moving_average` is the decay of the weights' average that is evaluated
     and kept instead of the last weights. Training stops at the end of the phases, when an evaluation's acceptance
@@ -43,7 +43,7 @@ class TrainingPlan:
     """
 
     objective: AbstractObjective
-    optimiser: optax.GradientTransformationExtraArgs | GaussNewton
+    optimizer: optax.GradientTransformationExtraArgs | GaussNewton
     learning_rate: Schedule
     temperature: Schedule
     phases: Sequence[Phase]
@@ -67,21 +67,21 @@ class TrainingPlan:
 
     @property
     def first_order(self) -> optax.GradientTransformationExtraArgs:
-        """The optimiser, known to be one of optax."""
-        assert not isinstance(self.optimiser, GaussNewton)
-        return self.optimiser
+        """The optimizer, known to be one of optax."""
+        assert not isinstance(self.optimizer, GaussNewton)
+        return self.optimizer
 
-    def initial_optimiser_state(self, parameters: PyTree) -> PyTree:
-        """What the optimiser remembers before the first step."""
-        if not isinstance(self.optimiser, GaussNewton):
-            return self.optimiser.init(parameters)
+    def initial_optimizer_state(self, parameters: PyTree) -> PyTree:
+        """What the optimizer remembers before the first step."""
+        if not isinstance(self.optimizer, GaussNewton):
+            return self.optimizer.init(parameters)
         vectors = pack(parameters)
         if not vectors:
-            raise InputError("training.optimiser: gauss-newton has nothing to train, the model has no parameters")
+            raise InputError("training.optimizer: gauss-newton has nothing to train, the model has no parameters")
         if len(vectors) != 1:
-            raise InputError("training.optimiser: gauss-newton needs all parameters in one precision")
+            raise InputError("training.optimizer: gauss-newton needs all parameters in one precision")
         (vector,) = vectors.values()
-        return self.optimiser.init(vector, self.phases[0].batch)
+        return self.optimizer.init(vector, self.phases[0].batch)
 
     @property
     def steps(self) -> int:

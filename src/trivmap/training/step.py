@@ -1,4 +1,4 @@
-"""One chunk of training: many optimiser steps in one compiled loop, nothing pulled to the host between them."""
+"""One chunk of training: many optimizer steps in one compiled loop, nothing pulled to the host between them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +14,8 @@ from trivmap.devices import replicated
 from trivmap.flows import Flow
 from trivmap.objectives import ReverseKL
 from trivmap.objectives.objective import Noise
-from trivmap.optimisers import GaussNewton
-from trivmap.optimisers.packing import pack, unpack
+from trivmap.optimizers import GaussNewton
+from trivmap.optimizers.packing import pack, unpack
 from trivmap.training import second_order
 from trivmap.training.draws import METRICS, draw_noise, draw_offset, metrics
 from trivmap.training.state import TrainingPlan, TrainingState
@@ -29,7 +29,7 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     `static` is the flow without its parameters. The number of steps is an argument, so that a chunk cut short by an
     evaluation or a checkpoint runs the same program.
     """
-    make = second_order.make_step if isinstance(plan.optimiser, GaussNewton) else _first_order_step
+    make = second_order.make_step if isinstance(plan.optimizer, GaussNewton) else _first_order_step
     step = make(static, action, plan, batch)
 
     def chunk(state: TrainingState, steps: Int[Array, ""]) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
@@ -70,9 +70,9 @@ def _first_order_step(
         good = jnp.isfinite(loss) & jnp.isfinite(norm) & (typical < limit) & ~state.failed
 
         def take() -> TrainingState:
-            updates, optimiser = update(
+            updates, optimizer = update(
                 gradient,
-                state.optimiser,
+                state.optimizer,
                 parameters,
                 value=loss,
                 grad=gradient,
@@ -82,7 +82,7 @@ def _first_order_step(
             if plan.moving_average is not None:
                 decay = plan.moving_average
                 averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, moved)
-            return TrainingState(moved, averaged, optimiser, state.step + 1, state.key, first_loss, state.failed)
+            return TrainingState(moved, averaged, optimizer, state.step + 1, state.key, first_loss, state.failed)
 
         # A branch, not a selection: a good step updates everything in place.
         new = jax.lax.cond(good, take, lambda: eqx.tree_at(lambda s: s.failed, state, jnp.asarray(True)))

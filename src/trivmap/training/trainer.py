@@ -17,8 +17,8 @@ from trivmap.ahead import compiled
 from trivmap.devices import at_hand, using
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
-from trivmap.optimisers import GaussNewtonState
-from trivmap.optimisers.packing import unpack
+from trivmap.optimizers import GaussNewtonState
+from trivmap.optimizers.packing import unpack
 from trivmap.processes import of_first
 from trivmap.training.draws import METRICS
 from trivmap.training.evaluation import Evaluation, evaluate, evaluation_call
@@ -29,7 +29,7 @@ from trivmap.training.state import TrainingPlan, TrainingState
 from trivmap.training.step import Chunk, make_chunk
 
 ADVICE = "lower the learning rate, clip the gradient (training.clip), or anneal the temperature"
-ADVICE_SECOND_ORDER = "raise optimiser.damping, enlarge the batch, or begin with a first-order optimiser"
+ADVICE_SECOND_ORDER = "raise optimizer.damping, enlarge the batch, or begin with a first-order optimizer"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Trainer:
         return TrainingState(
             parameters=self._parameters,
             averaged=None if self.plan.moving_average is None else jax.tree.map(jnp.zeros_like, self._parameters),
-            optimiser=self.plan.initial_optimiser_state(self._parameters),
+            optimizer=self.plan.initial_optimizer_state(self._parameters),
             step=jnp.zeros((), jnp.int32),
             key=self._train_key,
             first_loss=jnp.zeros((), jnp.float32),
@@ -79,10 +79,10 @@ class Trainer:
     def flow(self, state: TrainingState) -> Flow:
         """The flow of a state: with averaged weights where the plan averages, else with the last ones."""
         parameters = state.parameters
-        if isinstance(state.optimiser, GaussNewtonState):
+        if isinstance(state.optimizer, GaussNewtonState):
             # After a refusal the parameters being tried are a guess.
-            anchor = unpack({state.optimiser.anchor.dtype.name: state.optimiser.anchor}, parameters)
-            refused = state.optimiser.refused > 0
+            anchor = unpack({state.optimizer.anchor.dtype.name: state.optimizer.anchor}, parameters)
+            refused = state.optimizer.refused > 0
             parameters = jax.tree.map(lambda a, p: jnp.where(refused, a, p), anchor, parameters)
         if self.plan.moving_average is not None and int(state.step) > 0:
             correction = 1 - self.plan.moving_average ** int(state.step)
@@ -138,7 +138,7 @@ class Trainer:
             if status is None and observer.interrupted():
                 status = "interrupted"
             if status or step % plan.checkpoint_every == 0:
-                if isinstance(plan.optimiser, optax.GradientTransformation):
+                if isinstance(plan.optimizer, optax.GradientTransformation):
                     # Only the loss of the next step tells whether the last update was good. (Gauss-Newton takes a bad
                     # one back itself.)
                     ahead, rows = at_hand(self._program(state)(state, jnp.ones((), jnp.int32)))
@@ -151,7 +151,7 @@ class Trainer:
     def _failed(self, kept: TrainingState, step: int, row: np.ndarray) -> Outcome:
         loss, norm = row[METRICS.index("loss")], row[METRICS.index("gradient_norm")]
         what = "became NaN or infinite" if not math.isfinite(loss + norm) else "diverged"
-        advice = ADVICE_SECOND_ORDER if isinstance(kept.optimiser, GaussNewtonState) else ADVICE
+        advice = ADVICE_SECOND_ORDER if isinstance(kept.optimizer, GaussNewtonState) else ADVICE
         message = (
             f"training {what} at step {step} (loss {loss:.4g}, gradient norm {norm:.4g}); "
             f"the good state of step {int(kept.step)} is kept; {advice}"
@@ -214,6 +214,6 @@ class Trainer:
             "damping": float(column["damping"][-1]),
             "batch": phase.batch,
         }
-        # A number the optimiser does not have is left out; a loss that is NaN is reported.
+        # A number the optimizer does not have is left out; a loss that is NaN is reported.
         absent = ("learning_rate", "damping")
         return {name: value for name, value in record.items() if name not in absent or not math.isnan(value)}

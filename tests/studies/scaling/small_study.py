@@ -20,7 +20,7 @@ _DATA: dict[str, Any] = {
             "training": {
                 "steps": 60,
                 "batch": 32,
-                "optimiser": {"kind": "adam", "learning_rate": 0.03},
+                "optimizer": {"kind": "adam", "learning_rate": 0.03},
                 "evaluate": {"every": 15, "proposals": 4096},
                 "chunk": 3,
             },

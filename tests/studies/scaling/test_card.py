@@ -12,7 +12,7 @@ from trivmap.studies.scaling.card import PRESETS, StudyCard, load_study_card
 def test_every_point_of_the_grid_is_a_run_card_of_its_own():
     grid = {
         "training.batch": [32, 64],
-        "rate": {"low": ["training.optimiser.learning_rate=1e-4"], "high": ["training.optimiser.learning_rate=1e-2"]},
+        "rate": {"low": ["training.optimizer.learning_rate=1e-4"], "high": ["training.optimizer.learning_rate=1e-2"]},
     }
     card = StudyCard.from_data(small(seeds=[3, 5], series=series(grid=grid)))
     assert len(card.runs) == 2 * 2 * 2 * 2
@@ -21,8 +21,8 @@ def test_every_point_of_the_grid_is_a_run_card_of_its_own():
     assert run.card.seed == 5 and run.card.lattice == [6] and run.card.threads == 1
     assert run.card.to_data()["action"] == {"kind": "free", "m_sq": 0.6}
     assert run.card.training.batch == 64
-    assert run.card.training.optimiser.learning_rate.peak == 1e-2
-    assert card.runs["fourier_32_low_L4_seed3"].card.training.optimiser.learning_rate.peak == 1e-4
+    assert run.card.training.optimizer.learning_rate.peak == 1e-2
+    assert card.runs["fourier_32_low_L4_seed3"].card.training.optimizer.learning_rate.peak == 1e-4
 
 
 def test_with_transfer_a_run_starts_from_the_next_smaller_lattice():
@@ -76,10 +76,10 @@ def test_overrides_are_read_once_for_all_runs(monkeypatch):
     read = []
     parse = yaml_text.parse
     monkeypatch.setattr(yaml_text, "parse", lambda text, source: [read.append(source), parse(text, source)][1])
-    changes = ["training.optimiser={kind: adam}", "training.optimiser.learning_rate=0.5"]
+    changes = ["training.optimizer={kind: adam}", "training.optimizer.learning_rate=0.5"]
     runs = StudyCard.from_data(small(seeds=list(range(20)), series=series(set=changes))).runs
     assert len(runs) == 40 and sorted(read) == sorted(f"--set {change}" for change in changes)
-    assert {run.card.training.optimiser.learning_rate.peak for run in runs.values()} == {0.5}
+    assert {run.card.training.optimizer.learning_rate.peak for run in runs.values()} == {0.5}
 
 
 @pytest.mark.parametrize("name", preset_names(PRESETS))

@@ -222,7 +222,7 @@ def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp
 
 def test_a_run_that_fails_is_tried_again_and_then_told(tmp_path):
     data = small(retries=1, extents=[4, 6])
-    data["series"]["fourier"]["training"]["optimiser"]["learning_rate"] = 1e30
+    data["series"]["fourier"]["training"]["optimizer"]["learning_rate"] = 1e30
     (tmp_path / "card.yaml").write_text(yaml.safe_dump(data))
     done = trivmap("study", "card.yaml", "--out", "bad", folder=tmp_path)
     assert done.returncode == 1

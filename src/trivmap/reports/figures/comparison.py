@@ -61,10 +61,10 @@ def break_even_figure(
     for number, (sampler, cost) in enumerate(costs.items()):
         if cost is None:
             continue
-        (start, one), colour = cost, SERIES[number % len(SERIES)]
-        axes.plot(samples, start + samples * one.value, color=colour, label=words(sampler))
+        (start, one), color = cost, SERIES[number % len(SERIES)]
+        axes.plot(samples, start + samples * one.value, color=color, label=words(sampler))
         low, high = (start + samples * max(one.value + sign * one.error, 0) for sign in (-1, 1))
-        axes.fill_between(samples, low, high, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(samples, low, high, color=color, alpha=0.2, linewidth=0)
     for at, seconds in crossings:
         axes.plot(at, seconds, "o", color=REFERENCE, markerfacecolor="none", markersize=8, linestyle="")
     axes.set_xlim(samples[0], samples[-1])

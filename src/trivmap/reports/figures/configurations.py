@@ -13,7 +13,7 @@ from trivmap.reports.figures.style import CHAIN, PROPOSALS, new_figure, styled
 def configurations_figure(base: np.ndarray | None, output: np.ndarray) -> Figure:
     """Configurations phi(x) of shape (n, *lattice), those of the base above the ones that the map makes of them.
 
-    One dimension is drawn as lines, two as images, more as the slice x_3 = x_4 = ... = 0. One scale of colours,
+    One dimension is drawn as lines, two as images, more as the slice x_3 = x_4 = ... = 0. One scale of colors,
     symmetric about zero, serves all pictures.
     """
     rows = [(name, fields) for name, fields in (("base", base), ("output", output)) if fields is not None]
@@ -45,8 +45,8 @@ def _lines(rows: list[tuple[str, np.ndarray]], number: int) -> Figure:
     grid = figure.subplots(-(-number // 2), 2, sharex=True, sharey=True, squeeze=False)
     panels = grid.flat[:number]
     for index, axes in enumerate(panels):
-        for (name, fields), colour in zip(rows, (PROPOSALS, CHAIN)[-len(rows) :], strict=True):
-            axes.plot(fields[index], color=colour, marker="o", markersize=3, linewidth=1, label=name)
+        for (name, fields), color in zip(rows, (PROPOSALS, CHAIN)[-len(rows) :], strict=True):
+            axes.plot(fields[index], color=color, marker="o", markersize=3, linewidth=1, label=name)
         axes.axhline(0, color="#999999", linewidth=0.8, zorder=0)
     for axes in grid.flat[number:]:
         axes.set_axis_off()

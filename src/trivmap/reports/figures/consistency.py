@@ -18,9 +18,9 @@ def consistency_figure(names: Sequence[str], pulls: Mapping[str, Sequence[float 
     axes.axvline(0, color=REFERENCE, linewidth=0.8)
     position = np.arange(len(names))
     styles = ((REWEIGHTED, "s", 0.12), (CHAIN, "o", -0.12), (REFERENCE, "^", 0.0))
-    for (label, values), (colour, marker, shift) in zip(pulls.items(), styles, strict=False):
+    for (label, values), (color, marker, shift) in zip(pulls.items(), styles, strict=False):
         known = np.array([np.nan if value is None else value for value in values], dtype=float)
-        axes.plot(known, position + shift, marker, color=colour, markersize=5, label=label)
+        axes.plot(known, position + shift, marker, color=color, markersize=5, label=label)
     largest = max((abs(v) for values in pulls.values() for v in values if v is not None and np.isfinite(v)), default=0)
     limit = max(3.5, 1.1 * largest)
     axes.set_xlim(-limit, limit)

@@ -27,9 +27,9 @@ def magnetization_figure(
     )  # fmt: skip
     axes.stairs(chain, edges, color=CHAIN, label="chain")
     if reweighted is not None:
-        centre = (edges[1:] + edges[:-1]) / 2
+        center = (edges[1:] + edges[:-1]) / 2
         axes.errorbar(
-            centre, *reweighted, fmt="s", markersize=3, color=REWEIGHTED, mfc="white", linewidth=1, label="reweighted"
+            center, *reweighted, fmt="s", markersize=3, color=REWEIGHTED, mfc="white", linewidth=1, label="reweighted"
         )
     axes.axvline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
     axes.set_xlabel(r"$m = V^{-1}\sum_x \phi(x)$")

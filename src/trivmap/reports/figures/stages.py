@@ -13,7 +13,7 @@ from trivmap.reports.figures.style import REFERENCE, logarithmic, new_figure, pl
 
 @styled
 def stages_figure(stages: Sequence[Mapping], *, target: Mapping | None = None) -> Figure:
-    """Two-point function, correlation length, histograms of the field and of the magnetisation, stage after stage.
+    """Two-point function, correlation length, histograms of the field and of the magnetization, stage after stage.
 
     Each stage holds `name`, `distance` (|x| of every displacement orbit), `two_point` and `two_point_error`,
     `correlation_length` (value, error; None where there is none to be seen, drawn as a cross at 0), `field_edges`,
@@ -24,15 +24,15 @@ def stages_figure(stages: Sequence[Mapping], *, target: Mapping | None = None) -
     target = target or {}
     figure = new_figure(8.6, 7.4)
     (correlation, length), (field, magnetization) = figure.subplots(2, 2)
-    colours = matplotlib.colormaps["viridis_r"](np.linspace(0.08, 1.0, len(stages)))
-    _two_point(correlation, stages, colours, target)
-    _correlation_length(length, stages, colours, target)
+    colors = matplotlib.colormaps["viridis_r"](np.linspace(0.08, 1.0, len(stages)))
+    _two_point(correlation, stages, colors, target)
+    _correlation_length(length, stages, colors, target)
     for axes, name, label in (
         (field, "field", r"$\phi(x)$"),
         (magnetization, "magnetization", r"$m$"),
     ):
-        for stage, colour in zip(stages, colours, strict=True):
-            axes.stairs(stage[f"{name}_density"], stage[f"{name}_edges"], color=colour, linewidth=1.3)
+        for stage, color in zip(stages, colors, strict=True):
+            axes.stairs(stage[f"{name}_density"], stage[f"{name}_edges"], color=color, linewidth=1.3)
         axes.set_xlabel(label)
         axes.set_ylabel("$P($" + label + "$)$")
         axes.set_ylim(bottom=0)
@@ -46,16 +46,16 @@ def stages_figure(stages: Sequence[Mapping], *, target: Mapping | None = None) -
     return figure
 
 
-def _two_point(axes: Axes, stages: Sequence[Mapping], colours: np.ndarray, target: Mapping) -> None:
+def _two_point(axes: Axes, stages: Sequence[Mapping], colors: np.ndarray, target: Mapping) -> None:
     logarithmic(axes)
-    for stage, colour in zip(stages, colours, strict=True):
+    for stage, color in zip(stages, colors, strict=True):
         order = np.argsort(stage["distance"])
         value, error = stage["two_point"][order], stage["two_point_error"][order]
         # A base without correlations is compatible with zero beyond x = 0: no place on a logarithmic scale.
         shown = value > 2 * error
         axes.errorbar(
             stage["distance"][order][shown], value[shown], np.minimum(error, 0.999 * np.abs(value))[shown],
-            color=colour, marker="o", markersize=2.5, linewidth=1.2,
+            color=color, marker="o", markersize=2.5, linewidth=1.2,
         )  # fmt: skip
     if "two_point" in target:
         order = np.argsort(target["distance"])
@@ -70,15 +70,13 @@ def _two_point(axes: Axes, stages: Sequence[Mapping], colours: np.ndarray, targe
     axes.set_ylabel(r"$G(x)=\langle\phi(y)\,\phi(y+x)\rangle$")
 
 
-def _correlation_length(axes: Axes, stages: Sequence[Mapping], colours: np.ndarray, target: Mapping) -> None:
-    for index, (stage, colour) in enumerate(zip(stages, colours, strict=True)):
+def _correlation_length(axes: Axes, stages: Sequence[Mapping], colors: np.ndarray, target: Mapping) -> None:
+    for index, (stage, color) in enumerate(zip(stages, colors, strict=True)):
         if stage["correlation_length"] is None:
-            axes.plot(index, 0, "x", color=colour, markersize=7, markeredgewidth=2, clip_on=False)
+            axes.plot(index, 0, "x", color=color, markersize=7, markeredgewidth=2, clip_on=False)
             continue
         value, error = stage["correlation_length"]
-        axes.errorbar(
-            index, value, error, fmt="o", color=colour, markersize=6, markeredgecolor="#444444", linewidth=1.5
-        )
+        axes.errorbar(index, value, error, fmt="o", color=color, markersize=6, markeredgecolor="#444444", linewidth=1.5)
     if "correlation_length" in target:
         value, error = target["correlation_length"]
         axes.axhspan(value - error, value + error, color=REFERENCE, alpha=0.2, linewidth=0)

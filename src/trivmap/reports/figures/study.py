@@ -16,14 +16,14 @@ _MARKERS = "osDpXP*h"
 class _Look(NamedTuple):
     """How a series is drawn: what it reached, what it did not, and lines."""
 
-    colour: str
+    color: str
     marker: str
     triangle: str
     line: Literal["-", "--", ":"]
 
 
 def _look(number: int) -> _Look:
-    """Different for 24 series: each turn through the colours shifts the markers and changes triangles and lines."""
+    """Different for 24 series: each turn through the colors shifts the markers and changes triangles and lines."""
     turn, position = divmod(number, len(SERIES))
     return _Look(
         SERIES[position], _MARKERS[(position + turn) % len(_MARKERS)], "^v<"[turn % 3], ("-", "--", ":")[turn % 3]
@@ -43,20 +43,20 @@ def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) ->
         axes.set_xscale("log")
         axes.set_yscale("log")
         for number, label in enumerate(labels):
-            colour, marker, triangle, line = _look(number)
+            color, marker, triangle, line = _look(number)
             own = [run for run in _complete(result) if run["label"] == label]
             got = [(run["extent"], run["reached"][target][cost]) for run in own if run["reached"][target]]
             short = [(run["extent"], run["spent"][cost]) for run in own if not run["reached"][target]]
             nudge = 1 + min(0.012, 0.06 / len(labels)) * (number - (len(labels) - 1) / 2)
-            axes.plot([L * nudge for L, _ in got], [c for _, c in got], marker, color=colour, markersize=5, alpha=0.85)
+            axes.plot([L * nudge for L, _ in got], [c for _, c in got], marker, color=color, markersize=5, alpha=0.85)
             axes.plot(
-                [L * nudge for L, _ in short], [c for _, c in short], triangle, color=colour, markersize=7, mfc="none"
+                [L * nudge for L, _ in short], [c for _, c in short], triangle, color=color, markersize=7, mfc="none"
             )
             for fit in result["fits"]:
                 if (fit["label"], fit["target"], fit["cost"]) == (label, target, cost) and fit.get("exponent"):
                     x = np.array([fit["extents"][0], fit["extents"][-1]], float)
                     z = fit["exponent"]["value"]
-                    axes.plot(x * nudge, fit["amplitude"] * x**z, line, color=colour, linewidth=1.2)
+                    axes.plot(x * nudge, fit["amplitude"] * x**z, line, color=color, linewidth=1.2)
         axes.set_xlabel("L")
         axes.set_ylabel(f"{cost} to {target}")
         plain_labels(axes)
@@ -82,7 +82,7 @@ def acceptance_figure(result: Mapping[str, Any]) -> Figure:
                 points = [(p["configurations"], p["acceptance"]) for p in run["curve"] if p["acceptance"] is not None]
                 look = _look(labels.index(run["label"]))
                 curve = np.array(points).reshape(-1, 2).T
-                axes.plot(*curve, marker=".", linestyle=look.line, color=look.colour, markersize=3, linewidth=1)
+                axes.plot(*curve, marker=".", linestyle=look.line, color=look.color, markersize=3, linewidth=1)
         axes.set_ylim(0, 1)
         axes.set_xlabel("configurations")
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
@@ -103,7 +103,7 @@ def quality_figure(result: Mapping[str, Any]) -> Figure:
     labels = _labels(result)
     drawn = False
     for number, label in enumerate(labels):
-        colour, marker, _, line = _look(number)
+        color, marker, _, line = _look(number)
         own = [run for run in _complete(result) if run["label"] == label]
         timed = [
             (run["acceptance"]["value"], run["tau_int"]["value"])
@@ -113,9 +113,9 @@ def quality_figure(result: Mapping[str, Any]) -> Figure:
             and None not in (run["acceptance"]["value"], run["tau_int"]["value"])
         ]
         drawn = drawn or bool(timed)
-        left.plot(*np.array(timed).reshape(-1, 2).T, marker, color=colour, markersize=5, alpha=0.85)
+        left.plot(*np.array(timed).reshape(-1, 2).T, marker, color=color, markersize=5, alpha=0.85)
         sized = sorted({(run["extent"], run["parameters"]) for run in own})
-        right.plot(*np.array(sized, float).reshape(-1, 2).T, marker + line, color=colour, markersize=5, linewidth=1)
+        right.plot(*np.array(sized, float).reshape(-1, 2).T, marker + line, color=color, markersize=5, linewidth=1)
     left.set_yscale("log")
     left.set_xlabel("acceptance")
     left.set_ylabel(r"$\tau_\mathrm{int}$ of the rejections")
@@ -142,7 +142,7 @@ def _labels(result: Mapping[str, Any]) -> list[str]:
 
 
 def _extent_ticks(axes: Axes, result: Mapping[str, Any]) -> None:
-    """The lattices of the study as labels, leaving out those that would touch their neighbours."""
+    """The lattices of the study as labels, leaving out those that would touch their neighbors."""
     extents = sorted({run["extent"] for run in result["runs"]})
     shown: list[int] = []
     for extent in extents:
@@ -158,7 +158,7 @@ def _legend(figure: Figure, labels: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=label)
+        Line2D([], [], color=look.color, marker=look.marker, linestyle=look.line, label=label)
         for look, label in zip(map(_look, range(len(labels))), labels, strict=True)
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2 if len(labels) > 1 else 1, handlelength=3.5)

@@ -1,4 +1,4 @@
-"""One look for every figure: sizes for a phone as well as a printed page, colours that survive colour blindness.
+"""One look for every figure: sizes for a phone as well as a printed page, colors that survive color blindness.
 
 Figures are made with matplotlib's object-oriented interface alone; no state of pyplot is touched.
 """
@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-# Okabe and Ito's palette (jfly.uni-koeln.de/color), one role for each colour throughout a report.
+# Okabe and Ito's palette (jfly.uni-koeln.de/color), one role for each color throughout a report.
 CHAIN = "#0072B2"
 REWEIGHTED = "#D55E00"
 FIT = "#009E73"

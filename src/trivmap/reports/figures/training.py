@@ -67,12 +67,12 @@ def _loss(axes: Axes, log: Mapping[str, np.ndarray], evaluations: Mapping[str, n
 def _quality(axes: Axes, log: Mapping[str, np.ndarray], evaluations: Mapping[str, np.ndarray]) -> None:
     axes.set_ylabel("ESS, acceptance")
     axes.set_ylim(0, 1.04)
-    for name, label, colour, marker in (("acceptance", "acceptance", CHAIN, "o"), ("ess", "ESS", REWEIGHTED, "s")):
+    for name, label, color, marker in (("acceptance", "acceptance", CHAIN, "o"), ("ess", "ESS", REWEIGHTED, "s")):
         if _has(log, name):
-            axes.plot(log["step"], log[name], color=colour, alpha=0.35, linewidth=1, label=f"{label}, training batch")
+            axes.plot(log["step"], log[name], color=color, alpha=0.35, linewidth=1, label=f"{label}, training batch")
         if _has(evaluations, name):
             axes.errorbar(
-                evaluations["step"], evaluations[name], evaluations.get(f"{name}_error"), color=colour, fmt=marker,
+                evaluations["step"], evaluations[name], evaluations.get(f"{name}_error"), color=color, fmt=marker,
                 markersize=3.5, linewidth=1, label=f"{label}, evaluation",
             )  # fmt: skip
 

@@ -133,7 +133,7 @@ class StudyCard(Section):
                 key = f"series.{name}.grid.{axis}"
                 if not values:
                     raise refusal("empty; give the values to try, or leave the axis out", key)
-                if not isinstance(values, list) and not (isinstance(values, dict) and _labelled(values)):
+                if not isinstance(values, list) and not (isinstance(values, dict) and _labeled(values)):
                     raise refusal(
                         "must be the list of values of a key, or for every label a list of overrides such as "
                         "{small: [training.batch=64]}",
@@ -294,7 +294,7 @@ def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) ->
     return "_".join(parts)
 
 
-def _labelled(values: Mapping[str, Any]) -> bool:
+def _labeled(values: Mapping[str, Any]) -> bool:
     return all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in values.values())
 
 

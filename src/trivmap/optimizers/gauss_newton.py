@@ -11,9 +11,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from trivmap._types import Scalar
 from trivmap.errors import InputError
-from trivmap.optimisers.least_squares import Memory, projected, projected_gradient, recursive
-from trivmap.optimisers.linearisation import (
-    Linearisation,
+from trivmap.optimizers.least_squares import Memory, projected, projected_gradient, recursive
+from trivmap.optimizers.linearization import (
+    Linearization,
     Pair,
     Residual,
     Vector,
@@ -31,13 +31,13 @@ Objective = Literal["variance", "kl"]
 PARAMETER_SPACE_UP_TO = 1024
 JACOBIAN_BYTES = 2**30
 """A larger Jacobian is never formed."""
-_LINEARISED: Mapping[tuple[bool, bool], Callable[..., Linearisation]] = {
+_LINEARIZED: Mapping[tuple[bool, bool], Callable[..., Linearization]] = {
     (False, False): explicit,
     (False, True): matrix_free,
     (True, False): explicit_pair,
     (True, True): matrix_free_pair,
 }
-"""By whether the KL is minimised, and whether the Jacobian does not fit."""
+"""By whether the KL is minimized, and whether the Jacobian does not fit."""
 
 
 class GaussNewtonState(eqx.Module):
@@ -72,20 +72,20 @@ class Info(eqx.Module):
 
 @dataclass(frozen=True)
 class GaussNewton:
-    """Minimises the variance over z of the residual f(z) = log q + S at phi = T(z), by damped least squares.
+    """Minimizes the variance over z of the residual f(z) = log q + S at phi = T(z), by damped least squares.
 
-    With J the derivatives of f in the parameters, both centred over the batch, a step solves
+    With J the derivatives of f in the parameters, both centered over the batch, a step solves
     (J^T J / B + damping D) delta = -J^T f / B, D = diag(J^T J / B): at the optimum J^T J / B is the Fisher matrix, so
     it is a natural gradient whose noise vanishes with the residual. The variance and the Kullback-Leibler divergence
     have the same optimum only where the map can reach the target. Residuals are clipped at `clip` robust standard
     deviations, against the heavy tails of the first steps.
 
-    With `objective` "kl", or in the last `finish` steps of a training, the divergence KL(q || p) itself is minimised:
+    With `objective` "kl", or in the last `finish` steps of a training, the divergence KL(q || p) itself is minimized:
     J is that part of the derivatives that is left at fixed phi, so that J^T J / B is the Fisher matrix everywhere, and
     the right-hand side is minus the path gradient (arXiv:2206.09016), a configuration's share in it cut as its residual
     is clipped. A step that the model expects to change the divergence by more than `radius` nats is shortened to that.
 
-    Every batch is new and serves twice: it judges the step before, and it is linearised for the next. The step is
+    Every batch is new and serves twice: it judges the step before, and it is linearized for the next. The step is
     refused if the spread has grown by more than `tolerance` + 3 / sqrt(B); for the KL, if the mean of f has by more
     than `tolerance` spreads and three errors, or the spread has doubled. Then it is back to the anchor, damping times
     `increase`; otherwise damping times `decrease`, unless less than a quarter of the predicted gain came true. No
@@ -115,7 +115,7 @@ class GaussNewton:
     iterations: int = 30
     """Of the conjugate gradients."""
     micro_batch: int | None = None
-    """Configurations linearised at once; by default as many as fit the caches."""
+    """Configurations linearized at once; by default as many as fit the caches."""
 
     def __post_init__(self):
         checks = {
@@ -135,7 +135,7 @@ class GaussNewton:
         }
         for name, good in checks.items():
             if not good:
-                raise InputError(f"optimiser.{name}: {getattr(self, name)} is out of range for gauss-newton")
+                raise InputError(f"optimizer.{name}: {getattr(self, name)} is out of range for gauss-newton")
 
     def chosen_space(self, parameters: int, batch: int) -> Space:
         """The space a step is solved in for P parameters and B configurations."""
@@ -177,13 +177,13 @@ class GaussNewton:
     ) -> tuple[Vector, GaussNewtonState, Info]:
         """(parameters to try next, state, info) from the residuals of one batch of noise at `parameters`.
 
-        `residual` is a `Pair` where the objective (by default the optimiser's own) is the KL. ridge . theta^2 is added
+        `residual` is a `Pair` where the objective (by default the optimizer's own) is the KL. ridge . theta^2 is added
         to the variance, half of it to the KL, see `Flow.ridge`.
         """
         # A state made for another batch size has its memory, or has none.
         space = "parameters" if state.memory.target.size else self._without_memory(parameters.size, len(noise))
         kl = (objective or self.objective) == "kl"
-        model = _LINEARISED[kl, space == "matrix-free"](residual, parameters, noise, self.micro_batch)
+        model = _LINEARIZED[kl, space == "matrix-free"](residual, parameters, noise, self.micro_batch)
         clipped, spread = robust(model.residuals, self.clip)
         # The median is not clipped, and `clipped` is about its own mean.
         level = (jnp.median(model.residuals) - jnp.median(clipped)).astype(spread.dtype)
@@ -245,7 +245,7 @@ class GaussNewton:
         return trial, state, Info(model.residuals, jnp.linalg.norm(gradient), accepted)
 
     def _within_radius(
-        self, model: Linearisation, gradient: Vector, parameters: Vector, trial: Vector, accepted: Bool[Array, ""]
+        self, model: Linearization, gradient: Vector, parameters: Vector, trial: Vector, accepted: Bool[Array, ""]
     ) -> tuple[Vector, Scalar]:
         """The trial, nearer if it is too far for the quadratic model, and the KL that the model expects to gain by it.
 

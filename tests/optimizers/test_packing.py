@@ -4,8 +4,8 @@ import numpy as np
 import optax
 import pytest
 
-from trivmap.optimisers.first_order import ENTRY_BY_ENTRY
-from trivmap.optimisers.packing import pack, packed, unpack
+from trivmap.optimizers.first_order import ENTRY_BY_ENTRY
+from trivmap.optimizers.packing import pack, packed, unpack
 
 KEYS = jax.random.split(jax.random.key(3), 3)
 SINGLE = {"a": jax.random.normal(KEYS[0], (3, 4), jnp.float32), "b": jax.random.normal(KEYS[1], (5,), jnp.float32)}
@@ -31,16 +31,16 @@ def test_unpack_inverts_pack(tree):
 
 
 @pytest.mark.parametrize("name", sorted(ENTRY_BY_ENTRY))
-def test_the_packed_optimiser_takes_the_same_steps(name):
+def test_the_packed_optimizer_takes_the_same_steps(name):
     """Those named as working entry by entry do."""
     plain = optax.with_extra_args_support(getattr(optax, name)(learning_rate=0.1))
     results = []
-    for optimiser in (plain, packed(plain)):
+    for optimizer in (plain, packed(plain)):
         parameters = SINGLE
-        state = optimiser.init(parameters)
+        state = optimizer.init(parameters)
         for step in range(4):
             gradient = jax.tree.map(lambda leaf, step=step: jnp.sin((step + 1) * leaf), parameters)
-            updates, state = optimiser.update(gradient, state, parameters)
+            updates, state = optimizer.update(gradient, state, parameters)
             parameters = optax.apply_updates(parameters, updates)
         results.append(parameters)
     for found, expected in zip(*map(jax.tree.leaves, results), strict=True):

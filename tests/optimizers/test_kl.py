@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from tests.optimisers.problems import floored, noise
-from trivmap.optimisers import GaussNewton
-from trivmap.optimisers.least_squares import projected_gradient
-from trivmap.optimisers.linearisation import explicit_pair, matrix_free_pair, robust, shares
+from tests.optimizers.problems import floored, noise
+from trivmap.optimizers import GaussNewton
+from trivmap.optimizers.least_squares import projected_gradient
+from trivmap.optimizers.linearization import explicit_pair, matrix_free_pair, robust, shares
 
 THETA = np.array([0.3, -0.2, 0.4, -0.5])
 RIDGE = np.array([0.0, 0.02, 0.3, 0.01])
@@ -126,11 +126,11 @@ def test_three_estimators_of_one_gradient():
     """Path gradient, reverse KL and E[f d log q]; but the variance has another gradient, by E[f dp]."""
     z = noise(2**15, 2)
     f, total, path, score = map(np.asarray, derivatives(jnp.asarray(THETA), z))
-    centred = (f - f.mean())[:, None]
+    centered = (f - f.mean())[:, None]
     assert within_errors(path - total)
-    assert within_errors(path - centred * score)
-    assert within_errors(path + centred * path - centred * total)
-    assert not within_errors(path - centred * total)
+    assert within_errors(path - centered * score)
+    assert within_errors(path + centered * path - centered * total)
+    assert not within_errors(path - centered * total)
     assert not within_errors(path)
 
 

@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from trivmap.errors import InputError
-from trivmap.optimisers import first_order, optimiser_names
+from trivmap.optimizers import first_order, optimizer_names
 
 PARAMETERS = {"a": jnp.asarray([[1.0, -2.0], [0.5, 1.5]], jnp.float32), "b": jnp.asarray(2.0, jnp.float32)}
 ONLY_NUMBERS = {"optimistic_adam", "rprop", "sm3"}
@@ -24,25 +24,25 @@ def loss(parameters):
     return sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(parameters))
 
 
-def steps(optimiser, count, parameters=PARAMETERS):
-    state = optimiser.init(parameters)
+def steps(optimizer, count, parameters=PARAMETERS):
+    state = optimizer.init(parameters)
     for _ in range(count):
         value, gradient = jax.value_and_grad(loss)(parameters)
-        updates, state = optimiser.update(gradient, state, parameters, value=value, grad=gradient, value_fn=loss)
+        updates, state = optimizer.update(gradient, state, parameters, value=value, grad=gradient, value_fn=loss)
         parameters = optax.apply_updates(parameters, updates)
     return parameters
 
 
 def test_the_common_ones_are_known():
-    names = optimiser_names()
+    names = optimizer_names()
     assert {"adam", "adamw", "sgd", "lion", "rmsprop", "nadam", "lamb", "yogi", "lbfgs"} <= set(names)
     assert not [name for name in names if name.startswith("scale_by") or not name.islower()]
 
 
 @DEPRECATED
 @pytest.mark.filterwarnings("ignore:Specifying a key will be required")  # noisy_sgd
-@pytest.mark.parametrize("name", [name for name in optimiser_names() if name not in SLOW])
-def test_every_optimiser_of_optax_goes_downhill(name):
+@pytest.mark.parametrize("name", [name for name in optimizer_names() if name not in SLOW])
+def test_every_optimizer_of_optax_goes_downhill(name):
     rate = 0.01 if name in ONLY_NUMBERS else optax.constant_schedule(0.01)
     start = {"a": PARAMETERS["a"]} if name in ONLY_ARRAYS else PARAMETERS
     moved = steps(first_order(name, rate), 4, start)
@@ -58,15 +58,15 @@ def test_a_line_search_sees_the_value_function():
     def steep(parameters):
         return 1e4 * loss(parameters)
 
-    optimiser = first_order("lbfgs", 1.0)
+    optimizer = first_order("lbfgs", 1.0)
 
     @jax.jit
     def step(parameters, state):
         value, gradient = jax.value_and_grad(steep)(parameters)
-        updates, state = optimiser.update(gradient, state, parameters, value=value, grad=gradient, value_fn=steep)
+        updates, state = optimizer.update(gradient, state, parameters, value=value, grad=gradient, value_fn=steep)
         return optax.apply_updates(parameters, updates), state
 
-    parameters, state, values = PARAMETERS, optimiser.init(PARAMETERS), [float(steep(PARAMETERS))]
+    parameters, state, values = PARAMETERS, optimizer.init(PARAMETERS), [float(steep(PARAMETERS))]
     for _ in range(4):
         parameters, state = step(parameters, state)
         values.append(float(steep(parameters)))
@@ -76,12 +76,12 @@ def test_a_line_search_sees_the_value_function():
 
 @DEPRECATED
 @pytest.mark.parametrize("name", sorted(ONLY_NUMBERS))
-def test_an_optimiser_without_schedules_says_so(name):
-    with pytest.raises(InputError, match=rf"^optimiser.learning_rate: {name} takes no schedule; give a number$"):
+def test_an_optimizer_without_schedules_says_so(name):
+    with pytest.raises(InputError, match=rf"^optimizer.learning_rate: {name} takes no schedule; give a number$"):
         first_order(name, optax.constant_schedule(0.01))
 
 
-def test_schedule_and_keywords_reach_the_optimiser():
+def test_schedule_and_keywords_reach_the_optimizer():
     rate = optax.piecewise_constant_schedule(0.5, {1: 0.5})
     moved = steps(first_order("sgd", rate), 2)
     # Two steps x -> x (1 - 2 rate), rates 0.5 and 0.25: the first ends at the minimum.
@@ -104,10 +104,10 @@ def test_clipping_bounds_the_global_norm():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "adamm"}, "optimiser.kind: 'adamm' is not an optimiser of optax; did you mean 'adam"),
-        ({"kind": "scale_by_adam"}, "optimiser.kind: 'scale_by_adam' is not an optimiser of optax"),
-        ({"kind": "adam", "bb1": 0.5}, "optimiser.bb1: adam has no such keyword; did you mean 'b1'?"),
-        ({"kind": "adam", "b1": "high"}, "optimiser: adam refused its keywords"),
+        ({"kind": "adamm"}, "optimizer.kind: 'adamm' is not an optimizer of optax; did you mean 'adam"),
+        ({"kind": "scale_by_adam"}, "optimizer.kind: 'scale_by_adam' is not an optimizer of optax"),
+        ({"kind": "adam", "bb1": 0.5}, "optimizer.bb1: adam has no such keyword; did you mean 'b1'?"),
+        ({"kind": "adam", "b1": "high"}, "optimizer: adam refused its keywords"),
         ({"kind": "adam", "clip": 0.0}, "clip: must be positive, got 0.0"),
         ({"kind": "adam", "clip": float("nan")}, "clip: must be positive, got nan"),
     ],

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from trivmap._types import Scalar
-from trivmap.optimisers.linearisation import Linearisation, Vector
+from trivmap.optimizers.linearization import Linearization, Vector
 
 _EXACT = jax.lax.Precision.HIGHEST
 
@@ -29,7 +29,7 @@ class Memory(eqx.Module):
 
 def recursive(
     memory: Memory,
-    model: Linearisation,
+    model: Linearization,
     gradient: Vector,
     anchor: Vector,
     parameters: Vector,
@@ -41,7 +41,7 @@ def recursive(
 ) -> tuple[Memory, Vector]:
     """The memory with the batch at `parameters` added if it was accepted, and the parameters to try next.
 
-    They minimise sum_b w_b |f_b + J_b (theta - theta_b)|^2 / (B sum_b w_b) + damping (theta - anchor)^T D (theta -
+    They minimize sum_b w_b |f_b + J_b (theta - theta_b)|^2 / (B sum_b w_b) + damping (theta - anchor)^T D (theta -
     anchor) + ridge . theta^2, D the diagonal of the mean of J^T J / B with the same weights.
     """
     assert model.jacobian is not None
@@ -59,15 +59,15 @@ def recursive(
     total = jnp.maximum(memory.weight, jnp.finfo(wide).tiny)
     matrix, diagonal = memory.normal / total, jnp.diag(memory.normal) / total
     pull = damping * (diagonal + 1e-6 * jnp.max(diagonal) + jnp.finfo(wide).tiny)
-    centre = anchor.astype(wide)
-    right = memory.target / total + pull * centre
+    center = anchor.astype(wide)
+    right = memory.target / total + pull * center
     solved = jax.scipy.linalg.solve(matrix + jnp.diag(pull + ridge.astype(wide)), right, assume_a="pos")
     # Where no batch has been accepted yet nothing says where to go, and the ridge would pull all the way to zero.
-    return memory, jnp.where(memory.weight > 0, solved, centre).astype(parameters.dtype)
+    return memory, jnp.where(memory.weight > 0, solved, center).astype(parameters.dtype)
 
 
 def projected(
-    model: Linearisation,
+    model: Linearization,
     residuals: Float[Array, " batch"],
     before: Vector,
     parameters: Vector,
@@ -77,7 +77,7 @@ def projected(
 ) -> Vector:
     """The step delta = before + s, solved for as many unknowns as there are samples (arXiv:2302.01941, 2401.10190).
 
-    s minimises |f + J (before + s)|^2 / B + s^T damping D s + ridge . (theta + before + s)^2: M = damping D + ridge,
+    s minimizes |f + J (before + s)|^2 / B + s^T damping D s + ridge . (theta + before + s)^2: M = damping D + ridge,
     s = s0 - M^-1 J^T (J M^-1 J^T + B)^-1 (f + J (before + s0)), s0 = -M^-1 ridge (theta + before). D is the diagonal
     of J^T J / B, or without a Jacobian (`iterations` of conjugate gradients) its mean, estimated with random signs.
     """
@@ -88,7 +88,7 @@ def projected(
 
 
 def projected_gradient(
-    model: Linearisation,
+    model: Linearization,
     gradient: Vector,
     before: Vector,
     parameters: Vector,
@@ -98,7 +98,7 @@ def projected_gradient(
 ) -> Vector:
     """The step delta = before + s that `projected` would take if `gradient` were J^T f / B.
 
-    s minimises gradient . delta + |J delta|^2 / 2B + s^T damping D s / 2 + ridge . (theta + delta)^2 / 2:
+    s minimizes gradient . delta + |J delta|^2 / 2B + s^T damping D s / 2 + ridge . (theta + delta)^2 / 2:
     s = (1 - M^-1 J^T (J M^-1 J^T + B)^-1 J) M^-1 b, b = -gradient - J^T J before / B - ridge (theta + before).
     A gradient need not lie in the span of the rows of J; what lies outside is divided by M alone.
     """
@@ -109,7 +109,7 @@ def projected_gradient(
     return before + start - model.pull(solved) / metric
 
 
-def _metric(model: Linearisation, damping: Scalar, ridge: Vector, like: Vector) -> Vector:
+def _metric(model: Linearization, damping: Scalar, ridge: Vector, like: Vector) -> Vector:
     """M = damping D + ridge."""
     batch, wide = len(model.residuals), model.residuals.dtype
     if model.jacobian is not None:
@@ -122,7 +122,7 @@ def _metric(model: Linearisation, damping: Scalar, ridge: Vector, like: Vector) 
 
 
 def _solved(
-    model: Linearisation, metric: Vector, right: Float[Array, " batch"], iterations: int | None
+    model: Linearization, metric: Vector, right: Float[Array, " batch"], iterations: int | None
 ) -> Float[Array, " batch"]:
     """(J M^-1 J^T + B)^-1 right."""
     batch, wide = len(right), right.dtype

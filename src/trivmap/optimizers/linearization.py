@@ -1,4 +1,4 @@
-"""The residuals of a batch and their derivatives in the parameters, centred over the batch."""
+"""The residuals of a batch and their derivatives in the parameters, centered over the batch."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,8 +21,8 @@ _SITES = 2**16
 _EXACT = jax.lax.Precision.HIGHEST
 
 
-class Linearisation(NamedTuple):
-    """f(theta + v) - mean = f - mean + J v, J centred over the batch: its rows sum to zero."""
+class Linearization(NamedTuple):
+    """f(theta + v) - mean = f - mean + J v, J centered over the batch: its rows sum to zero."""
 
     residuals: Float[Array, " batch"]
     push: Callable[[Vector], Float[Array, " batch"]]
@@ -31,11 +31,11 @@ class Linearisation(NamedTuple):
     """r -> J^T r."""
     jacobian: Float[Array, "batch parameters"] | None
     path: Callable[[Float[Array, " batch"]], Vector] | None = None
-    """w -> sum_i w_i dp_i, not centred; of a `Pair` only, and J is then that of f - p: the derivative of log q in
+    """w -> sum_i w_i dp_i, not centered; of a `Pair` only, and J is then that of f - p: the derivative of log q in
     theta at fixed phi, of which J^T J / B is the Fisher matrix."""
 
 
-def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
+def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
     """With the Jacobian formed, a micro-batch at a time."""
     derivative = jax.value_and_grad(residual)
 
@@ -45,7 +45,7 @@ def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: 
     return _formed(*spread(derivatives, parameters, noise))
 
 
-def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
+def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
     """`explicit` for a `Pair`: two Jacobians are formed."""
 
     def derivative(parameters: Vector, z: Array) -> tuple[Scalar, Vector, Vector]:
@@ -68,7 +68,7 @@ def _at_once(noise: Array, micro_batch: int | None) -> int:
     return min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
 
 
-def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch parameters"]) -> Linearisation:
+def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch parameters"]) -> Linearization:
     jacobian = rows - jnp.mean(rows, axis=0, keepdims=True)
 
     def push(v: Vector) -> Float[Array, " batch"]:
@@ -77,10 +77,10 @@ def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch paramet
     def pull(r: Float[Array, " batch"]) -> Vector:
         return jnp.matmul(r.astype(jacobian.dtype), jacobian, precision=_EXACT)
 
-    return Linearisation(residuals, push, pull, jacobian)
+    return Linearization(residuals, push, pull, jacobian)
 
 
-def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
+def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
     """Products with a Jacobian that is never formed; the whole batch's intermediate values are kept instead."""
 
     def batched(theta: Vector) -> Float[Array, " batch"]:
@@ -96,10 +96,10 @@ def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batc
     def pull(r: Float[Array, " batch"]) -> Vector:
         return pull_raw((r - jnp.mean(r)).astype(residuals.dtype))[0]
 
-    return Linearisation(residuals, push, pull, None)
+    return Linearization(residuals, push, pull, None)
 
 
-def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearisation:
+def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
     """`matrix_free` for a `Pair`."""
 
     def batched(theta: Vector) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
@@ -114,14 +114,14 @@ def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: 
         return change - jnp.mean(change)
 
     def pull(r: Float[Array, " batch"]) -> Vector:
-        centred = (r - jnp.mean(r)).astype(residuals.dtype)
-        return pull_raw((centred, -centred))[0]
+        centered = (r - jnp.mean(r)).astype(residuals.dtype)
+        return pull_raw((centered, -centered))[0]
 
     def path(w: Float[Array, " batch"]) -> Vector:
         w = w.astype(residuals.dtype)
         return pull_raw((jnp.zeros_like(w), w))[0]
 
-    return Linearisation(residuals, push, pull, None, path)
+    return Linearization(residuals, push, pull, None, path)
 
 
 def shares(residuals: Float[Array, " batch"], clip: float) -> Float[Array, " batch"]:

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.optimisers.problems import PARAMETERS, RIDGE, centred, floored, linear, noise, residual
+from tests.optimizers.problems import PARAMETERS, RIDGE, centered, floored, linear, noise, residual
 from trivmap import InputError
-from trivmap.optimisers import GaussNewton
-from trivmap.optimisers.linearisation import robust
+from trivmap.optimizers import GaussNewton
+from trivmap.optimizers.linearization import robust
 
 SPACES = ["parameters", "samples", "matrix-free"]
 SIZE, BATCH = PARAMETERS.size, 16
@@ -30,7 +30,7 @@ def first_step(method, theta=THETA, z=None, function=residual, ridge=0 * RIDGE):
 
 def gauss_newton(theta, z, damping, clip=3.0):
     """theta - (J^T J / B + damping D + ridge)^-1 (J^T f / B + ridge theta), in NumPy."""
-    f, jacobian = centred(theta, z)
+    f, jacobian = centered(theta, z)
     clipped, _ = robust(jnp.asarray(f), clip)
     normal = jacobian.T @ jacobian / len(z)
     matrix = normal + np.diag(damping * floored(np.diag(normal)) + RIDGE)
@@ -42,7 +42,7 @@ def test_first_step_is_the_damped_one(space):
     method = GaussNewton(damping=0.5, decrease=0.4, space=space)
     trial, state, info = first_step(method, ridge=RIDGE)
     np.testing.assert_allclose(trial, gauss_newton(PARAMETERS, noise(BATCH), 0.5 * 0.4), atol=1e-10)
-    f, jacobian = centred(PARAMETERS, noise(BATCH))
+    f, jacobian = centered(PARAMETERS, noise(BATCH))
     clipped, spread = robust(jnp.asarray(f), 3.0)
     np.testing.assert_allclose(info.residuals - jnp.mean(info.residuals), f, atol=1e-13)
     assert float(info.gradient_norm) == pytest.approx(np.linalg.norm(jacobian.T @ clipped) / BATCH, rel=1e-12)
@@ -129,7 +129,7 @@ def test_a_worse_step_is_refused_and_goes_back_to_the_anchor(space):
         np.testing.assert_array_equal(one, other)
     if space == "parameters":
         # The remembered linear model is solved again.
-        f, jacobian = centred(PARAMETERS, noise(BATCH))
+        f, jacobian = centered(PARAMETERS, noise(BATCH))
         normal = jacobian.T @ jacobian / BATCH
         matrix = normal + 0.75 * np.diag(floored(np.diag(normal)))
         clipped, _ = robust(jnp.asarray(f), 3.0)
@@ -192,7 +192,7 @@ def test_damping_stays_where_little_of_the_prediction_came_true():
 
 
 @pytest.mark.parametrize("space", ["parameters", "samples"])
-def test_the_number_linearised_at_once_does_not_matter(space):
+def test_the_number_linearized_at_once_does_not_matter(space):
     whole, _, _ = first_step(GaussNewton(space=space))
     parts, _, _ = first_step(GaussNewton(space=space, micro_batch=5))
     np.testing.assert_allclose(parts, whole, atol=1e-12)
@@ -242,4 +242,4 @@ def test_a_state_goes_on_at_another_batch_size_in_its_own_space():
 def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(InputError) as caught:
         GaussNewton(**{name: value})
-    assert str(caught.value) == f"optimiser.{name}: {value} is out of range for gauss-newton"
+    assert str(caught.value) == f"optimizer.{name}: {value} is out of range for gauss-newton"

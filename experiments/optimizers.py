@@ -1,13 +1,13 @@
-"""Compares optimisers on the same maps: `python -m experiments.optimisers` writes optimisers.json in results/.
+"""Compares optimizers on the same maps: `python -m experiments.optimizers` writes optimizers.json in results/.
 
-Four optimisers, three maps, the line xi = L/4 at L = 6, 8, 12, 16, from scratch: configurations and processor seconds
+Four optimizers, three maps, the line xi = L/4 at L = 6, 8, 12, 16, from scratch: configurations and processor seconds
 of the training steps (compilation and evaluation stay outside) to an acceptance of 0.7 and of 0.9, or what was reached
 within a budget of processor seconds. The file is written after every entry, and entries that it holds are not
 measured again:
 
-    python -m experiments.optimisers                                        # what is missing
-    python -m experiments.optimisers --only map=dense --only extent=8,16    # of that, a part
-    python -m experiments.optimisers --only seed=1,2 --only extent=8 --seeds 3    # more seeds
+    python -m experiments.optimizers                                        # what is missing
+    python -m experiments.optimizers --only map=dense --only extent=8,16    # of that, a part
+    python -m experiments.optimizers --only seed=1,2 --only extent=8 --seeds 3    # more seeds
 
 The policy, the same at every L. Gauss-Newton: batches of 256, the library's own settings. Adam: b2 = 0.99, gradients
 clipped at norm 10, 20 steps of warm-up, then a cosine; batch, peak and length in `ADAM` are of the map, not of L.
@@ -40,7 +40,7 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 ADAM = {"continuous": (64, 1e-2, 400), "local": (64, 1e-2, 1500), "dense": (256, 5e-3, 3000)}
 """Batch, peak of the learning rate, steps."""
-OPTIMISERS = ("gauss-newton", "gauss-newton kl", "adam path-gradient", "adam reverse-kl")
+OPTIMIZERS = ("gauss-newton", "gauss-newton kl", "adam path-gradient", "adam reverse-kl")
 TARGETS = (0.7, 0.9)
 BUDGET = {"continuous": 45.0, "local": 15.0, "dense": 12.0}
 """Processor seconds of training."""
@@ -71,18 +71,18 @@ class Judge(Silent):
         return self.seconds >= self.budget
 
 
-def card(name: str, extent: int, optimiser: str, seed: int) -> RunCard:
+def card(name: str, extent: int, optimizer: str, seed: int) -> RunCard:
     """The run card of an entry."""
-    kind, _, objective = optimiser.partition(" ")
+    kind, _, objective = optimizer.partition(" ")
     if kind == "gauss-newton":
         settings: dict[str, Any] = {"kind": kind, "objective": objective or "variance"}
-        training: dict[str, Any] = {"steps": 400, "batch": 256, "optimiser": settings, "chunk": 1}
+        training: dict[str, Any] = {"steps": 400, "batch": 256, "optimizer": settings, "chunk": 1}
         every = 3
     else:
         batch, peak, steps = ADAM[name]
         rate = {"schedule": "cosine", "peak": peak, "warmup": 20}
         settings = {"kind": "adam", "b2": 0.99, "learning_rate": rate}
-        training = {"steps": steps, "batch": batch, "optimiser": settings, "objective": objective, "clip": 10.0}
+        training = {"steps": steps, "batch": batch, "optimizer": settings, "objective": objective, "clip": 10.0}
         every = {"continuous": 40, "local": 75, "dense": 150}[name]
         training["chunk"] = max(1, every // 5)
     training |= {"evaluate": {"every": every, "proposals": 4096}, "stop": {"acceptance": max(TARGETS)}}
@@ -99,7 +99,7 @@ def card(name: str, extent: int, optimiser: str, seed: int) -> RunCard:
 
 def measured(entry: dict[str, Any]) -> dict[str, Any]:
     """The entry with what its training cost and reached."""
-    plan = Plan(card(entry["map"], entry["extent"], entry["optimiser"], entry["seed"]))
+    plan = Plan(card(entry["map"], entry["extent"], entry["optimizer"], entry["seed"]))
     judge, action = Judge(BUDGET[entry["map"]]), plan.action
     trainer = Trainer(plan.flow(), action, plan.training, plan.keys["train"], judge)
     state = trainer.initial_state()
@@ -129,19 +129,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
     only = {key: values.split(",") for key, _, values in (text.partition("=") for text in arguments.only)}
-    rows = (kept("optimisers") or {"rows": []})["rows"]
-    identity = ("seed", "extent", "map", "optimiser")
+    rows = (kept("optimizers") or {"rows": []})["rows"]
+    identity = ("seed", "extent", "map", "optimizer")
     done = {tuple(row[key] for key in identity) for row in rows}
     for seed in range(arguments.seeds):
         for extent in EXTENTS:
             for name in MODELS:
-                for optimiser in OPTIMISERS:
-                    entry = dict(zip(identity, (seed, extent, name, optimiser), strict=True))
+                for optimizer in OPTIMIZERS:
+                    entry = dict(zip(identity, (seed, extent, name, optimizer), strict=True))
                     if tuple(entry.values()) in done or any(str(entry[k]) not in v for k, v in only.items()):
                         continue
                     rows.append(measured(entry))
                     sys.stderr.write(f"{rows[-1]}\n")
-                    store("optimisers", {"rows": rows})
+                    store("optimizers", {"rows": rows})
                     jax.clear_caches()
 
 

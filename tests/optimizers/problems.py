@@ -1,4 +1,4 @@
-"""Small residuals with known derivatives, and dense linear algebra to compare optimisers with."""
+"""Small residuals with known derivatives, and dense linear algebra to compare optimizers with."""
 
 from functools import partial
 
@@ -33,7 +33,7 @@ def derivatives(theta, z, function):
     return batch(theta), jax.jacobian(batch)(theta)
 
 
-def centred(theta, z, function=residual):
+def centered(theta, z, function=residual):
     """(f, J): the residuals about their mean and the Jacobian about its mean row."""
     values, rows = map(np.asarray, derivatives(jnp.asarray(theta), z, function))
     return values - values.mean(), rows - rows.mean(axis=0)

@@ -30,9 +30,9 @@ def unpack(vectors: Vectors, like: PyTree) -> PyTree:
     return jax.tree.unflatten(structure, [next(pieces[leaf.dtype.name]).reshape(leaf.shape) for leaf in leaves])
 
 
-def packed(optimiser: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """The optimiser, working on packed trees; it must treat every entry alike, whichever array it belongs to."""
-    inner = optax.with_extra_args_support(optimiser)
+def packed(optimizer: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """The optimizer, working on packed trees; it must treat every entry alike, whichever array it belongs to."""
+    inner = optax.with_extra_args_support(optimizer)
 
     def init(parameters: PyTree) -> PyTree:
         return inner.init(pack(parameters))

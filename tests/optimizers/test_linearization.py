@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.optimisers.problems import PARAMETERS, centred, derivatives, noise, residual
-from trivmap.optimisers.linearisation import explicit, matrix_free, robust
+from tests.optimizers.problems import PARAMETERS, centered, derivatives, noise, residual
+from trivmap.optimizers.linearization import explicit, matrix_free, robust
 
 BATCH = 7
 DIRECTION = jnp.asarray(np.random.default_rng(1).normal(size=PARAMETERS.size))
@@ -30,10 +30,10 @@ def evaluated(make, micro_batch=None, dtype=jnp.float64):
     ("make", "micro_batch"),
     [(explicit, None), (explicit, 1), (explicit, 3), (explicit, 100), (matrix_free, None)],
 )
-def test_products_are_those_of_the_centred_jacobian(make, micro_batch):
-    """Whatever number of configurations is linearised at once, a divisor of the batch or not."""
+def test_products_are_those_of_the_centered_jacobian(make, micro_batch):
+    """Whatever number of configurations is linearized at once, a divisor of the batch or not."""
     found = evaluated(make, micro_batch)
-    _, jacobian = centred(PARAMETERS, noise(BATCH))
+    _, jacobian = centered(PARAMETERS, noise(BATCH))
     values, _ = derivatives(jnp.asarray(PARAMETERS), noise(BATCH), residual)
     np.testing.assert_allclose(found.residuals, values, atol=1e-14)
     np.testing.assert_allclose(found.push, jacobian @ DIRECTION, atol=1e-13)

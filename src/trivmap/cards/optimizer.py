@@ -1,4 +1,4 @@
-"""The section `training.optimiser` of the run card."""
+"""The section `training.optimizer` of the run card."""
 
 import inspect
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ from trivmap.cards.values import (
     whole,
 )
 from trivmap.errors import InputError
-from trivmap.optimisers import GaussNewton
-from trivmap.optimisers.gauss_newton import Objective, Space
+from trivmap.optimizers import GaussNewton
+from trivmap.optimizers.gauss_newton import Objective, Space
 
 _RATE = "a number, or a section such as {schedule: cosine, peak: 1.0e-3}"
 _PEAK = Field(description="the largest learning rate, for example 1.0e-3")
@@ -63,9 +63,9 @@ Rate = Annotated[ConstantRate | CosineRate | RestartsRate, ByKey("schedule")]
 
 
 def optax_parameters(kind: str) -> dict[str, Any] | None:
-    """Keyword arguments of an optax optimiser with their defaults, `learning_rate` left out; None if there is none.
+    """Keyword arguments of an optax optimizer with their defaults, `learning_rate` left out; None if there is none.
 
-    `lbfgs` is no first-order optimiser (it searches along lines) and is not counted.
+    `lbfgs` is no first-order optimizer (it searches along lines) and is not counted.
     """
     import optax
 
@@ -78,8 +78,8 @@ def optax_parameters(kind: str) -> dict[str, Any] | None:
     return {name: parameter.default for name, parameter in parameters.items() if name != "learning_rate"}
 
 
-def optax_optimisers() -> list[str]:
-    """Names of the optax optimisers a card may use."""
+def optax_optimizers() -> list[str]:
+    """Names of the optax optimizers a card may use."""
     import optax
 
     return [name for name in dir(optax) if optax_parameters(name) is not None]
@@ -90,16 +90,16 @@ CHOICES = {"objective": get_args(Objective), "space": get_args(Space)}
 """Settings of Gauss-Newton that are words."""
 
 
-class Optimiser(Section):
-    """An optax optimiser by name, `gauss-newton`, or a function `my_module:factory(learning_rate, **arguments)`.
+class Optimizer(Section):
+    """An optax optimizer by name, `gauss-newton`, or a function `my_module:factory(learning_rate, **arguments)`.
 
-    Further keys are the optimiser's own keyword arguments; they are checked and written out. Gauss-Newton has no
+    Further keys are the optimizer's own keyword arguments; they are checked and written out. Gauss-Newton has no
     learning rate.
     """
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str = Field(description="gauss-newton, or the name of an optax optimiser, for example adam")
+    kind: str = Field(description="gauss-newton, or the name of an optax optimizer, for example adam")
     learning_rate: Rate | None = Field(default=None, description=_RATE)
 
     @classmethod
@@ -125,8 +125,8 @@ class Optimiser(Section):
             return data
         parameters = optax_parameters(str(kind))
         if parameters is None:
-            names = optax_optimisers()
-            raise refusal(f"{shown(kind)} is no first-order optimiser of optax; {suggestion(kind, names)}", "kind")
+            names = optax_optimizers()
+            raise refusal(f"{shown(kind)} is no first-order optimizer of optax; {suggestion(kind, names)}", "kind")
         written_out = {name: value for name, value in parameters.items() if isinstance(value, (bool, int, float, str))}
         return data | {name: value for name, value in written_out.items() if name not in data}
 
@@ -147,5 +147,5 @@ def _checked_gauss_newton(data: dict[str, Any]) -> dict[str, Any]:
     try:
         GaussNewton(**settings)
     except InputError as error:
-        raise refusal(str(error).removeprefix("optimiser.")) from error
+        raise refusal(str(error).removeprefix("optimizer.")) from error
     return {"kind": SECOND_ORDER, "learning_rate": None, **settings}

@@ -1,4 +1,4 @@
-"""Sums over nearest-neighbour links."""
+"""Sums over nearest-neighbor links."""
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -18,7 +18,7 @@ def require_dimension(field: Array, dimension: int) -> None:
         )
 
 
-def forward_neighbours(field: Field) -> Field:
+def forward_neighbors(field: Field) -> Field:
     """sum_mu phi(x + mu) at every site, periodic."""
     total = jnp.roll(field, -1, axis=0)
     for axis in range(1, field.ndim):
@@ -26,9 +26,9 @@ def forward_neighbours(field: Field) -> Field:
     return total
 
 
-def all_neighbours(field: Field) -> Field:
+def all_neighbors(field: Field) -> Field:
     """sum_mu [phi(x + mu) + phi(x - mu)] at every site, periodic."""
-    total = forward_neighbours(field)
+    total = forward_neighbors(field)
     for axis in range(field.ndim):
         total = total + jnp.roll(field, 1, axis=axis)
     return total

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.optimisers.problems import PARAMETERS, RIDGE, centred, floored, noise, residual
-from trivmap.optimisers.least_squares import Memory, projected, recursive
-from trivmap.optimisers.linearisation import explicit, matrix_free
+from tests.optimizers.problems import PARAMETERS, RIDGE, centered, floored, noise, residual
+from trivmap.optimizers.least_squares import Memory, projected, recursive
+from trivmap.optimizers.linearization import explicit, matrix_free
 
 SIZE = PARAMETERS.size
 DAMPING = 0.4
@@ -33,7 +33,7 @@ def minimum(batches, anchor, damping=DAMPING, ridge=RIDGE):
     total = sum(weight for weight, _, _ in batches)
     normal, right = np.zeros((SIZE, SIZE)), np.zeros(SIZE)
     for weight, theta, z in batches:
-        f, jacobian = centred(theta, z)
+        f, jacobian = centered(theta, z)
         normal += weight / total * jacobian.T @ jacobian / len(z)
         right += weight / total * jacobian.T @ (jacobian @ theta - f) / len(z)
     pull = damping * floored(np.diag(normal))
@@ -46,7 +46,7 @@ def test_one_batch_gives_the_damped_step(batch):
     memory, trial = remembered(Memory.empty(SIZE), PARAMETERS, noise(batch), 0.5)
     np.testing.assert_allclose(trial, minimum([(1.0, PARAMETERS, noise(batch))], PARAMETERS), atol=1e-12)
     assert float(memory.weight) == pytest.approx(4.0, rel=1e-15)
-    _, jacobian = centred(PARAMETERS, noise(batch))
+    _, jacobian = centered(PARAMETERS, noise(batch))
     np.testing.assert_allclose(memory.normal, 4.0 * jacobian.T @ jacobian / batch, atol=1e-13)
 
 
@@ -75,7 +75,7 @@ BEFORE = np.array([0.02, -0.1, 0.05, 0.0, 0.2])
 
 def dense_step(z, diagonal, damping, ridge):
     """delta = before + s of the P x P problem: the gradient of the sum of squares in s vanishes."""
-    f, jacobian = centred(PARAMETERS, z)
+    f, jacobian = centered(PARAMETERS, z)
     metric = damping * floored(diagonal)
     normal = jacobian.T @ jacobian / len(z)
     right = -jacobian.T @ (f + jacobian @ BEFORE) / len(z) - ridge * (PARAMETERS + BEFORE)
@@ -97,7 +97,7 @@ def projected_step(make, z, damping, ridge, iterations):
 @pytest.mark.parametrize(("damping", "ridge"), [(DAMPING, RIDGE), (0.01, 0 * RIDGE)])
 def test_in_the_space_of_samples_the_step_is_that_of_the_space_of_parameters(batch, damping, ridge):
     z = noise(batch)
-    _, jacobian = centred(PARAMETERS, z)
+    _, jacobian = centered(PARAMETERS, z)
     expected = dense_step(z, np.mean(jacobian**2, axis=0), damping, ridge)
     np.testing.assert_allclose(projected_step(explicit, z, damping, ridge, None), expected, atol=1e-10)
     assert np.max(np.abs(expected - BEFORE)) > 0.1
@@ -107,7 +107,7 @@ def test_in_the_space_of_samples_the_step_is_that_of_the_space_of_parameters(bat
 def test_without_a_jacobian_the_metric_is_its_mean_diagonal(damping, ridge):
     """Estimated with random signs: the mean of (J^T signs)^2 / B, which on average is that of diag(J^T J) / B."""
     z = noise(9)
-    _, jacobian = centred(PARAMETERS, z)
+    _, jacobian = centered(PARAMETERS, z)
     signs = np.asarray(jax.random.rademacher(jax.random.key(0), (9,), jnp.float64))
     mean = np.mean((jacobian.T @ signs) ** 2) / 9
     # Var (signs . A signs) = 2 sum_{i != j} A_ij^2 for A = J J^T.
