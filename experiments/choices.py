@@ -22,7 +22,7 @@ REFERENCE = {
     "lattice": [8, 8],
     "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.576, "lam": 0.5},
     "model": {
-        "base": {"kind": "free-field", "spectrum": "learnable", "start": "hartree"},
+        "base": {"kind": "free-field"},
         "maps": [{"kind": "affine", "couplings": 4, "z2": True, "network": CONVOLUTION}],
     },
     "training": {

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from experiments import comparison_tables, performance_tables, scaling_tables, trust_tables
+from experiments import card_tables, comparison_tables, performance_tables, scaling_tables, trust_tables
 from experiments.keeping import RESULTS, ROOT, kept, markdown, not_measured
 from trivmap.cards.card import RunCard, load_card
 from trivmap.cards.presets import RUNS, preset_names, presets
@@ -30,7 +30,7 @@ from trivmap.studies.compare_card import PRESETS as COMPARISONS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
-TABLES = (comparison_tables, performance_tables, scaling_tables, trust_tables)
+TABLES = (card_tables, comparison_tables, performance_tables, scaling_tables, trust_tables)
 VERSIONS = ("python", "trivmap", "jax")
 
 

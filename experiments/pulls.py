@@ -26,7 +26,7 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.files import write_json
 
 RUNS = 400
-HARTREE = {"base": {"kind": "free-field", "spectrum": "fixed", "start": "hartree"}, "maps": []}
+HARTREE = {"base": {"kind": "free-field", "learnable": False}, "maps": []}
 """A Gaussian of the right two-point function: the stronger the coupling, the heavier the tail of its weights."""
 
 

@@ -10,14 +10,16 @@ from tests.maps import filled
 from trivmap import Flow, Lattice
 from trivmap.actions import Phi4
 from trivmap.bases import FreeField
-from trivmap.bijections import Chain, Continuous, Features, FourierDiagonal, Kernels, Rescale
+from trivmap.bijections import Chain, Continuous, Features, FourierDiagonal, KernelBasis, Rescale, Smeared
 
 
 def continuous(steps=16):
     """A continuous map between maps that are exact, on a learnable free field."""
     lattice = Lattice((3, 2))
-    features = Features("tanh", [(None, [0.8]), (0.9, [0.7])])
-    moving = Continuous(lattice, features=features, kernels=Kernels(1), steps=steps, smoothness=0.2, dtype="float64")
+    features = Features("tanh", (0.8,), (), (Smeared(0.9, (0.7,)),))
+    moving = Continuous(
+        lattice, features=features, kernel=KernelBasis(1, ()), steps=steps, smoothness=0.2, dtype="float64"
+    )
     maps = [FourierDiagonal(lattice, dtype="float64"), moving, Rescale(lattice, dtype="float64")]
     return Flow(FreeField(lattice, mass=0.8, dtype="float64"), Chain(lattice, maps))
 

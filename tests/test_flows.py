@@ -17,7 +17,7 @@ from trivmap.bases import FreeField, Gaussian
 from trivmap.bijections import (
     Affine,
     Chain,
-    ConvolutionalConditioner,
+    ConvolutionalNetwork,
     Coupling,
     DenseConditioner,
     FourierDiagonal,
@@ -33,10 +33,9 @@ KEY = jax.random.key(0)
 
 
 def conv(lattice, transformer, active, dtype="float64"):
-    options = {"hidden": (2,), "kernel": 3, "activation": "tanh", "z2": True, "dtype": dtype, "key": KEY}
-    return Coupling(
-        lattice, active, transformer, ConvolutionalConditioner(lattice, transformer, active=active, **options)
-    )
+    options = {"active": active, "z2": True, "dtype": dtype, "key": KEY}
+    conditioner = ConvolutionalNetwork((2,)).conditioner(lattice, transformer, **options)
+    return Coupling(lattice, active, transformer, conditioner)
 
 
 def dense(lattice, transformer, active, dtype="float64", z2=False):
@@ -330,9 +329,7 @@ def test_resized_flow_is_a_flow_on_the_new_lattice():
 
 
 def test_resize_of_a_dense_flow_is_refused():
-    with pytest.raises(
-        InputError, match=r"coupling: its dense network knows only lattice \[2, 4\].*use a convolutional"
-    ):
+    with pytest.raises(InputError, match=r"coupling: its network knows only lattice \[2, 4\].*use a convolutional"):
         filled(whole).resize(Lattice((4, 8)))
 
 

@@ -17,7 +17,7 @@ from experiments.benchmarks.clock import in_turn, medians
 from experiments.benchmarks.options import benchmark
 from experiments.benchmarks.results import keep
 from trivmap import fourier
-from trivmap.bijections import Kernels
+from trivmap.bijections import KernelBasis
 from trivmap.fourier import Modes
 from trivmap.lattice import Lattice
 
@@ -32,7 +32,7 @@ Apply = Callable[[jax.Array, jax.Array], jax.Array]
 def with_modes(lattice: Lattice, method: str) -> Apply:
     """As the library does it: eigenvalues from the coefficients, modes of all features, one field back."""
     modes = Modes(lattice, method)
-    basis = jnp.asarray(modes.expand(Kernels(RADIUS).spectra(lattice)), jnp.float32)
+    basis = jnp.asarray(modes.expand(KernelBasis(RADIUS, ()).spectra(lattice)), jnp.float32)
 
     def one(coefficients, values):
         eigenvalues = jnp.einsum("fj,j...->f...", coefficients, basis, precision=EXACT)
@@ -46,7 +46,7 @@ def with_axes(lattice: Lattice) -> Apply:
     matrix, momenta = (np.asarray(x) for x in fourier._real_modes(lattice.shape[0]))
     matrix = jnp.asarray(matrix, jnp.float32)
     labels = lattice.orbits[np.ix_(momenta, momenta)]
-    basis = jnp.asarray(Kernels(RADIUS).spectra(lattice)[:, labels], jnp.float32)
+    basis = jnp.asarray(KernelBasis(RADIUS, ()).spectra(lattice)[:, labels], jnp.float32)
 
     def both(fields, matrix):
         for _ in range(2):
@@ -62,7 +62,7 @@ def with_axes(lattice: Lattice) -> Apply:
 
 def with_circulant(lattice: Lattice) -> Apply:
     """One matrix of all displacements."""
-    kernels = Kernels(RADIUS)
+    kernels = KernelBasis(RADIUS, ())
     shifts = np.array([np.unravel_index(n, lattice.shape) for n in range(lattice.volume)])
     difference = (shifts[:, None] - shifts[None]) % np.array(lattice.shape)
     labels = lattice.orbits[tuple(np.moveaxis(difference, -1, 0))]
@@ -81,7 +81,7 @@ def with_circulant(lattice: Lattice) -> Apply:
 
 def with_slices(lattice: Lattice) -> Apply:
     """Features are mixed into one field per orbit, of which windows of the wrapped copy are summed."""
-    orbits = Kernels(RADIUS).orbits(lattice)
+    orbits = KernelBasis(RADIUS, ()).orbits(lattice)
     norms = jnp.asarray(1 / np.sqrt(lattice.orbit_sizes[orbits]), jnp.float32)
     steps = range(-RADIUS, RADIUS + 1)
     shifts = [[(a, b) for a in steps for b in steps if lattice.orbits[a, b] == orbit] for orbit in orbits]
@@ -108,7 +108,7 @@ def table(extent: int, features: int, rounds: int) -> dict:
     batch = max(16, 2**14 // lattice.volume)
     rng = np.random.default_rng(extent)
     values = jnp.asarray(rng.normal(size=(batch, features, extent, extent)), jnp.float32)
-    orbits = len(Kernels(RADIUS).orbits(lattice))
+    orbits = len(KernelBasis(RADIUS, ()).orbits(lattice))
     coefficients = jnp.asarray(rng.normal(size=(features, orbits)), jnp.float32)
     compiled = {name: partial(jax.jit(way), coefficients, values) for name, way in ways.items()}
     expected = np.asarray(compiled["fft"]())

@@ -108,7 +108,7 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
         # The divergence: no slope leaves the loop that computes it.
         return jnp.stack(values), _rows_sum(sum(weight * slope for weight, slope in zip(central, slopes, strict=True)))
 
-    basis = jnp.asarray(modes.expand(ode.kernels.spectra(lattice)), jnp.float32)
+    basis = jnp.asarray(modes.expand(ode.kernel.spectra(lattice)), jnp.float32)
 
     def kernel(coefficients, values):
         at_time = jnp.einsum("n,nfj->fj", jnp.ones(len(coefficients), jnp.float32), coefficients)

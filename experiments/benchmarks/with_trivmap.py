@@ -18,7 +18,7 @@ from experiments.benchmarks.cases import (
 )
 from trivmap.actions import Phi4
 from trivmap.bases import Gaussian
-from trivmap.bijections import Affine, Chain, ConvolutionalConditioner, Coupling, DenseConditioner
+from trivmap.bijections import Affine, Chain, ConvolutionalNetwork, Coupling, DenseNetwork
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import AbstractObjective, PathGradient, ReverseKL
@@ -33,16 +33,12 @@ def flow(case: Case, z2: bool) -> Flow:
     lattice, transformer, maps = Lattice([case.extent] * 2), Affine(), []
     for layer, key in enumerate(jax.random.split(jax.random.key(0), COUPLING_LAYERS[case.network])):
         active = layer % 2
-        options = {"z2": z2, "dtype": jnp.float32, "key": key}
         if case.network == "dense":
-            conditioner = DenseConditioner(
-                lattice, transformer, hidden=[case.volume // 2], activation="tanh", **options
-            )
+            network = DenseNetwork([case.volume // 2])
         else:
-            activation = "tanh" if z2 else "leaky-relu"
-            conditioner = ConvolutionalConditioner(
-                lattice, transformer, active=active, hidden=CHANNELS, kernel=KERNEL, activation=activation, **options
-            )
+            network = ConvolutionalNetwork(CHANNELS, "tanh" if z2 else "leaky-relu", KERNEL)
+        options = {"active": active, "z2": z2, "dtype": jnp.float32, "key": key}
+        conditioner = network.conditioner(lattice, transformer, **options)
         maps.append(Coupling(lattice, active, transformer, conditioner))
     return Flow(Gaussian(lattice, learnable=False, dtype=jnp.float32), Chain(lattice, maps))
 

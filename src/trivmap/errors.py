@@ -1,4 +1,8 @@
-"""The one exception a user's mistake raises."""
+"""The one exception a user's mistake raises, and how its sentence shows values and names."""
+
+import difflib
+import reprlib
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -7,3 +11,27 @@ class InputError(ValueError):
     The command line prints the sentence and exits with code 2; everything else that is raised is a defect of the
     library.
     """
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """`did you mean X?`, or the list of what is known."""
+    names = list(known)
+    text = word[:100] if isinstance(word, str) else shown(word)
+    near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
+_REPR.maxlist = _REPR.maxdict = _REPR.maxtuple = _REPR.maxset = 8
+_REPR.maxlevel = 3
+
+
+def cut(text: str, most: int = 100) -> str:
+    """The beginning of a key or a name in a sentence."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def shown(value: object) -> str:
+    """A value in a sentence: cut to a line, and looked at no further than that."""
+    return "nothing" if value is None else cut(_REPR.repr(value), 80)

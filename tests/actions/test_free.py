@@ -40,7 +40,7 @@ def test_log_z_against_the_determinant(shape):
 
 @pytest.mark.parametrize("m_sq", [0.0, -0.5, 1e-9, math.nan, math.inf])
 def test_massless_and_tachyonic_fields_are_refused(m_sq):
-    with pytest.raises(InputError, match=rf"action\.m_sq: .* positive and finite m_sq, at least 1e-08, got {m_sq:g}"):
+    with pytest.raises(InputError, match=r"^m_sq: must be (at least 1e-08|a finite number), got"):
         FreeScalar(m_sq, 2)
 
 

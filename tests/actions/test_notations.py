@@ -93,7 +93,7 @@ def test_free_theories_are_converted_too():
 @pytest.mark.parametrize("target", ["standard", "albergo2019"])
 @pytest.mark.parametrize("beta", [0.0, -0.3])
 def test_couplings_that_a_notation_cannot_express_are_refused(target, beta):
-    with pytest.raises(InputError, match=rf"action: {target} needs a ferromagnetic .*got c1={-beta:g}"):
+    with pytest.raises(InputError, match=rf"^{target} needs a ferromagnetic .*got c1={-beta:g}"):
         convert("bosetti2015", target, {"beta": beta, "lam": 0.5}, 2)
 
 
@@ -110,23 +110,19 @@ def test_unknown_notation_is_refused(call):
         "source": lambda: convert("bosetti", "standard", {"beta": 0.5, "lam": 0.5}, 2),
         "target": lambda: convert("bosetti2015", "bosetti", {"beta": 0.5, "lam": 0.5}, 2),
     }
-    with pytest.raises(
-        InputError, match=r"action\.notation: 'bosetti' is unknown; choose one of standard, albergo2019"
-    ):
+    with pytest.raises(InputError, match=r"^notation: 'bosetti' is unknown; choose one of standard, albergo2019"):
         calls[call]()
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
 def test_missing_coupling_is_refused(notation):
     first, second = NOTATIONS[notation].couplings
-    with pytest.raises(
-        InputError, match=rf"action\.{second}: missing; the notation {notation} needs {first} and {second}"
-    ):
+    with pytest.raises(InputError, match=rf"^{second}: missing; the notation {notation} needs {first} and {second}"):
         Phi4.from_couplings(notation, 2, **{first: 1.0})
 
 
 def test_coupling_of_another_notation_is_refused():
-    with pytest.raises(InputError, match=r"action\.kappa: not a coupling of bosetti2015, which has beta and lam"):
+    with pytest.raises(InputError, match=r"^kappa: not a coupling of bosetti2015, which has beta and lam"):
         Phi4.from_couplings("bosetti2015", 2, beta=0.5, lam=0.5, kappa=0.1)
 
 
@@ -134,14 +130,14 @@ def test_coupling_of_another_notation_is_refused():
 def test_negative_quartic_coupling_is_refused_by_its_name(notation):
     """Mistake seen in earlier codes: negative lam accepted."""
     first, second = NOTATIONS[notation].couplings
-    with pytest.raises(InputError, match=rf"action\.{second}: must not be negative, got -0\.1"):
+    with pytest.raises(InputError, match=rf"^{second}: must not be negative, got -0\.1"):
         Phi4.from_couplings(notation, 2, **{first: 1.0, second: -0.1})
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, True, "0.5", None])
 def test_couplings_that_are_no_finite_numbers_are_refused(bad, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users run it
-    with pytest.raises(InputError, match=rf"action\.beta: must be a finite number, got {bad}"):
+    with pytest.raises(InputError, match=rf"^beta: must be a finite number, got {bad}"):
         Phi4.from_couplings("bosetti2015", 2, beta=bad, lam=0.5)
 
 
@@ -155,7 +151,7 @@ def test_an_array_without_axes_is_a_number():
     expected = Phi4.from_couplings("bosetti2015", 2, beta=0.6, lam=0.5)
     assert Phi4.from_couplings("bosetti2015", 2, beta=np.array(0.6), lam=jnp.asarray(0.5)) == expected
     for wrong in (np.array([0.6]), np.array(0.6j), np.array(True)):
-        with pytest.raises(InputError, match=r"action\.beta: must be a finite number"):
+        with pytest.raises(InputError, match=r"^beta: must be a finite number"):
             Phi4.from_couplings("bosetti2015", 2, beta=wrong, lam=0.5)
 
 

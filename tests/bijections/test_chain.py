@@ -60,5 +60,5 @@ def test_maps_of_other_lattices_are_refused():
 
 @pytest.mark.parametrize("mass_squared", [0.0, -1.0, np.nan, np.inf])
 def test_fourier_map_refuses_masses_without_a_spectrum(mass_squared):
-    with pytest.raises(InputError, match=rf"fourier\.mass_squared: must be positive and finite, got {mass_squared}"):
+    with pytest.raises(InputError, match=rf"^mass_squared: must be .*, got {mass_squared}"):
         FourierDiagonal(LATTICE, mass_squared=mass_squared, dtype="float32")

@@ -23,13 +23,14 @@ from trivmap.bijections import (
     Affine,
     Chain,
     Continuous,
-    ConvolutionalConditioner,
+    ConvolutionalNetwork,
     Coupling,
     DenseConditioner,
     Features,
     FourierDiagonal,
-    Kernels,
+    KernelBasis,
     Rescale,
+    Smeared,
     Spline,
     ZeroMode,
 )
@@ -48,8 +49,8 @@ def dense(transformer: AbstractTransformer, hidden=(5,), activation="tanh", z2=T
 
 def conv(transformer: AbstractTransformer, hidden=(3,), activation="tanh", z2=True, active=0, kernel=3) -> Make:
     def make(lattice, dtype, key):
-        options = {"hidden": hidden, "activation": activation, "z2": z2, "dtype": dtype, "key": key}
-        conditioner = ConvolutionalConditioner(lattice, transformer, active=active, kernel=kernel, **options)
+        options = {"active": active, "z2": z2, "dtype": dtype, "key": key}
+        conditioner = ConvolutionalNetwork(hidden, activation, kernel).conditioner(lattice, transformer, **options)
         return Coupling(lattice, active, transformer, conditioner)
 
     return make
@@ -78,7 +79,12 @@ class Case(NamedTuple):
 
 
 # Integrated in so many steps that the error lies below the tolerances of maps that are exact.
-FINE = {"features": Features("tanh", [(0.9, [0.7])]), "kernels": Kernels(1, [0.8]), "times": 2, "steps": 400}
+FINE = {
+    "features": Features("tanh", (), (), (Smeared(0.9, (0.7,)),)),
+    "kernel": KernelBasis(1, [0.8]),
+    "times": 2,
+    "steps": 400,
+}
 SPLINE = Spline(bins=5, interval=2.5)
 EVEN = {"translations": "even"}
 FIXED = {"translations": "none", "resizable": False}

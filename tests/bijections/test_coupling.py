@@ -7,7 +7,7 @@ import pytest
 
 from tests.maps import filled
 from trivmap import InputError, Lattice
-from trivmap.bijections import Additive, Affine, Chain, ConvolutionalConditioner, Coupling, DenseConditioner, Spline
+from trivmap.bijections import Additive, Affine, Chain, ConvolutionalNetwork, Coupling, DenseNetwork, Spline
 
 KEY = jax.random.key(0)
 TRANSFORMERS = {"additive": Additive(), "affine": Affine(), "spline": Spline(3, 2.0)}
@@ -15,14 +15,11 @@ TRANSFORMERS = {"additive": Additive(), "affine": Affine(), "spline": Spline(3, 
 
 def coupling(shape, transformer, kind, active, z2=True):
     lattice = Lattice(shape)
-    options = {"hidden": (2,), "activation": "tanh", "z2": z2, "dtype": "float64", "key": KEY}
+    network = DenseNetwork((2,)) if kind == "dense" else ConvolutionalNetwork((2,))
+    options = {"active": active, "z2": z2, "dtype": "float64", "key": KEY}
 
     def make():
-        if kind == "dense":
-            conditioner = DenseConditioner(lattice, transformer, **options)
-        else:
-            conditioner = ConvolutionalConditioner(lattice, transformer, active=active, kernel=3, **options)
-        return Coupling(lattice, active, transformer, conditioner)
+        return Coupling(lattice, active, transformer, network.conditioner(lattice, transformer, **options))
 
     return filled(make, 0.5)
 
@@ -107,8 +104,8 @@ def test_unknown_color_is_refused(active):
 
 def test_conditioner_of_the_other_color_is_refused():
     lattice = Lattice((4,))
-    options = {"hidden": (2,), "activation": "tanh", "z2": True, "dtype": "float32", "key": KEY}
-    conditioner = ConvolutionalConditioner(lattice, Affine(), active=1, kernel=3, **options)
+    options = {"active": 1, "z2": True, "dtype": "float32", "key": KEY}
+    conditioner = ConvolutionalNetwork((2,)).conditioner(lattice, Affine(), **options)
     with pytest.raises(InputError, match=r"coupling\.active: is 0, but the conditioner was made for active=1"):
         Coupling(lattice, 0, Affine(), conditioner)
 

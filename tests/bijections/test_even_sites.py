@@ -13,18 +13,18 @@ from tests.symmetries import point_group, transformed
 from trivmap import Flow, InputError, Lattice
 from trivmap.actions import Decimated, Phi4
 from trivmap.bases import DecimatedFreeField, FreeField
-from trivmap.bijections import AbstractBijection, Chain, Continuous, Features, Kernels, Rescale
+from trivmap.bijections import AbstractBijection, Chain, Continuous, Features, KernelBasis, Rescale, Smeared
 from trivmap.objectives import PathGradient, ReverseKL
 from trivmap.observables import along_the_map, measure
 from trivmap.samplers import FlowPath, IndependenceMetropolis, PulledBack
 
-FEATURES = Features("tanh", [(None, [1.5]), ("neighbors", [0.9]), (0.8, [0.7])])
+FEATURES = Features("tanh", (1.5,), (0.9,), (Smeared(0.8, (0.7,)),))
 KEY = jax.random.key(7)
 
 
 def flow(shape, steps=300):
     lattice = Lattice(shape)
-    options = {"features": FEATURES, "kernels": Kernels(2, [0.6]), "times": 2, "steps": steps, "even": True}
+    options = {"features": FEATURES, "kernel": KernelBasis(2, [0.6]), "times": 2, "steps": steps, "even": True}
     return filled(lambda: Continuous(lattice, dtype=jnp.float64, **options), scale=0.15)
 
 

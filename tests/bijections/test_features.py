@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trivmap import InputError, Lattice
-from trivmap.bijections import Features
+from trivmap.bijections import Features, Smeared
 from trivmap.bijections.features import FAMILIES
 from trivmap.fourier import Modes
 
@@ -17,7 +17,9 @@ FORMULAS = {
     "algebraic": (lambda u: u / np.sqrt(1 + u**2), lambda u: (1 + u**2) ** -1.5),
     "sine": (np.sin, np.cos),
 }
-SCALES = [(None, (0.5, 2.0)), (0.7, (1.5,)), ("neighbors", (0.8,)), (2.0, (0.3, 1.1))]
+SCALES = [(None, (0.5, 2.0)), ("neighbors", (0.8,)), (0.7, (1.5,)), (2.0, (0.3, 1.1))]
+SETTINGS = ((0.5, 2.0), (0.8,), (Smeared(0.7, (1.5,)), Smeared(2.0, (0.3, 1.1))))
+"""The same as widths, neighbors and smeared."""
 
 
 def smear(field, kind):
@@ -47,7 +49,7 @@ def test_family_is_odd_begins_as_the_field_and_knows_its_slope(family):
 def test_features_are_those_of_the_smeared_field(method, family, linear):
     """h(w A phi) / w and h'(w A phi), A phi by a full FFT; phi itself comes first."""
     lattice = Lattice((3, 4))
-    features, h = Features(family, SCALES, linear), FORMULAS[family]
+    features, h = Features(family, *SETTINGS, linear), FORMULAS[family]
     field = np.random.default_rng(1).normal(size=lattice.shape)
     values, slopes = features(Modes(lattice, method), jnp.asarray(field))
     expected = [(field, np.ones_like(field))] * linear
@@ -62,7 +64,7 @@ def test_features_are_those_of_the_smeared_field(method, family, linear):
 def test_filters_are_the_operators_that_the_features_apply():
     """With h linear at the origin the features of a tiny field are the filters' products with it."""
     lattice = Lattice((3, 4))
-    features = Features("tanh", SCALES)
+    features = Features("tanh", *SETTINGS)
     tiny = 1e-6 * np.random.default_rng(2).normal(size=lattice.shape)
     values, _ = features(Modes(lattice), jnp.asarray(tiny))
     products = np.fft.ifftn(features.filters(lattice)[:, lattice.orbits] * np.fft.fftn(tiny), axes=(1, 2)).real
@@ -71,7 +73,18 @@ def test_filters_are_the_operators_that_the_features_apply():
 
 def test_a_mass_without_widths_adds_nothing():
     lattice, field = Lattice((5,)), jnp.arange(5.0)
-    plain, with_empty = Features("tanh", [(0.5, [1.0])]), Features("tanh", [(3.0, []), (0.5, [1.0])])
+    plain, with_empty = (
+        Features("tanh", (), (), (Smeared(0.5, (1.0,)),)),
+        Features(
+            "tanh",
+            (),
+            (),
+            (
+                Smeared(3.0, ()),
+                Smeared(0.5, (1.0,)),
+            ),
+        ),
+    )
     assert plain.number == with_empty.number == 2
     for one, other in zip(plain(Modes(lattice), field), with_empty(Modes(lattice), field), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-15)
@@ -79,22 +92,27 @@ def test_a_mass_without_widths_adds_nothing():
 
 def test_features_are_static():
     """Two of the same settings are one to the compiler, however their numbers were written."""
-    assert Features("tanh", SCALES) == Features("tanh", [(mass, list(widths)) for mass, widths in SCALES])
-    assert len({Features("tanh", SCALES), Features("tanh", SCALES), Features("sine", SCALES)}) == 2
+    smeared = [Smeared(0.7, [1.5]), Smeared(2.0, [0.3, 1.1])]
+    assert Features("tanh", *SETTINGS) == Features("tanh", [0.5, 2.0], [0.8], smeared)
+    assert len({Features("tanh", *SETTINGS), Features("tanh", *SETTINGS), Features("sine", *SETTINGS)}) == 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("make", "message"),
     [
-        (("relu", [(None, [1.0])]), "features.family: 'relu' is unknown; choose one of tanh, algebraic, sine"),
-        (("tanh", [(None, [1.0, 0.0])]), "features.widths: must be positive and finite, got [1.0, 0.0]"),
-        (("tanh", [(None, [math.inf])]), "features.widths: must be positive and finite, got [inf]"),
-        (("tanh", [(-0.5, [1.0])]), "features.mass: must be positive and finite, got [-0.5]"),
-        (("tanh", [(math.nan, [1.0])]), "features.mass: must be positive and finite, got [nan]"),
-        (("tanh", [(1.0, [])], False), "features: at least one feature is needed; give widths, or linear: true"),
+        (lambda: Features("relu"), "family: 'relu' is unknown; known here: tanh, algebraic, sine"),
+        (lambda: Features(widths=[1.0, 0.0]), "widths: must be greater than 0, got 0.0"),
+        (lambda: Features(neighbors=[math.inf]), "neighbors: must be a finite number, got inf"),
+        (lambda: Smeared(-0.5, [1.0]), "mass: must be greater than 0, got -0.5"),
+        (lambda: Smeared(math.nan, [1.0]), "mass: must be a finite number, got nan"),
+        (lambda: Smeared(1.0, [-1.0]), "widths: must be greater than 0, got -1.0"),
+        (
+            lambda: Features("tanh", [], [], [Smeared(1.0, [])], linear=False),
+            "widths: at least one feature is needed; give widths, or linear: true",
+        ),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(arguments, message):
+def test_mistakes_are_told_in_one_sentence(make, message):
     with pytest.raises(InputError) as caught:
-        Features(*arguments)
+        make()
     assert str(caught.value) == message

@@ -8,7 +8,7 @@ import pytest
 
 from tests.symmetries import point_group, transformed
 from trivmap import InputError, Lattice
-from trivmap.bijections import Kernels
+from trivmap.bijections import KernelBasis
 
 SHAPES = [(5,), (4,), (4, 4), (3, 5), (2, 3, 3)]
 
@@ -30,7 +30,7 @@ def distance(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("radius", [0, 1, None])
 def test_displacements_are_an_orthonormal_basis_of_the_invariant_functions(shape, radius):
-    basis = functions(Kernels(radius), shape)
+    basis = functions(KernelBasis(radius, ()), shape)
     flat = basis.reshape(len(basis), -1)
     np.testing.assert_allclose(flat @ flat.T, np.eye(len(basis)), atol=1e-14)
     for element in point_group(shape):
@@ -48,14 +48,14 @@ def test_displacements_are_an_orthonormal_basis_of_the_invariant_functions(shape
 def test_tails_are_propagators_and_come_first(shape):
     """(m^2 - Laplacian) K = m^2 delta, in the space of displacements; the weights of a tail add up to one."""
     masses = (0.4, 1.7)
-    tails = functions(Kernels(1, masses), shape)
-    assert len(tails) == len(masses) + len(functions(Kernels(1), shape))
+    tails = functions(KernelBasis(1, masses), shape)
+    assert len(tails) == len(masses) + len(functions(KernelBasis(1, ()), shape))
     for tail, mass in zip(tails, masses, strict=False):
         hops = sum(2 * tail - np.roll(tail, 1, axis) - np.roll(tail, -1, axis) for axis in range(tail.ndim))
         source = mass**2 * (np.arange(tail.size) == 0).reshape(shape)
         np.testing.assert_allclose(mass**2 * tail + hops, source, atol=1e-13)
         assert np.sum(tail) == pytest.approx(1.0, abs=1e-14)
-    np.testing.assert_array_equal(tails[2:], functions(Kernels(1), shape))
+    np.testing.assert_array_equal(tails[2:], functions(KernelBasis(1, ()), shape))
 
 
 def spread_out(weights, target):
@@ -75,16 +75,16 @@ def spread_out(weights, target):
 @pytest.mark.parametrize(
     ("kernels", "source", "target"),
     [
-        (Kernels(2), (5,), (8,)),
-        (Kernels(1, (0.5,)), (4, 4), (6, 6)),
-        (Kernels(None), (4,), (7,)),
-        (Kernels(None), (4, 4), (8, 8)),
-        (Kernels(None), (2, 3, 3), (4, 4, 5)),
-        (Kernels(2), (4, 6), (8, 8)),  # from a smaller point group to a larger one: averaged
-        (Kernels(None, (0.5, 2.0)), (4, 4), (4, 6)),  # and the other way round
-        (Kernels(None), (8,), (5,)),  # folded
-        (Kernels(3), (8, 8), (4, 4)),
-        (Kernels(None), (6, 6), (4, 8)),  # one axis folded, the other widened
+        (KernelBasis(2, ()), (5,), (8,)),
+        (KernelBasis(1, (0.5,)), (4, 4), (6, 6)),
+        (KernelBasis(None, ()), (4,), (7,)),
+        (KernelBasis(None, ()), (4, 4), (8, 8)),
+        (KernelBasis(None, ()), (2, 3, 3), (4, 4, 5)),
+        (KernelBasis(2, ()), (4, 6), (8, 8)),  # from a smaller point group to a larger one: averaged
+        (KernelBasis(None, (0.5, 2.0)), (4, 4), (4, 6)),  # and the other way round
+        (KernelBasis(None, ()), (8,), (5,)),  # folded
+        (KernelBasis(3, ()), (8, 8), (4, 4)),
+        (KernelBasis(None, ()), (6, 6), (4, 8)),  # one axis folded, the other widened
     ],
 )
 def test_carried_kernel_has_the_same_weight_at_every_displacement(kernels, source, target):
@@ -103,15 +103,15 @@ def test_carried_kernel_has_the_same_weight_at_every_displacement(kernels, sourc
 def test_weights_of_a_small_example():
     """On a ring of four: c_0 at 0, c_1 / sqrt 2 at +-1, c_2 at 2, which on six sites is half at 2 and half at -2."""
     coefficients = np.array([1.0, 2 * math.sqrt(2), 3.0])
-    np.testing.assert_allclose(coefficients @ functions(Kernels(None), (4,)), [1, 2, 3, 2], atol=1e-14)
-    carried = coefficients @ Kernels(None).carry(Lattice((4,)), Lattice((6,)))
-    np.testing.assert_allclose(carried @ functions(Kernels(None), (6,)), [1, 2, 1.5, 0, 1.5, 2], atol=1e-14)
-    folded = coefficients @ Kernels(None).carry(Lattice((4,)), Lattice((3,)))
-    np.testing.assert_allclose(folded @ functions(Kernels(None), (3,)), [1, 3.5, 3.5], atol=1e-14)
+    np.testing.assert_allclose(coefficients @ functions(KernelBasis(None, ()), (4,)), [1, 2, 3, 2], atol=1e-14)
+    carried = coefficients @ KernelBasis(None, ()).carry(Lattice((4,)), Lattice((6,)))
+    np.testing.assert_allclose(carried @ functions(KernelBasis(None, ()), (6,)), [1, 2, 1.5, 0, 1.5, 2], atol=1e-14)
+    folded = coefficients @ KernelBasis(None, ()).carry(Lattice((4,)), Lattice((3,)))
+    np.testing.assert_allclose(folded @ functions(KernelBasis(None, ()), (3,)), [1, 3.5, 3.5], atol=1e-14)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("kernels", [Kernels(1), Kernels(None, (0.5, 2.0))], ids=["local", "whole"])
+@pytest.mark.parametrize("kernels", [KernelBasis(1, ()), KernelBasis(None, (0.5, 2.0))], ids=["local", "whole"])
 def test_there_and_back_is_the_identity(shape, kernels):
     lattice, larger = Lattice(shape), Lattice(2 * extent for extent in shape)
     size = len(kernels.spectra(lattice))
@@ -123,13 +123,13 @@ def test_there_and_back_is_the_identity(shape, kernels):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1,), "kernel.radius: must not be negative, got -1; leave it out for the whole lattice"),
-        ((2, [1.0, 0.0]), "kernel.masses: must be positive and finite, got [1.0, 0.0]"),
-        ((None, [math.nan]), "kernel.masses: must be positive and finite, got [nan]"),
-        ((None, [math.inf]), "kernel.masses: must be positive and finite, got [inf]"),
+        ((-1,), "radius: must be at least 0, got -1"),
+        ((2, [1.0, 0.0]), "masses: must be greater than 0, got 0.0"),
+        ((None, [math.nan]), "masses: must be a finite number, got nan"),
+        ((None, [math.inf]), "masses: must be a finite number, got inf"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(arguments, message):
     with pytest.raises(InputError) as caught:
-        Kernels(*arguments)
+        KernelBasis(*arguments)
     assert str(caught.value) == message

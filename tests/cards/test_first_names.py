@@ -9,11 +9,13 @@ from trivmap.errors import InputError
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("training.optimiser.kind=adam", "training.optimiser: unknown key; did you mean optimizer?"),
+        ("training.optimiser.kind=adam", "training.optimiser: unknown key; it is called optimizer now"),
         ("sampling.kind=trivialised-hmc", "'trivialised-hmc' is unknown; did you mean trivialized-hmc?"),
+        ("model.base.spectrum=fixed", "model.base.spectrum: unknown key; it is called learnable now"),
+        ("model.base.start=hartree", "model.base.start: unknown key; it is called mass_squared now"),
         (
             "model.maps.0={kind: continuous, features: {neighbours: [1.0]}}",
-            "model.maps.0.features.neighbours: unknown key; did you mean neighbors?",
+            "model.maps.0.features.neighbours: unknown key; it is called neighbors now",
         ),
     ],
 )

@@ -22,7 +22,7 @@ def test_values_are_yaml():
     assert card.training.optimizer.learning_rate.peak == 0.002
     assert card.training.stop.acceptance == 0.9
     assert card.model.maps[0].couplings == 4
-    assert card.model.maps[1].network.units(10) == [10]
+    assert card.model.maps[1].network.hidden == ["1.0V"]
     assert card.model.maps[3].bins == 16
 
 
@@ -38,15 +38,15 @@ def test_a_new_notation_forgets_the_old_couplings():
     for order in (overrides, overrides[::-1]):
         card = load_card("couplings-L8", order)
         assert card.action.notation == "albergo2019"
-        assert card.action.couplings == {"m_sq": -4.0, "lam": 6.008}
+        assert (card.action.m_sq, card.action.lam) == (-4.0, 6.008)
     # lam of one notation is not lam of another: it has to be given.
-    with pytest.raises(InputError, match=r"action\.lam: missing; the notation albergo2019 needs m_sq and lam"):
+    with pytest.raises(InputError, match=r"action\.lam: missing; give the coupling of phi\^4"):
         load_card("couplings-L8", overrides[:2])
 
 
 def test_another_kind_forgets_what_it_does_not_know():
     card = load_card("couplings-L8", ["action.kind=free", "action.m_sq=0.25"])
-    assert card.action.couplings == {"m_sq": 0.25}
+    assert card.action.m_sq == 0.25
     assert load_card("free-L8", ["action.kind=phi4", "action.notation=standard", "action.m_sq=-1", "action.g=3"])
     with pytest.raises(InputError, match=r"action\.m_sq: missing"):
         load_card("free-L8", ["action.kind=phi4", "action.notation=standard", "action.g=3"])

@@ -14,7 +14,8 @@ from trivmap.actions import AbstractAction, FreeScalar
 from trivmap.bijections import AbstractBijection
 from trivmap.cards import yaml_text
 from trivmap.cards.card import RunCard
-from trivmap.cards.own import own_code, require_trust, resolve
+from trivmap.cards.own import own_code, require_trust
+from trivmap.cards.references import resolve
 from trivmap.cli.main import cli
 from trivmap.errors import InputError
 from trivmap.runs import pipeline

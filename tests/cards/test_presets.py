@@ -45,19 +45,19 @@ def test_each_fits_other_even_lattices(name, lattice):
 
 def test_published_cards():
     affine = load_card("del-debbio-2021-affine-L8")
-    assert affine.action.couplings == {"beta": 0.576, "lam": 0.5}
+    assert (affine.action.beta, affine.action.lam) == (0.576, 0.5)
     assert [part.kind for part in affine.model.maps] == ["affine", "affine", "affine", "rescale"]
-    assert all(part.network.units(64) == [64] and part.couplings == 2 and part.z2 for part in affine.model.maps[:3])
+    assert all(part.network.hidden == ["1.0V"] and part.couplings == 2 and part.z2 for part in affine.model.maps[:3])
     assert affine.training.phases == [(8000, 4000)]
     assert affine.training.optimizer.learning_rate.peak == 5e-3
     hybrid = load_card("del-debbio-2021-hybrid-L6")
-    assert hybrid.action.couplings == {"beta": 0.537, "lam": 0.5} and hybrid.lattice == [6, 6]
+    assert (hybrid.action.beta, hybrid.action.lam) == (0.537, 0.5) and hybrid.lattice == [6, 6]
     assert [part.kind for part in hybrid.model.maps] == ["affine", "spline", "affine", "rescale"]
     assert hybrid.model.maps[1].bins == 8 and hybrid.model.maps[1].interval == 5.0
     assert hybrid.training.phases == [(4000, 2000)]
     albergo = load_card("albergo-2019-L6")
-    assert albergo.action.couplings == {"m_sq": -4.0, "lam": 6.975}
-    assert albergo.model.maps[0].network.units(36) == [72] and not albergo.model.maps[0].z2
+    assert (albergo.action.m_sq, albergo.action.lam) == (-4.0, 6.975)
+    assert albergo.model.maps[0].network.hidden == ["2.0V"] and not albergo.model.maps[0].z2
     tutorial = load_card("albergo-tutorial-L8")
     assert tutorial.model.maps[0].couplings == 16 and tutorial.model.maps[0].network.hidden == [8, 8]
     assert tutorial.training.phases[0][1] == 64

@@ -57,11 +57,11 @@ class TestCards:
             ),
             ("training.optimizer.b1=much", "optimizer: adam refused its keywords"),
             ("training.evaluate.proposals=256", "training.evaluate.proposals: must be at least 4096, got 256"),
-            ("action.lam=-0.5", "action.lam: must not be negative, got -0.5: exp(-S) would have no integral"),
+            ("action.lam=-0.5", "action.lam: must be at least 0, got -0.5: exp(-S) would have no integral"),
             ("action.beta=nan", "action.beta: must be a finite number, got nan"),
             ("action.beta=.inf", "action.beta: must be a finite number, got inf"),
             ("action.kappa=0.1", "action.kappa: unknown key"),
-            ("action.notation=nicoli2020", "action.kappa: missing; the notation nicoli2020 needs kappa and lam"),
+            ("action.notation=nicoli2020", "action.kappa: missing; give the hopping parameter, for example 0.3"),
             ("sampling.proposals=4001", "sampling.proposals: must be divisible by the number of chains, got 4001"),
             ("model.maps.0.couplings=0", "model.maps.0.couplings: must be at least 1, got 0"),
             ("schema=99", "schema 99 is newer than this trivmap, which reads 1: upgrade trivmap"),
@@ -80,7 +80,10 @@ class TestCards:
         (folder / "card.yaml").write_text(yaml.safe_dump({**CARD, "action": action}))
         for command in (("validate", "card.yaml"), ("run", "card.yaml", "--out", "run")):
             said = refused(*command, folder=folder)
-            assert said == "card.yaml: action.lam: missing; the notation bosetti2015 needs beta and lam"
+            assert (
+                said
+                == "card.yaml: action.lam: missing; give the coupling of (phi^2 - 1)^2, not negative, for example 0.5"
+            )
 
     def test_files_and_names(self, folder):
         assert refused("run", "missing.yaml", folder=folder) == "missing.yaml: no such run card"
@@ -91,7 +94,9 @@ class TestCards:
     def test_an_action_whose_integral_does_not_exist(self, folder):
         free = {"kind": "free", "m_sq": 0.0}
         (folder / "card.yaml").write_text(yaml.safe_dump({**CARD, "action": free}))
-        assert "needs a positive and finite m_sq, at least 1e-08, got 0" in refused("run", "card.yaml", folder=folder)
+        assert "m_sq: must be at least 1e-08, got 0.0: a massless field has no integral" in refused(
+            "run", "card.yaml", folder=folder
+        )
 
     def test_a_mass_that_single_precision_loses(self, folder):
         free = {"kind": "free", "m_sq": 1e-6}

@@ -9,7 +9,7 @@ import pytest
 from trivmap import Flow, Lattice
 from trivmap.actions import Phi4
 from trivmap.bases import FreeField
-from trivmap.bijections import Chain, Continuous, Features, Kernels, Rescale
+from trivmap.bijections import Chain, Continuous, Features, KernelBasis, Rescale
 from trivmap.diagnostics import certificate
 from trivmap.diagnostics.integration_error import CANDIDATES, LIMIT, Levels
 from trivmap.diagnostics.rounding import RoundingMeasurement
@@ -23,9 +23,9 @@ ACTION = Phi4.from_couplings("bosetti2015", 2, beta=0.5, lam=0.5)
 
 
 def flow(scale: float) -> Flow:
-    features = Features("tanh", [(None, [1.0, 3.0])])
-    kernels = Kernels(1, [1.0])
-    move = Continuous(LATTICE, features=features, kernels=kernels, steps=4, scheme="rk3", dtype="float64")
+    features = Features("tanh", (1.0, 3.0), (), ())
+    kernels = KernelBasis(1, [1.0])
+    move = Continuous(LATTICE, features=features, kernel=kernels, steps=4, scheme="rk3", dtype="float64")
     values = scale * np.random.default_rng(5).normal(size=move.coefficients.shape)
     move = eqx.tree_at(lambda m: m.coefficients, move, jnp.asarray(values))
     return Flow(FreeField.hartree(LATTICE, ACTION, dtype="float64"), Chain(LATTICE, [move]))

@@ -1,48 +1,36 @@
 """docs/run-card.md against the schema: every section and key, with its default."""
 
-import types
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 import pytest
 import yaml
 from pydantic_core import PydanticUndefined
 
+from experiments import card_tables
+from experiments.card_tables import plain
 from tests.docs.pages import ROOT, code, rows
-from trivmap.cards import continuous, model, optimizer, sampling, training
+from trivmap.bijections import ConvolutionalNetwork, DenseNetwork
+from trivmap.cards import model, optimizer, registry, sampling, training
 from trivmap.cards.card import RunCard
-from trivmap.cards.fields import Section
+from trivmap.cards.fields import ByKey, Section
+from trivmap.cards.signature import described
 from trivmap.networks.activations import ACTIVATIONS
 from trivmap.optimizers import GaussNewton
 
-SECTIONS = {
+BY_HAND = {
     "The card": RunCard,
-    "action, kind: phi4": model.Phi4Action,
-    "action, kind: free": model.FreeAction,
-    "action, your own": model.OwnAction,
+    "action, your own": registry.ACTIONS.by_key.own,
     "model": model.Model,
-    "model.base, kind: gaussian": model.GaussianBase,
-    "model.base, kind: free-field": model.FreeFieldBase,
-    "model.base.start": model.MassStart,
-    "model.base, your own": model.OwnBase,
-    "model.maps, kind: additive or affine": model.CouplingMap,
-    "model.maps, kind: spline": model.SplineMap,
-    "model.maps, kind: continuous": continuous.ContinuousMap,
-    "continuous, features": continuous.FeatureList,
-    "continuous, features.smeared": continuous.SmearedScale,
-    "continuous, kernel": continuous.KernelBasis,
-    "model.maps, kind: rescale": model.RescaleMap,
-    "model.maps, kind: fourier": model.FourierMap,
-    "model.maps, kind: zero-mode": model.ZeroModeMap,
-    "model.maps, your own": model.OwnMap,
-    "network, kind: dense": model.DenseNetwork,
-    "network, kind: conv": model.ConvolutionalNetwork,
+    "model.base, your own": registry.BASES.by_key.own,
+    "model.maps, your own": registry.MAPS.by_key.own,
+    "network, your own": registry.NETWORKS.by_key.own,
+    "objective, your own": registry.OBJECTIVES.by_key.own,
     "training": training.Training,
     "training.batch, a phase": training.Phase,
     "training.optimizer": optimizer.Optimizer,
-    "learning_rate, schedule: constant": optimizer.ConstantRate,
-    "learning_rate, schedule: cosine": optimizer.CosineRate,
-    "learning_rate, schedule: restarts": optimizer.RestartsRate,
+    "learning_rate, your own": registry.SCHEDULES.by_key.own,
     "training.ladder, a rung": training.Rung,
     "training.temperature": training.Temperature,
     "training.stop": training.Stop,
@@ -57,27 +45,37 @@ SECTIONS = {
     "measure": training.Measure,
     "measure.stages": training.Stages,
 }
+FROM_SIGNATURES = {
+    heading: section
+    for block in card_tables.BLOCKS.values()
+    for heading, section in card_tables.components(block.args[0], block.args[1].by_key)
+}
+"""Their tables are written by `experiments.fill`, as test_pages checks."""
+SECTIONS = BY_HAND | FROM_SIGNATURES
 GAUSS_NEWTON = "training.optimizer, kind: gauss-newton"
 """Its settings are those of a class of the library; the section itself only passes them on."""
 TABLE = rows(ROOT / "docs" / "run-card.md")
 
 
-def inside(annotation):
+def inside(annotation, metadata=()) -> Iterator[type[Section] | str]:
     """The sections and the words that a field may hold."""
-    if get_origin(annotation) in (Annotated, Union, types.UnionType, list):
-        for argument in get_args(annotation):
-            yield from inside(argument)
+    several = [mark for mark in (*metadata, *getattr(annotation, "__metadata__", ())) if isinstance(mark, ByKey)]
+    if several:
+        yield from several[0].sections()
     elif get_origin(annotation) is Literal:
         yield from get_args(annotation)
     elif isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
+    else:
+        for argument in get_args(annotation):
+            yield from inside(argument)
 
 
 def reachable(section):
     found = {section}
     for field in section.model_fields.values():
-        for other in inside(field.annotation):
-            if isinstance(other, type):
+        for other in inside(field.annotation, field.metadata):
+            if isinstance(other, type) and other not in found:
                 found |= reachable(other)
     return found
 
@@ -104,24 +102,20 @@ def test_keys_and_defaults(heading):
             assert type(yaml.safe_load(default)) is type(field.default), key
 
 
-def plain(value):
-    """A default as it stands in a card."""
-    if isinstance(value, list):
-        return [plain(entry) for entry in value]
-    return value.model_dump() if isinstance(value, Section) else value
-
-
 def test_settings_of_gauss_newton():
     documented = {code(row.cells[0])[0]: code(row.cells[1]) for row in TABLE if row.heading == GAUSS_NEWTON}
     assert {name: yaml.safe_load(default) for name, (default,) in documented.items()} == asdict(GaussNewton())
 
 
-@pytest.mark.parametrize("heading", SECTIONS)
+@pytest.mark.parametrize("heading", BY_HAND)
 def test_every_choice_is_named(heading):
     fields = {field.alias or name: field for name, field in SECTIONS[heading].model_fields.items()}
     said = {row.cells[0].strip("`"): set(code(" ".join(row.cells[1:]))) for row in TABLE if row.heading == heading}
     for key, field in fields.items():
         words = {word for word in inside(field.annotation) if isinstance(word, str)}
         assert words <= said[key], key
-        if key == "activation" and "as above" not in str([row.cells for row in TABLE if row.heading == heading]):
-            assert set(ACTIVATIONS) <= said[key]
+
+
+@pytest.mark.parametrize("network", [DenseNetwork, ConvolutionalNetwork])
+def test_every_activation_is_named(network):
+    assert code(described(network)["activation"]) == [*ACTIVATIONS, "z2"]

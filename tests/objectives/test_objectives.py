@@ -19,11 +19,13 @@ from trivmap.bijections import (
     Additive,
     Affine,
     Chain,
+    ConvolutionalNetwork,
+    DenseNetwork,
     FourierDiagonal,
     Rescale,
     Spline,
     ZeroMode,
-    couplings,
+    coupling_stack,
 )
 from trivmap.objectives import PathGradient, ReverseKL
 
@@ -34,7 +36,8 @@ SAMPLES = 1 << 14
 
 def stack(lattice, transformer, count=1, *, kernel=None, z2=False, hidden=()) -> list[AbstractBijection]:
     key = jax.random.key(7)
-    return list(couplings(lattice, transformer, count, hidden=hidden, kernel=kernel, z2=z2, dtype=jnp.float64, key=key))
+    network = DenseNetwork(hidden) if kernel is None else ConvolutionalNetwork(hidden, kernel=kernel)
+    return list(coupling_stack(lattice, transformer, count, network, z2=z2, dtype=jnp.float64, key=key).maps)
 
 
 class Case(NamedTuple):

@@ -78,7 +78,7 @@ def card(lattice):
             "action": {"kind": "free", "m_sq": MASS_SQUARED},
             "model": {
                 "base": {"kind": "gaussian"},
-                "maps": [{"kind": "fourier", "start": {"mass_squared": MASS_SQUARED}}, {"kind": "rescale"}],
+                "maps": [{"kind": "fourier", "mass_squared": MASS_SQUARED}, {"kind": "rescale"}],
             },
             "training": {
                 "steps": STEPS, "batch": 64, "optimizer": {"kind": "adam", "learning_rate": 1e-3},

@@ -13,7 +13,7 @@ CARD = {
     "seed": 2,
     "lattice": [4],
     "action": {"kind": "free", "m_sq": 0.5},
-    "model": {"base": {"kind": "free-field", "start": {"mass_squared": 0.6}}, "maps": []},
+    "model": {"base": {"kind": "free-field", "mass_squared": 0.6}, "maps": []},
     "training": {
         "steps": 30,
         "batch": 16,

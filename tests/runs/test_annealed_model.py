@@ -18,7 +18,7 @@ def card(spectrum):
             "lattice": [4, 6],
             "dtype": "float64",
             "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.75, "lam": 0.5},
-            "model": {"base": {"kind": "free-field", "spectrum": spectrum}, "maps": []},
+            "model": {"base": {"kind": "free-field", "learnable": learnable}, "maps": []},
             "training": {
                 "steps": 2,
                 "batch": 4,

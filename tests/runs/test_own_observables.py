@@ -41,7 +41,7 @@ BASE = {
     "action": {"kind": "phi4", "notation": "bosetti2015", "beta": 0.5, "lam": 0.5},
     "measure": {"stages": {"proposals": 64}, "observables": ["mine_too:square", "mine_too:more"]},
 }
-GAUSSIAN = {"base": {"kind": "free-field", "spectrum": "fixed", "start": "hartree"}, "maps": []}
+GAUSSIAN = {"base": {"kind": "free-field", "learnable": False}, "maps": []}
 SAMPLERS = {
     "flow": {"model": GAUSSIAN, "sampling": {"kind": "flow", "chains": 2, "proposals": 20_000, "probe": False}},
     "hmc": {"sampling": {"kind": "hmc", "chains": 4, "proposals": 20_000}},

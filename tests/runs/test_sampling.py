@@ -116,9 +116,7 @@ class TestSample:
 
     def test_log_z_from_few_effective_samples_is_not_quoted(self, tmp_path):
         """A base far too narrow: weights that are numbers and yet worth nothing."""
-        run = created(
-            tmp_path / "run", model__base={"kind": "free-field", "start": {"mass_squared": 300.0}}, training=None
-        )
+        run = created(tmp_path / "run", model__base={"kind": "free-field", "mass_squared": 300.0}, training=None)
         summary = sampling.sample(run)
         assert summary["sampling"]["ess"] * 2400 < 100
         assert summary["log_z"] is None and "log_z" in summary["untrusted"]

@@ -11,7 +11,7 @@ from tests.oracles import ChainOracle, FreeFieldOracle, square_lattice
 from trivmap import Flow, InputError, Lattice
 from trivmap.actions import AbstractAction, FreeScalar, Phi4
 from trivmap.bases import FreeField
-from trivmap.bijections import Chain, Continuous, Features, Kernels
+from trivmap.bijections import Chain, Continuous, Features, KernelBasis
 from trivmap.diagnostics import effective_sample_size, log_z
 from trivmap.samplers import (
     OMELYAN,
@@ -185,10 +185,10 @@ class TestFromAFlow:
         lattice = Lattice((4,))
         action = Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
         exact = ChainOracle(4, *action.coefficients)
-        features = Features("tanh", [(None, [0.8])])
+        features = Features("tanh", (0.8,), (), ())
 
         def moved():
-            return Continuous(lattice, features=features, kernels=Kernels(1), steps=8, dtype="float64")
+            return Continuous(lattice, features=features, kernel=KernelBasis(1, ()), steps=8, dtype="float64")
 
         ess = []
         for scale in (0.0, 0.05):

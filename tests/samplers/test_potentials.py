@@ -7,7 +7,7 @@ from tests.maps import filled
 from trivmap import Flow, Lattice
 from trivmap.actions import FreeScalar, Phi4
 from trivmap.bases import FreeField
-from trivmap.bijections import Affine, Chain, couplings
+from trivmap.bijections import Affine, Chain, DenseNetwork, coupling_stack
 from trivmap.errors import InputError
 from trivmap.samplers import ActionPotential, PulledBack, start_positions
 
@@ -17,7 +17,7 @@ ACTION = Phi4.from_couplings("bosetti2015", 2, beta=0.6, lam=0.5)
 
 
 def flow():
-    maps = couplings(LATTICE, Affine(), 2, hidden=(2,), kernel=None, dtype=jnp.float64, key=jax.random.key(0))
+    maps = coupling_stack(LATTICE, Affine(), 2, DenseNetwork((2,)), dtype=jnp.float64, key=jax.random.key(0)).maps
     return Flow(FreeField(LATTICE, mass=0.8, dtype=jnp.float64), Chain(LATTICE, maps))
 
 

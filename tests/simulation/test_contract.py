@@ -14,7 +14,7 @@ from tests.simulation.own_kernel import RandomWalk, State, Wide
 from trivmap import Flow, Lattice
 from trivmap.actions import Phi4
 from trivmap.bases import FreeField, Gaussian
-from trivmap.bijections import Affine, Chain, couplings
+from trivmap.bijections import Affine, Chain, DenseNetwork, coupling_stack
 from trivmap.errors import InputError
 from trivmap.observables import Mean, analyze
 from trivmap.samplers import (
@@ -40,7 +40,7 @@ RING = Lattice((4,))
 ACTION = Phi4.from_couplings("bosetti2015", 1, beta=0.5, lam=0.5)
 KEY = jax.random.key(31)
 POTENTIAL = ActionPotential(ACTION, RING, jnp.float64)
-MAPS = couplings(RING, Affine(), 2, hidden=(3,), kernel=None, dtype=jnp.float64, key=jax.random.key(1))
+MAPS = coupling_stack(RING, Affine(), 2, DenseNetwork((3,)), dtype=jnp.float64, key=jax.random.key(1)).maps
 FLOW = Flow(FreeField(RING, mass=1.5, dtype=jnp.float64), Chain(RING, MAPS))
 NORMAL = Flow(Gaussian(RING, dtype=jnp.float64), Chain(RING, []))
 LEVELS = annealing_levels(4)

@@ -12,7 +12,7 @@ from tests.oracles import ChainOracle, FreeFieldOracle, square_lattice
 from trivmap import Flow, Lattice
 from trivmap.actions import AbstractAction, FreeScalar, Phi4
 from trivmap.bases import FreeField
-from trivmap.bijections import Affine, Chain, Continuous, Features, Kernels, couplings
+from trivmap.bijections import Affine, Chain, Continuous, ConvolutionalNetwork, Features, KernelBasis, coupling_stack
 from trivmap.errors import InputError
 from trivmap.observables import ArrayHistory, analyze, disagreement, measure
 from trivmap.reports.references import find_reference
@@ -66,15 +66,15 @@ def ring_values():
 
 
 def untrained_affine():
-    maps = couplings(RING, Affine(), 2, hidden=(2,), kernel=3, dtype=jnp.float32, key=jax.random.key(0))
+    maps = coupling_stack(RING, Affine(), 2, ConvolutionalNetwork((2,)), dtype=jnp.float32, key=jax.random.key(0)).maps
     return Flow(FreeField(RING, mass=1.5, dtype=jnp.float32), Chain(RING, maps))
 
 
 def untrained_continuous():
     flow = Continuous(
         RING,
-        features=Features("tanh", [(None, (0.7, 1.5))]),
-        kernels=Kernels(radius=1),
+        features=Features("tanh", (0.7, 1.5), (), ()),
+        kernel=KernelBasis(1, ()),
         times=2,
         steps=8,
         dtype=jnp.float32,

@@ -11,14 +11,14 @@ from tests.oracles import ChainOracle
 from trivmap import Flow, Lattice
 from trivmap.actions import Phi4
 from trivmap.bases import Gaussian
-from trivmap.bijections import AbstractBijection, Affine, Chain, couplings
+from trivmap.bijections import AbstractBijection, Affine, Chain, DenseNetwork, coupling_stack
 from trivmap.samplers import IndependenceMetropolis, proposal_key
 from trivmap.simulation import Part, ProposalChains, default_batch
 
 LATTICE = Lattice((4,))
 ACTION = Phi4.from_couplings("bosetti2015", 1, beta=0.5, lam=0.5)
 KEY = jax.random.key(8)
-MAPS = couplings(LATTICE, Affine(), 2, hidden=(3,), kernel=None, dtype=jnp.float64, key=jax.random.key(1))
+MAPS = coupling_stack(LATTICE, Affine(), 2, DenseNetwork((3,)), dtype=jnp.float64, key=jax.random.key(1)).maps
 FLOW = Flow(Gaussian(LATTICE, dtype=jnp.float64), Chain(LATTICE, MAPS))
 
 

@@ -18,7 +18,7 @@ CARD = {
     "timing": {"rounds": 3, "seconds": 0.02},
     "samplers": {
         "flow": {
-            "model": {"base": {"kind": "free-field", "start": "hartree"}, "maps": []},
+            "model": {"base": {"kind": "free-field"}, "maps": []},
             "training": {"steps": 4, "batch": 16, "optimizer": {"kind": "sgd", "learning_rate": 1e-3}},
             "sampling": {"kind": "flow", "chains": 2, "proposals": 4000, "batch": 500},
             "measure": {"stages": {"proposals": 64}},

@@ -9,7 +9,7 @@ from tests.oracles import ChainOracle
 from trivmap import Flow, InputError, Lattice
 from trivmap.actions import FreeScalar, Phi4
 from trivmap.bases import FreeField
-from trivmap.bijections import Affine, Chain, couplings
+from trivmap.bijections import Affine, Chain, ConvolutionalNetwork, coupling_stack
 from trivmap.diagnostics import log_z
 from trivmap.samplers import IndependenceMetropolis
 from trivmap.simulation import ProposalChains
@@ -34,7 +34,9 @@ def test_an_interacting_ring_agrees_with_the_transfer_matrix():
     """d = 1, L = 8, beta = 0.9, lam = 0.5, trained for seconds: log Z, <phi^2>, the correlator."""
     lattice, action = Lattice((8,)), Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
     exact = ChainOracle(8, *action.coefficients)
-    maps = couplings(lattice, Affine(), 2, hidden=(6,), kernel=3, dtype=jnp.float32, key=jax.random.key(3))
+    maps = coupling_stack(
+        lattice, Affine(), 2, ConvolutionalNetwork((6,)), dtype=jnp.float32, key=jax.random.key(3)
+    ).maps
     flow = Flow(FreeField.hartree(lattice, action, dtype=jnp.float32), Chain(lattice, maps))
     before = evaluate(flow, action, jax.random.key(1))
     flow, after = fit(flow, action, jax.random.key(4), steps=200, batch=128, learning_rate=0.01)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.test_second_order import LATTICE, trainer
 from trivmap.bases import FreeField
-from trivmap.bijections import Chain, Continuous, Features, Kernels
+from trivmap.bijections import Chain, Continuous, Features, KernelBasis
 from trivmap.flows import Flow
 from trivmap.training import Phase
 from trivmap.training.operations import operations
@@ -81,7 +81,7 @@ def test_a_step_costs_what_its_batch_asks_for():
 
 
 def test_twice_the_steps_of_a_solver_are_twice_the_operations():
-    moving = Continuous(LATTICE, features=Features("tanh", [(None, [1.0])]), kernels=Kernels(1), dtype="float32")
+    moving = Continuous(LATTICE, features=Features("tanh", (1.0,), (), ()), kernel=KernelBasis(1, ()), dtype="float32")
     flow = Flow(FreeField(LATTICE, mass=1.0, dtype="float32"), Chain(LATTICE, [moving]))
     few, many = (operations(flow.with_integration_steps(n).push, jnp.ones((4,), jnp.float32)) for n in (6, 12))
     assert 1.8 < many / few < 2.0

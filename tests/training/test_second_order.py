@@ -10,7 +10,7 @@ from tests.training.support import Recorder, bits
 from trivmap import Flow, Lattice
 from trivmap.actions import Phi4
 from trivmap.bases import FreeField
-from trivmap.bijections import Affine, Chain, Rescale, couplings
+from trivmap.bijections import Affine, Chain, DenseNetwork, Rescale, coupling_stack
 from trivmap.objectives import PathGradient, residual_and_path
 from trivmap.optimizers import GaussNewton
 from trivmap.store.checkpoints import CheckpointStore
@@ -23,7 +23,7 @@ KEY = jax.random.key(21)
 
 
 def flow(dtype="float32"):
-    layers = couplings(LATTICE, Affine(), 2, hidden=(3,), kernel=None, z2=False, dtype=dtype, key=jax.random.key(1))
+    layers = coupling_stack(LATTICE, Affine(), 2, DenseNetwork((3,)), z2=False, dtype=dtype, key=jax.random.key(1)).maps
     return Flow(FreeField(LATTICE, mass=2.5, dtype=dtype), Chain(LATTICE, [*layers, Rescale(LATTICE, dtype=dtype)]))
 
 

@@ -1,6 +1,6 @@
 """The free scalar: the theory whose every number is known."""
 
-import math
+from typing import Annotated
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,12 +10,18 @@ from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.action import AbstractAction
 from trivmap.actions.nearest_neighbor import require_dimension
 from trivmap.actions.notations import SMALLEST_GAP
-from trivmap.errors import InputError
+from trivmap.arguments import Bounds, Coupling, bounded
 from trivmap.lattice import Lattice
+
+_MassSquared = Annotated[Coupling, Bounds(least=SMALLEST_GAP, why="a massless field has no integral")]
 
 
 class FreeScalar(AbstractAction):
     """S = sum_x [ -sum_mu phi(x) phi(x+mu) + (2d + m^2)/2 phi(x)^2 ] = 1/2 sum_k (khat^2 + m^2) |phi_k|^2 / V.
+
+    Args:
+        m_sq: the mass squared, for example 0.25
+        dimension: d.
 
     Raises `InputError` unless m_sq is finite and at least 1e-8: a massless free field does not exist on a periodic
     lattice, and wherever m_sq / 2 is added to d, rounding loses a smaller one.
@@ -24,11 +30,8 @@ class FreeScalar(AbstractAction):
     m_sq: float
     dimension: int = eqx.field(static=True)
 
-    def __init__(self, m_sq: float, dimension: int):
-        if not SMALLEST_GAP <= m_sq < math.inf:
-            raise InputError(
-                f"action.m_sq: a free field needs a positive and finite m_sq, at least {SMALLEST_GAP:g}, got {m_sq:g}"
-            )
+    @bounded
+    def __init__(self, m_sq: _MassSquared, dimension: int):
         self.m_sq, self.dimension = float(m_sq), dimension
 
     def __call__(self, field: Field) -> Scalar:

@@ -11,6 +11,7 @@ from jaxtyping import Array, DTypeLike, Float
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.actions.symmetry import EVERY
+from trivmap.arguments import Positive, bounded
 from trivmap.bases.base import AbstractBase
 from trivmap.bases.hartree import hartree_mass
 from trivmap.errors import InputError
@@ -48,7 +49,7 @@ class FreeField(AbstractBase):
         inverse = stiffness * lattice.orbit_momenta + mass
         if not np.all((inverse > 0) & np.isfinite(inverse)):
             raise InputError(
-                f"base.start: the spectrum 1/({stiffness:g} khat^2 + {mass:g}) must be positive and finite at every "
+                f"mass: the spectrum 1/({stiffness:g} khat^2 + {mass:g}) must be positive and finite at every "
                 "momentum; raise the mass"
             )
         self.lattice, self.dtype = lattice, jnp.dtype(dtype).name
@@ -71,11 +72,46 @@ class FreeField(AbstractBase):
         """
         if action.coefficients is None:
             raise InputError(
-                "base.start: hartree needs an action with coefficients (c1, c2, c4); give a mass_squared instead"
+                "mass_squared: null starts at the best Gaussian, which needs an action with coefficients (c1, c2, c4); "
+                "give the mass squared of the starting spectrum"
             )
         c1, c2, c4 = (c / temperature for c in action.coefficients)
         mass = hartree_mass(lattice, c1, c2, c4)
         return cls(lattice, mass=mass, stiffness=-c1, learnable=learnable, from_action=True, dtype=dtype)
+
+    @classmethod
+    @bounded
+    def untrained(
+        cls,
+        lattice: Lattice,
+        action: AbstractAction,
+        *,
+        learnable: bool = True,
+        mass_squared: Positive | None = None,
+        temperature: float = 1.0,
+        dtype: DTypeLike,
+    ) -> "FreeField":
+        """The free field that a training towards exp(-S) begins with: one variance per orbit of momenta.
+
+        Args:
+            lattice: the lattice.
+            action: S.
+            learnable: whether its variances are trained
+            mass_squared: null: the Gaussian of least reverse KL to exp(-S); else it starts at 1 / (khat^2 + it)
+            temperature: T, if the training begins with exp(-S/T). Only parameters differ from the base at T = 1.
+            dtype: the precision of noise and parameters.
+
+        Raises `InputError` for an action without `coefficients`, unless `mass_squared` is given.
+        """
+        if mass_squared is not None:
+            return cls(lattice, mass=mass_squared, learnable=learnable, dtype=dtype)
+        base = cls.hartree(lattice, action, learnable=learnable, dtype=dtype)
+        if base.log_factor is None or temperature == 1:
+            return base
+        hot = cls.hartree(lattice, action, temperature=temperature, dtype=dtype)
+        momenta = lattice.orbit_momenta
+        ratio = (base.stiffness * momenta + base.mass) / (hot.stiffness * momenta + hot.mass)
+        return eqx.tree_at(lambda b: b.log_factor, base, jnp.asarray(0.5 * np.log(ratio), dtype))
 
     @property
     def equivariant_under(self) -> frozenset[str]:

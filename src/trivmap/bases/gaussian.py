@@ -15,7 +15,13 @@ from trivmap.lattice import Lattice
 
 
 class Gaussian(AbstractBase):
-    """q(x) = prod_x N(0, e^{2a}) with one width, learnable or fixed at 1."""
+    """Independent normal sites: q(x) = prod_x N(0, e^{2a}).
+
+    Args:
+        lattice: the lattice.
+        learnable: whether their common width is trained; it starts at 1
+        dtype: the precision of noise and parameters.
+    """
 
     log_width: Scalar | None
     lattice: Lattice = eqx.field(static=True)

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,14 +11,40 @@ from jaxtyping import Array, DTypeLike, Float
 from trivmap._types import Key
 from trivmap.bijections.checkerboard import Half, embed, pick
 from trivmap.bijections.transformers import AbstractTransformer
+from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.networks import ConvolutionLayer, DenseLayer, Network, OddEvenNetwork
+from trivmap.networks import DenseLayer, Network, OddEvenNetwork
 
 
 class AbstractConditioner(eqx.Module):
-    """Parameters p(frozen) of shape (count, *half); with an `OddEvenNetwork` they make the coupling Z2-symmetric."""
+    """Parameters p(frozen) of shape (count, *half).
 
-    network: eqx.AbstractVar[Network | OddEvenNetwork]
+    A network whose outputs are a pair (odd, even) in the frozen field makes the coupling Z2-symmetric.
+    """
+
+    network: eqx.AbstractVar[Any]
+
+    @property
+    @abc.abstractmethod
+    def equivariant_under(self) -> frozenset[str]:
+        """The symmetries of the parameters, under the names of `AbstractAction.symmetries`."""
+
+    @property
+    def active(self) -> int | None:
+        """The color whose parameters it gives, 0 even or 1 odd; None where either will do."""
+        return None
+
+    @property
+    def flat(self) -> bool:
+        """Whether it knows no geometry, and takes a color in any shape, also flat."""
+        return False
+
+    def resize(self, old: Lattice, new: Lattice) -> "AbstractConditioner":
+        """The same conditioner on another lattice; raises `InputError` where that makes no sense."""
+        raise InputError(
+            f"coupling: its network knows only lattice {list(old.shape)} and cannot be carried to {list(new.shape)}; "
+            "use a convolutional network, or train there from scratch"
+        )
 
     @abc.abstractmethod
     def _arrange(self, outputs: Array, frozen: Half) -> Array:
@@ -42,6 +69,14 @@ class DenseConditioner(AbstractConditioner):
     """
 
     network: Network | OddEvenNetwork
+
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return frozenset({"z2"} if isinstance(self.network, OddEvenNetwork) else ())
+
+    @property
+    def flat(self) -> bool:
+        return True
 
     def __init__(
         self,
@@ -77,38 +112,43 @@ class DenseConditioner(AbstractConditioner):
         return outputs.reshape(-1, *frozen.shape)
 
 
-class ConvolutionalConditioner(AbstractConditioner):
-    """A periodic convolutional network over the frozen field, zero on the active sites.
+class FieldConditioner(AbstractConditioner):
+    """A network over the whole lattice, which the frozen field enters, zero on the active sites.
 
-    Translations by two sites along an axis and by one along a diagonal are symmetries, and the weights serve every
-    lattice of the same dimension.
+    Args:
+        network: maps values of shape (*lattice, 1) to (*lattice, outputs), with `transformer.count` outputs; or to a
+            pair (odd, even) of such arrays, with `transformer.parity_counts` outputs, for a Z2-symmetric coupling.
+        active: the color that moves, 0 even or 1 odd.
+        odd: whether the network gives such a pair.
+        local: whether its weights are the same at every site: translations by two sites along an axis and by one along
+            a diagonal are then symmetries, and it serves every lattice of the same dimension.
     """
 
-    network: Network | OddEvenNetwork
-    active: int = eqx.field(static=True)
+    network: eqx.Module
+    color: int = eqx.field(static=True)
+    odd: bool = eqx.field(static=True)
+    local: bool = eqx.field(static=True)
 
-    def __init__(
-        self,
-        lattice: Lattice,
-        transformer: AbstractTransformer,
-        *,
-        active: int,
-        hidden: Sequence[int],
-        kernel: int,
-        activation: str,
-        z2: bool,
-        dtype: DTypeLike,
-        key: Key,
-    ):
-        self.active = active
+    def __init__(self, network: eqx.Module, *, active: int, odd: bool, local: bool = True):
+        self.network, self.color, self.odd, self.local = network, active, odd, local
 
-        def make(inputs: int, outputs: int, **options) -> ConvolutionLayer:
-            return ConvolutionLayer(lattice.dimension, inputs, outputs, kernel, **options)
+    @property
+    def active(self) -> int:
+        return self.color
 
-        if z2:
-            self.network = OddEvenNetwork(make, 1, hidden, transformer.parity_counts, activation, dtype=dtype, key=key)
-        else:
-            self.network = Network(make, 1, hidden, transformer.count, activation, dtype=dtype, key=key)
+    @property
+    def equivariant_under(self) -> frozenset[str]:
+        return frozenset({"z2"} if self.odd else ()) | ({"even-translations"} if self.local else set())
+
+    def resize(self, old: Lattice, new: Lattice) -> "FieldConditioner":
+        if not self.local:
+            super().resize(old, new)
+        if old.dimension != new.dimension:
+            raise InputError(
+                f"coupling: its convolutional network of dimension {old.dimension} cannot be carried to "
+                f"{list(new.shape)}; name a lattice of the same dimension"
+            )
+        return self
 
     def _inputs(self, frozen: Half) -> Array:
         lattice = Lattice((*frozen.shape[:-1], 2 * frozen.shape[-1]))

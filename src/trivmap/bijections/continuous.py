@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -13,22 +13,25 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.decimated import even_sites
 from trivmap.actions.symmetry import EVERY
+from trivmap.arguments import Bounds, Count, OneOf, bounded
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.features import Features
 from trivmap.bijections.integrators import SCHEMES, Velocity, integrate
-from trivmap.bijections.kernels import Kernels
+from trivmap.bijections.kernels import KernelBasis
 from trivmap.errors import InputError
 from trivmap.fourier import Modes
 from trivmap.lattice import Lattice
+
+_FEATURES, _KERNEL = Features(), KernelBasis()
 
 
 class Continuous(AbstractBijection):
     """y = phi(1) of d phi(x)/dt = sum_f sum_y W_f(x - y; t) h_f(phi)(y), phi(0) = x (arXiv:2207.00283, extended).
 
     h_f are odd `Features` of the field or of the smeared field, W_f(.; t) = sum_n cos(pi n t) sum_j c_nfj K_j with
-    n < times and the basis K_j of `Kernels`: equivariant under translations, point group and Z2, in any dimension. The
-    divergence is exact, d log det / dt = sum_f (W_f A_f)(0; t) sum_x h_f'(x), with A_f the feature's filter; the
-    integration is not: `steps` of a Runge-Kutta `scheme` (`rk3`, `rk4`), whose error `samplers.certify` measures.
+    n < times and the basis K_j of `KernelBasis`: equivariant under translations, point group and Z2, in any dimension.
+    The divergence is exact, d log det / dt = sum_f (W_f A_f)(0; t) sum_x h_f'(x), with A_f the feature's filter; the
+    integration is not: `steps` of a Runge-Kutta `scheme`, whose error `diagnostics.certificate` measures.
     `perturbed(u)` shifts the time grid at random, so that training cannot learn to exploit that error. The inverse
     integrates back. Starts at the identity, c = 0. `smoothness` is explained at `ridge`.
 
@@ -36,43 +39,50 @@ class Continuous(AbstractBijection):
     odd ones, where smeared fields are not. The sum over x in the divergence is then of the products of W_f and A_f at
     even displacements for even sites, at odd ones for the others.
 
-    Raises `InputError` for fewer than one time function or step, for an unknown scheme, and with `even` for an odd
-    extent.
+    Args:
+        lattice: the lattice.
+        features: section
+        kernel: section
+        times: time functions cos(pi n t), n = 0 ... times - 1
+        steps: integration steps in training; sampling chooses its own
+        scheme: Runge-Kutta of low storage: `rk4`, five stages of order 4, or `rk3`, three of order 3
+        smoothness: ridge smoothness n^4 on the coefficients of cos(pi n t), in Gauss-Newton only
+        even: whether it maps the even sites alone.
+        dtype: the precision of the coefficients.
+
+    Raises `InputError` for an argument out of bounds, and with `even` for an odd extent.
     """
 
     coefficients: Float[Array, "times features basis"]
     offset: Scalar | None
     """Shift of the time grid in units of a step, set by `perturbed` only; never a parameter."""
     features: Features = eqx.field(static=True)
-    kernels: Kernels = eqx.field(static=True)
+    kernel: KernelBasis = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     scheme: str = eqx.field(static=True)
     smoothness: float = eqx.field(static=True)
     even: bool = eqx.field(static=True)
     lattice: Lattice = eqx.field(static=True)
 
+    @bounded
     def __init__(
         self,
         lattice: Lattice,
         *,
-        features: Features,
-        kernels: Kernels,
-        times: int = 3,
-        steps: int = 6,
-        scheme: str = "rk4",
-        smoothness: float = 1e-3,
+        features: Features = _FEATURES,
+        kernel: KernelBasis = _KERNEL,
+        times: Count = 3,
+        steps: Count = 6,
+        scheme: Annotated[str, OneOf(SCHEMES)] = "rk4",
+        smoothness: Annotated[float, Bounds(least=0)] = 1e-3,
         even: bool = False,
         dtype: DTypeLike,
     ):
-        if times < 1 or steps < 1:
-            raise InputError(f"continuous: times and steps must be at least 1, got {times} and {steps}")
-        if scheme not in SCHEMES:
-            raise InputError(f"continuous.scheme: {scheme!r} is unknown; choose one of {', '.join(SCHEMES)}")
         if even:
             lattice.require_checkerboard()
-        self.lattice, self.features, self.kernels, self.even = lattice, features, kernels, even
+        self.lattice, self.features, self.kernel, self.even = lattice, features, kernel, even
         self.steps, self.scheme, self.smoothness, self.offset = steps, scheme, smoothness, None
-        self.coefficients = jnp.zeros((times, features.number, len(kernels.spectra(lattice))), dtype)
+        self.coefficients = jnp.zeros((times, features.number, len(kernel.spectra(lattice))), dtype)
 
     @property
     def equivariant_under(self) -> frozenset[str]:
@@ -106,16 +116,16 @@ class Continuous(AbstractBijection):
         return self._integrate(velocity, (x, _zero(), jax.lax.stop_gradient(score)))
 
     def resize(self, lattice: Lattice) -> "Continuous":
-        """Kernels are carried in displacement space, see `Kernels.carry`."""
+        """Kernels are carried in displacement space, see `KernelBasis.carry`."""
         if lattice.dimension != self.lattice.dimension:
             raise InputError(
                 f"Continuous: cannot be carried from {self.lattice.dimension} to {lattice.dimension} dimensions"
             )
-        carry = jnp.asarray(self.kernels.carry(self.lattice, lattice), self.coefficients.dtype)
+        carry = jnp.asarray(self.kernel.carry(self.lattice, lattice), self.coefficients.dtype)
         blank = Continuous(
             lattice,
             features=self.features,
-            kernels=self.kernels,
+            kernel=self.kernel,
             times=len(self.coefficients),
             steps=self.steps,
             scheme=self.scheme,
@@ -147,7 +157,7 @@ class Continuous(AbstractBijection):
         if isinstance(steps, int) and steps < 1:
             raise InputError(f"continuous.steps: must be at least 1, got {steps}")
         changed = Continuous.__new__(Continuous)
-        for name in ("coefficients", "offset", "features", "kernels", "scheme", "smoothness", "even", "lattice"):
+        for name in ("coefficients", "offset", "features", "kernel", "scheme", "smoothness", "even", "lattice"):
             object.__setattr__(changed, name, getattr(self, name))
         object.__setattr__(changed, "steps", steps)
         return changed
@@ -161,7 +171,7 @@ class Continuous(AbstractBijection):
     def _velocity(self, field: Field, time: Scalar) -> tuple[Field, Scalar]:
         """(v, div v) at one time."""
         dtype, exact = field.dtype, jax.lax.Precision.HIGHEST
-        modes, basis = Modes(self.lattice), self.kernels.spectra(self.lattice)
+        modes, basis = Modes(self.lattice), self.kernel.spectra(self.lattice)
         frequencies = jnp.asarray(np.pi * np.arange(len(self.coefficients)), time.dtype)
         at_time = jnp.einsum("n,nfj->fj", jnp.cos(frequencies * time).astype(dtype), self.coefficients, precision=exact)
         values, slopes = self.features(modes, self._held(field))

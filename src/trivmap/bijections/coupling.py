@@ -9,11 +9,10 @@ import jax.numpy as jnp
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.checkerboard import Half, half_shape, merge, split
-from trivmap.bijections.conditioner import AbstractConditioner, ConvolutionalConditioner, DenseConditioner
+from trivmap.bijections.conditioner import AbstractConditioner
 from trivmap.bijections.transformers import AbstractTransformer
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.networks import OddEvenNetwork
 
 Halves = tuple[Half, Half]
 """(even, odd)."""
@@ -38,7 +37,7 @@ class Coupling(AbstractBijection):
         lattice.require_checkerboard()
         if active not in (0, 1):
             raise InputError(f"coupling.active: must be 0 (even sites move) or 1 (odd sites move), got {active}")
-        if isinstance(conditioner, ConvolutionalConditioner) and conditioner.active != active:
+        if conditioner.active not in (None, active):
             raise InputError(
                 f"coupling.active: is {active}, but the conditioner was made for active={conditioner.active}; "
                 "they must be the same"
@@ -47,12 +46,7 @@ class Coupling(AbstractBijection):
 
     @property
     def equivariant_under(self) -> frozenset[str]:
-        found = set()
-        if isinstance(self.conditioner.network, OddEvenNetwork):
-            found.add("z2")
-        if isinstance(self.conditioner, ConvolutionalConditioner):
-            found.add("even-translations")
-        return frozenset(found)
+        return self.conditioner.equivariant_under
 
     def forward(self, x: Field) -> tuple[Field, Scalar]:
         return CouplingRun((self,)).forward(x)
@@ -96,17 +90,7 @@ class Coupling(AbstractBijection):
         yield type(self.transformer).__name__, *self.forward(x)
 
     def resize(self, lattice: Lattice) -> "Coupling":
-        if not isinstance(self.conditioner, ConvolutionalConditioner):
-            raise InputError(
-                f"coupling: its dense network knows only lattice {list(self.lattice.shape)} and cannot be carried to "
-                f"{list(lattice.shape)}; use a convolutional network, or train there from scratch"
-            )
-        if lattice.dimension != self.lattice.dimension:
-            raise InputError(
-                f"coupling: its convolutional network of dimension {self.lattice.dimension} cannot be carried to "
-                f"{list(lattice.shape)}; name a lattice of the same dimension"
-            )
-        return Coupling(lattice, self.active, self.transformer, self.conditioner)
+        return Coupling(lattice, self.active, self.transformer, self.conditioner.resize(self.lattice, lattice))
 
     def _sort(self, halves: Halves) -> Halves:
         """(even, odd) as (active, frozen), and back."""
@@ -150,7 +134,7 @@ class CouplingRun(AbstractBijection):
     def _split(self, x: Field) -> Halves:
         """The colors of a field: flat, hence in long loops, where every network is dense and knows no geometry."""
         even, odd = split(self.lattice, x)
-        if all(isinstance(coupling.conditioner, DenseConditioner) for coupling in self.couplings):
+        if all(coupling.conditioner.flat for coupling in self.couplings):
             return even.ravel(), odd.ravel()
         return even, odd
 

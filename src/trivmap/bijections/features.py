@@ -1,10 +1,8 @@
 """The odd functions of the field that a continuous flow's velocity is made of."""
 
-import math
-import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from trivmap._types import Field
+from trivmap.arguments import OneOf, Positive, require_fields
 from trivmap.errors import InputError
 from trivmap.fourier import Modes, yukawa
 from trivmap.lattice import Lattice
@@ -50,32 +49,59 @@ class Scale(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Smeared:
+    """Features of the field smeared by the filter m^2 / (khat^2 + m^2).
+
+    Args:
+        mass: m, in lattice units: the field is smeared over about 1 / m sites
+        widths: the w of the features of this smeared field
+    """
+
+    mass: Positive
+    widths: Sequence[Positive]
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))
+        require_fields(self)
+
+
+@dataclass(frozen=True)
 class Features:
     """The features h_f(phi) = h(w_f A_f phi) / w_f of one configuration, and phi itself where `linear`.
 
     A_f is the identity, the mean over the neighbors, or for a smeared scale the filter m^2 / (khat^2 + m^2): what is
     nonlinear at long distances is the smeared field, not the field at a site. The divergence of sum_y W_f(x - y) h_f(y)
-    stays exact and cheap, see `slopes`. Static: nothing here is learned.
+    stays exact and cheap. Static: nothing here is learned.
 
-    Raises `InputError` for an unknown family, and for widths or masses that are not positive and finite.
+    Args:
+        family: h of the features h(w phi) / w: `tanh`, `algebraic` (u / sqrt(1 + u^2)) or `sine`
+        widths: the w of the features of the field itself; may be empty
+        neighbors: the w of the features of the mean over the 2d nearest neighbors
+        smeared: list of sections: features of smeared fields; may be empty
+        linear: whether the field itself is a feature too
+
+    Raises `InputError` for an unknown family, for widths that are not positive and finite, and for no feature at all.
     """
 
-    family: str
-    scales: tuple[Scale, ...]
-    linear: bool
+    family: Annotated[str, OneOf(FAMILIES)] = "tanh"
+    widths: Sequence[Positive] = (1.0, 2.0, 4.0)
+    neighbors: Sequence[Positive] = ()
+    smeared: Sequence[Smeared] = (Smeared(1.0, (1.0, 2.0)), Smeared(0.5, (1.5, 3.0)))
+    linear: bool = True
 
-    def __init__(self, family: str, scales: Sequence[tuple[Filter, Sequence[float]]], linear: bool = True):
-        if family not in FAMILIES:
-            raise InputError(f"features.family: {family!r} is unknown; choose one of {', '.join(FAMILIES)}")
-        for kind, widths in scales:
-            for name, values in (("mass", [kind] if isinstance(kind, float | int) else []), ("widths", widths)):
-                if not all(0 < value < math.inf for value in values):
-                    raise InputError(f"features.{name}: must be positive and finite, got {reprlib.repr(list(values))}")
-        object.__setattr__(self, "family", family)
-        object.__setattr__(self, "scales", tuple(Scale(kind, tuple(widths)) for kind, widths in scales))
-        object.__setattr__(self, "linear", linear)
+    def __post_init__(self):
+        for name in ("widths", "neighbors", "smeared"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        require_fields(self)
         if self.number == 0:
-            raise InputError("features: at least one feature is needed; give widths, or linear: true")
+            raise InputError("widths: at least one feature is needed; give widths, or linear: true")
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """The features by the filters of their arguments."""
+        mean = (Scale("neighbors", tuple(self.neighbors)),) if self.neighbors else ()
+        smeared = (Scale(scale.mass, tuple(scale.widths)) for scale in self.smeared)
+        return (Scale(None, tuple(self.widths)), *mean, *smeared)
 
     @property
     def number(self) -> int:

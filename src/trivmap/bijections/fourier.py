@@ -1,7 +1,5 @@
 """Multiplication of every Fourier mode by its own positive factor."""
 
-import math
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +7,8 @@ from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar
 from trivmap.actions.symmetry import EVERY
+from trivmap.arguments import Positive, bounded
 from trivmap.bijections.bijection import AbstractBijection
-from trivmap.errors import InputError
 from trivmap.fourier import apply_spectrum, interpolate_spectrum, orbit_sum
 from trivmap.lattice import Lattice
 
@@ -18,7 +16,11 @@ from trivmap.lattice import Lattice
 class FourierDiagonal(AbstractBijection):
     """y_k = e^{a_k} f_k x_k, one learnable a per momentum orbit, zero at the start; log det = sum_k (a_k + log f_k).
 
-    f_k is 1, or with `mass_squared` (khat^2 + m^2)^{-1/2}: from white noise to the free field.
+    Args:
+        lattice: the lattice.
+        mass_squared: null: f_k = 1; else f_k = (khat^2 + mass_squared)^(-1/2), from white noise to a free field
+        dtype: the precision of the parameters.
+
     Raises `InputError` unless mass_squared is positive and finite.
     """
 
@@ -26,9 +28,8 @@ class FourierDiagonal(AbstractBijection):
     mass_squared: float | None = eqx.field(static=True)
     lattice: Lattice = eqx.field(static=True)
 
-    def __init__(self, lattice: Lattice, *, mass_squared: float | None = None, dtype: DTypeLike):
-        if mass_squared is not None and not 0 < mass_squared < math.inf:
-            raise InputError(f"fourier.mass_squared: must be positive and finite, got {mass_squared}")
+    @bounded
+    def __init__(self, lattice: Lattice, *, mass_squared: Positive | None = None, dtype: DTypeLike):
         self.lattice, self.mass_squared = lattice, mass_squared
         self.log_factor = jnp.zeros(len(lattice.orbit_sizes), dtype)
 

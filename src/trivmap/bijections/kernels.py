@@ -2,38 +2,50 @@
 
 import itertools
 import math
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from trivmap.arguments import Index, Positive, require_fields
 from trivmap.errors import InputError
 from trivmap.fourier import yukawa
 from trivmap.lattice import Lattice
 
+_MOST_FUNCTIONS = 2**12
+_LARGEST_TABLE = 2**28
+
 
 @dataclass(frozen=True)
-class Kernels:
+class KernelBasis:
     """The basis that kernels are expanded in: one function per orbit of displacements within `radius`, and tails.
 
     An orbit's function is 1 / sqrt(size) on each of its displacements |x_mu| <= radius (`None`: the whole lattice);
     the tail of mass m has the spectrum m^2 / (khat^2 + m^2), which falls off as exp(-m |x|). A few tails reach as far
     as orbits over the whole lattice do, with a number of coefficients that does not grow with it.
 
-    Raises `InputError` for a negative radius, masses that are not positive and finite.
+    Args:
+        radius: one coefficient per orbit of displacements up to it along each axis; null: the whole lattice
+        masses: and one per tail m^2 / (khat^2 + m^2), which falls off as exp(-m |x|)
+
+    Raises `InputError` for a negative radius, and for masses that are not positive and finite.
     """
 
-    radius: int | None
-    masses: tuple[float, ...]
+    radius: Index | None = 1
+    masses: Sequence[Positive] = (0.25, 0.5, 1.0, 2.0, 4.0)
 
-    def __init__(self, radius: int | None, masses: Sequence[float] = ()):
-        if radius is not None and radius < 0:
-            raise InputError(f"kernel.radius: must not be negative, got {radius}; leave it out for the whole lattice")
-        if not all(0 < mass < math.inf for mass in masses):
-            raise InputError(f"kernel.masses: must be positive and finite, got {reprlib.repr(list(masses))}")
-        object.__setattr__(self, "radius", radius)
-        object.__setattr__(self, "masses", tuple(masses))
+    def __post_init__(self):
+        object.__setattr__(self, "masses", tuple(self.masses))
+        require_fields(self)
+
+    def require_fit(self, lattice: Lattice) -> None:
+        """Raise `InputError` for a basis whose table of spectra, functions times momenta, would not fit."""
+        functions = lattice.orbit_count(self.radius) + len(self.masses)
+        if functions > _MOST_FUNCTIONS or functions * lattice.volume > _LARGEST_TABLE:
+            raise InputError(
+                f"radius: stands for {functions} functions on {lattice.volume} sites, more than their table of spectra "
+                "has room for; choose a smaller radius, masses reach as far"
+            )
 
     def orbits(self, lattice: Lattice) -> np.ndarray:
         """Labels of the orbits within the radius."""

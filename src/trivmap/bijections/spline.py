@@ -1,20 +1,20 @@
 """The rational-quadratic spline as a transformer."""
 
-import math
+from typing import Annotated
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from trivmap.arguments import Bounds, Positive, bounded
 from trivmap.bijections.transformers import AbstractTransformer, Parameters, Values
-from trivmap.errors import InputError
 
 _SMALLEST = 1e-3
 """Least width and height of a bin, relative to the interval, and least slope: keeps float32 away from division by 0."""
 
-_MOST_BINS = 500
-"""Leaves half of the interval to the shares that can be learned."""
+Bins = Annotated[int, Bounds(least=2, most=500)]
+"""At most as many as leave half of the interval to the shares that can be learned."""
 
 _UNIT_SOFTPLUS = 0.5413248546129181
 """softplus(0.5413...) = 1: slope parameters of zero give slope one."""
@@ -33,11 +33,8 @@ class Spline(AbstractTransformer):
     bins: int = eqx.field(static=True)
     interval: float = eqx.field(static=True)
 
-    def __init__(self, bins: int, interval: float):
-        if not 2 <= bins <= _MOST_BINS:
-            raise InputError(f"spline.bins: must be from 2 to {_MOST_BINS}, got {bins}")
-        if not 0 < interval < math.inf:
-            raise InputError(f"spline.interval: must be positive and finite, got {interval}")
+    @bounded
+    def __init__(self, bins: Bins = 8, interval: Positive = 5.0):
         self.bins, self.interval = bins, float(interval)
 
     @property

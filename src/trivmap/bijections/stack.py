@@ -1,43 +1,122 @@
 """Checkerboard couplings in a row, as architectures use them."""
 
-from collections.abc import Sequence
-
 import jax
 from jaxtyping import DTypeLike
 
 from trivmap._types import Key
+from trivmap.arguments import CheckerboardLattice, Count, Positive, bounded
+from trivmap.bijections.architectures import AbstractArchitecture
 from trivmap.bijections.chain import Chain
-from trivmap.bijections.conditioner import ConvolutionalConditioner, DenseConditioner
 from trivmap.bijections.coupling import Coupling
-from trivmap.bijections.transformers import AbstractTransformer
+from trivmap.bijections.spline import Bins, Spline
+from trivmap.bijections.transformers import AbstractTransformer, Additive, Affine
 from trivmap.lattice import Lattice
 
 
-def couplings(
+def coupling_stack(
     lattice: Lattice,
     transformer: AbstractTransformer,
     count: int,
+    network: AbstractArchitecture,
     *,
-    hidden: Sequence[int],
-    kernel: int | None = 3,
-    activation: str = "tanh",
     z2: bool = True,
     dtype: DTypeLike,
     key: Key,
-) -> list[Chain]:
-    """`count` couplings, even sites first and then alternating, each with a network of its own, two to a `Chain`.
+) -> Chain:
+    """Couplings in a row, even sites first and then alternating, each with a network of its own: the identity at first.
 
-    The networks are convolutional with the given `kernel`, or dense for `kernel=None`; `hidden` are the widths of their
-    hidden layers in channels or units. With `z2` every coupling is exactly odd. The stack is the identity at the start.
+    Args:
+        lattice: the lattice, its extents even.
+        transformer: the transformation of the sites that move.
+        count: the number of couplings; two make one `Chain` of the result.
+        network: the architecture of their networks.
+        z2: whether every coupling is exactly odd.
+        dtype: the precision of the parameters.
+        key: for the initial weights.
+
+    Raises `InputError` for an odd extent.
     """
+    made = []
+    for index in range(count):
+        options = {"active": index % 2, "z2": z2, "dtype": dtype, "key": jax.random.fold_in(key, index)}
+        made.append(Coupling(lattice, index % 2, transformer, network.conditioner(lattice, transformer, **options)))
+    return Chain(lattice, [Chain(lattice, made[start : start + 2]) for start in range(0, count, 2)])
 
-    def coupling(index: int) -> Coupling:
-        active, network_key = index % 2, jax.random.fold_in(key, index)
-        options = {"hidden": hidden, "activation": activation, "z2": z2, "dtype": dtype, "key": network_key}
-        if kernel is None:
-            return Coupling(lattice, active, transformer, DenseConditioner(lattice, transformer, **options))
-        conditioner = ConvolutionalConditioner(lattice, transformer, active=active, kernel=kernel, **options)
-        return Coupling(lattice, active, transformer, conditioner)
 
-    made = [coupling(index) for index in range(count)]
-    return [Chain(lattice, made[start : start + 2]) for start in range(0, count, 2)]
+@bounded
+def additive(
+    lattice: CheckerboardLattice,
+    *,
+    couplings: Count,
+    z2: bool = True,
+    network: AbstractArchitecture,
+    dtype: DTypeLike,
+    key: Key,
+) -> Chain:
+    """Additive couplings, y = x + t, on one color of the checkerboard at a time (NICE, arXiv:1410.8516).
+
+    Args:
+        lattice: the lattice, its extents even.
+        couplings: the number of couplings, for example 8; the color alternates, each has a network of its own
+        z2: exactly odd: t odd in the frozen field
+        network: a section such as {kind: conv, hidden: [8, 8]}
+        dtype: the precision of the parameters.
+        key: for the initial weights.
+
+    Raises `InputError` for fewer than one coupling, and for an odd extent.
+    """
+    return coupling_stack(lattice, Additive(), couplings, network, z2=z2, dtype=dtype, key=key)
+
+
+@bounded
+def affine(
+    lattice: CheckerboardLattice,
+    *,
+    couplings: Count,
+    z2: bool = True,
+    network: AbstractArchitecture,
+    dtype: DTypeLike,
+    key: Key,
+) -> Chain:
+    """Affine couplings, y = x e^s + t, on one color of the checkerboard at a time (real NVP, arXiv:1605.08803).
+
+    Args:
+        lattice: the lattice, its extents even.
+        couplings: the number of couplings, for example 8; the color alternates, each has a network of its own
+        z2: exactly odd: t odd and s even in the frozen field
+        network: a section such as {kind: conv, hidden: [8, 8]}
+        dtype: the precision of the parameters.
+        key: for the initial weights.
+
+    Raises `InputError` for fewer than one coupling, and for an odd extent.
+    """
+    return coupling_stack(lattice, Affine(), couplings, network, z2=z2, dtype=dtype, key=key)
+
+
+@bounded
+def spline(
+    lattice: CheckerboardLattice,
+    *,
+    couplings: Count,
+    z2: bool = True,
+    network: AbstractArchitecture,
+    bins: Bins = 8,
+    interval: Positive = 5.0,
+    dtype: DTypeLike,
+    key: Key,
+) -> Chain:
+    """Couplings by monotone rational-quadratic splines (arXiv:1906.04032).
+
+    Args:
+        lattice: the lattice, its extents even.
+        couplings: the number of couplings, for example 8; the color alternates, each has a network of its own
+        z2: exactly odd, jointly in active and frozen field
+        network: a section such as {kind: conv, hidden: [8, 8]}
+        bins: bins of each spline, from 2 to 500
+        interval: the spline acts on [-interval, interval], outside it is the identity; in units of the field
+        dtype: the precision of the parameters.
+        key: for the initial weights.
+
+    Raises `InputError` for an argument out of bounds, and for an odd extent.
+    """
+    return coupling_stack(lattice, Spline(bins, interval), couplings, network, z2=z2, dtype=dtype, key=key)

@@ -7,8 +7,9 @@ from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions.symmetry import EVERY
+from trivmap.arguments import Positive, bounded
 from trivmap.bijections.bijection import AbstractBijection
-from trivmap.bijections.spline import Spline
+from trivmap.bijections.spline import Bins, Spline
 from trivmap.lattice import Lattice
 
 
@@ -17,6 +18,15 @@ class ZeroMode(AbstractBijection):
 
     The other Fourier modes do not move. With `z2` g is exactly odd. Starts at the identity. What it can do that
     couplings cannot do smoothly: turn one peak of P(m) into two.
+
+    Args:
+        lattice: the lattice.
+        bins: bins of the spline, from 2 to 500
+        interval: it acts for |m| < interval; in units of the field
+        z2: exactly odd
+        dtype: the precision of the parameters.
+
+    Raises `InputError` for bins or an interval out of bounds.
     """
 
     odd: Float[Array, " odd"] | None
@@ -24,7 +34,10 @@ class ZeroMode(AbstractBijection):
     spline: Spline
     lattice: Lattice = eqx.field(static=True)
 
-    def __init__(self, lattice: Lattice, *, bins: int = 16, interval: float = 3.0, z2: bool = True, dtype: DTypeLike):
+    @bounded
+    def __init__(
+        self, lattice: Lattice, *, bins: Bins = 16, interval: Positive = 3.0, z2: bool = True, dtype: DTypeLike
+    ):
         self.lattice, self.spline = lattice, Spline(bins, interval)
         odd, even = self.spline.parity_counts
         self.odd = None if z2 else jnp.zeros(odd, dtype)

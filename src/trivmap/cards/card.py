@@ -9,16 +9,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from trivmap.actions import NOTATIONS, FreeScalar, Phi4
 from trivmap.cards import yaml_text
 from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
 from trivmap.cards.ladder import misfit, rung_data
-from trivmap.cards.model import Action, FreeAction, Model, Phi4Action
+from trivmap.cards.model import Model
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import RUNS, preset_text
+from trivmap.cards.registry import ACTIONS
 from trivmap.cards.sampling import AnnealedSampling, AnySampling, FlowSampling, mapless
+from trivmap.cards.signature import Component, Constructed
 from trivmap.cards.training import LEAST_BINS, Measure, Training
 from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole, refusal, require_lattice
 from trivmap.errors import InputError
@@ -44,7 +45,9 @@ class RunCard(Section):
     device: Literal["cpu", "gpu", "tpu"] | None = None
     threads: Threads | None = None
     lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
-    action: Action = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
+    action: Annotated[Component, ACTIONS.by_key] = Field(
+        description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}"
+    )
     model: Model | None = None
     training: Training | None = None
     sampling: AnySampling = FlowSampling()
@@ -71,17 +74,8 @@ class RunCard(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "RunCard":
         lattice = require_lattice(self.lattice)
-        match self.action:
-            case Phi4Action(notation=notation, couplings=couplings):
-                quartic = NOTATIONS[notation].couplings[1]
-                if couplings[quartic] < 0:
-                    raise refusal(
-                        f"must not be negative, got {couplings[quartic]:g}: exp(-S) would have no integral",
-                        f"action.{quartic}",
-                    )
-                Phi4.from_couplings(notation, lattice.dimension, **couplings)
-            case FreeAction(m_sq=m_sq):
-                FreeScalar(m_sq, lattice.dimension)
+        if isinstance(self.action, Constructed):
+            self.action.build("action", dimension=lattice.dimension, lattice=lattice)
         if self.model is not None:
             self.model.require_fit(lattice)
         self._require_ladder(lattice)

@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trivmap.cards.values import cut, shown
-from trivmap.errors import InputError
+from trivmap.errors import InputError, cut, shown
 
 
 def sentence(error: ValidationError, data: object) -> str:

@@ -1,5 +1,6 @@
 """Sections of a card: they refuse unknown keys, and unions of them are distinguished by `kind`."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -7,7 +8,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from trivmap.cards.values import refusal, shown, suggestion
+from trivmap.cards.first_names import NOW
+from trivmap.cards.values import refusal
+from trivmap.errors import shown, suggestion
 
 
 class Section(BaseModel):
@@ -43,7 +46,9 @@ class Section(BaseModel):
         known = cls.known_keys(data)
         for key, value in data.items():
             if known is not None and key not in known:
-                raise refusal(f"unknown key; {suggestion(key, known)}", str(key))
+                now = NOW.get(str(key))
+                renamed = f"it is called {now} now" if now in known else suggestion(key, known)
+                raise refusal(f"unknown key; {renamed}", str(key))
             if isinstance(value, float) and math.isnan(value):
                 raise refusal("must be a finite number, got nan", str(key))
         for key in cls.needed_keys(data):
@@ -54,7 +59,8 @@ class Section(BaseModel):
     @classmethod
     def _missing(cls, key: str, data: Mapping[str, Any]) -> str:
         field = next((f for name, f in cls.model_fields.items() if key == (f.alias or name)), None)
-        return f"missing; give {field.description}" if field and field.description else "missing"
+        # The rest of a description explains.
+        return f"missing; give {field.description.split(';')[0]}" if field and field.description else "missing"
 
     @classmethod
     def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -75,53 +81,60 @@ class ByShape:
 
 
 class ByKey:
-    """Marks a union of sections, distinguished by the value of one key: `Annotated[A | B, ByKey()]`.
+    """Marks a section as one of several, distinguished by one key: `Annotated[Section, ByKey("kind", {"adam": Adam})]`.
 
-    A section whose key is typed `Reference` takes every value with a colon: `my_module:MyMap`.
+    Args:
+        key: the key that distinguishes them.
+        table: the section of each value; or another `ByKey`, which distinguishes by a second key.
+        own: the section of a value with a colon, `my_module:MyMap`, if there may be one.
     """
 
-    def __init__(self, key: str = "kind"):
-        self.key = key
+    def __init__(self, key: str, table: "Mapping[str, type[Section] | ByKey]", own: type[Section] | None = None):
+        self.key, self.table, self.own = key, table, own
 
-    def sections(self, union: Any) -> dict[str, type[Section]]:
-        """The section of each value of the key; that of a reference under ":"."""
-        table = {}
-        for section in get_args(union):
-            names = get_args(section.model_fields[self.key].annotation)
-            table |= dict.fromkeys(names or (":",), section)
-        return table
+    def section(self, data: Mapping[str, Any]) -> type[Section] | None:
+        """The section of these values; None if there is none."""
+        found = self._entry(data.get(self.key))
+        return found.section(data) if isinstance(found, ByKey) else found
 
-    def section(self, union: Any, name: object) -> type[Section] | None:
-        table = self.sections(union)
-        return table.get(":" if ":" in str(name) else str(name))
+    def sections(self) -> list[type[Section]]:
+        """All sections, each once."""
+        found = [*self.table.values(), *([self.own] if self.own else [])]
+        inner = [each.sections() if isinstance(each, ByKey) else [each] for each in found]
+        return list(dict.fromkeys(itertools.chain.from_iterable(inner)))
+
+    def _entry(self, name: object) -> "type[Section] | ByKey | None":
+        if isinstance(name, str) and ":" in name and self.own:
+            return self.own
+        return self.table.get(name) if isinstance(name, str) else None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        table = self.sections(source)
         # The tag is in angle brackets so that `cards.errors` can leave it out of the dotted key.
-        choices: dict[Any, CoreSchema] = {
-            f"<{section.__name__}>": handler.generate_schema(section) for section in set(table.values())
-        }
+        choices: dict[Any, CoreSchema] = {}
+        for name, entry in {**self.table, **({":": self.own} if self.own else {})}.items():
+            nested = isinstance(entry, ByKey)
+            choices[f"<{name}>"] = (
+                entry.__get_pydantic_core_schema__(source, handler) if nested else handler.generate_schema(entry)
+            )
 
         def tagged(value: Any) -> Any:
             if isinstance(value, Section):
                 return value
+            names = list(self.table)
             if not isinstance(value, Mapping):
-                example = next(iter(table))
-                raise refusal(f"must be a section such as {{{self.key}: {example}, ...}}, got {shown(value)}")
-            names = [name for name in table if name != ":"]
+                raise refusal(f"must be a section such as {{{self.key}: {names[0]}, ...}}, got {shown(value)}")
             if self.key not in value:
                 raise refusal(f"missing; give one of {', '.join(names)}", self.key)
-            name = value[self.key]
-            if self.section(source, name) is None:
-                own = " (or your own, my_module:MyClass)" if ":" in table else ""
-                raise refusal(f"{shown(name)} is unknown; {suggestion(name, names)}{own}", self.key)
+            if self._entry(value[self.key]) is None:
+                own = " (or your own, my_module:MyClass)" if self.own else ""
+                raise refusal(
+                    f"{shown(value[self.key])} is unknown; {suggestion(value[self.key], names)}{own}", self.key
+                )
             return value
 
         def tag(value: Any) -> str:
-            if isinstance(value, Section):
-                return f"<{type(value).__name__}>"
-            section = self.section(source, value[self.key])
-            return f"<{section.__name__}>" if section else ""
+            name = getattr(value, self.key) if isinstance(value, Section) else value[self.key]
+            return f"<{name}>" if name in self.table else "<:>"
 
         return core_schema.no_info_before_validator_function(
             tagged, core_schema.tagged_union_schema(choices, discriminator=tag)

@@ -3,63 +3,19 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import ConfigDict, Field
 
-from trivmap.cards.fields import ByKey, Section
-from trivmap.cards.values import (
-    REFERENCE,
-    Count,
-    Index,
-    Positive,
-    Ratio,
-    Real,
-    at,
-    real,
-    refusal,
-    shown,
-    suggestion,
-    whole,
-)
-from trivmap.errors import InputError
+from trivmap.cards.fields import Section
+from trivmap.cards.registry import SCHEDULES
+from trivmap.cards.signature import Component
+from trivmap.cards.values import REFERENCE, at, real, refusal, whole
+from trivmap.errors import InputError, shown, suggestion
 from trivmap.optimizers import GaussNewton
 from trivmap.optimizers.gauss_newton import Objective, Space
 
 _RATE = "a number, or a section such as {schedule: cosine, peak: 1.0e-3}"
-_PEAK = Field(description="the largest learning rate, for example 1.0e-3")
-
-
-class ConstantRate(Section):
-    """`peak` throughout, reached linearly over `warmup` steps."""
-
-    schedule: Literal["constant"]
-    peak: Positive = _PEAK
-    warmup: Index = 0
-
-
-class CosineRate(Section):
-    """Linear warm-up, then half a cosine from `peak` down to `final` * `peak` at the last step."""
-
-    schedule: Literal["cosine"]
-    peak: Positive = _PEAK
-    warmup: Index = 0
-    final: Ratio = 0.0
-
-
-class RestartsRate(Section):
-    """Cosines that restart (arXiv:1608.03983): lengths period * period_factor^n, peaks peak * decay^n."""
-
-    schedule: Literal["restarts"]
-    peak: Positive = _PEAK
-    warmup: Index = 0
-    final: Ratio = 0.0
-    period: Count = Field(description="the number of steps of the first cosine, for example 500")
-    period_factor: Annotated[Real, Field(ge=1)] = 1.0
-    decay: Annotated[Real, Field(gt=0, le=1)] = 1.0
-
-
-Rate = Annotated[ConstantRate | CosineRate | RestartsRate, ByKey("schedule")]
 
 
 def optax_parameters(kind: str) -> dict[str, Any] | None:
@@ -100,7 +56,7 @@ class Optimizer(Section):
     model_config = ConfigDict(extra="allow")
 
     kind: str = Field(description="gauss-newton, or the name of an optax optimizer, for example adam")
-    learning_rate: Rate | None = Field(default=None, description=_RATE)
+    learning_rate: Annotated[Component, SCHEDULES.by_key] | None = Field(default=None, description=_RATE)
 
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:

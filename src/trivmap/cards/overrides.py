@@ -2,22 +2,22 @@
 
 import copy
 from collections.abc import Iterable
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from trivmap.cards import yaml_text
-from trivmap.cards.model import Action, Base, Map, Network
-from trivmap.cards.optimizer import SECOND_ORDER, Optimizer, Rate
-from trivmap.cards.sampling import Kind
-from trivmap.cards.values import cut, shown
-from trivmap.errors import InputError
+from trivmap.cards.optimizer import SECOND_ORDER, Optimizer
+from trivmap.cards.registry import ACTIONS, BASES, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
+from trivmap.cards.sampling import KINDS
+from trivmap.errors import InputError, cut, shown
 
-_UNIONS: dict[str, Any] = {
-    "action": Action,
-    "base": Base,
-    "maps": Map,
-    "network": Network,
-    "learning_rate": Rate,
-    "sampling": Kind,
+_SECTIONS = {
+    "action": ACTIONS.by_key,
+    "base": BASES.by_key,
+    "maps": MAPS.by_key,
+    "network": NETWORKS.by_key,
+    "objective": OBJECTIVES.by_key,
+    "learning_rate": SCHEDULES.by_key,
+    "sampling": KINDS,
 }
 _TELLING = {"kind", "notation", "schedule"}
 _DEEPEST = 16
@@ -98,10 +98,7 @@ def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
         return set(Optimizer.known_keys(section) or ()) - {"learning_rate"}
     if name == "optimizer":
         return set(Optimizer.known_keys(section) or ("kind", "learning_rate"))
-    if name not in _UNIONS:
-        return set(section)
-    union, marker = get_args(_UNIONS[name])
-    chosen = marker.section(union, section.get(key))
+    chosen = _SECTIONS[name].section(section) if name in _SECTIONS else None
     return set(chosen.known_keys(section) or chosen.model_fields) if chosen else set(section)
 
 

@@ -4,19 +4,20 @@ Importing a module runs it. A card or a run directory that comes from somebody e
 before the user has said that it is trusted, and nothing is called that is not known to make what is asked for.
 """
 
-import functools
-import importlib
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from trivmap.cards.card import RunCard
+from trivmap.cards.references import load
 from trivmap.cards.values import REFERENCE
 from trivmap.errors import InputError
 from trivmap.trust import is_trusting
 
 if TYPE_CHECKING:
     from trivmap.observables import Observable
+
+_NAMING = ("kind", "schedule", "objective")
+"""Keys whose value names a component."""
 
 
 def own_code(*cards: RunCard) -> list[str]:
@@ -26,9 +27,9 @@ def own_code(*cards: RunCard) -> list[str]:
 
 def _references(data: Any) -> Iterable[str]:
     if isinstance(data, Mapping):
-        kind = data.get("kind")
+        named = [data.get(key) for key in _NAMING]
         observables = data.get("observables")
-        for name in (kind, *(observables if isinstance(observables, list) else ())):
+        for name in (*named, *(observables if isinstance(observables, list) else ())):
             if isinstance(name, str) and REFERENCE.fullmatch(name):
                 yield name
     for each in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
@@ -50,20 +51,6 @@ def untrusted(names: Iterable[str]) -> str:
     )
 
 
-def resolve(reference: str, kind: type, where: str) -> Callable[..., Any]:
-    """The class or function behind `module:Name`, imported but not called.
-
-    Raises `InputError` unless it is a subclass of `kind`, or a function annotated to return one.
-    """
-    factory = _load(reference, where)
-    if not _makes(factory, kind):
-        raise InputError(
-            f"{where}: {reference} is not called, it must be a subclass of {kind.__module__.split('.')[0]}'s "
-            f"{kind.__name__} or a function annotated to return one (-> {kind.__name__})"
-        )
-    return factory
-
-
 def observables(card: RunCard) -> "tuple[Observable, ...]":
     """The observables of one's own that a card names; nothing is called.
 
@@ -74,7 +61,7 @@ def observables(card: RunCard) -> "tuple[Observable, ...]":
     found: list[Observable] = []
     for position, reference in enumerate(card.measure.observables):
         where = f"measure.observables.{position}"
-        named = _load(reference, where)
+        named = load(reference, where)
         several = list(named) if isinstance(named, (list, tuple)) else [named]
         if not several or not all(isinstance(each, Observable) for each in several):
             raise InputError(
@@ -83,34 +70,3 @@ def observables(card: RunCard) -> "tuple[Observable, ...]":
             )
         found += several
     return tuple(found)
-
-
-def _makes(factory: Any, kind: type) -> bool:
-    if isinstance(factory, type):
-        return issubclass(factory, kind)
-    if not inspect.isfunction(factory):
-        return False
-    returned = factory.__annotations__.get("return")
-    if isinstance(returned, str):
-        # With `from __future__ import annotations`: a name, looked up and not evaluated.
-        first, *rest = returned.split(".")
-        returned = functools.reduce(
-            lambda found, name: getattr(found, name, None), rest, factory.__globals__.get(first)
-        )
-    return isinstance(returned, type) and issubclass(returned, kind)
-
-
-def _load(reference: str, where: str) -> Any:
-    module_name, _, name = reference.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InputError(
-            f"{where}: cannot import {module_name!r} ({error}); run where Python finds it, or set PYTHONPATH"
-        ) from error
-    except Exception as error:
-        kind = type(error).__name__
-        raise InputError(f"{where}: {module_name!r} fails while it is imported: {kind}: {error}") from error
-    if not hasattr(module, name):
-        raise InputError(f"{where}: the module {module_name!r} has no {name!r}")
-    return getattr(module, name)

@@ -7,8 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
 from trivmap.cards import yaml_text
-from trivmap.cards.values import cut, suggestion
-from trivmap.errors import InputError
+from trivmap.errors import InputError, cut, suggestion
 
 
 class Preset(NamedTuple):

@@ -241,7 +241,15 @@ def _kind_written_out(value: Any) -> Any:
     return {"kind": "flow", **value} if isinstance(value, dict) and "kind" not in value else value
 
 
-Kind = Annotated[
-    FlowSampling | HmcSampling | TrivializedSampling | ClusterSampling | AnnealedSampling | OwnSampling, ByKey()
-]
-AnySampling = Annotated[Kind, BeforeValidator(_kind_written_out)]
+KINDS = ByKey(
+    "kind",
+    {
+        "flow": FlowSampling,
+        "hmc": HmcSampling,
+        "trivialized-hmc": TrivializedSampling,
+        "cluster": ClusterSampling,
+        "annealed": AnnealedSampling,
+    },
+    OwnSampling,
+)
+AnySampling = Annotated[Sampling, KINDS, BeforeValidator(_kind_written_out)]

@@ -6,11 +6,11 @@ from pydantic import Field, model_validator
 
 from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.optimizer import SECOND_ORDER, Optimizer
+from trivmap.cards.registry import Objective
 from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, refusal
 
 _MOST_RUNGS = 64
 """The map is built and traced again for each, before a run starts."""
-Objective = Literal["path-gradient", "reverse-kl"]
 
 
 class Phase(Section):
@@ -66,7 +66,7 @@ class Training(Section):
     `start` names a run directory, in the folder that holds the run's own, whose trained map training begins with.
     """
 
-    objective: Objective = "path-gradient"
+    objective: Objective = Field(default="path-gradient", validate_default=True)
     steps: Count = Field(description="the number of optimizer steps, for example 2000")
     batch: Annotated[Count | list[Phase], ByShape()] = Field(
         description="the number of configurations in a step, for example 256"
@@ -88,7 +88,7 @@ class Training(Section):
         if total != self.steps:
             raise refusal(f"its phases have {total} steps in all, but training.steps is {self.steps}", "batch")
         rate = self.optimizer.learning_rate
-        warmup = rate.warmup if rate else 0
+        warmup = getattr(rate, "warmup", 0)
         if warmup >= self.steps:
             raise refusal(
                 f"must be less than training.steps = {self.steps}, got {warmup}", "optimizer.learning_rate.warmup"

@@ -97,9 +97,8 @@ def step(
     force: bool = True,
 ) -> None:
     """One step of the pipeline on an existing run, after changes to its own section of the card."""
-    from trivmap.cards.values import cut
     from trivmap.cli.results import print_results
-    from trivmap.errors import InputError
+    from trivmap.errors import InputError, cut
     from trivmap.runs.plan import Plan
 
     directory = opened(path, joining=section == "sampling")

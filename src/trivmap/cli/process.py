@@ -209,8 +209,7 @@ def _require_same_command() -> None:
 
 
 def _number(name: str) -> int | None:
-    from trivmap.cards.values import shown
-    from trivmap.errors import InputError
+    from trivmap.errors import InputError, shown
 
     text = os.environ.get(name)
     if text is None:

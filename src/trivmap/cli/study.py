@@ -140,8 +140,7 @@ def _until_parent_ends() -> None:
 
 
 def _resources(texts: tuple[str, ...]) -> dict[str, float]:
-    from trivmap.cards.values import cut
-    from trivmap.errors import InputError
+    from trivmap.errors import InputError, cut
 
     found = {}
     for text in texts:

@@ -89,8 +89,8 @@ def tune(
 def _lattice(text: str):
     from pydantic_core import PydanticCustomError
 
-    from trivmap.cards.values import require_lattice, shown
-    from trivmap.errors import InputError
+    from trivmap.cards.values import require_lattice
+    from trivmap.errors import InputError, shown
 
     if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})*", text):
         raise InputError(f"lattice: {shown(text)} is neither an extent like 16 nor extents like 8x8x16")

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -10,7 +11,10 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Key
-from trivmap.errors import InputError
+from trivmap.arguments import Bounds, Odd, bounded
+
+KernelExtent = Annotated[int, Bounds(least=1, most=63), Odd()]
+"""All taps are written out."""
 
 
 class DenseLayer(eqx.Module):
@@ -49,27 +53,26 @@ class ConvolutionLayer(eqx.Module):
     Input of shape (*lattice, inputs), output (*lattice, outputs), for a lattice of any dimension. Written as one
     matrix product over blocks of neighboring sites of the last axis: the matrix is wide enough for the processor at
     the price of some zeros in it, and blocks overlap less than the neighborhoods of single sites. On CPU several
-    times faster than a convolution with few channels. Raises `InputError` for an even kernel.
+    times faster than a convolution with few channels. Raises `InputError` for an even kernel, and beyond 63 sites.
     """
 
     weight: Float[Array, "taps_inputs outputs"]
     bias: Float[Array, " outputs"] | None
     kernel: int = eqx.field(static=True)
 
+    @bounded
     def __init__(
         self,
         dimension: int,
         inputs: int,
         outputs: int,
-        kernel: int,
+        kernel: KernelExtent,
         *,
         bias: bool,
         zero: bool = False,
         dtype: DTypeLike,
         key: Key,
     ):
-        if kernel < 1 or kernel % 2 == 0:
-            raise InputError(f"network.kernel: must be odd and positive so that it has a center, got {kernel}")
         taps = kernel**dimension * inputs
         scale = 0.0 if zero else 1 / math.sqrt(taps)
         self.weight = jax.random.normal(key, (taps, outputs), dtype) * scale

@@ -11,10 +11,11 @@ from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
 
 
 class PathGradient(AbstractObjective):
-    """grad = E[ d(log q + S/T)/dphi . dphi/dtheta ], the explicit derivative of log q dropped (2206.09016, 2403.15881).
+    """The reverse KL divergence by its path gradient, E_q[d(log q + S/T)/dphi . dphi/dtheta] (arXiv:2206.09016).
 
-    The dropped term has mean zero, so the estimator is unbiased for the gradient of the reverse KL; what is left
-    vanishes for every single sample where q = p, so its variance does too.
+    The explicit derivative of log q in theta is dropped. It has mean zero, so the estimator is unbiased for the
+    gradient of the reverse KL; the rest vanishes for every single sample where q = p, so its variance does too
+    (arXiv:2403.15881).
     """
 
     def __call__(

@@ -11,7 +11,7 @@ from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
 
 
 class ReverseKL(AbstractObjective):
-    """E_q[log q + S/T] = KL(q || p) - log Z, differentiated through the sample and through log q (1904.12072)."""
+    """The reverse KL divergence E_q[log q + S/T] = KL(q || p) - log Z, through its samples (arXiv:1904.12072)."""
 
     def __call__(
         self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar

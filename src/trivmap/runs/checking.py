@@ -13,8 +13,8 @@ from trivmap.actions import force_error, require_symmetries
 from trivmap.actions.notations import smallest_eigenvalue
 from trivmap.bases import FreeField
 from trivmap.cards.card import RunCard
-from trivmap.cards.model import OwnAction
 from trivmap.cards.own import own_code, require_trust
+from trivmap.cards.registry import OwnSection
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling, OwnSampling
 from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError
@@ -200,11 +200,11 @@ def _is_inexact(leaf: jax.ShapeDtypeStruct) -> bool:
 def _require_right_force(plan: Plan) -> None:
     """A force that is not -dS/dphi would spoil the path gradient and the Schwinger-Dyson check without a word."""
     section = plan.card.action
-    if isinstance(section, OwnAction) and jnp.result_type(float) == jnp.float64:
+    if isinstance(section, OwnSection) and jnp.result_type(float) == jnp.float64:
         error = force_error(plan.action, jax.random.key(0), plan.lattice.shape)
         if not error < 1e-3:
             raise InputError(
-                f"action.kind: the force of {section.kind} is not -dS/dphi (relative error {error:.2g}); "
+                f"action.kind: the force of {section.named} is not -dS/dphi (relative error {error:.2g}); "
                 "fix it, or leave it out for automatic differentiation"
             )
 
@@ -225,7 +225,7 @@ def _require_mass_at_single_precision(plan: Plan) -> None:
 
 def _require_right_symmetries(plan: Plan) -> None:
     """A symmetry that the action declares and lacks would let an odd map be trained for it, or <m> be taken for 0."""
-    if isinstance(plan.card.action, OwnAction):
+    if isinstance(plan.card.action, OwnSection):
         try:
             require_symmetries(plan.action, plan.lattice)
         except InputError as error:

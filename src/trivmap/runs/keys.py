@@ -7,10 +7,9 @@ import jax
 from trivmap._types import Key
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import Section
+from trivmap.cards.first_names import IN_STREAMS
+from trivmap.cards.registry import shortened
 from trivmap.streams import distinct
-
-_FIRST_NAMES = {"neighbors": "neighbours", "trivialized-hmc": "trivialised-hmc"}
-"""The spelling under which names entered the streams first: a name that is respelt leaves the random numbers alone."""
 
 
 def keys(card: RunCard) -> dict[str, Key]:
@@ -27,7 +26,7 @@ def keys(card: RunCard) -> dict[str, Key]:
         return found
     theory = [card.lattice, card.dtype, _facts(card.action), _facts(card.model)]
     own = {name: value for name, value in card.sampling.own_settings.items() if name != "integration_steps"}
-    samples = [*theory, _training_facts(card), _FIRST_NAMES.get(card.sampling.kind, card.sampling.kind), own]
+    samples = [*theory, _training_facts(card), IN_STREAMS.get(card.sampling.kind, card.sampling.kind), own]
     return {use: distinct(key, *(theory if use in ("init", "train") else samples)) for use, key in found.items()}
 
 
@@ -38,7 +37,7 @@ def _facts(section: Section | None) -> dict[str, Any] | None:
 
 def _first_names(data: Any) -> Any:
     if isinstance(data, dict):
-        return {_FIRST_NAMES.get(key, key): _first_names(value) for key, value in data.items()}
+        return {IN_STREAMS.get(key, key): _first_names(value) for key, value in data.items()}
     return [_first_names(each) for each in data] if isinstance(data, list) else data
 
 
@@ -48,5 +47,5 @@ def _training_facts(card: RunCard) -> list[Any]:
     for rung in card.rungs():
         if (own := rung.training) is not None:
             sections = [_facts(each) for each in (rung.action, own.optimizer, own.temperature, own.stop)]
-            facts.append([rung.lattice, *sections, own.objective, own.phases, own.clip, own.ema])
+            facts.append([rung.lattice, *sections, shortened(own.objective), own.phases, own.clip, own.ema])
     return facts

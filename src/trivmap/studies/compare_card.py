@@ -13,21 +13,8 @@ from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, trained_by
-from trivmap.cards.values import (
-    LONGEST_NAME,
-    NAME,
-    Count,
-    Flag,
-    Long,
-    Name,
-    Positive,
-    Threads,
-    Whole,
-    refusal,
-    shown,
-    suggestion,
-)
-from trivmap.errors import InputError
+from trivmap.cards.values import LONGEST_NAME, NAME, Count, Flag, Long, Name, Positive, Threads, Whole, refusal
+from trivmap.errors import InputError, shown, suggestion
 from trivmap.store.sealed import ENVIRONMENT
 from trivmap.streams import derived_seed
 

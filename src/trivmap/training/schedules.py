@@ -1,41 +1,66 @@
 """Schedules: functions from the training step to a learning rate, a temperature, a batch size."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
 from trivmap._types import Scalar
+from trivmap.arguments import Bounds, Count, Index, Positive, Ratio, bounded
 from trivmap.errors import InputError
 
 Step = Int[Array, ""] | int
 Schedule = Callable[[Step], Scalar | float]
 
 
-def constant_rate(peak: float, warmup: int = 0) -> Schedule:
-    """`peak`, reached linearly from 0 within `warmup` steps."""
+@bounded
+def constant_rate(peak: Positive, warmup: Index = 0) -> Schedule:
+    """One learning rate throughout.
+
+    Args:
+        peak: the learning rate, for example 1.0e-3
+        warmup: steps in which it rises linearly
+    """
     return _warmed(optax.constant_schedule(peak), peak, warmup)
 
 
-def cosine_rate(peak: float, steps: int, warmup: int = 0, final: float = 0.0) -> Schedule:
-    """Half a cosine from `peak` after the warm-up to `final` * peak at step `steps`."""
+@bounded
+def cosine_rate(peak: Positive, steps: int, warmup: Index = 0, final: Ratio = 0.0) -> Schedule:
+    """A linear rise, then half a cosine down to the end of the training.
+
+    Args:
+        peak: the largest learning rate, for example 1.0e-3
+        steps: the steps of the training.
+        warmup: steps in which it rises linearly
+        final: the learning rate at the last step, in units of the largest
+    """
     return _warmed(optax.cosine_decay_schedule(peak, max(1, steps - warmup), final), peak, warmup)
 
 
+@bounded
 def restarts_rate(
-    peak: float,
+    peak: Positive,
     steps: int,
-    period: int,
-    warmup: int = 0,
-    final: float = 0.0,
-    period_factor: float = 1.0,
-    decay: float = 1.0,
+    warmup: Index = 0,
+    final: Ratio = 0.0,
+    *,
+    period: Count,
+    period_factor: Annotated[float, Bounds(least=1)] = 1.0,
+    decay: Annotated[float, Bounds(above=0, most=1)] = 1.0,
 ) -> Schedule:
-    """Cosines with warm restarts (arXiv:1608.03983): each `period_factor` times longer and `decay` times lower."""
-    if period < 1 or period_factor < 1:
-        raise InputError("learning_rate: restarts need period >= 1 and period_factor >= 1")
+    """Cosines that restart (arXiv:1608.03983).
+
+    Args:
+        peak: the largest learning rate of the first cosine, for example 1.0e-3
+        steps: the steps of the training.
+        warmup: steps in which it rises linearly
+        final: the learning rate at the end of each cosine, in units of its largest
+        period: the number of steps of the first cosine, for example 500
+        period_factor: each cosine is so many times longer than the one before
+        decay: its largest learning rate is so many times that of the one before
+    """
     cycles, ends, end, height, length = [], [], 0, peak, float(period)
     while end < max(1, steps - warmup):
         cycles.append(optax.cosine_decay_schedule(height, max(1, round(length)), final))

@@ -17,8 +17,8 @@ from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
 from trivmap.cards.overrides import Change, apply_overrides, is_number, read_override
 from trivmap.cards.presets import preset_names, trained_by
-from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, refusal, shown
-from trivmap.errors import InputError
+from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, refusal
+from trivmap.errors import InputError, shown
 
 PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""

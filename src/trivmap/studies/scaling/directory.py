@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from trivmap.cards.values import cut
-from trivmap.errors import InputError
+from trivmap.errors import InputError, cut
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import describe_software
 from trivmap.store.files import lock, new_directory, write_environment, write_json, write_text
