@@ -10,15 +10,16 @@ import yaml
 
 from experiments.keeping import markdown
 from trivmap.cards.fields import ByKey, Section
-from trivmap.cards.registry import ACTIONS, BASES, MAPS, NETWORKS, OBJECTIVES, SCHEDULES, Registry
+from trivmap.cards.optimizer import OPTIMIZERS
+from trivmap.cards.registry import ACTIONS, BASES, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
 from trivmap.cards.signature import Constructed, sections_in
 
 HEAD = ["key", "default", "meaning"]
 
 
-def tables(where: str, registry: Registry) -> str:
-    """The tables of all components of a registry, and of the sections inside theirs."""
-    return "\n".join(table(heading, section) for heading, section in components(where, registry.by_key))
+def tables(where: str, several: ByKey) -> str:
+    """The tables of all components, and of the sections inside theirs."""
+    return "\n".join(table(heading, section) for heading, section in components(where, several))
 
 
 def components(where: str, several: ByKey) -> Iterator[tuple[str, type[Section]]]:
@@ -28,8 +29,9 @@ def components(where: str, several: ByKey) -> Iterator[tuple[str, type[Section]]
         if isinstance(entry, ByKey):
             yield from components(heading, entry)
         else:
-            yield heading, entry
-            yield from inside(name, entry)
+            if issubclass(entry, Constructed):
+                yield heading, entry
+                yield from inside(name, entry)
 
 
 def inside(where: str, section: type[Section]) -> Iterator[tuple[str, type[Section]]]:
@@ -78,10 +80,11 @@ def meaning(key: str, field: Any) -> str:
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
-    "card-actions": partial(tables, "action", ACTIONS),
-    "card-bases": partial(tables, "model.base", BASES),
-    "card-maps": partial(tables, "model.maps", MAPS),
-    "card-networks": partial(tables, "network", NETWORKS),
-    "card-objectives": partial(tables, "objective", OBJECTIVES),
-    "card-schedules": partial(tables, "learning_rate", SCHEDULES),
+    "card-actions": partial(tables, "action", ACTIONS.by_key),
+    "card-bases": partial(tables, "model.base", BASES.by_key),
+    "card-maps": partial(tables, "model.maps", MAPS.by_key),
+    "card-networks": partial(tables, "network", NETWORKS.by_key),
+    "card-objectives": partial(tables, "objective", OBJECTIVES.by_key),
+    "card-schedules": partial(tables, "learning_rate", SCHEDULES.by_key),
+    "card-second-order": partial(tables, "training.optimizer", OPTIMIZERS),
 }

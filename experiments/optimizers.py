@@ -75,8 +75,10 @@ def card(name: str, extent: int, optimizer: str, seed: int) -> RunCard:
     """The run card of an entry."""
     kind, _, objective = optimizer.partition(" ")
     if kind == "gauss-newton":
-        settings: dict[str, Any] = {"kind": kind, "objective": objective or "variance"}
+        settings: dict[str, Any] = {"kind": kind}
+        minimized = {"": "variance", "kl": "path-gradient"}[objective]
         training: dict[str, Any] = {"steps": 400, "batch": 256, "optimizer": settings, "chunk": 1}
+        training["objective"] = minimized
         every = 3
     else:
         batch, peak, steps = ADAM[name]

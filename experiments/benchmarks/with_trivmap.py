@@ -50,7 +50,6 @@ def train(case: Case, steps: int, *, objective: AbstractObjective, z2: bool = Fa
         plan = TrainingPlan(
             objective=objective,
             optimizer=first_order("adam", rate),
-            learning_rate=rate,
             temperature=temperature_schedule(1.0, 1),
             phases=[Phase(steps, case.batch)],
             chunk=steps,

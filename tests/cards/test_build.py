@@ -5,6 +5,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from tests.runs.support import CARD
@@ -144,7 +145,7 @@ class TestPlan:
         assert (plan.evaluate_every, plan.checkpoint_every, plan.evaluate_proposals) == (100, 100, 4096)
         assert (plan.moving_average, plan.stop_acceptance, plan.stop_seconds) == (None, None, None)
         assert float(plan.temperature(0)) == float(plan.temperature(10**6)) == 1.0
-        assert float(plan.learning_rate(7)) == pytest.approx(1e-3)
+        assert float(plan.optimizer.learning_rate(7)) == pytest.approx(1e-3)
 
     def test_everything_said(self):
         plan = build_training(
@@ -187,11 +188,11 @@ class TestPlan:
     )
     def test_learning_rates(self, rate, steps, values):
         plan = build_training(card(training__optimizer={"kind": "sgd", "learning_rate": rate}))
-        assert [float(plan.learning_rate(step)) for step in steps] == pytest.approx(values, rel=1e-5)
+        assert [float(plan.optimizer.learning_rate(step)) for step in steps] == pytest.approx(values, rel=1e-5)
 
     def step(self, **changes):
         """The first update from gradient 2, then from gradient 4."""
-        optimizer = build_training(card(**changes)).optimizer
+        optimizer = optax.with_extra_args_support(build_training(card(**changes)).optimizer.transformation)
         parameter = jnp.asarray([1.0], jnp.float32)
         state, updates = optimizer.init(parameter), []
         for gradient in (2.0, 4.0):

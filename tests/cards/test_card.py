@@ -119,7 +119,7 @@ def test_every_first_order_optimizer_of_optax():
         ),
         (
             {"training": CARD["training"] | {"optimizer": {"kind": "adamm", "learning_rate": 1.0}}},
-            "training.optimizer.kind: 'adamm' is no first-order optimizer of optax; did you mean adam?",
+            "training.optimizer.kind: 'adamm' is unknown; did you mean adam? (or your own, my_module:MyClass)",
         ),
         (
             {"training": CARD["training"] | {"optimizer": {"kind": "adam", "learning_rate": 1.0, "epsilon": 1}}},

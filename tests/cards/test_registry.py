@@ -168,7 +168,7 @@ class TestOwn:
     def test_a_schedule(self, own):
         rate = {"schedule": "registered:halves", "peak": 1, "every": 5}
         plan = build_training(card(optimizer={"kind": "adam", "learning_rate": rate}))
-        assert float(plan.learning_rate(12)) == 0.25
+        assert float(plan.optimizer.learning_rate(12)) == 0.25
         bare = card(optimizer={"kind": "adam", "learning_rate": {"schedule": "registered:bare", "peak": 1}})
         with pytest.raises(InputError, match=r"learning_rate\.schedule: registered:bare is not called, it must be"):
             build_training(bare)

@@ -17,7 +17,7 @@ from trivmap.cards.card import RunCard
 from trivmap.devices import at_hand, replicated, spread, using
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
-from trivmap.objectives import PathGradient, ReverseKL
+from trivmap.objectives import PathGradient, ReverseKL, Variance
 from trivmap.observables import measure
 from trivmap.optimizers import GaussNewton, first_order
 from trivmap.runs.plan import Plan
@@ -56,10 +56,10 @@ MODELS = {
 }
 
 GAUSS_NEWTON = (
-    {"space": "parameters"},
-    {"space": "matrix-free"},
-    {"space": "samples", "objective": "kl"},
-    {"space": "matrix-free", "objective": "kl"},
+    ("parameters", Variance()),
+    ("matrix-free", Variance()),
+    ("samples-kl", PathGradient()),
+    ("matrix-free-kl", PathGradient()),
 )
 
 
@@ -85,10 +85,10 @@ def everything():
     coupled, integrated = map(flow_of, MODELS.values())
     yield from first_order_step("path-gradient", integrated, PathGradient())
     yield from first_order_step("reverse-kl", coupled, ReverseKL())
-    for settings in GAUSS_NEWTON:
+    for name, objective in GAUSS_NEWTON:
         # Thirty iterations would let rounding grow up to the solver's tolerance.
-        optimizer = GaussNewton(micro_batch=4, iterations=3, **settings)
-        yield from second_order_steps("-".join(settings.values()), coupled, optimizer)
+        optimizer = GaussNewton(micro_batch=4, iterations=3, space=name.removesuffix("-kl"))
+        yield from second_order_steps(name, coupled, objective, optimizer)
     yield "log_weights", draw_log_weights(integrated, ACTION, KEY, 2, 30)
     kernel = IndependenceMetropolis(coupled, ACTION)
     proposals = ProposalChains(kernel, KEY, chains=2, measure=partial(measure, ACTION), batch=18)
@@ -106,7 +106,6 @@ def first_order_step(name, flow, objective):
     plan = TrainingPlan(
         objective=objective,
         optimizer=first_order("sgd", 1e-3),
-        learning_rate=constant_rate(1e-3),
         temperature=constant_rate(1.0),
         phases=[Phase(1, 10)],
         chunk=1,
@@ -114,11 +113,10 @@ def first_order_step(name, flow, objective):
     yield from trained(name, flow, plan)
 
 
-def second_order_steps(name, flow, optimizer):
+def second_order_steps(name, flow, objective, optimizer):
     plan = TrainingPlan(
-        objective=PathGradient(),
+        objective=objective,
         optimizer=optimizer,
-        learning_rate=constant_rate(float("nan")),
         temperature=constant_rate(1.0),
         phases=[Phase(2, 30)],
         chunk=2,

@@ -54,4 +54,5 @@ def test_the_line_is_that_of_the_presets():
     from trivmap.cards.card import load_card
 
     for extent, beta in LINE.items():
-        assert load_card(f"phi4-L{extent}").action.couplings == {"beta": beta, "lam": 0.5}
+        action = load_card(f"phi4-L{extent}").action
+        assert (action.beta, action.lam) == (beta, 0.5)

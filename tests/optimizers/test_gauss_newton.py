@@ -242,4 +242,4 @@ def test_a_state_goes_on_at_another_batch_size_in_its_own_space():
 def test_settings_out_of_range_are_refused(name, value):
     with pytest.raises(InputError) as caught:
         GaussNewton(**{name: value})
-    assert str(caught.value) == f"optimizer.{name}: {value} is out of range for gauss-newton"
+    assert str(caught.value).startswith(f"{name}: must be ")

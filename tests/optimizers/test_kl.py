@@ -71,7 +71,7 @@ def dense(theta, z, action=quartic):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def stepped(method, function, theta, z, state, ridge):
-    return method.step(function, theta, z, state, ridge)
+    return method.step(function, theta, z, state, ridge, kl=True)
 
 
 def first_step(method, theta=THETA, z=None, function=pair, ridge=0 * RIDGE):
@@ -137,7 +137,7 @@ def test_three_estimators_of_one_gradient():
 @pytest.mark.parametrize(("space", "batch"), [("parameters", BATCH), ("samples", 3)])
 def test_first_step_is_the_damped_natural_gradient(space, batch):
     """Fewer samples than parameters, or more."""
-    method, z = GaussNewton(objective="kl", damping=0.5, decrease=0.4, space=space, radius=1e3), noise(batch, 2)
+    method, z = GaussNewton(damping=0.5, decrease=0.4, space=space, radius=1e3), noise(batch, 2)
     trial, state, info = first_step(method, z=z, ridge=RIDGE)
     step = natural_step(THETA, z, 0.2)
     np.testing.assert_allclose(trial, THETA + step, atol=1e-9)
@@ -178,7 +178,7 @@ def test_a_gradient_outside_the_span_of_the_samples(iterations):
 @pytest.mark.parametrize("space", SPACES)
 def test_a_step_at_a_reachable_optimum_is_zero(space):
     """Whatever the batch: no sample pulls. Elsewhere it is not."""
-    method = GaussNewton(objective="kl", damping=1e-3, space=space)
+    method = GaussNewton(damping=1e-3, space=space)
     trial, state, _ = first_step(method, function=reached)
     np.testing.assert_allclose(trial, THETA, atol=1e-11)
     assert float(state.spread) < 1e-13
@@ -188,13 +188,13 @@ def test_a_step_at_a_reachable_optimum_is_zero(space):
 
 @pytest.mark.parametrize("space", ["parameters", "samples"])
 def test_fresh_batches_lead_to_a_reachable_optimum(space):
-    method = GaussNewton(objective="kl", space=space)
+    method = GaussNewton(space=space)
     theta, ridge = jnp.asarray(THETA + np.array([0.6, 0.8, -0.5, 0.7])), jnp.zeros(SIZE)
 
     @jax.jit
     def run(batches):
         def step(carry, z):
-            theta, state, info = method.step(reached, carry[0], z, carry[1], ridge)
+            theta, state, info = method.step(reached, carry[0], z, carry[1], ridge, kl=True)
             return (theta, state), info.accepted
 
         return jax.lax.scan(step, (theta, method.init(theta, 64)), batches)
@@ -206,10 +206,10 @@ def test_fresh_batches_lead_to_a_reachable_optimum(space):
 
 @pytest.mark.parametrize("space", ["samples"])
 def test_a_long_step_is_shortened_to_the_radius(space):
-    method = GaussNewton(objective="kl", damping=0.5, space=space, radius=1e3)
+    method = GaussNewton(damping=0.5, space=space, radius=1e3)
     whole, state, _ = first_step(method)
     gain = float(state.hoped)
-    short, state, _ = first_step(GaussNewton(objective="kl", damping=0.5, space=space, radius=1e-3))
+    short, state, _ = first_step(GaussNewton(damping=0.5, space=space, radius=1e-3))
     ratio = (np.asarray(short) - THETA) / (np.asarray(whole) - THETA)
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-7)
     assert 0 < ratio[0] < 0.5
@@ -220,7 +220,7 @@ def test_a_long_step_is_shortened_to_the_radius(space):
 @pytest.mark.parametrize("space", ["parameters", "samples"])
 def test_a_step_that_raises_the_loss_is_refused(space):
     """Though the spread falls: a far too narrow distribution has f nearly constant in the action's part."""
-    method = GaussNewton(objective="kl", space=space, damping=0.5, decrease=0.5, increase=3.0)
+    method = GaussNewton(space=space, damping=0.5, decrease=0.5, increase=3.0)
     _, state, _ = first_step(method, function=reached, theta=THETA + 0.3)
     far = jnp.asarray(THETA + np.array([-4.0, 0.0, -4.0, 0.0]))
     function = reached
@@ -236,7 +236,7 @@ def test_a_step_that_raises_the_loss_is_refused(space):
 
 
 def test_damping_stays_where_little_of_the_expected_gain_came_true():
-    method = GaussNewton(objective="kl", damping=0.5, decrease=0.5, tolerance=5.0, radius=1e3)
+    method = GaussNewton(damping=0.5, decrease=0.5, tolerance=5.0, radius=1e3)
     start, function, z = THETA + 0.3, reached, noise(400, 2)
     trial, state, _ = first_step(method, theta=start, z=z, function=function)
     assert float(state.hoped) > 2 * 2**0.5 * float(state.spread) / 20
@@ -258,7 +258,7 @@ def test_either_objective_leaves_the_same_form_of_state(space, x64):
     with jax.enable_x64(x64):
         theta, z = jax.ShapeDtypeStruct((SIZE,), "float32"), jax.ShapeDtypeStruct((BATCH, 2), "float32")
         state = jax.eval_shape(partial(method.init, batch=BATCH), theta)
-        kl = jax.eval_shape(partial(method.step, wide, objective="kl"), theta, z, state, theta)
+        kl = jax.eval_shape(partial(method.step, wide, kl=True), theta, z, state, theta)
         variance = jax.eval_shape(partial(method.step, lambda t, z: wide(t, z)[0]), theta, z, state, theta)
     assert kl == variance
     assert kl[1] == state

@@ -40,8 +40,8 @@ def climbed(tmp_path_factory):
 
 def test_rungs_are_cards_of_their_own():
     small, middle, whole = RunCard.from_data(CARD).rungs()
-    assert (small.lattice, small.action.couplings["beta"], small.training.batch) == ([4], 0.7, 64)
-    assert (middle.lattice, middle.action.couplings["beta"], middle.training.batch) == ([6], BETA, 128)
+    assert (small.lattice, small.action.beta, small.training.batch) == ([4], 0.7, 64)
+    assert (middle.lattice, middle.action.beta, middle.training.batch) == ([6], BETA, 128)
     assert [card.training.steps for card in (small, middle, whole)] == [5, 2, 6]
     assert [card.training.evaluate.every for card in (small, middle, whole)] == [5, 2, 3]
     assert whole.training_steps == 13
@@ -77,7 +77,7 @@ def test_overrides_drop_a_ladder_that_no_longer_fits():
 def test_a_dense_network_cannot_climb(tmp_path):
     network = {"kind": "dense", "hidden": [4]}
     dense = {"base": {"kind": "gaussian"}, "maps": [{"kind": "affine", "couplings": 2, "network": network}]}
-    with pytest.raises(InputError, match=r"training\.ladder\.0: coupling: its dense network knows only lattice \[4\]"):
+    with pytest.raises(InputError, match=r"training\.ladder\.0: coupling: its network knows only lattice \[4\]"):
         pipeline.create(RunCard.from_data(CARD | {"model": dense}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

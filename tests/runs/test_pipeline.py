@@ -32,7 +32,7 @@ class TestCreate:
         assert run.card() == card()
 
     def test_a_card_that_does_not_build_leaves_nothing(self, tmp_path):
-        with pytest.raises(InputError, match="hartree"):
+        with pytest.raises(InputError, match="starts at the best Gaussian"):
             created(
                 tmp_path / "run", action={"kind": "tests.runs.test_pipeline:Odd"}, model__base={"kind": "free-field"}
             )

@@ -100,7 +100,7 @@ class TestCards:
                 "samplers: has at most 64 entries, got 2000",
             ),
             ({"samplers__flow__use": "phi4-L9"}, "samplers.flow.use: phi4-L9: no preset of that name, did you"),
-            ({"action__lam": -1.0}, "action.lam: must not be negative, got -1"),
+            ({"action__lam": -1.0}, "action.lam: must be at least 0, got -1.0"),
             ({"lattice": [4, 1]}, "lattice: needs at least one extent and every extent >= 2, got [4, 1]"),
             ({"timing__rounds": 1}, "timing.rounds: must be at least 3, got 1"),
             ({"schema": 2}, "schema 2 is newer than this trivmap, which reads 1: upgrade trivmap"),

@@ -28,7 +28,6 @@ TEMPERATURE = temperature_schedule(3.0, 12, "geometric")
 PLAN = TrainingPlan(
     objective=PathGradient(),
     optimizer=first_order("sgd", RATE, momentum=0.9, clip=1.0),
-    learning_rate=RATE,
     temperature=TEMPERATURE,
     phases=[Phase(10, 16), Phase(14, 24)],
     moving_average=0.8,
@@ -202,7 +201,6 @@ class TestFailure:
         plan = TrainingPlan(
             objective=ReverseKL(),
             optimizer=first_order("sgd", schedule),
-            learning_rate=schedule,
             temperature=constant_rate(1.0),
             phases=[Phase(20, 16)],
             chunk=4,
@@ -277,7 +275,6 @@ class TestStopping:
     PLAN = TrainingPlan(
         objective=PathGradient(),
         optimizer=first_order("sgd", 1e-3),
-        learning_rate=constant_rate(1e-3),
         temperature=constant_rate(1.0),
         phases=[Phase(20, 8)],
         chunk=5,

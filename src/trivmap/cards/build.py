@@ -1,7 +1,5 @@
 """From the run card to the objects of the numeric floors."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -10,25 +8,21 @@ from trivmap.actions import AbstractAction, Decimated
 from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.bijections import AbstractBijection, Chain
 from trivmap.cards.card import RunCard
-from trivmap.cards.optimizer import SECOND_ORDER, Optimizer
-from trivmap.cards.references import resolve
 from trivmap.cards.registry import build_own
 from trivmap.cards.sampling import OwnSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
-from trivmap.optimizers import GaussNewton, first_order
 from trivmap.samplers.kernel import AbstractKernel
 from trivmap.training import Phase, TrainingPlan
-from trivmap.training.schedules import Schedule, constant_rate, temperature_schedule
-
-_RATE = "training.optimizer.learning_rate"
+from trivmap.training.schedules import temperature_schedule
 
 
 class _Kernel:
     """What a kernel of the user's own must be."""
 
     key, makes, called = "kind", AbstractKernel, "AbstractKernel"
+    offers = ("action", "lattice", "dtype", "flow")
 
 
 def build_action(card: RunCard) -> AbstractAction:
@@ -66,13 +60,11 @@ def build_training(card: RunCard) -> TrainingPlan:
     section = card.training
     if section is None:
         raise InputError("training: missing; give the section with steps, batch and optimizer")
-    given = section.optimizer.learning_rate
-    rate = constant_rate(float("nan")) if given is None else given.build(_RATE, steps=section.steps)
+    assert section.objective is not None
     evaluate_every = section.evaluate.every
     return TrainingPlan(
         objective=section.objective.build("training.objective"),
-        optimizer=_optimizer(section.optimizer, rate, section.clip),
-        learning_rate=rate,
+        optimizer=section.optimizer.build("training.optimizer", steps=section.steps, clip=section.clip),
         temperature=temperature_schedule(
             section.temperature.start, section.temperature.steps or 1, section.temperature.schedule
         ),
@@ -105,27 +97,3 @@ def default_chunk(steps: int, evaluate_every: int) -> int:
     wanted = max(1, min(steps // 200, evaluate_every, 50))
     divisors = [n for n in range(1, wanted + 1) if evaluate_every % n == 0]
     return divisors[-1]
-
-
-def _optimizer(section: Optimizer, rate: Schedule, clip: float | None) -> Any:
-    if section.kind == SECOND_ORDER:
-        return GaussNewton(**section.arguments)
-    if ":" not in section.kind:
-        constant: Any = section.learning_rate
-        # Some optimizers take a number only.
-        given = constant.peak if constant.schedule == "constant" and not constant.warmup else rate
-        return first_order(section.kind, given, clip=clip, **section.arguments)
-    import optax
-
-    make = resolve(section.kind, optax.GradientTransformation, "training.optimizer.kind")
-    try:
-        made = make(rate, **section.arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"training.optimizer: {section.kind} refused its arguments: {error}") from error
-    if not isinstance(made, optax.GradientTransformation):
-        raise InputError(
-            f"training.optimizer.kind: {section.kind} must make an optax GradientTransformation, got "
-            f"{type(made).__name__}"
-        )
-    clipped = made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made)
-    return optax.with_extra_args_support(clipped)

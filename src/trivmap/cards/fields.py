@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from trivmap.cards.first_names import NOW
+from trivmap.cards.first_names import MOVED, NOW
 from trivmap.cards.values import refusal
 from trivmap.errors import shown, suggestion
 
@@ -48,6 +48,7 @@ class Section(BaseModel):
             if known is not None and key not in known:
                 now = NOW.get(str(key))
                 renamed = f"it is called {now} now" if now in known else suggestion(key, known)
+                renamed = f"it is {MOVED[key]} now" if key in MOVED else renamed
                 raise refusal(f"unknown key; {renamed}", str(key))
             if isinstance(value, float) and math.isnan(value):
                 raise refusal("must be a finite number, got nan", str(key))

@@ -1,7 +1,30 @@
-"""Names in cards from before the first release: how they are called now, and where they live on."""
+"""Names in cards from before the first release: what they are called now, and where they live on."""
+
+from typing import Any
 
 NOW = {"spectrum": "learnable", "start": "mass_squared", "optimiser": "optimizer", "neighbours": "neighbors"}
 """Keys, and what they are called now."""
 
-IN_STREAMS = {"neighbors": "neighbours", "trivialized-hmc": "trivialised-hmc"}
-"""The spelling under which names entered the random streams: a name that is respelt leaves the numbers alone."""
+MOVED = {"objective": "training.objective"}
+"""Keys that stand elsewhere now."""
+
+_SPELT = {"neighbors": "neighbours", "trivialized-hmc": "trivialised-hmc"}
+
+
+def in_streams(data: Any) -> Any:
+    """Facts of a card under the names by which they entered the random streams first.
+
+    A name that changes leaves the random numbers alone.
+    """
+    if isinstance(data, str):
+        return _SPELT.get(data, data)
+    if isinstance(data, list):
+        return [in_streams(each) for each in data]
+    if not isinstance(data, dict):
+        return data
+    found = {_SPELT.get(key, key): in_streams(value) for key, value in data.items()}
+    if found.get("kind") in ("free-field", "fourier") and "mass_squared" in found:
+        found["start"] = {"mass_squared": found.pop("mass_squared")}
+    if found.get("kind") == "free-field" and "learnable" in found:
+        found["spectrum"] = "learnable" if found.pop("learnable") else "fixed"
+    return found

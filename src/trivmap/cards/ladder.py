@@ -13,6 +13,8 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     cards = []
     for rung in training.get("ladder") or []:
         changed = {key: rung[key] for key in ("steps", "batch", "objective", "optimizer") if rung.get(key) is not None}
+        # An objective belongs to its optimizer.
+        changed = {"objective": None, **changed} if "optimizer" in changed else changed
         own: dict[str, Any] = {**training, **changed, "ladder": [], "stop": {}, "temperature": {}}
         judged = {**(training.get("evaluate") or {}), "every": own["steps"]}
         own |= {"evaluate": judged, "chunk": None}

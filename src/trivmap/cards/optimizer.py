@@ -1,19 +1,20 @@
 """The section `training.optimizer` of the run card."""
 
+import dataclasses
 import inspect
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
+import optax
 from pydantic import ConfigDict, Field
 
-from trivmap.cards.fields import Section
+from trivmap.cards.fields import ByKey, Section
+from trivmap.cards.references import resolve
 from trivmap.cards.registry import SCHEDULES
-from trivmap.cards.signature import Component
-from trivmap.cards.values import REFERENCE, at, real, refusal, whole
-from trivmap.errors import InputError, shown, suggestion
-from trivmap.optimizers import GaussNewton
-from trivmap.optimizers.gauss_newton import Objective, Space
+from trivmap.cards.signature import Component, placed, section_of
+from trivmap.cards.values import REFERENCE, refusal
+from trivmap.errors import InputError
+from trivmap.optimizers import FirstOrder, GaussNewton, first_order
 
 _RATE = "a number, or a section such as {schedule: cosine, peak: 1.0e-3}"
 
@@ -23,8 +24,6 @@ def optax_parameters(kind: str) -> dict[str, Any] | None:
 
     `lbfgs` is no first-order optimizer (it searches along lines) and is not counted.
     """
-    import optax
-
     factory = getattr(optax, kind, None)
     if kind.startswith(("_", "scale_by")) or not kind.islower() or kind == "lbfgs" or not callable(factory):
         return None
@@ -36,72 +35,66 @@ def optax_parameters(kind: str) -> dict[str, Any] | None:
 
 def optax_optimizers() -> list[str]:
     """Names of the optax optimizers a card may use."""
-    import optax
-
     return [name for name in dir(optax) if optax_parameters(name) is not None]
 
 
-SECOND_ORDER = "gauss-newton"
-CHOICES = {"objective": get_args(Objective), "space": get_args(Space)}
-"""Settings of Gauss-Newton that are words."""
+class FirstOrderOptimizer(Component):
+    """An optax optimizer by name, or a function `my_module:factory(learning_rate, **arguments)`.
 
-
-class Optimizer(Section):
-    """An optax optimizer by name, `gauss-newton`, or a function `my_module:factory(learning_rate, **arguments)`.
-
-    Further keys are the optimizer's own keyword arguments; they are checked and written out. Gauss-Newton has no
-    learning rate.
+    Further keys are the optimizer's own keyword arguments; those of optax are checked and written out.
     """
 
     model_config = ConfigDict(extra="allow")
 
     kind: str = Field(description="gauss-newton, or the name of an optax optimizer, for example adam")
-    learning_rate: Annotated[Component, SCHEDULES.by_key] | None = Field(default=None, description=_RATE)
+    learning_rate: Annotated[Component, SCHEDULES.by_key] = Field(description=_RATE)
 
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        if data.get("kind") == SECOND_ORDER:
-            return ("kind", "learning_rate", *asdict(GaussNewton()))
         parameters = optax_parameters(str(data.get("kind")))
         return None if parameters is None else ("kind", "learning_rate", *parameters)
 
     @classmethod
     def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
-        kind = data["kind"]
-        if kind == SECOND_ORDER:
-            if data.get("learning_rate") is not None:
-                raise refusal("gauss-newton has none; leave it out, or choose damping", "learning_rate")
-            return _checked_gauss_newton(data)
-        if data.get("learning_rate") is None:
-            raise refusal(f"missing; give {_RATE}", "learning_rate")
         rate = data["learning_rate"]
+        if rate is None:
+            raise refusal(cls._missing("learning_rate", data), "learning_rate")
         if not isinstance(rate, (Mapping, Section)):
             data["learning_rate"] = {"schedule": "constant", "peak": rate}
-        if isinstance(kind, str) and REFERENCE.fullmatch(kind):
-            return data
-        parameters = optax_parameters(str(kind))
-        if parameters is None:
-            names = optax_optimizers()
-            raise refusal(f"{shown(kind)} is no first-order optimizer of optax; {suggestion(kind, names)}", "kind")
+        parameters = optax_parameters(str(data["kind"])) or {}
         written_out = {name: value for name, value in parameters.items() if isinstance(value, (bool, int, float, str))}
         return data | {name: value for name, value in written_out.items() if name not in data}
 
+    def build(self, where: str, **offered: Any) -> FirstOrder:
+        """The optimizer; offered are the `steps` of the training, and `clip`, the largest norm of the gradient."""
+        constant: Any = self.learning_rate
+        rate, clip = constant.build(f"{where}.learning_rate", steps=offered["steps"]), offered["clip"]
+        if not REFERENCE.fullmatch(self.kind):
+            # Some optimizers take a number only.
+            given = constant.peak if constant.schedule == "constant" and not constant.warmup else rate
+            try:
+                made = first_order(self.kind, given, clip=clip, **self.arguments)
+            except InputError as error:
+                raise InputError(placed(str(error), where, {"kind", "learning_rate", *self.arguments})) from error
+            return dataclasses.replace(made, learning_rate=rate)
+        transformation = resolve(self.kind, optax.GradientTransformation, f"{where}.kind")
+        try:
+            made = transformation(rate, **self.arguments)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{where}: {self.kind} refused its arguments: {error}") from error
+        if not isinstance(made, optax.GradientTransformation):
+            raise InputError(
+                f"{where}.kind: {self.kind} must make an optax GradientTransformation, got {type(made).__name__}"
+            )
+        return FirstOrder(made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made), rate)
 
-def _checked_gauss_newton(data: dict[str, Any]) -> dict[str, Any]:
-    """The section with every setting written out, each of the type that its default has."""
-    settings = asdict(GaussNewton())
-    for name, default in settings.items():
-        given = data.get(name, default)
-        if given is None and default is None:
-            settings[name] = given
-        elif name in CHOICES:
-            if given not in CHOICES[name]:
-                raise refusal(f"{shown(given)} is unknown; {suggestion(given, CHOICES[name])}", name)
-            settings[name] = given
-        else:
-            settings[name] = at(name, real if isinstance(default, float) else whole, given)
-    try:
-        GaussNewton(**settings)
-    except InputError as error:
-        raise refusal(str(error).removeprefix("optimizer.")) from error
-    return {"kind": SECOND_ORDER, "learning_rate": None, **settings}
+
+_SECOND_ORDER = {"gauss-newton": section_of(GaussNewton, (), (("kind", "gauss-newton"),))}
+OPTIMIZERS = ByKey(
+    "kind", _SECOND_ORDER | dict.fromkeys(optax_optimizers(), FirstOrderOptimizer), own=FirstOrderOptimizer
+)
+
+
+def minimizes_by_default(kind: object) -> str:
+    """The objective of a card that names none, for the `kind` of its optimizer."""
+    return "variance" if kind in _SECOND_ORDER else "path-gradient"

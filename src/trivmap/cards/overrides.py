@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from trivmap.cards import yaml_text
-from trivmap.cards.optimizer import SECOND_ORDER, Optimizer
+from trivmap.cards.optimizer import OPTIMIZERS, minimizes_by_default
 from trivmap.cards.registry import ACTIONS, BASES, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
 from trivmap.cards.sampling import KINDS
 from trivmap.errors import InputError, cut, shown
@@ -16,6 +16,7 @@ _SECTIONS = {
     "maps": MAPS.by_key,
     "network": NETWORKS.by_key,
     "objective": OBJECTIVES.by_key,
+    "optimizer": OPTIMIZERS,
     "learning_rate": SCHEDULES.by_key,
     "sampling": KINDS,
 }
@@ -39,12 +40,23 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str | Change]) -> 
     schedule), the keys that belonged to the old one are dropped; of an action, everything that is not itself given.
     Raises `InputError` for an override that is no `key=value` or whose key leads nowhere.
     """
-    data = copy.deepcopy(data)
+    before, data = data, copy.deepcopy(data)
     changes = [read_override(each) if isinstance(each, str) else each for each in overrides]
     given = {change.path for change in changes}
     for change in sorted(changes, key=lambda change: change.path[-1] not in _TELLING):
         _carry_out(data, change, given)
+    was, now = _minimizes(before), _minimizes(data)
+    if was and now and was != now and ("training", "objective") not in given:
+        # What was minimized belongs to the optimizer that was there.
+        data["training"].pop("objective", None)
     return data
+
+
+def _minimizes(data: Any) -> str | None:
+    """What the optimizer of a card minimizes if the card does not say."""
+    for key in ("training", "optimizer", "kind"):
+        data = data.get(key) if isinstance(data, dict) else None
+    return None if data is None else minimizes_by_default(data)
 
 
 def read_override(override: str) -> Change:
@@ -94,10 +106,6 @@ def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
     if name == "action":
         # A coupling of the same name in another notation is another number.
         return {"kind"} if key == "kind" else {"kind", "notation"}
-    if name == "optimizer" and section.get(key) == SECOND_ORDER:
-        return set(Optimizer.known_keys(section) or ()) - {"learning_rate"}
-    if name == "optimizer":
-        return set(Optimizer.known_keys(section) or ("kind", "learning_rate"))
     chosen = _SECTIONS[name].section(section) if name in _SECTIONS else None
     return set(chosen.known_keys(section) or chosen.model_fields) if chosen else set(section)
 

@@ -31,7 +31,7 @@ from trivmap.cards.references import resolve
 from trivmap.cards.signature import UNIONS, Component, Constructed, section_of
 from trivmap.cards.values import Reference
 from trivmap.errors import InputError
-from trivmap.objectives import AbstractObjective, PathGradient, ReverseKL
+from trivmap.objectives import AbstractObjective, PathGradient, ReverseKL, Variance
 from trivmap.training.schedules import Schedule, constant_rate, cosine_rate, restarts_rate
 
 
@@ -57,7 +57,7 @@ def build_own(reference: str, arguments: Mapping[str, Any], kind: Any, where: st
     named = f"{where}.{kind.key}"
     factory = resolve(reference, kind.makes, named, kind.called)
     try:
-        section = section_of(factory, tuple(offered)).model_validate(dict(arguments))
+        section = section_of(factory, kind.offers).model_validate(dict(arguments))
     except ValidationError as error:
         raise InputError(f"{where}.{sentence(error, arguments)}") from error
     try:
@@ -140,7 +140,7 @@ MAPS = Registry(
     },
     offers=("lattice", "even", "dtype", "key"),
 )
-OBJECTIVES = Registry(AbstractObjective, {"path-gradient": PathGradient, "reverse-kl": ReverseKL})
+OBJECTIVES = Registry(AbstractObjective, {"path-gradient": PathGradient, "reverse-kl": ReverseKL, "variance": Variance})
 SCHEDULES = Registry(
     Schedule,
     {"constant": constant_rate, "cosine": cosine_rate, "restarts": restarts_rate},

@@ -1,16 +1,21 @@
 """The sections of the run card about work: `training` and `measure`."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from trivmap.cards.fields import ByShape, Section, write_out
-from trivmap.cards.optimizer import SECOND_ORDER, Optimizer
+from trivmap.cards.optimizer import OPTIMIZERS, minimizes_by_default
 from trivmap.cards.registry import Objective
+from trivmap.cards.signature import Component
 from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, refusal
 
 _MOST_RUNGS = 64
 """The map is built and traced again for each, before a run starts."""
+
+
+Optimizer = Annotated[Component, OPTIMIZERS]
 
 
 class Phase(Section):
@@ -66,7 +71,7 @@ class Training(Section):
     `start` names a run directory, in the folder that holds the run's own, whose trained map training begins with.
     """
 
-    objective: Objective = Field(default="path-gradient", validate_default=True)
+    objective: Objective | None = None
     steps: Count = Field(description="the number of optimizer steps, for example 2000")
     batch: Annotated[Count | list[Phase], ByShape()] = Field(
         description="the number of configurations in a step, for example 256"
@@ -82,21 +87,28 @@ class Training(Section):
     ladder: list[Rung] = Field(default=[], max_length=_MOST_RUNGS)
     start: Name | None = None
 
+    @classmethod
+    def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        optimizer = data["optimizer"]
+        if data.get("objective") is None and isinstance(optimizer, (Mapping, Component)):
+            kind = optimizer.named if isinstance(optimizer, Component) else optimizer.get("kind")
+            data["objective"] = minimizes_by_default(kind)
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> "Training":
         total = sum(steps for steps, _ in self.phases)
         if total != self.steps:
             raise refusal(f"its phases have {total} steps in all, but training.steps is {self.steps}", "batch")
-        rate = self.optimizer.learning_rate
-        warmup = getattr(rate, "warmup", 0)
+        warmup = getattr(getattr(self.optimizer, "learning_rate", None), "warmup", 0)
         if warmup >= self.steps:
             raise refusal(
                 f"must be less than training.steps = {self.steps}, got {warmup}", "optimizer.learning_rate.warmup"
             )
-        if self.temperature.start != 1 and self.optimizer.kind == SECOND_ORDER:
+        if self.temperature.start != 1 and getattr(getattr(self.optimizer, "make", None), "judges_itself", False):
             raise refusal(
-                "must be 1 with gauss-newton, which judges each step by the one before; anneal with a first-order "
-                "optimizer such as adam",
+                f"must be 1 with {self.optimizer.named}, which judges each step by the one before; anneal with a "
+                "first-order optimizer such as adam",
                 "temperature.start",
             )
         if self.temperature.start != 1 and self.temperature.steps is None:

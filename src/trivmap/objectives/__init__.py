@@ -4,3 +4,4 @@ from trivmap.objectives.objective import AbstractObjective as AbstractObjective
 from trivmap.objectives.path_gradient import PathGradient as PathGradient
 from trivmap.objectives.path_gradient import residual_and_path as residual_and_path
 from trivmap.objectives.reverse_kl import ReverseKL as ReverseKL
+from trivmap.objectives.variance import Variance as Variance

@@ -1,6 +1,7 @@
 """The contract of an objective."""
 
 import abc
+from typing import Literal
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -20,6 +21,11 @@ class AbstractObjective(eqx.Module):
     residuals r = log q + S/T of the batch, from which loss, acceptance and ESS are monitored. What it computes of each
     configuration by itself goes through `devices.spread`.
     """
+
+    @property
+    def least_squares(self) -> Literal["variance", "kl"] | None:
+        """What a least-squares optimizer minimizes for this objective; None if it has no such form."""
+        return None
 
     @abc.abstractmethod
     def __call__(

@@ -1,5 +1,7 @@
 """The reverse Kullback-Leibler divergence with the path gradient."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
@@ -17,6 +19,10 @@ class PathGradient(AbstractObjective):
     gradient of the reverse KL; the rest vanishes for every single sample where q = p, so its variance does too
     (arXiv:2403.15881).
     """
+
+    @property
+    def least_squares(self) -> Literal["kl"]:
+        return "kl"
 
     def __call__(
         self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar

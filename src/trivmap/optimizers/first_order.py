@@ -2,15 +2,17 @@
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Bool, PyTree
 
-from trivmap.errors import InputError
-from trivmap.optimizers.packing import packed
+from trivmap.errors import InputError, suggestion
+from trivmap.optimizers.optimizer import AbstractOptimizer, Problem, Taken
+from trivmap.optimizers.packing import Vectors, pack, packed, unpack
 
 ENTRY_BY_ENTRY = frozenset(
     {"adabelief", "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lion", "nadam"}
@@ -33,34 +35,99 @@ def optimizer_names() -> list[str]:
     return sorted(names)
 
 
-def first_order(
-    kind: str, learning_rate: float | Callable, *, clip: float | None = None, **options: Any
-) -> optax.GradientTransformationExtraArgs:
-    """The optax optimizer called `kind`, after clipping the gradient's global norm to `clip` if given.
+@dataclass(frozen=True)
+class FirstOrder(AbstractOptimizer):
+    """Steps along the gradient of the objective, made by an optax transformation.
+
+    Args:
+        transformation: turns the gradient into the step.
+        learning_rate: the learning rate of each step, for the log: a number, or a schedule.
+    """
+
+    transformation: optax.GradientTransformation
+    learning_rate: float | Callable = float("nan")
+
+    @property
+    def _transformation(self) -> optax.GradientTransformationExtraArgs:
+        return optax.with_extra_args_support(self.transformation)
+
+    def begin(self, parameters: PyTree, batch: int, least_squares: str | None) -> PyTree:
+        return self._transformation.init(parameters)
+
+    def rehearse(self, parameters: PyTree, batch: int, least_squares: str | None) -> PyTree:
+        extra = {"value": jnp.zeros(()), "grad": parameters, "value_fn": lambda _: jnp.zeros(())}
+        return self._transformation.update(
+            parameters, self.begin(parameters, batch, least_squares), parameters, **extra
+        )
+
+    def advance(self, problem: Problem, parameters: Vectors, state: PyTree) -> tuple[Vectors, PyTree, Taken]:
+        draws = _behind_a_wall(problem.draw, problem.failed)
+        tree = unpack(parameters, problem.form)
+        (_, residuals), gradient = jax.value_and_grad(problem.surrogate, has_aux=True)(tree, draws)
+        loss = jnp.mean(residuals).astype(jnp.float32)
+        norm = optax.tree.norm(pack(gradient)).astype(jnp.float32)
+        # The median: one configuration of a heavy tail is no divergence.
+        typical = jnp.median(residuals).astype(jnp.float32)
+        good = jnp.isfinite(loss) & jnp.isfinite(norm) & ~problem.diverged(typical) & ~problem.failed
+
+        def take() -> tuple[Vectors, PyTree]:
+            updates, moved = self._transformation.update(
+                gradient,
+                state,
+                tree,
+                value=loss,
+                grad=gradient,
+                value_fn=lambda tree: problem.value(tree, draws).astype(jnp.float32),
+            )
+            return optax.apply_updates(parameters, pack(updates)), moved
+
+        # A branch, not a selection: a good step updates everything in place.
+        parameters, state = jax.lax.cond(good, take, lambda: (parameters, state))
+        rate = self.learning_rate(problem.step) if callable(self.learning_rate) else self.learning_rate
+        return parameters, state, Taken(residuals, norm, rate, jnp.nan, ~good)
+
+
+def first_order(kind: str, learning_rate: float | Callable, *, clip: float | None = None, **options: Any) -> FirstOrder:
+    """The optax optimizer called `kind`.
+
+    Args:
+        kind: its name in optax.
+        learning_rate: a number, or a function of the step.
+        clip: the largest global norm of the gradient, if it is clipped before.
+        options: its keyword arguments.
 
     Raises `InputError` for an unknown optimizer or keyword, with the nearest known one, for values with which the
     optimizer cannot take a step, and for a schedule where it takes only a number.
     """
     names = optimizer_names()
     if kind not in names:
-        raise InputError(f"optimizer.kind: {kind!r} is not an optimizer of optax{_nearest(kind, names)}")
+        raise InputError(f"kind: {kind!r} is not an optimizer of optax; {suggestion(kind, names)}")
     make = getattr(optax, kind)
     known = [name for name in inspect.signature(make).parameters if name != "learning_rate"]
     for name in options:
         if name not in known:
-            raise InputError(f"optimizer.{name}: {kind} has no such keyword{_nearest(name, known)}")
+            raise InputError(f"{name}: {kind} has no such keyword; {suggestion(name, known)}")
     if clip is not None and not clip > 0:
         raise InputError(f"clip: must be positive, got {clip}; leave it out to train without clipping")
     if refusal := _refusal(make, learning_rate, options):
         if callable(learning_rate) and _refusal(make, 1.0, options) is None:
-            raise InputError(f"optimizer.learning_rate: {kind} takes no schedule; give a number") from refusal
-        raise InputError(f"optimizer: {kind} refused its keywords: {refusal}") from refusal
+            raise InputError(f"learning_rate: {kind} takes no schedule; give a number") from refusal
+        raise InputError(f"{kind} refused its keywords: {refusal}") from refusal
     optimizer = make(learning_rate=learning_rate, **options)
     if clip is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(clip), optimizer)
     if kind in ENTRY_BY_ENTRY and not any("mask" in name for name in options):
-        return packed(optimizer)
-    return optax.with_extra_args_support(optimizer)
+        optimizer = packed(optimizer)
+    return FirstOrder(optax.with_extra_args_support(optimizer), learning_rate)
+
+
+def _behind_a_wall(draw: Callable[[], Array], skip: Bool[Array, ""]) -> Array:
+    """`draw()`, or zeros where it is not wanted.
+
+    The branch keeps XLA from fusing the draw into everything that uses the noise, to be computed again in each.
+    """
+    form = jax.eval_shape(draw)
+    return jax.lax.cond(skip, lambda: jnp.zeros(form.shape, form.dtype), draw)
 
 
 def _refusal(make: Callable, learning_rate: float | Callable, options: dict[str, Any]) -> Exception | None:
@@ -78,8 +145,3 @@ def _refusal(make: Callable, learning_rate: float | Callable, options: dict[str,
     except Exception as refusal:
         return refusal
     return None
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    matches = get_close_matches(name, known, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else f"; known are {', '.join(known)}"

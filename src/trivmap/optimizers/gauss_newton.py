@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, PyTree
 
 from trivmap._types import Scalar
+from trivmap.arguments import Bounds, Count, Index, Positive, require_fields
 from trivmap.errors import InputError
+from trivmap.optimizers.gauss_newton_state import GaussNewtonState, Info
 from trivmap.optimizers.least_squares import Memory, projected, projected_gradient, recursive
 from trivmap.optimizers.linearization import (
     Linearization,
@@ -24,9 +26,12 @@ from trivmap.optimizers.linearization import (
     robust,
     shares,
 )
+from trivmap.optimizers.optimizer import AbstractOptimizer, Problem, Taken
+from trivmap.optimizers.packing import Vectors, pack, unpack
 
 Space = Literal["parameters", "samples", "matrix-free"]
-Objective = Literal["variance", "kl"]
+MOST_REFUSALS = 20
+"""Steps refused in a row, the damping raised each time, after which training has failed."""
 
 PARAMETER_SPACE_UP_TO = 1024
 JACOBIAN_BYTES = 2**30
@@ -40,38 +45,8 @@ _LINEARIZED: Mapping[tuple[bool, bool], Callable[..., Linearization]] = {
 """By whether the KL is minimized, and whether the Jacobian does not fit."""
 
 
-class GaussNewtonState(eqx.Module):
-    """Where the search stands: the last accepted point, what was learned about it, and how far to trust it."""
-
-    anchor: Vector
-    """The last accepted parameters; those being tried lie one step further."""
-    spread: Scalar
-    """Robust standard deviation of the residual at the anchor; infinite before the first step."""
-    predicted: Scalar
-    """That which the linear model expects at the parameters being tried."""
-    level: Scalar
-    """Mean of the clipped residual at the anchor: the KL up to log Z; infinite before the first step."""
-    hoped: Scalar
-    """What the model expects to gain of it at the parameters being tried; zero after a step on the variance."""
-    damping: Scalar
-    refused: Int[Array, ""]
-    """Steps refused in a row."""
-    memory: Memory
-    """What earlier batches said (parameter space; else empty)."""
-    step: Float[Array, " step"]
-    """The step before (sample space; else empty)."""
-
-
-class Info(eqx.Module):
-    """What a step found: the residuals at the parameters tried, |J^T f / B|, and whether they were accepted."""
-
-    residuals: Float[Array, " batch"]
-    gradient_norm: Scalar
-    accepted: Bool[Array, ""]
-
-
 @dataclass(frozen=True)
-class GaussNewton:
+class GaussNewton(AbstractOptimizer):
     """Minimizes the variance over z of the residual f(z) = log q + S at phi = T(z), by damped least squares.
 
     With J the derivatives of f in the parameters, both centered over the batch, a step solves
@@ -80,7 +55,7 @@ class GaussNewton:
     have the same optimum only where the map can reach the target. Residuals are clipped at `clip` robust standard
     deviations, against the heavy tails of the first steps.
 
-    With `objective` "kl", or in the last `finish` steps of a training, the divergence KL(q || p) itself is minimized:
+    Where the objective is a KL divergence, or in the last `finish` steps of a training, KL(q || p) itself is minimized:
     J is that part of the derivatives that is left at fixed phi, so that J^T J / B is the Fisher matrix everywhere, and
     the right-hand side is minus the path gradient (arXiv:2206.09016), a configuration's share in it cut as its residual
     is clipped. A step that the model expects to change the divergence by more than `radius` nats is shortened to that.
@@ -98,44 +73,103 @@ class GaussNewton:
     O(B activations). By default the first where P <= max(B, 1024), the last where J exceeds a GiB. The KL keeps two
     matrices of the size of J.
 
+    Args:
+        finish: with the objective `variance`: so many steps at the end minimize the KL instead
+        damping: at the first step, in units of the diagonal of J^T J / B
+        damping_min: it never falls below
+        increase: factor on the damping after a refused step
+        decrease: factor after an accepted one, unless it gained less than a quarter of what was predicted
+        memory: weight of earlier batches, per step (`parameters`); share of the step before (`samples`, `matrix-free`);
+            in [0, 1)
+        clip: log q + S is clipped at so many robust standard deviations from its median
+        tolerance: a step is refused if the spread of log q + S grows by a fraction larger than this + 3 / sqrt(B)
+        radius: on the KL: a step expected to change it by more nats is shortened to that
+        space: `parameters` (P x P), `samples` (B x B) or `matrix-free`; null: the first if P <= max(B, 1024), the last
+            if J would take over 1 GiB, else the second
+        iterations: conjugate gradients of a `matrix-free` step
+        micro_batch: configurations linearized at once, not with `matrix-free`; null: 2^16 / V, at least 16
+
     Raises `InputError` for settings out of range.
     """
 
-    objective: Objective = "variance"
-    finish: int = 0
-    damping: float = 0.3
-    damping_min: float = 1e-4
-    increase: float = 4.0
-    decrease: float = 0.4
-    memory: float = 0.8
-    clip: float = 3.0
-    tolerance: float = 0.05
-    radius: float = 1.0
+    finish: Index = 0
+    damping: Positive = 0.3
+    damping_min: Positive = 1e-4
+    increase: Annotated[float, Bounds(above=1)] = 4.0
+    decrease: Annotated[float, Bounds(above=0, most=1)] = 0.4
+    memory: Annotated[float, Bounds(least=0, below=1)] = 0.8
+    clip: Positive = 3.0
+    tolerance: Annotated[float, Bounds(least=0)] = 0.05
+    radius: Positive = 1.0
     space: Space | None = None
-    iterations: int = 30
-    """Of the conjugate gradients."""
-    micro_batch: int | None = None
-    """Configurations linearized at once; by default as many as fit the caches."""
+    iterations: Count = 30
+    micro_batch: Count | None = None
+
+    advice = "raise optimizer.damping, enlarge the batch, or begin with a first-order optimizer"
+    judges_itself = True
+    per_configuration = "jacobian"
 
     def __post_init__(self):
-        checks = {
-            "objective": self.objective in ("variance", "kl"),
-            "finish": self.finish == 0 or (self.finish > 0 and self.objective == "variance"),
-            "damping": self.damping > 0,
-            "damping_min": self.damping_min > 0,
-            "increase": self.increase > 1,
-            "decrease": 0 < self.decrease <= 1,
-            "memory": 0 <= self.memory < 1,
-            "clip": self.clip > 0,
-            "tolerance": self.tolerance >= 0,
-            "radius": self.radius > 0,
-            "space": self.space in (None, "parameters", "samples", "matrix-free"),
-            "iterations": self.iterations >= 1,
-            "micro_batch": self.micro_batch is None or self.micro_batch >= 1,
-        }
-        for name, good in checks.items():
-            if not good:
-                raise InputError(f"optimizer.{name}: {getattr(self, name)} is out of range for gauss-newton")
+        require_fields(self)
+
+    def begin(self, parameters: PyTree, batch: int, least_squares: str | None) -> GaussNewtonState:
+        vectors = pack(parameters)
+        if least_squares is None:
+            raise InputError("gauss-newton minimizes the variance or the KL; choose such an objective, or adam")
+        if self.finish and least_squares != "variance":
+            raise InputError("finish: is for the objective variance, which the last steps replace; leave it out")
+        if not vectors:
+            raise InputError("gauss-newton has nothing to train, the model has no parameters")
+        if len(vectors) != 1:
+            raise InputError("gauss-newton needs all parameters in one precision")
+        (vector,) = vectors.values()
+        return self.init(vector, batch)
+
+    def advance(
+        self, problem: Problem, parameters: Vectors, state: GaussNewtonState
+    ) -> tuple[Vectors, GaussNewtonState, Taken]:
+        """A step whose residuals are not finite or have spread is refused; the next is closer to the last good one."""
+        ((name, vector),) = parameters.items()
+        draws, ridge = problem.draw(), pack(problem.ridge())[name]
+
+        def unpacked(parameters: Vector) -> PyTree:
+            return unpack({name: parameters}, problem.form)
+
+        def step_on(objective: str | None) -> tuple[Vector, GaussNewtonState, Info]:
+            function: Any = problem.pair if objective == "kl" else problem.residual
+            return self.step(
+                lambda parameters, z: function(unpacked(parameters), z), vector, draws, state, ridge, objective == "kl"
+            )
+
+        if self.finish:
+            early = problem.step < problem.steps - self.finish
+            moved, inner, info = jax.lax.cond(early, lambda: step_on("variance"), lambda: step_on("kl"))
+        else:
+            moved, inner, info = step_on(problem.least_squares)
+        failed = problem.failed | (inner.refused >= MOST_REFUSALS)
+        moved, inner = jax.tree.map(lambda yes, no: jnp.where(failed, no, yes), (moved, inner), (vector, state))
+        return {name: moved}, inner, Taken(info.residuals, info.gradient_norm, jnp.nan, inner.damping, failed)
+
+    def accepted(self, parameters: Any, state: GaussNewtonState) -> Any:
+        """After a refusal the parameters being tried are a guess."""
+        anchor = {state.anchor.dtype.name: state.anchor}
+        if isinstance(parameters, Mapping):
+            return anchor
+        anchors, refused = unpack(anchor, parameters), state.refused > 0
+        return jax.tree.map(lambda a, p: jnp.where(refused, a, p), anchors, parameters)
+
+    def workspace(self, parameters: int, batch: int, item: int) -> Mapping[str, int]:
+        match self.chosen_space(parameters, batch):
+            case "parameters":
+                return {"model": 16 * parameters**2}
+            case "samples":
+                return {"batch": 8 * batch**2 + item * batch * parameters}
+        return {}
+
+    def arithmetic(self, parameters: int, batch: int) -> float:
+        # A product of the derivatives with themselves, and the factorization of the result.
+        size = parameters if self.chosen_space(parameters, batch) == "parameters" else batch
+        return 2.0 * size * batch * parameters + size**3
 
     def chosen_space(self, parameters: int, batch: int) -> Space:
         """The space a step is solved in for P parameters and B configurations."""
@@ -173,16 +207,15 @@ class GaussNewton:
         noise: Array,
         state: GaussNewtonState,
         ridge: Vector,
-        objective: Objective | None = None,
+        kl: bool = False,
     ) -> tuple[Vector, GaussNewtonState, Info]:
         """(parameters to try next, state, info) from the residuals of one batch of noise at `parameters`.
 
-        `residual` is a `Pair` where the objective (by default the optimizer's own) is the KL. ridge . theta^2 is added
+        With `kl` the divergence is minimized, and `residual` is a `Pair`; else the variance. ridge . theta^2 is added
         to the variance, half of it to the KL, see `Flow.ridge`.
         """
         # A state made for another batch size has its memory, or has none.
         space = "parameters" if state.memory.target.size else self._without_memory(parameters.size, len(noise))
-        kl = (objective or self.objective) == "kl"
         model = _LINEARIZED[kl, space == "matrix-free"](residual, parameters, noise, self.micro_batch)
         clipped, spread = robust(model.residuals, self.clip)
         # The median is not clipped, and `clipped` is about its own mean.

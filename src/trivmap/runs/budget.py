@@ -20,7 +20,6 @@ import psutil
 from trivmap.cards.card import RunCard
 from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, OwnSampling, ProposalSampling
 from trivmap.errors import InputError
-from trivmap.optimizers import GaussNewton
 from trivmap.runs.plan import Plan
 from trivmap.store.sample_parts import CHUNK
 
@@ -51,7 +50,7 @@ class Budget(NamedTuple):
 def budget(plan: Plan, *, training: bool = True) -> Budget:
     """The budget of a run; without `training`, of sampling and measuring alone."""
     card, volume = plan.card, plan.lattice.volume
-    rungs = [rung.card for rung in plan.rungs] if training and card.training is not None else []
+    rungs = plan.rungs if training and card.training is not None else ()
     parameters = (plan.parameters or 0) if rungs else 0
     memory: dict[str, int] = {}
 
@@ -224,13 +223,15 @@ def _item(card: RunCard) -> int:
     return np.dtype(card.dtype).itemsize
 
 
-def _configurations(card: RunCard) -> int:
+def _configurations(plan: Plan) -> int:
     """Configurations of a rung of the ladder, or of the card's own lattice, evaluations of the acceptance included."""
-    assert card.training is not None
-    return card.training.drawn + card.training.judged
+    section = plan.card.training
+    assert section is not None
+    return section.drawn + section.judged
 
 
-def _training(card: RunCard, parameters: int) -> dict[str, int]:
+def _training(plan: Plan, parameters: int) -> dict[str, int]:
+    card = plan.card
     assert card.training is not None
     section, field = card.training, math.prod(card.lattice) * _item(card)
     batch = max(batch for _, batch in section.phases)
@@ -241,12 +242,9 @@ def _training(card: RunCard, parameters: int) -> dict[str, int]:
         # The parameters and their gradient.
         "model": 2 * parameters * _item(card),
     }
-    if section.optimizer.kind == "gauss-newton":
-        space = GaussNewton(**section.optimizer.arguments).chosen_space(parameters, batch)
-        if space == "parameters":
-            needs["model"] = 16 * parameters**2
-        elif space == "samples":
-            needs["training.batch"] += 8 * batch**2 + _item(card) * batch * parameters
+    needs_more = plan.training.optimizer.workspace(parameters, batch, _item(card))
+    needs["model"] = max(needs["model"], needs_more.get("model", 0))
+    needs["training.batch"] += needs_more.get("batch", 0)
     return needs
 
 

@@ -3,7 +3,6 @@
 import itertools
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,7 +18,6 @@ from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampli
 from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError
 from trivmap.flows import Flow
-from trivmap.optimizers import GaussNewton
 from trivmap.runs.plan import Plan
 from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle, HoppingPath
 from trivmap.samplers.contract import require_contract, require_start
@@ -174,22 +172,15 @@ def _require_trainable(plan: Plan) -> None:
     assert plan.card.training is not None
     training = plan.training
     parameters = eqx.filter(plan.shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct) and _is_inexact(leaf))
-    if isinstance(training.optimizer, GaussNewton):
-        jax.eval_shape(training.initial_optimizer_state, parameters)
-        return
-    optimizer = training.first_order
-
-    def step(gradient: Any) -> Any:
-        extra = {"value": jnp.zeros(()), "grad": gradient, "value_fn": lambda _: jnp.zeros(())}
-        return optimizer.update(gradient, optimizer.init(gradient), gradient, **extra)
-
     try:
         # optax mixes dtypes in its own arithmetic.
         with jax.numpy_dtype_promotion("standard"):
-            jax.eval_shape(step, parameters)
+            jax.eval_shape(training.rehearse_optimizer, parameters)
+    except InputError as error:
+        raise InputError(f"training.optimizer: {error}") from error
     except Exception as error:
         raise InputError(
-            f"training.optimizer: {plan.card.training.optimizer.kind} cannot train this model ({error})"
+            f"training.optimizer: {plan.card.training.optimizer.named} cannot train this model ({error})"
         ) from error
 
 

@@ -25,14 +25,14 @@ from trivmap.cards.sampling import (
     TrivializedSampling,
 )
 from trivmap.flows import Flow
-from trivmap.optimizers import GaussNewton
 from trivmap.runs.plan import Plan
 from trivmap.runs.work import work
 from trivmap.samplers import AbstractIndependence
 
 _ELEMENT, _FUNCTION, _PRODUCT = 0.2, 4.0, 0.2
 """Time of an operation on an element, of a function, and of one in a product of matrices, in units of `_unit`."""
-_GRADIENT, _JACOBIAN = 4.0, 10.0
+_GRADIENT = 4.0
+_DERIVATIVES = {"gradient": _GRADIENT, "jacobian": 10.0}
 """Work of a map and its gradient, and of a map and the derivatives of every configuration, in units of the map's."""
 _CHECKS = 1.3
 """Work of sampling through a map, its integration error included, in units of the proposals'."""
@@ -68,16 +68,9 @@ def _training(plan: Plan) -> float:
     """In units of `_unit`, like everything below."""
     assert plan.card.training is not None
     section, each = plan.card.training, _cost(plan, "map")
-    second_order = section.optimizer.kind == "gauss-newton"
-    total = each * (section.judged + (_JACOBIAN if second_order else _GRADIENT) * section.drawn)
-    if second_order:
-        parameters = plan.parameters or 0
-        optimizer = GaussNewton(**section.optimizer.arguments)
-        for steps, batch in section.phases:
-            # A product of the derivatives with themselves, and the factorization of the result.
-            size = parameters if optimizer.chosen_space(parameters, batch) == "parameters" else batch
-            total += steps * _PRODUCT * (2.0 * size * batch * parameters + size**3)
-    return total
+    optimizer, parameters = plan.training.optimizer, plan.parameters or 0
+    total = each * (section.judged + _DERIVATIVES[optimizer.per_configuration] * section.drawn)
+    return total + sum(steps * _PRODUCT * optimizer.arithmetic(parameters, batch) for steps, batch in section.phases)
 
 
 def _sampling(plan: Plan) -> float:

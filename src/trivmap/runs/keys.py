@@ -7,8 +7,10 @@ import jax
 from trivmap._types import Key
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import Section
-from trivmap.cards.first_names import IN_STREAMS
+from trivmap.cards.first_names import in_streams
+from trivmap.cards.optimizer import minimizes_by_default
 from trivmap.cards.registry import shortened
+from trivmap.cards.training import Training
 from trivmap.streams import distinct
 
 
@@ -26,19 +28,13 @@ def keys(card: RunCard) -> dict[str, Key]:
         return found
     theory = [card.lattice, card.dtype, _facts(card.action), _facts(card.model)]
     own = {name: value for name, value in card.sampling.own_settings.items() if name != "integration_steps"}
-    samples = [*theory, _training_facts(card), IN_STREAMS.get(card.sampling.kind, card.sampling.kind), own]
+    samples = [*theory, _training_facts(card), in_streams(card.sampling.kind), own]
     return {use: distinct(key, *(theory if use in ("init", "train") else samples)) for use, key in found.items()}
 
 
 def _facts(section: Section | None) -> dict[str, Any] | None:
     """The section without its defaults: a key that a later version adds leaves the random streams as they are."""
-    return None if section is None else _first_names(section.model_dump(mode="json", exclude_defaults=True))
-
-
-def _first_names(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {IN_STREAMS.get(key, key): _first_names(value) for key, value in data.items()}
-    return [_first_names(each) for each in data] if isinstance(data, list) else data
+    return None if section is None else in_streams(section.model_dump(mode="json", exclude_defaults=True))
 
 
 def _training_facts(card: RunCard) -> list[Any]:
@@ -46,6 +42,16 @@ def _training_facts(card: RunCard) -> list[Any]:
     facts = []
     for rung in card.rungs():
         if (own := rung.training) is not None:
-            sections = [_facts(each) for each in (rung.action, own.optimizer, own.temperature, own.stop)]
-            facts.append([rung.lattice, *sections, shortened(own.objective), own.phases, own.clip, own.ema])
+            optimizer, objective = _minimization(own)
+            sections = [_facts(rung.action), optimizer, _facts(own.temperature), _facts(own.stop)]
+            facts.append([rung.lattice, *sections, objective, own.phases, own.clip, own.ema])
     return facts
+
+
+def _minimization(section: Training) -> tuple[Any, Any]:
+    """The facts of optimizer and objective, where they first stood: that of Gauss-Newton in its own section."""
+    optimizer, objective = section.optimizer, shortened(section.objective)
+    if minimizes_by_default(optimizer.named) != "variance":
+        return _facts(optimizer), objective
+    kind = objective if objective == "variance" else "kl"
+    return {**optimizer.model_dump(mode="json"), "objective": kind}, "path-gradient"

@@ -32,7 +32,6 @@ def fit(
     plan = TrainingPlan(
         objective=objective or PathGradient(),
         optimizer=first_order("adam", rate),
-        learning_rate=rate,
         temperature=constant_rate(1.0),
         phases=[Phase(steps, batch)],
         evaluate_every=max(1, steps),

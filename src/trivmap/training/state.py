@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import equinox as eqx
-import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.objectives import AbstractObjective
-from trivmap.optimizers import GaussNewton
-from trivmap.optimizers.packing import pack
+from trivmap.optimizers import AbstractOptimizer
 from trivmap.training.evaluation import FEWEST_PROPOSALS
 from trivmap.training.schedules import Phase, Schedule
 
@@ -43,8 +41,7 @@ class TrainingPlan:
     """
 
     objective: AbstractObjective
-    optimizer: optax.GradientTransformationExtraArgs | GaussNewton
-    learning_rate: Schedule
+    optimizer: AbstractOptimizer
     temperature: Schedule
     phases: Sequence[Phase]
     moving_average: float | None = None
@@ -65,23 +62,13 @@ class TrainingPlan:
         if any(phase.steps < 0 or phase.batch < 1 for phase in self.phases):
             raise InputError("training.batch: every phase needs at least one configuration and no negative steps")
 
-    @property
-    def first_order(self) -> optax.GradientTransformationExtraArgs:
-        """The optimizer, known to be one of optax."""
-        assert not isinstance(self.optimizer, GaussNewton)
-        return self.optimizer
-
     def initial_optimizer_state(self, parameters: PyTree) -> PyTree:
         """What the optimizer remembers before the first step."""
-        if not isinstance(self.optimizer, GaussNewton):
-            return self.optimizer.init(parameters)
-        vectors = pack(parameters)
-        if not vectors:
-            raise InputError("training.optimizer: gauss-newton has nothing to train, the model has no parameters")
-        if len(vectors) != 1:
-            raise InputError("training.optimizer: gauss-newton needs all parameters in one precision")
-        (vector,) = vectors.values()
-        return self.optimizer.init(vector, self.phases[0].batch)
+        return self.optimizer.begin(parameters, self.phases[0].batch, self.objective.least_squares)
+
+    def rehearse_optimizer(self, parameters: PyTree) -> PyTree:
+        """Trace what can be traced of a step without a flow."""
+        return self.optimizer.rehearse(parameters, self.phases[0].batch, self.objective.least_squares)
 
     @property
     def steps(self) -> int:

@@ -6,17 +6,15 @@ from dataclasses import replace
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.devices import replicated
 from trivmap.flows import Flow
-from trivmap.objectives import ReverseKL
-from trivmap.objectives.objective import Noise
-from trivmap.optimizers import GaussNewton
+from trivmap.objectives import ReverseKL, residual_and_path
+from trivmap.optimizers import Problem
 from trivmap.optimizers.packing import pack, unpack
-from trivmap.training import second_order
 from trivmap.training.draws import METRICS, draw_noise, draw_offset, metrics
 from trivmap.training.state import TrainingPlan, TrainingState
 
@@ -29,8 +27,7 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     `static` is the flow without its parameters. The number of steps is an argument, so that a chunk cut short by an
     evaluation or a checkpoint runs the same program.
     """
-    make = second_order.make_step if isinstance(plan.optimizer, GaussNewton) else _first_order_step
-    step = make(static, action, plan, batch)
+    step = _make_step(static, action, plan, batch)
 
     def chunk(state: TrainingState, steps: Int[Array, ""]) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
         def body(index, carry):
@@ -46,49 +43,63 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     return chunk
 
 
-def _first_order_step(
+def _make_step(
     static: Flow, action: AbstractAction, plan: TrainingPlan, batch: int
 ) -> Callable[[TrainingState, PyTree], tuple[TrainingState, Float[Array, " metrics"]]]:
-    volume, update = static.lattice.volume, plan.first_order.update
+    """(state, the parameters as a tree) -> (state, metrics), the parameters of the state packed."""
+    objective, volume = plan.objective, float(static.lattice.volume)
 
     def step(state: TrainingState, form: PyTree) -> tuple[TrainingState, Float[Array, " metrics"]]:
-        noise = _behind_a_wall(lambda: draw_noise(static, state, batch), state.failed)
-        offset = draw_offset(state)
-        parameters = unpack(state.parameters, form)
-        temperature = jnp.asarray(plan.temperature(state.step), jnp.float32)
+        offset, temperature = draw_offset(state), jnp.asarray(plan.temperature(state.step), jnp.float32)
 
-        def surrogate(parameters, objective=plan.objective):
-            return objective(eqx.combine(parameters, static).perturbed(offset), action, noise, temperature)
+        def flow_at(parameters: PyTree) -> Flow:
+            return eqx.combine(parameters, static).perturbed(offset)
 
-        (_, residuals), gradient = jax.value_and_grad(surrogate, has_aux=True)(parameters)
-        loss = jnp.mean(residuals).astype(jnp.float32)
-        norm = optax.tree.norm(pack(gradient)).astype(jnp.float32)
-        # The median: one configuration of a heavy tail is no divergence. 3 nats per site leave room for annealing.
-        typical = jnp.median(residuals).astype(jnp.float32)
-        first_loss = jnp.where(state.step == 0, typical, state.first_loss)
-        limit = first_loss + 3.0 * jnp.maximum(jnp.abs(first_loss), float(volume))
-        good = jnp.isfinite(loss) & jnp.isfinite(norm) & (typical < limit) & ~state.failed
+        def residual(parameters: PyTree, z: Array) -> Scalar:
+            field, log_density = flow_at(parameters).push(z)
+            return log_density + action(field) / temperature.astype(log_density.dtype)
 
-        def take() -> TrainingState:
-            updates, optimizer = update(
-                gradient,
-                state.optimizer,
-                parameters,
-                value=loss,
-                grad=gradient,
-                value_fn=lambda parameters: surrogate(parameters, ReverseKL())[0].astype(jnp.float32),
-            )
-            moved, averaged = optax.apply_updates(state.parameters, pack(updates)), state.averaged
-            if plan.moving_average is not None:
-                decay = plan.moving_average
-                averaged = jax.tree.map(lambda a, p: decay * a + (1 - decay) * p, averaged, moved)
-            return TrainingState(moved, averaged, optimizer, state.step + 1, state.key, first_loss, state.failed)
+        def diverged(typical: Scalar) -> Bool[Array, ""]:
+            # 3 nats per site leave room for annealing.
+            first = jnp.where(state.step == 0, typical, state.first_loss)
+            return ~(typical < first + 3.0 * jnp.maximum(jnp.abs(first), volume))
 
-        # A branch, not a selection: a good step updates everything in place.
-        new = jax.lax.cond(good, take, lambda: eqx.tree_at(lambda s: s.failed, state, jnp.asarray(True)))
-
-        rate = plan.learning_rate(state.step)
-        row = metrics(residuals, gradient_norm=norm, learning_rate=rate, temperature=temperature, damping=jnp.nan)
+        problem = Problem(
+            draw=lambda: draw_noise(static, state, batch),
+            surrogate=lambda parameters, noise: objective(flow_at(parameters), action, noise, temperature),
+            value=lambda parameters, noise: ReverseKL()(flow_at(parameters), action, noise, temperature)[0],
+            residual=residual,
+            pair=lambda parameters, z: residual_and_path(flow_at(parameters), action, z, temperature),
+            ridge=lambda: eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array),
+            least_squares=objective.least_squares,
+            form=form,
+            step=state.step,
+            steps=plan.steps,
+            diverged=diverged,
+            failed=state.failed,
+        )
+        parameters, inner, taken = plan.optimizer.advance(problem, state.parameters, state.optimizer)
+        averaged, failed = state.averaged, state.failed | taken.failed
+        if plan.moving_average is not None:
+            decay, good = plan.moving_average, plan.optimizer.accepted(parameters, inner)
+            averaged = jax.tree.map(lambda a, p: jnp.where(failed, a, decay * a + (1 - decay) * p), averaged, good)
+        typical = jnp.median(taken.residuals).astype(jnp.float32)
+        new = TrainingState(
+            parameters=parameters,
+            averaged=averaged,
+            optimizer=inner,
+            step=jnp.where(failed, state.step, state.step + 1),
+            key=state.key,
+            first_loss=jnp.where((state.step == 0) & ~failed, typical, state.first_loss),
+            failed=failed,
+        )
+        row = metrics(
+            taken.residuals,
+            gradient_norm=taken.gradient_norm,
+            learning_rate=taken.learning_rate,
+            temperature=temperature,
+            damping=taken.damping,
+        )
         return new, row
 
     return step
@@ -98,12 +109,3 @@ def _with_trees(state: TrainingState, change: Callable[[PyTree], PyTree]) -> Tra
     """The state with its parameters, and their average where there is one, in another form."""
     averaged = None if state.averaged is None else change(state.averaged)
     return replace(state, parameters=change(state.parameters), averaged=averaged)
-
-
-def _behind_a_wall(draw: Callable[[], Noise], skip: Bool[Array, ""]) -> Noise:
-    """`draw()`, or zeros where it is not wanted.
-
-    The branch keeps XLA from fusing the draw into everything that uses the noise, to be computed again in each.
-    """
-    form = jax.eval_shape(draw)
-    return jax.lax.cond(skip, lambda: jnp.zeros(form.shape, form.dtype), draw)

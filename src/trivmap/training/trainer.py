@@ -9,7 +9,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
@@ -17,8 +16,6 @@ from trivmap.ahead import compiled
 from trivmap.devices import at_hand, using
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
-from trivmap.optimizers import GaussNewtonState
-from trivmap.optimizers.packing import unpack
 from trivmap.processes import of_first
 from trivmap.training.draws import METRICS
 from trivmap.training.evaluation import Evaluation, evaluate, evaluation_call
@@ -27,9 +24,6 @@ from trivmap.training.operations import operations
 from trivmap.training.schedules import phase_at
 from trivmap.training.state import TrainingPlan, TrainingState
 from trivmap.training.step import Chunk, make_chunk
-
-ADVICE = "lower the learning rate, clip the gradient (training.clip), or anneal the temperature"
-ADVICE_SECOND_ORDER = "raise optimizer.damping, enlarge the batch, or begin with a first-order optimizer"
 
 
 @dataclass(frozen=True)
@@ -78,12 +72,7 @@ class Trainer:
 
     def flow(self, state: TrainingState) -> Flow:
         """The flow of a state: with averaged weights where the plan averages, else with the last ones."""
-        parameters = state.parameters
-        if isinstance(state.optimizer, GaussNewtonState):
-            # After a refusal the parameters being tried are a guess.
-            anchor = unpack({state.optimizer.anchor.dtype.name: state.optimizer.anchor}, parameters)
-            refused = state.optimizer.refused > 0
-            parameters = jax.tree.map(lambda a, p: jnp.where(refused, a, p), anchor, parameters)
+        parameters = self.plan.optimizer.accepted(state.parameters, state.optimizer)
         if self.plan.moving_average is not None and int(state.step) > 0:
             correction = 1 - self.plan.moving_average ** int(state.step)
             parameters = jax.tree.map(lambda average: average / correction, state.averaged)
@@ -138,9 +127,8 @@ class Trainer:
             if status is None and observer.interrupted():
                 status = "interrupted"
             if status or step % plan.checkpoint_every == 0:
-                if isinstance(plan.optimizer, optax.GradientTransformation):
-                    # Only the loss of the next step tells whether the last update was good. (Gauss-Newton takes a bad
-                    # one back itself.)
+                if not plan.optimizer.judges_itself:
+                    # Only the loss of the next step tells whether the last update was good.
                     ahead, rows = at_hand(self._program(state)(state, jnp.ones((), jnp.int32)))
                     if bool(ahead.failed):
                         return self._failed(kept, step, np.asarray(rows)[0])
@@ -151,10 +139,9 @@ class Trainer:
     def _failed(self, kept: TrainingState, step: int, row: np.ndarray) -> Outcome:
         loss, norm = row[METRICS.index("loss")], row[METRICS.index("gradient_norm")]
         what = "became NaN or infinite" if not math.isfinite(loss + norm) else "diverged"
-        advice = ADVICE_SECOND_ORDER if isinstance(kept.optimizer, GaussNewtonState) else ADVICE
         message = (
             f"training {what} at step {step} (loss {loss:.4g}, gradient norm {norm:.4g}); "
-            f"the good state of step {int(kept.step)} is kept; {advice}"
+            f"the good state of step {int(kept.step)} is kept; {self.plan.optimizer.advice}"
         )
         return Outcome("failed", kept, None, message)
 

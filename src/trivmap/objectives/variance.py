@@ -1,0 +1,29 @@
+"""The variance of log q + S."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from trivmap._types import Scalar
+from trivmap.actions import AbstractAction
+from trivmap.devices import spread
+from trivmap.flows import Flow
+from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
+from trivmap.objectives.reverse_kl import residuals_of
+
+
+class Variance(AbstractObjective):
+    """The variance of log q + S/T over the noise, differentiated through the samples: zero for a trivializing map.
+
+    It has the same optimum as the KL divergence only where the map can reach the target.
+    """
+
+    @property
+    def least_squares(self) -> Literal["variance"]:
+        return "variance"
+
+    def __call__(
+        self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar
+    ) -> tuple[Scalar, Residuals]:
+        residuals = spread(residuals_of, (flow, action, temperature), noise)
+        return jnp.var(residuals), residuals

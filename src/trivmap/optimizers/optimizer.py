@@ -1,0 +1,107 @@
+"""The contract of an optimizer, and what it is given in every step of a training."""
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from trivmap._types import Scalar
+from trivmap.optimizers.packing import Vectors
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One step of a training: what it draws, and what is minimized, as functions of the parameters.
+
+    Attributes:
+        draw: the draws of the step; the first axis counts configurations.
+        surrogate: (parameters, draws) -> (a scalar with the wanted gradient, log q + S/T of each configuration).
+        value: (parameters, draws) -> the reverse KL divergence up to log Z, for line searches.
+        residual: (parameters, one draw) -> log q + S/T.
+        pair: (parameters, one draw) -> (the same, that part of it whose derivative is the path gradient).
+        ridge: the weight of the square of each parameter in a least-squares problem.
+        least_squares: "variance" or "kl", what a least-squares optimizer minimizes; None if the objective is neither.
+        form: parameters in their tree; above they are given in such a tree.
+        step, steps: the number of the step, and of all steps.
+        diverged: whether the training has diverged at a typical residual.
+        failed: whether it failed in an earlier step: then nothing is drawn, and nothing changes.
+    """
+
+    draw: Callable[[], Array]
+    surrogate: Callable[[PyTree, Array], tuple[Scalar, Array]]
+    value: Callable[[PyTree, Array], Scalar]
+    residual: Callable[[PyTree, Array], Scalar]
+    pair: Callable[[PyTree, Array], tuple[Scalar, Scalar]]
+    ridge: Callable[[], PyTree]
+    least_squares: str | None
+    form: PyTree
+    step: Int[Array, ""]
+    steps: int
+    diverged: Callable[[Scalar], Bool[Array, ""]]
+    failed: Bool[Array, ""]
+
+
+class Taken(eqx.Module):
+    """What a step found.
+
+    Attributes:
+        residuals: log q + S/T at the parameters before the step.
+        gradient_norm: the norm of the gradient of what is minimized.
+        learning_rate, damping: as far as the optimizer has them, else NaN.
+        failed: whether the training has failed; the step then has changed nothing.
+    """
+
+    residuals: Float[Array, " batch"]
+    gradient_norm: Scalar
+    learning_rate: Scalar | float
+    damping: Scalar | float
+    failed: Bool[Array, ""]
+
+
+class AbstractOptimizer(abc.ABC):
+    """How a training step is taken.
+
+    To add one: say in `begin` what is remembered between steps, and take a step in `advance`. Both are traced by JAX.
+    """
+
+    advice = "lower the learning rate, clip the gradient (training.clip), or anneal the temperature"
+    """What helps where a training failed."""
+    judges_itself = False
+    """Whether a bad step is taken back by the optimizer; else only the loss of the next step shows that it was bad."""
+    per_configuration = "gradient"
+    """What is computed of each configuration: one "gradient" of the batch, or the whole "jacobian"."""
+
+    @abc.abstractmethod
+    def begin(self, parameters: PyTree, batch: int, least_squares: str | None) -> PyTree:
+        """The state before the first step.
+
+        Args:
+            parameters: the parameters in their tree.
+            batch: configurations in the first step.
+            least_squares: as in `Problem`.
+
+        Raises `InputError` where it cannot train these parameters, or not towards this objective.
+        """
+
+    @abc.abstractmethod
+    def advance(self, problem: Problem, parameters: Vectors, state: PyTree) -> tuple[Vectors, PyTree, Taken]:
+        """(parameters, state, what was found) after a step; the parameters are packed, see `packing`."""
+
+    def rehearse(self, parameters: PyTree, batch: int, least_squares: str | None) -> Any:
+        """As `begin`, with what else can be traced without a flow; raises where these parameters cannot be trained."""
+        return self.begin(parameters, batch, least_squares)
+
+    def accepted(self, parameters: Any, state: PyTree) -> Any:
+        """The parameters that are known to be good, in the form of those given: the last ones, or earlier ones."""
+        return parameters
+
+    def workspace(self, parameters: int, batch: int, item: int) -> Mapping[str, int]:
+        """Bytes that it needs beside the parameters and their gradient, which grow with the "model" or the "batch"."""
+        return {}
+
+    def arithmetic(self, parameters: int, batch: int) -> float:
+        """Multiplications of a step beside those of the map."""
+        return 0.0
