@@ -11,7 +11,7 @@ import yaml
 from experiments.keeping import markdown
 from trivmap.cards.fields import ByKey, Section
 from trivmap.cards.optimizer import OPTIMIZERS
-from trivmap.cards.registry import ACTIONS, BASES, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
+from trivmap.cards.registry import ACTIONS, BASES, DATA, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
 from trivmap.cards.signature import Constructed, sections_in
 
 HEAD = ["key", "default", "meaning"]
@@ -85,6 +85,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "card-maps": partial(tables, "model.maps", MAPS.by_key),
     "card-networks": partial(tables, "network", NETWORKS.by_key),
     "card-objectives": partial(tables, "objective", OBJECTIVES.by_key),
+    "card-data": partial(tables, "data", DATA.by_key),
     "card-schedules": partial(tables, "learning_rate", SCHEDULES.by_key),
     "card-second-order": partial(tables, "training.optimizer", OPTIMIZERS),
 }

@@ -14,7 +14,7 @@ from trivmap import Flow, InputError, Lattice
 from trivmap.actions import Decimated, Phi4
 from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.bijections import AbstractBijection, Chain, Continuous, Features, KernelBasis, Rescale, Smeared
-from trivmap.objectives import PathGradient, ReverseKL
+from trivmap.objectives import Draws, PathGradient, ReverseKL
 from trivmap.observables import along_the_map, measure
 from trivmap.samplers import FlowPath, IndependenceMetropolis, PulledBack
 
@@ -147,7 +147,9 @@ def test_gradients_do_not_see_what_is_not_drawn():
     target = Decimated(Phi4(-0.6, 0.0, 0.5, 2), part.lattice)
     noise = jnp.stack([part.noise(key) for key in jax.random.split(KEY, 3)])
     for objective in (ReverseKL(), PathGradient()):
-        gradient = eqx.filter_jit(eqx.filter_grad(lambda f, o=objective: o(f, target, noise, jnp.ones(()))[0]))(part)
+        gradient = eqx.filter_jit(
+            eqx.filter_grad(lambda f, o=objective: o(f, target, Draws(noise=noise), jnp.ones(()))[0])
+        )(part)
         leaves = jax.tree.leaves(gradient)
         assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
         assert max(float(jnp.max(jnp.abs(leaf))) for leaf in leaves) > 1e-3

@@ -77,8 +77,8 @@ class Scaling(AbstractArchitecture):
 class Doubled(AbstractObjective):
     factor: float = 2.0
 
-    def __call__(self, flow, action, noise, temperature):
-        value, residuals = ReverseKL()(flow, action, noise, temperature)
+    def __call__(self, flow, action, draws, temperature):
+        value, residuals = ReverseKL()(flow, action, draws, temperature)
         return self.factor * value, residuals
 
 

@@ -25,6 +25,7 @@ BY_HAND = {
     "model.maps, your own": registry.MAPS.by_key.own,
     "network, your own": registry.NETWORKS.by_key.own,
     "objective, your own": registry.OBJECTIVES.by_key.own,
+    "data, your own": registry.DATA.by_key.own,
     "training": training.Training,
     "training.batch, a phase": training.Phase,
     "training.optimizer": optimizer.FirstOrderOptimizer,

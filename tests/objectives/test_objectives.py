@@ -27,7 +27,7 @@ from trivmap.bijections import (
     ZeroMode,
     coupling_stack,
 )
-from trivmap.objectives import PathGradient, ReverseKL
+from trivmap.objectives import Draws, PathGradient, ReverseKL
 
 RING = Lattice((4,))
 PHI4 = Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
@@ -92,7 +92,7 @@ def gradients(flow, action, objective, temperature, samples=SAMPLES):
     @jax.vmap
     def each(z):
         def value(parameters):
-            return objective(eqx.combine(parameters, static), action, z[None], jnp.float32(temperature))
+            return objective(eqx.combine(parameters, static), action, Draws(noise=z[None]), jnp.float32(temperature))
 
         gradient, residuals = jax.grad(value, has_aux=True)(parameters)
         return jax.tree.leaves(gradient), residuals[0]
@@ -175,7 +175,7 @@ def test_a_batch_is_the_mean_of_its_samples(objective):
     @jax.jit
     @jax.grad
     def gradient(parameters):
-        return objective(eqx.combine(parameters, static), PHI4, noise, jnp.float32(1.3))[0]
+        return objective(eqx.combine(parameters, static), PHI4, Draws(noise=noise), jnp.float32(1.3))[0]
 
     whole = flat(jax.tree.leaves(gradient(parameters)), 1)[0]
     np.testing.assert_allclose(whole, each.mean(axis=0), rtol=1e-10, atol=1e-12)

@@ -11,7 +11,7 @@ from trivmap import Flow, Lattice
 from trivmap.actions import Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Affine, Chain, DenseNetwork, Rescale, coupling_stack
-from trivmap.objectives import PathGradient, Variance, residual_and_path
+from trivmap.objectives import Draws, PathGradient, Variance, residual_and_path
 from trivmap.optimizers import GaussNewton
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.training import Phase, Trainer, TrainingPlan
@@ -94,7 +94,7 @@ def test_residual_and_path_are_those_of_the_objective():
             return jnp.mean(p), f
 
         def by_objective(parameters):
-            return PathGradient()(eqx.combine(parameters, static), ACTION, noise, temperature)
+            return PathGradient()(eqx.combine(parameters, static), ACTION, Draws(noise=noise), temperature)
 
         return [jax.grad(function, has_aux=True)(parameters) for function in (by_pair, by_objective)]
 

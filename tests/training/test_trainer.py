@@ -13,7 +13,7 @@ from trivmap import Flow, InputError, Lattice
 from trivmap.actions import FreeScalar, Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain, Rescale
-from trivmap.objectives import PathGradient, ReverseKL
+from trivmap.objectives import Draws, PathGradient, ReverseKL
 from trivmap.optimizers import first_order
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.training import Phase, Trainer, TrainingPlan
@@ -176,7 +176,9 @@ class TestStepByStep:
 
             def surrogate(parameters, static=static, n=n):
                 noise = self.noise(states[n])
-                return PathGradient()(eqx.combine(parameters, static), ACTION, noise, jnp.asarray(TEMPERATURE(n)))[0]
+                return PathGradient()(
+                    eqx.combine(parameters, static), ACTION, Draws(noise=noise), jnp.asarray(TEMPERATURE(n))
+                )[0]
 
             gradient = [np.asarray(leaf) for leaf in jax.tree.leaves(jax.grad(surrogate)(parameters))]
             norm = np.sqrt(sum(np.sum(leaf**2) for leaf in gradient))
@@ -238,7 +240,7 @@ class TestFailure:
             assert bits(outcome.state) == bits(trainer.initial_state())
         assert not bool(outcome.state.failed)
         # Good means: training could go on from there.
-        ahead, _ = trainer._program(outcome.state)(outcome.state, jnp.ones((), jnp.int32))
+        ahead, _ = trainer._program(outcome.state)(outcome.state, jnp.ones((), jnp.int32), None)
         assert not bool(ahead.failed)
         assert outcome.message.startswith("training became NaN or infinite at step 10 (loss ")
         assert f"the good state of step {kept} is kept; lower the learning rate" in outcome.message

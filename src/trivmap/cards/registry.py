@@ -31,7 +31,16 @@ from trivmap.cards.references import resolve
 from trivmap.cards.signature import UNIONS, Component, Constructed, section_of
 from trivmap.cards.values import Reference
 from trivmap.errors import InputError
-from trivmap.objectives import AbstractObjective, PathGradient, ReverseKL, Variance
+from trivmap.objectives import (
+    AbstractObjective,
+    ForwardKL,
+    LogVariance,
+    Mixture,
+    PathGradient,
+    ReverseKL,
+    Variance,
+)
+from trivmap.training.data import AbstractData, Walkers, stored
 from trivmap.training.schedules import Schedule, constant_rate, cosine_rate, restarts_rate
 
 
@@ -140,7 +149,18 @@ MAPS = Registry(
     },
     offers=("lattice", "even", "dtype", "key"),
 )
-OBJECTIVES = Registry(AbstractObjective, {"path-gradient": PathGradient, "reverse-kl": ReverseKL, "variance": Variance})
+OBJECTIVES = Registry(
+    AbstractObjective,
+    {
+        "path-gradient": PathGradient,
+        "reverse-kl": ReverseKL,
+        "variance": Variance,
+        "log-variance": LogVariance,
+        "forward-kl": ForwardKL,
+        "mixture": Mixture,
+    },
+)
+DATA = Registry(AbstractData, {"run": stored, "walkers": Walkers}, offers=("fields",))
 SCHEDULES = Registry(
     Schedule,
     {"constant": constant_rate, "cosine": cosine_rate, "restarts": restarts_rate},

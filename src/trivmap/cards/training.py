@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 
 from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.optimizer import OPTIMIZERS, minimizes_by_default
-from trivmap.cards.registry import Objective
-from trivmap.cards.signature import Component
+from trivmap.cards.registry import DATA, Objective
+from trivmap.cards.signature import Component, Constructed
 from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, refusal
 
 _MOST_RUNGS = 64
@@ -72,6 +72,7 @@ class Training(Section):
     """
 
     objective: Objective | None = None
+    data: Annotated[Component, DATA.by_key] | None = None
     steps: Count = Field(description="the number of optimizer steps, for example 2000")
     batch: Annotated[Count | list[Phase], ByShape()] = Field(
         description="the number of configurations in a step, for example 256"
@@ -111,6 +112,7 @@ class Training(Section):
                 "first-order optimizer such as adam",
                 "temperature.start",
             )
+        self._require_data()
         if self.temperature.start != 1 and self.temperature.steps is None:
             half = max(1, self.steps // 2)
             write_out(self, temperature=self.temperature.model_copy(update={"steps": half}))
@@ -122,10 +124,34 @@ class Training(Section):
             write_out(self, checkpoint=Checkpoint(every=self.evaluate.every))
         return self
 
+    def _require_data(self) -> None:
+        """Refuse an objective without the configurations that it needs, and configurations that nothing needs."""
+        if not isinstance(self.objective, Constructed):
+            return
+        name, wanted = self.objective.named, "data" in self._draws
+        if wanted and self.data is None:
+            raise refusal(
+                f"missing; {name} is estimated on configurations of the target, give {{kind: run, run: NAME}} or "
+                "{kind: walkers, count: 256}",
+                "data",
+            )
+        if self.data is not None and not wanted:
+            raise refusal(f"of no use: {name} draws the flow's own configurations; leave it out", "data")
+        if wanted and self.temperature.start != 1:
+            raise refusal("must be 1 with configurations of the target, which have no other", "temperature.start")
+
+    @property
+    def _draws(self) -> frozenset[str]:
+        """What the objective draws, as far as it is known before the user's own code may run."""
+        if not isinstance(self.objective, Constructed):
+            return frozenset({"noise"})
+        return self.objective.build("objective").draws
+
     @property
     def drawn(self) -> int:
         """Configurations of all steps."""
-        return sum(steps * batch for steps, batch in self.phases)
+        more = getattr(self.data, "count", 0) * 2 if isinstance(self.data, Constructed) else 0
+        return sum(steps * (batch * len(self._draws) + more) for steps, batch in self.phases)
 
     @property
     def judged(self) -> int:

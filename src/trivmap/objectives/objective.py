@@ -12,15 +12,33 @@ from trivmap.flows import Flow
 
 Noise = Float[Array, "batch *lattice"]
 Residuals = Float[Array, " batch"]
+Kind = Literal["noise", "data"]
+
+
+class Draws(eqx.Module):
+    """What the objective of a training step is estimated from.
+
+    Attributes:
+        noise: noise of the base, as many as the batch; None if the objective draws none.
+        data: configurations of the target exp(-S), as many; None if the objective draws none.
+    """
+
+    noise: Noise | None = None
+    data: Float[Array, "batch *lattice"] | None = None
 
 
 class AbstractObjective(eqx.Module):
     """What training minimizes at temperature T, where the target is exp(-S/T).
 
-    To add one: return a scalar whose gradient with respect to the flow is the wanted estimator, and beside it the
-    residuals r = log q + S/T of the batch, from which loss, acceptance and ESS are monitored. What it computes of each
-    configuration by itself goes through `devices.spread`.
+    To add one: say what it `draws`, return a scalar whose gradient with respect to the flow is the wanted estimator,
+    and beside it what training monitors: of the noise the residuals r = log q + S/T, from which loss and ESS follow; of
+    data alone their negatives. What it computes of each configuration by itself goes through `devices.spread`.
     """
+
+    @property
+    def draws(self) -> frozenset[Kind]:
+        """What it draws: "noise" of the base, "data", which are configurations of the target, or both."""
+        return frozenset({"noise"})
 
     @property
     def least_squares(self) -> Literal["variance", "kl"] | None:
@@ -29,6 +47,6 @@ class AbstractObjective(eqx.Module):
 
     @abc.abstractmethod
     def __call__(
-        self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar
+        self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        """(surrogate, residuals)."""
+        """(surrogate, monitored)."""

@@ -9,7 +9,7 @@ from trivmap._types import Field, Scalar
 from trivmap.actions import AbstractAction
 from trivmap.devices import spread
 from trivmap.flows import Flow
-from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
+from trivmap.objectives.objective import AbstractObjective, Draws, Noise, Residuals
 
 
 class PathGradient(AbstractObjective):
@@ -25,10 +25,10 @@ class PathGradient(AbstractObjective):
         return "kl"
 
     def __call__(
-        self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar
+        self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        weighted, residuals = spread(_terms, (flow, action, temperature), noise)
-        return jnp.sum(weighted) / len(noise), residuals
+        weighted, residuals = spread(_terms, (flow, action, temperature), draws.noise)
+        return jnp.sum(weighted) / len(residuals), residuals
 
 
 def _terms(of: tuple[Flow, AbstractAction, Scalar], noise: Noise) -> tuple[Noise, Residuals]:

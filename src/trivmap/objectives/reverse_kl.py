@@ -9,7 +9,7 @@ from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.devices import spread
 from trivmap.flows import Flow
-from trivmap.objectives.objective import AbstractObjective, Noise, Residuals
+from trivmap.objectives.objective import AbstractObjective, Draws, Noise, Residuals
 
 
 class ReverseKL(AbstractObjective):
@@ -20,9 +20,9 @@ class ReverseKL(AbstractObjective):
         return "kl"
 
     def __call__(
-        self, flow: Flow, action: AbstractAction, noise: Noise, temperature: Scalar
+        self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        residuals = spread(residuals_of, (flow, action, temperature), noise)
+        residuals = spread(residuals_of, (flow, action, temperature), draws.noise)
         return jnp.mean(residuals), residuals
 
 

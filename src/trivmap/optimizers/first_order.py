@@ -63,11 +63,11 @@ class FirstOrder(AbstractOptimizer):
     def advance(self, problem: Problem, parameters: Vectors, state: PyTree) -> tuple[Vectors, PyTree, Taken]:
         draws = _behind_a_wall(problem.draw, problem.failed)
         tree = unpack(parameters, problem.form)
-        (_, residuals), gradient = jax.value_and_grad(problem.surrogate, has_aux=True)(tree, draws)
-        loss = jnp.mean(residuals).astype(jnp.float32)
+        (_, monitored), gradient = jax.value_and_grad(problem.surrogate, has_aux=True)(tree, draws)
+        loss = jnp.mean(monitored).astype(jnp.float32)
         norm = optax.tree.norm(pack(gradient)).astype(jnp.float32)
         # The median: one configuration of a heavy tail is no divergence.
-        typical = jnp.median(residuals).astype(jnp.float32)
+        typical = jnp.median(monitored).astype(jnp.float32)
         good = jnp.isfinite(loss) & jnp.isfinite(norm) & ~problem.diverged(typical) & ~problem.failed
 
         def take() -> tuple[Vectors, PyTree]:
@@ -84,7 +84,7 @@ class FirstOrder(AbstractOptimizer):
         # A branch, not a selection: a good step updates everything in place.
         parameters, state = jax.lax.cond(good, take, lambda: (parameters, state))
         rate = self.learning_rate(problem.step) if callable(self.learning_rate) else self.learning_rate
-        return parameters, state, Taken(residuals, norm, rate, jnp.nan, ~good)
+        return parameters, state, Taken(monitored, norm, rate, jnp.nan, ~good)
 
 
 def first_order(kind: str, learning_rate: float | Callable, *, clip: float | None = None, **options: Any) -> FirstOrder:
@@ -121,13 +121,13 @@ def first_order(kind: str, learning_rate: float | Callable, *, clip: float | Non
     return FirstOrder(optax.with_extra_args_support(optimizer), learning_rate)
 
 
-def _behind_a_wall(draw: Callable[[], Array], skip: Bool[Array, ""]) -> Array:
+def _behind_a_wall(draw: Callable[[], PyTree], skip: Bool[Array, ""]) -> PyTree:
     """`draw()`, or zeros where it is not wanted.
 
     The branch keeps XLA from fusing the draw into everything that uses the noise, to be computed again in each.
     """
     form = jax.eval_shape(draw)
-    return jax.lax.cond(skip, lambda: jnp.zeros(form.shape, form.dtype), draw)
+    return jax.lax.cond(skip, lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), form), draw)
 
 
 def _refusal(make: Callable, learning_rate: float | Callable, options: dict[str, Any]) -> Exception | None:

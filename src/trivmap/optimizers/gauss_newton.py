@@ -130,7 +130,7 @@ class GaussNewton(AbstractOptimizer):
     ) -> tuple[Vectors, GaussNewtonState, Taken]:
         """A step whose residuals are not finite or have spread is refused; the next is closer to the last good one."""
         ((name, vector),) = parameters.items()
-        draws, ridge = problem.draw(), pack(problem.ridge())[name]
+        noise, ridge = problem.draw().noise, pack(problem.ridge())[name]
 
         def unpacked(parameters: Vector) -> PyTree:
             return unpack({name: parameters}, problem.form)
@@ -138,7 +138,7 @@ class GaussNewton(AbstractOptimizer):
         def step_on(objective: str | None) -> tuple[Vector, GaussNewtonState, Info]:
             function: Any = problem.pair if objective == "kl" else problem.residual
             return self.step(
-                lambda parameters, z: function(unpacked(parameters), z), vector, draws, state, ridge, objective == "kl"
+                lambda parameters, z: function(unpacked(parameters), z), vector, noise, state, ridge, objective == "kl"
             )
 
         if self.finish:

@@ -17,11 +17,11 @@ class Problem:
     """One step of a training: what it draws, and what is minimized, as functions of the parameters.
 
     Attributes:
-        draw: the draws of the step; the first axis counts configurations.
-        surrogate: (parameters, draws) -> (a scalar with the wanted gradient, log q + S/T of each configuration).
-        value: (parameters, draws) -> the reverse KL divergence up to log Z, for line searches.
-        residual: (parameters, one draw) -> log q + S/T.
-        pair: (parameters, one draw) -> (the same, that part of it whose derivative is the path gradient).
+        draw: the draws of the step: its `noise`, its `data`, or both; their first axis counts configurations.
+        surrogate: (parameters, draws) -> (a scalar with the wanted gradient, what is monitored of each configuration).
+        value: (parameters, draws) -> what is minimized, up to a constant, for line searches.
+        residual: (parameters, one noise) -> log q + S/T.
+        pair: (parameters, one noise) -> (the same, that part of it whose derivative is the path gradient).
         ridge: the weight of the square of each parameter in a least-squares problem.
         least_squares: "variance" or "kl", what a least-squares optimizer minimizes; None if the objective is neither.
         form: parameters in their tree; above they are given in such a tree.
@@ -30,9 +30,9 @@ class Problem:
         failed: whether it failed in an earlier step: then nothing is drawn, and nothing changes.
     """
 
-    draw: Callable[[], Array]
-    surrogate: Callable[[PyTree, Array], tuple[Scalar, Array]]
-    value: Callable[[PyTree, Array], Scalar]
+    draw: Callable[[], Any]
+    surrogate: Callable[[PyTree, Any], tuple[Scalar, Array]]
+    value: Callable[[PyTree, Any], Scalar]
     residual: Callable[[PyTree, Array], Scalar]
     pair: Callable[[PyTree, Array], tuple[Scalar, Scalar]]
     ridge: Callable[[], PyTree]
@@ -48,13 +48,13 @@ class Taken(eqx.Module):
     """What a step found.
 
     Attributes:
-        residuals: log q + S/T at the parameters before the step.
+        monitored: what the objective gives beside its value, at the parameters before the step.
         gradient_norm: the norm of the gradient of what is minimized.
         learning_rate, damping: as far as the optimizer has them, else NaN.
         failed: whether the training has failed; the step then has changed nothing.
     """
 
-    residuals: Float[Array, " batch"]
+    monitored: Float[Array, " batch"]
     gradient_norm: Scalar
     learning_rate: Scalar | float
     damping: Scalar | float

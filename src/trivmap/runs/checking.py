@@ -18,6 +18,7 @@ from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampli
 from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError
 from trivmap.flows import Flow
+from trivmap.runs.data import source
 from trivmap.runs.plan import Plan
 from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle, HoppingPath
 from trivmap.samplers.contract import require_contract, require_start
@@ -51,6 +52,7 @@ def check(plan: Plan, root: Path) -> None:
     if card.training is not None:
         for rung in plan.rungs:
             _require_trainable(rung)
+            source(rung.card, root)
         _require_ladder(plan)
         if card.training.start is not None:
             started(plan, root)

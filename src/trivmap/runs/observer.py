@@ -71,7 +71,7 @@ class RunObserver:
             record["rung"] = self.before["rung"]
         self._last = record | {"steps": record["step"]}
         self._run.append_metrics({**record, "seconds": self._clock.total})
-        shown = {name: record[name] for name in ("loss", "ess", "temperature")}
+        shown = {name: record[name] for name in ("loss", "ess", "temperature") if name in record}
         if self.evaluation:
             shown["acceptance"] = self.evaluation["acceptance"]["value"]
         self._progress.update(record["step"], **shown)

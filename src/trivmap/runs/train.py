@@ -7,11 +7,13 @@ import equinox as eqx
 import jax
 
 from trivmap._types import Key
+from trivmap.cards.build import build_training
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.processes import first as first_process
 from trivmap.runs.budget import within_memory
 from trivmap.runs.checking import started
+from trivmap.runs.data import configurations
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.pipeline import load_flow, renew
 from trivmap.runs.plan import Plan
@@ -76,7 +78,10 @@ def train(
                 observer.climb(position, final)
                 if trainer is not None and outcome is not None:
                     flow = trainer.flow(outcome.state).resize(rung.lattice, rung.target)
-                trainer = Trainer(flow, rung.target, rung.training, _key(plan, position, final), observer)
+                training = rung.training
+                if (fields := configurations(rung.card, run.root)) is not None:
+                    training = build_training(rung.card, fields)
+                trainer = Trainer(flow, rung.target, training, _key(plan, position, final), observer)
                 trainers.append(trainer)
                 state = trainer.initial_state()
                 if position == first and latest is not None:

@@ -1,5 +1,8 @@
 """Training: drivers that take a flow towards its target."""
 
+from trivmap.training.data import AbstractData as AbstractData
+from trivmap.training.data import Stored as Stored
+from trivmap.training.data import Walkers as Walkers
 from trivmap.training.evaluation import Evaluation as Evaluation
 from trivmap.training.evaluation import evaluate as evaluate
 from trivmap.training.fit import fit as fit

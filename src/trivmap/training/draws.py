@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from trivmap._types import Scalar
+from trivmap._types import Key, Scalar
 from trivmap.devices import spread
 from trivmap.flows import Flow
 from trivmap.objectives.objective import Noise, Residuals
@@ -26,16 +26,30 @@ def draw_offset(state: TrainingState) -> Scalar:
     return jax.random.uniform(key, (), jnp.float32)
 
 
+def data_key(state: TrainingState) -> Key:
+    """The key of the data of the next step."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**32 - 2)
+
+
 def metrics(
-    residuals: Residuals,
+    monitored: Residuals,
     *,
+    weights: bool,
     gradient_norm: Scalar,
     learning_rate: Scalar | float,
     temperature: Scalar,
     damping: Scalar | float,
 ) -> Float[Array, " metrics"]:
-    """The row of `METRICS` of one step."""
-    log_ratio = jnp.min(residuals) - residuals
-    ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (len(residuals) * jnp.sum(jnp.exp(2 * log_ratio)))
-    row = (jnp.mean(residuals), jnp.var(residuals), ess, gradient_norm, learning_rate, temperature, damping)
+    """The row of `METRICS` of one step; `weights`: whether what is monitored are -log w of the flow's proposals."""
+    log_ratio = jnp.min(monitored) - monitored
+    ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (len(monitored) * jnp.sum(jnp.exp(2 * log_ratio)))
+    row = (
+        jnp.mean(monitored),
+        jnp.var(monitored),
+        ess if weights else jnp.nan,
+        gradient_norm,
+        learning_rate,
+        temperature,
+        damping,
+    )
     return jnp.stack([jnp.asarray(value).astype(jnp.float32) for value in row])

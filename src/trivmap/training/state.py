@@ -10,6 +10,7 @@ from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.objectives import AbstractObjective
 from trivmap.optimizers import AbstractOptimizer
+from trivmap.training.data import AbstractData
 from trivmap.training.evaluation import FEWEST_PROPOSALS
 from trivmap.training.schedules import Phase, Schedule
 
@@ -27,13 +28,16 @@ class TrainingState(eqx.Module):
     """Median of log q + S/T in the first step: what divergence is measured against."""
     failed: Bool[Array, ""]
     """Set by a step whose loss or gradient was not finite or diverged; such a step changes nothing else."""
+    data: PyTree = None
+    """What the source of configurations remembers between steps."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
     """How to train: what is minimized, by which steps, judged how often, stopped when.
 
-    `phases` are stretches of (steps, batch). `moving_average` is the decay of the weights' average that is evaluated
+    `phases` are stretches of (steps, batch). `data` is where an objective that wants configurations of the target takes
+    them from. `moving_average` is the decay of the weights' average that is evaluated
     and kept instead of the last weights. Training stops at the end of the phases, when an evaluation's acceptance
     minus one error exceeds `stop_acceptance`, or at the first chunk's end after `stop_seconds`.
 
@@ -44,6 +48,7 @@ class TrainingPlan:
     optimizer: AbstractOptimizer
     temperature: Schedule
     phases: Sequence[Phase]
+    data: AbstractData | None = None
     moving_average: float | None = None
     chunk: int = 10
     evaluate_every: int = 100
@@ -59,6 +64,10 @@ class TrainingPlan:
                 raise InputError(f"training.{name}: must be at least 1, got {getattr(self, name)}")
         if self.moving_average is not None and not 0 <= self.moving_average < 1:
             raise InputError(f"training.ema: the decay must lie in [0, 1), got {self.moving_average}")
+        if "data" in self.objective.draws and self.data is None:
+            raise InputError(
+                f"training.data: missing; {type(self.objective).__name__} is estimated on configurations of the target"
+            )
         if any(phase.steps < 0 or phase.batch < 1 for phase in self.phases):
             raise InputError("training.batch: every phase needs at least one configuration and no negative steps")
 
@@ -75,9 +84,10 @@ class TrainingPlan:
         return sum(phase.steps for phase in self.phases)
 
     def configurations_until(self, step: int) -> int:
-        """Configurations that the first `step` steps evaluate."""
+        """Configurations that the first `step` steps evaluate the map on."""
+        kinds, more = len(self.objective.draws), self.data.evaluations if self.data else 0
         total, done = 0, 0
         for phase in self.phases:
             taken = min(phase.steps, max(0, step - done))
-            total, done = total + taken * phase.batch, done + phase.steps
+            total, done = total + taken * (phase.batch * kinds + more), done + phase.steps
         return total

@@ -12,27 +12,32 @@ from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.devices import replicated
 from trivmap.flows import Flow
-from trivmap.objectives import ReverseKL, residual_and_path
+from trivmap.objectives import Draws, ReverseKL, residual_and_path
 from trivmap.optimizers import Problem
 from trivmap.optimizers.packing import pack, unpack
-from trivmap.training.draws import METRICS, draw_noise, draw_offset, metrics
+from trivmap.training.data import AbstractData
+from trivmap.training.draws import METRICS, data_key, draw_noise, draw_offset, metrics
 from trivmap.training.state import TrainingPlan, TrainingState
 
-Chunk = Callable[[TrainingState, Int[Array, ""]], tuple[TrainingState, Float[Array, "chunk metrics"]]]
+Chunk = Callable[
+    [TrainingState, Int[Array, ""], AbstractData | None], tuple[TrainingState, Float[Array, "chunk metrics"]]
+]
 
 
 def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: int) -> Chunk:
     """A function that takes up to `plan.chunk` steps of `batch` configurations, to be compiled once per batch size.
 
     `static` is the flow without its parameters. The number of steps is an argument, so that a chunk cut short by an
-    evaluation or a checkpoint runs the same program.
+    evaluation or a checkpoint runs the same program. So is the source of data, whose arrays may be long.
     """
     step = _make_step(static, action, plan, batch)
 
-    def chunk(state: TrainingState, steps: Int[Array, ""]) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
+    def chunk(
+        state: TrainingState, steps: Int[Array, ""], data: AbstractData | None = None
+    ) -> tuple[TrainingState, Float[Array, "chunk metrics"]]:
         def body(index, carry):
             state, rows = carry
-            state, row = step(state, form)
+            state, row = step(state, form, data)
             return state, jax.lax.dynamic_update_index_in_dim(rows, row, index, 0)
 
         form = state.parameters
@@ -45,11 +50,15 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
 
 def _make_step(
     static: Flow, action: AbstractAction, plan: TrainingPlan, batch: int
-) -> Callable[[TrainingState, PyTree], tuple[TrainingState, Float[Array, " metrics"]]]:
-    """(state, the parameters as a tree) -> (state, metrics), the parameters of the state packed."""
+) -> Callable[[TrainingState, PyTree, AbstractData | None], tuple[TrainingState, Float[Array, " metrics"]]]:
+    """(state, the parameters as a tree, data) -> (state, metrics), the parameters of the state packed."""
     objective, volume = plan.objective, float(static.lattice.volume)
+    # The path gradient's surrogate has the right derivative, not the right value.
+    searched = ReverseKL() if objective.draws == {"noise"} else objective
 
-    def step(state: TrainingState, form: PyTree) -> tuple[TrainingState, Float[Array, " metrics"]]:
+    def step(
+        state: TrainingState, form: PyTree, data: AbstractData | None
+    ) -> tuple[TrainingState, Float[Array, " metrics"]]:
         offset, temperature = draw_offset(state), jnp.asarray(plan.temperature(state.step), jnp.float32)
 
         def flow_at(parameters: PyTree) -> Flow:
@@ -64,10 +73,18 @@ def _make_step(
             first = jnp.where(state.step == 0, typical, state.first_loss)
             return ~(typical < first + 3.0 * jnp.maximum(jnp.abs(first), volume))
 
+        fields, moved = None, None
+        if data is not None:
+            before = flow_at(unpack(state.parameters, form))
+            fields, moved = data.draw(state.data, before, action, data_key(state), batch)
+
+        def draw() -> Draws:
+            return Draws(draw_noise(static, state, batch) if "noise" in objective.draws else None, fields)
+
         problem = Problem(
-            draw=lambda: draw_noise(static, state, batch),
-            surrogate=lambda parameters, noise: objective(flow_at(parameters), action, noise, temperature),
-            value=lambda parameters, noise: ReverseKL()(flow_at(parameters), action, noise, temperature)[0],
+            draw=draw,
+            surrogate=lambda parameters, draws: objective(flow_at(parameters), action, draws, temperature),
+            value=lambda parameters, draws: searched(flow_at(parameters), action, draws, temperature)[0],
             residual=residual,
             pair=lambda parameters, z: residual_and_path(flow_at(parameters), action, z, temperature),
             ridge=lambda: eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array),
@@ -83,7 +100,7 @@ def _make_step(
         if plan.moving_average is not None:
             decay, good = plan.moving_average, plan.optimizer.accepted(parameters, inner)
             averaged = jax.tree.map(lambda a, p: jnp.where(failed, a, decay * a + (1 - decay) * p), averaged, good)
-        typical = jnp.median(taken.residuals).astype(jnp.float32)
+        typical = jnp.median(taken.monitored).astype(jnp.float32)
         new = TrainingState(
             parameters=parameters,
             averaged=averaged,
@@ -92,9 +109,11 @@ def _make_step(
             key=state.key,
             first_loss=jnp.where((state.step == 0) & ~failed, typical, state.first_loss),
             failed=failed,
+            data=jax.tree.map(lambda old, new: jnp.where(failed, old, new), state.data, moved),
         )
         row = metrics(
-            taken.residuals,
+            taken.monitored,
+            weights="noise" in objective.draws,
             gradient_norm=taken.gradient_norm,
             learning_rate=taken.learning_rate,
             temperature=temperature,

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
@@ -64,7 +65,14 @@ class Trainer:
             key=self._train_key,
             first_loss=jnp.zeros((), jnp.float32),
             failed=jnp.asarray(False),
+            data=self._first_data(),
         )
+
+    def _first_data(self) -> PyTree:
+        if self.plan.data is None:
+            return None
+        flow = eqx.combine(self._parameters, self._static)
+        return eqx.filter_jit(self.plan.data.begin)(flow, jax.random.fold_in(self._train_key, 2**32 - 2))
 
     def compile(self, state: TrainingState) -> None:
         """Compile the steps of a state's batch size, and at first the evaluation, now instead of when they are used."""
@@ -85,7 +93,7 @@ class Trainer:
     def operations(self, state: TrainingState) -> float:
         """Arithmetic operations of the next step, its noise included (of a matrix-free solver one iteration)."""
         with using(jax.local_devices()[:1]):
-            return operations(self._chunk(state), state, jnp.ones((), jnp.int32))
+            return operations(self._chunk(state), state, jnp.ones((), jnp.int32), self.plan.data)
 
     def status(self, state: TrainingState, *, acceptance: Estimate | None = None, seconds: float = 0.0) -> str | None:
         """How training has ended at a state, None if it has not.
@@ -129,7 +137,7 @@ class Trainer:
             if status or step % plan.checkpoint_every == 0:
                 if not plan.optimizer.judges_itself:
                     # Only the loss of the next step tells whether the last update was good.
-                    ahead, rows = at_hand(self._program(state)(state, jnp.ones((), jnp.int32)))
+                    ahead, rows = at_hand(self._program(state)(state, jnp.ones((), jnp.int32), self.plan.data))
                     if bool(ahead.failed):
                         return self._failed(kept, step, np.asarray(rows)[0])
                 observer.save(state)
@@ -157,7 +165,7 @@ class Trainer:
         _, end = phase_at(plan.phases, step)
         for every in (plan.evaluate_every, plan.checkpoint_every, plan.chunk):
             end = min(end, (step // every + 1) * every)
-        state, rows = at_hand(self._program(state)(state, jnp.asarray(end - step, jnp.int32)))
+        state, rows = at_hand(self._program(state)(state, jnp.asarray(end - step, jnp.int32), plan.data))
         return state, np.asarray(rows)
 
     def _program(self, state: TrainingState) -> Chunk:
@@ -165,7 +173,8 @@ class Trainer:
         batch = self._batch(state)
         if batch not in self._chunks:
             begun = time.monotonic()
-            calls: list[tuple[Any, tuple[Any, ...]]] = [(jax.jit(self._chunk(state)), (state, jnp.ones((), jnp.int32)))]
+            given = (state, jnp.ones((), jnp.int32), self.plan.data)
+            calls: list[tuple[Any, tuple[Any, ...]]] = [(jax.jit(self._chunk(state)), given)]
             if not self._chunks:
                 # What judges the map, for `evaluate` to find ready.
                 calls.append(evaluation_call(*self._evaluation(state), **self._proposals))
@@ -202,5 +211,5 @@ class Trainer:
             "batch": phase.batch,
         }
         # A number the optimizer does not have is left out; a loss that is NaN is reported.
-        absent = ("learning_rate", "damping")
+        absent = ("learning_rate", "damping", "ess")
         return {name: value for name, value in record.items() if name not in absent or not math.isnan(value)}

@@ -1,0 +1,58 @@
+"""The log-variance divergence."""
+
+from typing import Annotated
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from trivmap._types import Scalar
+from trivmap.actions import AbstractAction
+from trivmap.arguments import OneOf, bounded
+from trivmap.devices import spread
+from trivmap.flows import Flow
+from trivmap.objectives.forward_kl import residuals_at
+from trivmap.objectives.objective import AbstractObjective, Draws, Kind, Residuals
+from trivmap.objectives.path_gradient import residual_and_path
+
+
+class LogVariance(AbstractObjective):
+    """The log-variance divergence 1/2 Var_r[log q + S/T] over configurations that stay fixed (arXiv:2307.01198).
+
+    Its gradient is the covariance of log q + S/T and d log q(phi) / d theta at fixed phi. On the flow's own
+    configurations, r = q, its mean is that of the reverse KL: the mean of the residual is a control variate. On
+    configurations of the target it sees modes that the flow does not propose.
+
+    Args:
+        on: r: `noise`, the flow's own configurations, or `data`, those of the target
+
+    Raises `InputError` for another word.
+    """
+
+    on: str = eqx.field(static=True)
+
+    @bounded
+    def __init__(self, on: Annotated[str, OneOf(("noise", "data"))] = "noise"):
+        self.on = on
+
+    @property
+    def draws(self) -> frozenset[Kind]:
+        return frozenset({"data"} if self.on == "data" else {"noise"})
+
+    def __call__(
+        self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
+    ) -> tuple[Scalar, Residuals]:
+        if self.on == "data":
+            residuals = spread(residuals_at, (flow, action), draws.data)
+            return 0.5 * jnp.var(residuals), -residuals
+        residuals, fixed = spread(_parts, (flow, action, temperature), draws.noise)
+        residuals = jax.lax.stop_gradient(residuals)
+        return jnp.mean((residuals - jnp.mean(residuals)) * fixed), residuals
+
+
+def _parts(of: tuple[Flow, AbstractAction, Scalar], noise: Array) -> tuple[Residuals, Float[Array, " batch"]]:
+    """The residual, and what has the derivative of log q in theta at fixed phi, of each configuration."""
+    flow, action, temperature = of
+    residuals, paths = jax.vmap(lambda z: residual_and_path(flow, action, z, temperature))(noise)
+    return residuals, residuals - paths

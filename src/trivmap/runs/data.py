@@ -1,0 +1,50 @@
+"""The configurations of another run that a training is given."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from trivmap.cards.card import RunCard
+from trivmap.errors import InputError
+from trivmap.store.directory import RunDirectory
+from trivmap.store.samples import SampleReader
+
+
+def source(card: RunCard, root: Path) -> RunDirectory | None:
+    """The run that a card takes configurations from, None if it names none; the card's run lies at `root`.
+
+    Raises `InputError` where that run is not there, is of another lattice or action, or has stored no fields.
+    """
+    section = None if card.training is None else card.training.data
+    name = getattr(section, "run", None)
+    if section is None or section.named != "run" or name is None:
+        return None
+    where, run = "training.data.run", RunDirectory(root.parent / name)
+    if not run.config_path.exists():
+        raise InputError(f"{where}: {run.root} is no run; name one in the folder that holds this run's own")
+    known = run.card()
+    for key in ("lattice", "action"):
+        if getattr(known, key) != getattr(card, key):
+            raise InputError(f"{where}: {run.root} is of another {key}; its configurations are not of this target")
+    if not known.sampling.save_fields:
+        raise InputError(f"{where}: {run.root} has not stored its fields; sample it with sampling.save_fields: true")
+    return run
+
+
+def configurations(card: RunCard, root: Path) -> Array | None:
+    """The configurations that a training is given: what the chains of another run stored after their warm-up.
+
+    Raises `InputError` as `source`, and where that run is not sampled yet.
+    """
+    run = source(card, root)
+    if run is None:
+        return None
+    with SampleReader(run.root) as reader:
+        if "fields" not in reader:
+            raise InputError(f"training.data.run: {run.root} holds no fields yet; sample it first")
+        fields = np.asarray(reader["fields"])
+        skipped = -(-reader.warmup // run.card().sampling.thin)
+    kept = fields[:, skipped:].reshape(-1, *card.lattice)
+    return jnp.asarray(kept, card.dtype)
