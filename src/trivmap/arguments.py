@@ -18,6 +18,9 @@ from trivmap.lattice import Lattice
 Made = TypeVar("Made", bound=Callable[..., Any])
 
 
+DIRECTORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
 class Bounds(NamedTuple):
     """Bounds of a finite number, from `least` to `most`, or between `above` and `below`.
 
@@ -51,14 +54,14 @@ class Bounds(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """Text that is one of the known `names`."""
+    """One of the known `names`."""
 
     names: Collection[str]
 
     def require(self, value: Any) -> None:
-        """Raise `InputError` for any other text, with the nearest known one."""
-        if not isinstance(value, str) or value not in self.names:
-            raise InputError(f"{shown(value)} is unknown; {suggestion(value, self.names)}")
+        """Raise `InputError` for anything else, with the nearest known name."""
+        if not any(type(value) is type(name) and value == name for name in self.names):
+            raise InputError(f"{shown(value)} is unknown; {suggestion(value, map(str, self.names))}")
 
 
 class Odd(NamedTuple):
@@ -76,6 +79,23 @@ class Checkerboard(NamedTuple):
     def require(self, value: Lattice) -> None:
         """Raise `InputError` for an odd extent."""
         value.require_checkerboard()
+
+
+class DirectoryName(NamedTuple):
+    """The name of a directory: no path, nothing that a shell or a terminal takes for something else."""
+
+    most: int = 200
+    """Systems end names at 255 bytes, and files beside a directory have longer names than the directory."""
+
+    def require(self, value: Any) -> None:
+        """Raise `InputError` for what is none."""
+        if len(value) > self.most:
+            raise InputError(f"must have at most {self.most} characters, as it names a directory, got {len(value)}")
+        if not DIRECTORY_NAME.fullmatch(value):
+            raise InputError(
+                "names a directory: use letters, digits, '.', '_', '+' and '-', a letter or digit first, "
+                f"got {shown(value)}"
+            )
 
 
 class LayerWidth(NamedTuple):

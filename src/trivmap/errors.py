@@ -18,7 +18,7 @@ def suggestion(word: object, known: Iterable[str]) -> str:
     names = list(known)
     text = word[:100] if isinstance(word, str) else shown(word)
     near = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
 
 
 _REPR = reprlib.Repr()

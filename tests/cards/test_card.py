@@ -113,8 +113,8 @@ def test_every_first_order_optimizer_of_optax():
             "training.stop.acceptance: must be less than 1, got 1.5",
         ),
         (
-            {"training": CARD["training"] | {"objective": "forward-kl"}},
-            "training.objective.kind: 'forward-kl' is unknown; did you mean reverse-kl? (or your own, "
+            {"training": CARD["training"] | {"objective": "path-gradent"}},
+            "training.objective.kind: 'path-gradent' is unknown; did you mean path-gradient? (or your own, "
             "my_module:MyClass)",
         ),
         (

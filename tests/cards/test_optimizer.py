@@ -28,6 +28,10 @@ def test_the_objective_is_stated_once_and_belongs_to_the_optimizer():
     assert objective(SECOND, "training.objective=path-gradient") == "path-gradient"
     written = changed(SECOND).to_data()
     assert apply_overrides(written, ["training.optimizer.kind=gauss-newton"])["training"]["objective"] == "variance"
+    named = apply_overrides(
+        written, ["training.optimizer={kind: adam, learning_rate: 0.1}", "training.objective.kind=reverse-kl"]
+    )
+    assert RunCard.from_data(named).to_data()["training"]["objective"] == "reverse-kl"
     back = apply_overrides(written, ["training.optimizer={kind: adam, learning_rate: 0.1}"])
     assert RunCard.from_data(back).to_data()["training"]["objective"] == "path-gradient"
 
@@ -37,6 +41,15 @@ def test_the_objective_of_a_rung_belongs_to_its_optimizer():
     first, last = changed(f"training.ladder={ladder}").rungs()
     assert first.to_data()["training"]["objective"] == "variance"
     assert last.to_data()["training"]["objective"] == "path-gradient"
+    ladder = [{"lattice": [2, 2], "optimizer": {"kind": "adam", "learning_rate": 0.1}}]
+    first, last = changed("training.objective=reverse-kl", f"training.ladder={ladder}").rungs()
+    assert first.to_data()["training"]["objective"] == "reverse-kl"
+
+
+@pytest.mark.parametrize("kind", ["[1]", "{a: 1}", "1", "null"])
+def test_kinds_that_are_no_text(kind):
+    with pytest.raises(InputError, match=r"training\.optimizer\.kind: "):
+        changed(f"training.optimizer.kind={kind}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cards.test_card import CARD
 from trivmap.cards.build import build_action, build_flow, build_training
-from trivmap.cards.card import RunCard
+from trivmap.cards.card import RunCard, load_card
 from trivmap.cards.own import own_code
 from trivmap.cards.registry import MAPS, build_own
 from trivmap.cards.signature import described, section_of
@@ -179,6 +179,58 @@ class TestOwn:
         rate = {"schedule": "e:f", "peak": 1}
         named = own_code(card(maps, objective="g:H", optimizer={"kind": "adam", "learning_rate": rate}))
         assert set(named) == {"a:B", "c:D", "e:f", "g:H"}
+
+
+class TestNames:
+    """Names of arguments, and of modules."""
+
+    @pytest.mark.parametrize("name", ["arguments", "make", "key", "build", "_hidden", "model_config", "json"])
+    def test_an_argument_that_a_section_needs_for_itself_is_refused(self, own, tmp_path, name):
+        text = f"def named({name}: float = 1.0) -> AbstractObjective:\n    return Doubled()\n"
+        Path(tmp_path / "registered.py").write_text(f"{OWN}\n\n{text}")
+        with pytest.raises(InputError, match=rf"^training\.objective\.kind: registered:named: the argument '{name}' c"):
+            build_training(card(objective="registered:named"))
+
+    def test_choices_that_are_no_text(self, own, tmp_path):
+        text = "def ordered(order: Literal[2, 4] = 2) -> AbstractObjective:\n    return Doubled(order)\n"
+        Path(tmp_path / "registered.py").write_text(f"{OWN}\n\n{text}")
+        assert build_training(card(objective={"kind": "registered:ordered", "order": 4})).objective.factor == 4
+        for wrong in (3, "4", True):
+            with pytest.raises(
+                InputError, match=r"^training\.objective\.order: .* is unknown; (known here: 2, 4|did you mean 4)"
+            ):
+                build_training(card(objective={"kind": "registered:ordered", "order": wrong}))
+
+    def test_types_that_only_a_checker_sees(self, own, tmp_path):
+        text = 'def typed(x: "np.nothing" = 1, factor: float = 2.0) -> AbstractObjective:\n    return Doubled(factor)\n'
+        Path(tmp_path / "registered.py").write_text(f"{OWN}\n\n{text}")
+        assert build_training(card(objective={"kind": "registered:typed", "factor": 3})).objective.factor == 3.0
+        with pytest.raises(InputError, match=r"^training\.objective\.factor: must be a number, got 'x'"):
+            build_training(card(objective={"kind": "registered:typed", "factor": "x"}))
+
+    @pytest.mark.parametrize("name", ["evile\u0301:Name", "mod\u00fcle:Name", "a b:C", "a:b:c", "\uff41:B"])
+    def test_a_name_that_is_not_of_plain_letters_is_no_reference(self, name):
+        """Two readers of regular expressions would disagree about it, and one of them decides whether it is trusted."""
+        for changes in ({"objective": name}, {"optimizer": {"kind": name, "learning_rate": 0.1}}):
+            with pytest.raises(InputError, match=r"must be a reference like my_module:MyClass"):
+                card(**changes)
+        with pytest.raises(InputError, match=r"must be a reference like my_module:MyClass"):
+            RunCard.from_data({**CARD, "action": {"kind": name}})
+
+    def test_keys_that_are_no_text(self):
+        with pytest.raises(
+            InputError, match=r"training\.objective: has the key True, which is no text; put it in quotes"
+        ):
+            card(objective={"kind": "reverse-kl", True: 1})
+
+
+def test_settings_of_an_objective_in_yaml(tmp_path):
+    path = tmp_path / "card.yaml"
+    text = card(objective="mixture", data={"kind": "walkers", "count": 4}).to_yaml()
+    path.write_text(
+        text.replace("objective: {kind: mixture, forward: 0.5}", "objective: {kind: log-variance, over: data}")
+    )
+    assert load_card(path).training.objective.over == "data"
 
 
 def test_an_objective_stays_one_word():

@@ -53,7 +53,7 @@ class TestCards:
             ("training.steps=0", "training.steps: must be at least 1, got 0"),
             (
                 "training.optimizer.kind=adamm",
-                "training.optimizer.kind: 'adamm' is no first-order optimizer of optax; did you mean adam",
+                "training.optimizer.kind: 'adamm' is unknown; did you mean adam",
             ),
             ("training.optimizer.b1=much", "optimizer: adam refused its keywords"),
             ("training.evaluate.proposals=256", "training.evaluate.proposals: must be at least 4096, got 256"),

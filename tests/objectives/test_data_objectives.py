@@ -136,7 +136,7 @@ def test_what_they_draw():
     ("make", "sentence"),
     [
         (lambda: Mixture(1.5), "forward: must be between 0 and 1, got 1.5"),
-        (lambda: LogVariance("fields"), "on: 'fields' is unknown; known here: noise, data"),
+        (lambda: LogVariance("fields"), "over: 'fields' is unknown; known here: noise, data"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, sentence):

@@ -1,6 +1,7 @@
 """Trainings on configurations of another run, and on chains of the flow itself."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from trivmap.runs.data import configurations, source
 from trivmap.runs.progress import Interrupted
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
+from trivmap.store.directory import RunDirectory
 
 CARD = {
     "lattice": [4],
@@ -58,7 +60,7 @@ def test_the_fields_of_a_chain(folder):
     [
         ({}, 1),
         ({"objective": "mixture"}, 2),
-        ({"objective": {"kind": "log-variance", "on": "data"}}, 1),
+        ({"objective": {"kind": "log-variance", "over": "data"}}, 1),
         ({"objective": {"kind": "mixture", "forward": 0.2}, "data": {"kind": "walkers", "count": 32}}, 3),
     ],
     ids=["forward", "mixture", "log-variance", "walkers"],
@@ -96,13 +98,63 @@ def test_interrupted_it_ends_the_same(folder):
         ({"temperature": {"start": 2.0}}, "training.temperature.start: must be 1 with configurations of the target"),
         ({"data": {"kind": "walkers"}}, "training.data.count: missing; give the number of chains, for example 256"),
         ({"objective": {"kind": "mixture", "forward": 2}}, "training.objective.forward: must be between 0 and 1"),
-        ({"objective": {"kind": "log-variance", "on": "fields"}}, "training.objective.on: 'fields' is unknown"),
+        ({"objective": {"kind": "log-variance", "over": "fields"}}, "training.objective.over: 'fields' is unknown"),
     ],
 )
 def test_cards_that_make_no_sense(training, sentence):
     with pytest.raises(InputError) as caught:
         card(**training)
     assert sentence in str(caught.value)
+
+
+def test_names_that_lead_elsewhere():
+    for name in ("../chain", "/tmp/chain", "", "a b"):
+        with pytest.raises(InputError, match=r"training\.data\.run: names a directory"):
+            card(data={"kind": "run", "run": name})
+
+
+def test_a_rung_has_data_of_its_own():
+    walkers, adam = {"kind": "walkers", "count": 8}, {"kind": "adam", "learning_rate": 0.01}
+    first, _ = card(ladder=[{"lattice": [2], "objective": "path-gradient"}]).rungs()
+    assert first.training.data is None
+    first, _ = card(ladder=[{"lattice": [2], "data": walkers, "optimizer": adam}]).rungs()
+    assert first.training.data.count == 8 and first.training.objective.named == "forward-kl"
+    first, last = card(
+        objective="path-gradient", data=None, ladder=[{"lattice": [2], "objective": "mixture", "data": walkers}]
+    ).rungs()
+    assert first.training.objective.named == "mixture" and last.training.data is None
+    with pytest.raises(InputError, match=r"training\.ladder\.0: takes no configurations from a run of the card's own"):
+        card(ladder=[{"lattice": [2]}])
+
+
+@pytest.mark.usefixtures("optax_mixes_dtypes")
+def test_other_configurations_are_not_those_of_the_steps_taken(folder, tmp_path):
+    for name in ("chain", "copy"):
+        shutil.copytree(folder / "chain", tmp_path / name)
+    run = pipeline.create(card(checkpoint={"every": 10}), tmp_path / "map")
+    with pytest.raises(Interrupted):
+        train(run, Signaling(at=21))
+    kept = run.config_path.read_text()
+    run.config_path.write_text(kept.replace("run: chain", "run: copy"))
+    with pytest.raises(InputError, match=r"training\.data differs from that of the steps already taken"):
+        train(run)
+    run.config_path.write_text(kept)
+    chain = RunDirectory(tmp_path / "chain")
+    shutil.rmtree(chain.root)
+    data = {key: CARD[key] for key in ("lattice", "dtype", "action")}
+    other = pipeline.create(RunCard.from_data({**data, "seed": 7, "sampling": HMC}), chain.root)
+    sample(other)
+    with pytest.raises(InputError, match=r"training\.data\.run holds other configurations"):
+        train(run)
+
+
+@pytest.mark.usefixtures("optax_mixes_dtypes")
+def test_a_finished_training_needs_its_source_no_more(folder, tmp_path):
+    shutil.copytree(folder / "chain", tmp_path / "chain")
+    run = pipeline.create(card(), tmp_path / "map")
+    done = train(run)
+    shutil.rmtree(tmp_path / "chain")
+    assert train(run)["training"] == done["training"]
 
 
 def test_second_order_needs_least_squares(folder):

@@ -20,7 +20,7 @@ from trivmap.training.schedules import temperature_schedule
 
 
 class _Kernel:
-    """What a kernel of the user's own must be."""
+    """The requirements on a kernel of the user's own."""
 
     key, makes, called = "kind", AbstractKernel, "AbstractKernel"
     offers = ("action", "lattice", "dtype", "flow")
@@ -65,9 +65,11 @@ def build_training(card: RunCard, fields: Array | None = None) -> TrainingPlan:
     if section is None:
         raise InputError("training: missing; give the section with steps, batch and optimizer")
     assert section.objective is not None
-    evaluate_every = section.evaluate.every
+    objective, evaluate_every = section.objective.build("training.objective"), section.evaluate.every
+    if "data" in objective.draws and section.temperature.start != 1:
+        raise InputError("training.temperature.start: must be 1 with configurations of the target, which have no other")
     return TrainingPlan(
-        objective=section.objective.build("training.objective"),
+        objective=objective,
         optimizer=section.optimizer.build("training.optimizer", steps=section.steps, clip=section.clip),
         temperature=temperature_schedule(
             section.temperature.start, section.temperature.steps or 1, section.temperature.schedule

@@ -11,16 +11,16 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_vali
 
 from trivmap.cards import yaml_text
 from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Section
+from trivmap.cards.fields import Section, write_out
 from trivmap.cards.headings import true_headings
-from trivmap.cards.ladder import misfit, rung_data
+from trivmap.cards.ladder import led_there, misfit, rung_data
 from trivmap.cards.model import Model
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import RUNS, preset_text
 from trivmap.cards.registry import ACTIONS
 from trivmap.cards.sampling import AnnealedSampling, AnySampling, FlowSampling, mapless
 from trivmap.cards.signature import Component, Constructed
-from trivmap.cards.training import LEAST_BINS, Measure, Training
+from trivmap.cards.training import LEAST_BINS, Measure, Rung, Training
 from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole, refusal, require_lattice
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
@@ -78,6 +78,9 @@ class RunCard(Section):
             self.action.build("action", dimension=lattice.dimension, lattice=lattice)
         if self.model is not None:
             self.model.require_fit(lattice)
+        if self.training is not None and self.training.ladder == "auto":
+            rungs = led_there(self.action, lattice, self.training.steps)
+            write_out(self.training, ladder=[Rung.model_validate(rung) for rung in rungs])
         self._require_ladder(lattice)
         self._require_model()
         self._require_something_to_measure()
@@ -99,10 +102,17 @@ class RunCard(Section):
             )
 
     def _require_ladder(self, lattice: Lattice) -> None:
-        for position, rung in enumerate(self.training.ladder if self.training else []):
+        for position, rung in enumerate(self.training.rungs if self.training else []):
             if reason := misfit(lattice.shape, rung.lattice):
                 raise refusal(f"{reason}; a ladder leads upwards to it", f"training.ladder.{position}.lattice")
         for position, data in enumerate(rung_data(self.to_data())):
+            own = self.training is not None and self.training.rungs[position].data is not None
+            if (data["training"].get("data") or {}).get("kind") == "run" and not own:
+                raise refusal(
+                    "takes no configurations from a run of the card's own lattice and action; give the rung another "
+                    "objective, such as path-gradient, or data of its own",
+                    f"training.ladder.{position}",
+                )
             try:
                 RunCard.from_data(data, "rung")
             except InputError as error:

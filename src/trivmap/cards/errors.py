@@ -40,8 +40,6 @@ def _message(kind: str, text: str, context: Mapping[str, Any], value: object) ->
             return f"must be a list in square brackets, got {got}"
         case "string_type":
             return f"must be text, got {got}"
-        case "string_pattern_mismatch":
-            return f"must be a reference like my_module:MyClass, got {got}"
         case "too_short":
             return "must not be empty"
         case "too_long":

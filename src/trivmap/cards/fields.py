@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from trivmap.cards.first_names import MOVED, NOW
+from trivmap.cards.first_names import renamed
 from trivmap.cards.values import refusal
 from trivmap.errors import shown, suggestion
 
@@ -45,11 +45,10 @@ class Section(BaseModel):
             raise refusal(f"must be a section of keys and values, got {shown(data)}")
         known = cls.known_keys(data)
         for key, value in data.items():
+            if not isinstance(key, str):
+                raise refusal(f"has the key {shown(key)}, which is no text; put it in quotes")
             if known is not None and key not in known:
-                now = NOW.get(str(key))
-                renamed = f"it is called {now} now" if now in known else suggestion(key, known)
-                renamed = f"it is {MOVED[key]} now" if key in MOVED else renamed
-                raise refusal(f"unknown key; {renamed}", str(key))
+                raise refusal(f"unknown key; {renamed(key, known) or suggestion(key, known)}", key)
             if isinstance(value, float) and math.isnan(value):
                 raise refusal("must be a finite number, got nan", str(key))
         for key in cls.needed_keys(data):

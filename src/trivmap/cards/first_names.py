@@ -1,12 +1,22 @@
 """Names in cards from before the first release: what they are called now, and where they live on."""
 
+from collections.abc import Collection
 from typing import Any
 
-NOW = {"spectrum": "learnable", "start": "mass_squared", "optimiser": "optimizer", "neighbours": "neighbors"}
+_NOW = {"spectrum": "learnable", "start": "mass_squared", "optimiser": "optimizer", "neighbours": "neighbors"}
 """Keys, and what they are called now."""
 
-MOVED = {"objective": "training.objective"}
-"""Keys that stand elsewhere now."""
+_MOVED = {"objective": ("damping", "training.objective")}
+"""Keys that stand elsewhere now, each with one that stood beside it."""
+
+
+def renamed(key: str, known: Collection[str]) -> str | None:
+    """The half of a sentence about an old key of a section that has the `known` ones."""
+    if _NOW.get(key) in known:
+        return f"it is called {_NOW[key]} now"
+    beside, there = _MOVED.get(key, ("", ""))
+    return f"it is {there} now" if beside in known else None
+
 
 _SPELT = {"neighbors": "neighbours", "trivialized-hmc": "trivialised-hmc"}
 

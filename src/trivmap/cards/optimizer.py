@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 
 from trivmap.cards.fields import ByKey, Section
 from trivmap.cards.references import resolve
-from trivmap.cards.registry import SCHEDULES
-from trivmap.cards.signature import Component, placed, section_of
-from trivmap.cards.values import REFERENCE, refusal
+from trivmap.cards.registry import SCHEDULES, build_own
+from trivmap.cards.signature import Component, parameters, placed, section_of
+from trivmap.cards.values import REFERENCE, at, reference, refusal
 from trivmap.errors import InputError
 from trivmap.optimizers import FirstOrder, GaussNewton, first_order
 
@@ -51,18 +51,20 @@ class FirstOrderOptimizer(Component):
 
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        parameters = optax_parameters(str(data.get("kind")))
-        return None if parameters is None else ("kind", "learning_rate", *parameters)
+        known = optax_parameters(str(data.get("kind")))
+        return None if known is None else ("kind", "learning_rate", *known)
 
     @classmethod
     def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if ":" in str(data["kind"]):
+            at("kind", reference, data["kind"])
         rate = data["learning_rate"]
         if rate is None:
             raise refusal(cls._missing("learning_rate", data), "learning_rate")
         if not isinstance(rate, (Mapping, Section)):
             data["learning_rate"] = {"schedule": "constant", "peak": rate}
-        parameters = optax_parameters(str(data["kind"])) or {}
-        written_out = {name: value for name, value in parameters.items() if isinstance(value, (bool, int, float, str))}
+        known = optax_parameters(str(data["kind"])) or {}
+        written_out = {name: value for name, value in known.items() if isinstance(value, (bool, int, float, str))}
         return data | {name: value for name, value in written_out.items() if name not in data}
 
     def build(self, where: str, **offered: Any) -> FirstOrder:
@@ -77,16 +79,19 @@ class FirstOrderOptimizer(Component):
             except InputError as error:
                 raise InputError(placed(str(error), where, {"kind", "learning_rate", *self.arguments})) from error
             return dataclasses.replace(made, learning_rate=rate)
-        transformation = resolve(self.kind, optax.GradientTransformation, f"{where}.kind")
-        try:
-            made = transformation(rate, **self.arguments)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{where}: {self.kind} refused its arguments: {error}") from error
-        if not isinstance(made, optax.GradientTransformation):
-            raise InputError(
-                f"{where}.kind: {self.kind} must make an optax GradientTransformation, got {type(made).__name__}"
-            )
+        factory = resolve(self.kind, optax.GradientTransformation, f"{where}.kind")
+        first = next(iter(parameters(factory)), "learning_rate")
+        made = build_own(self.kind, self.arguments, _Transformation(first), where, {first: rate})
         return FirstOrder(made if clip is None else optax.chain(optax.clip_by_global_norm(clip), made), rate)
+
+
+class _Transformation:
+    """The requirements on an optimizer of the user's own, whose `first` argument is the learning rate."""
+
+    key, makes, called = "kind", optax.GradientTransformation, "GradientTransformation"
+
+    def __init__(self, first: str):
+        self.offers = (first,)
 
 
 _SECOND_ORDER = {"gauss-newton": section_of(GaussNewton, (), (("kind", "gauss-newton"),))}
@@ -97,4 +102,4 @@ OPTIMIZERS = ByKey(
 
 def minimizes_by_default(kind: object) -> str:
     """The objective of a card that names none, for the `kind` of its optimizer."""
-    return "variance" if kind in _SECOND_ORDER else "path-gradient"
+    return "variance" if isinstance(kind, str) and kind in _SECOND_ORDER else "path-gradient"

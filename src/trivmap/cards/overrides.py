@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from trivmap.cards import yaml_text
 from trivmap.cards.optimizer import OPTIMIZERS, minimizes_by_default
-from trivmap.cards.registry import ACTIONS, BASES, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
+from trivmap.cards.registry import ACTIONS, BASES, DATA, MAPS, NETWORKS, OBJECTIVES, SCHEDULES, written_out
 from trivmap.cards.sampling import KINDS
 from trivmap.errors import InputError, cut, shown
 
@@ -16,6 +16,7 @@ _SECTIONS = {
     "maps": MAPS.by_key,
     "network": NETWORKS.by_key,
     "objective": OBJECTIVES.by_key,
+    "data": DATA.by_key,
     "optimizer": OPTIMIZERS,
     "learning_rate": SCHEDULES.by_key,
     "sampling": KINDS,
@@ -46,8 +47,9 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str | Change]) -> 
     for change in sorted(changes, key=lambda change: change.path[-1] not in _TELLING):
         _carry_out(data, change, given)
     was, now = _minimizes(before), _minimizes(data)
-    if was and now and was != now and ("training", "objective") not in given:
-        # What was minimized belongs to the optimizer that was there.
+    named = any(path[:2] == ("training", "objective") for path in given)
+    if was and now and was != now and not named:
+        # The objective belonged to the optimizer that was there.
         data["training"].pop("objective", None)
     return data
 
@@ -84,6 +86,8 @@ def _carry_out(data: dict[str, Any], change: Change, given: set[tuple[str, ...]]
         inner = _get(holder, part, change, depth)
         if part == "learning_rate" and isinstance(inner, (int, float)):
             inner = {"schedule": "constant", "peak": inner}
+        if part == "objective" and isinstance(inner, str):
+            inner = written_out(inner)
         if inner is None:
             inner = {}
         _put(holder, part, inner, change, depth)

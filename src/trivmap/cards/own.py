@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from trivmap.cards.card import RunCard
 from trivmap.cards.references import load
-from trivmap.cards.values import REFERENCE
 from trivmap.errors import InputError
 from trivmap.trust import is_trusting
 
@@ -30,7 +29,7 @@ def _references(data: Any) -> Iterable[str]:
         named = [data.get(key) for key in _NAMING]
         observables = data.get("observables")
         for name in (*named, *(observables if isinstance(observables, list) else ())):
-            if isinstance(name, str) and REFERENCE.fullmatch(name):
+            if isinstance(name, str) and ":" in name:
                 yield name
     for each in data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ():
         yield from _references(each)

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from trivmap.errors import InputError
+from trivmap.cards.values import REFERENCE
+from trivmap.errors import InputError, shown
 
 
 def resolve(reference: str, kind: Any, where: str, called: str = "") -> Callable[..., Any]:
@@ -43,6 +44,8 @@ def _makes(factory: Any, kind: Any) -> bool:
 
 def load(reference: str, where: str) -> Any:
     """What `module:Name` names; its module is imported, which runs it."""
+    if not REFERENCE.fullmatch(reference):
+        raise InputError(f"{where}: must be a reference like my_module:MyClass, got {shown(reference)}")
     module_name, _, name = reference.partition(":")
     try:
         module = importlib.import_module(module_name)

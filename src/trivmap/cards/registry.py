@@ -67,6 +67,8 @@ def build_own(reference: str, arguments: Mapping[str, Any], kind: Any, where: st
     factory = resolve(reference, kind.makes, named, kind.called)
     try:
         section = section_of(factory, kind.offers).model_validate(dict(arguments))
+    except InputError as error:
+        raise InputError(f"{named}: {reference}: {error}") from error
     except ValidationError as error:
         raise InputError(f"{where}.{sentence(error, arguments)}") from error
     try:
@@ -77,8 +79,12 @@ def build_own(reference: str, arguments: Mapping[str, Any], kind: Any, where: st
         said = " ".join(str(error).split())
         raise InputError(f"{where}: {reference} refused its arguments: {said[:300]}") from error
     if isinstance(kind.makes, type) and not isinstance(made, kind.makes):
-        raise InputError(f"{named}: {reference} must make a trivmap {kind.called}, got {type(made).__name__}")
+        raise InputError(f"{named}: {reference} must make {_article(kind)} {kind.called}, got {type(made).__name__}")
     return made
+
+
+def _article(kind: Any) -> str:
+    return "an optax" if kind.makes.__module__.startswith("optax") else "a trivmap"
 
 
 class Registry:
@@ -91,6 +97,7 @@ class Registry:
         key: the key that names the component.
         second: the second key.
         called: the name of the type in sentences, if it is no class.
+        own: the arguments that a constructor of the user's own is offered, if others.
     """
 
     def __init__(
@@ -102,15 +109,17 @@ class Registry:
         key: str = "kind",
         second: str = "",
         called: str = "",
+        own: tuple[str, ...] | None = None,
     ):
         def section(make: Any, *given: tuple[str, str]) -> type[Constructed] | ByKey:
             if isinstance(make, Mapping):
                 return ByKey(second, {name: section(each, *given, (second, name)) for name, each in make.items()})
             return section_of(make, offers, given)
 
-        own = create_model("Own", __base__=OwnSection, __module__=__name__, **{key: (Reference, ...)})  # type: ignore[call-overload]
-        own.key, own.makes, own.called, own.offers = key, makes, called or makes.__name__, offers
-        self.by_key = ByKey(key, {name: section(make, (key, name)) for name, make in entries.items()}, own)
+        user: Any = create_model("Own", __base__=OwnSection, __module__=__name__, **{key: (Reference, ...)})  # type: ignore[call-overload]
+        user.key, user.makes, user.called = key, makes, called or makes.__name__
+        user.offers = offers if own is None else own
+        self.by_key = ByKey(key, {name: section(make, (key, name)) for name, make in entries.items()}, user)
         self.union = Annotated[Component, self.by_key]
         if isinstance(makes, type):
             UNIONS[makes] = self.union
@@ -160,7 +169,7 @@ OBJECTIVES = Registry(
         "mixture": Mixture,
     },
 )
-DATA = Registry(AbstractData, {"run": stored, "walkers": Walkers}, offers=("fields",))
+DATA = Registry(AbstractData, {"run": stored, "walkers": Walkers}, offers=("fields",), own=())
 SCHEDULES = Registry(
     Schedule,
     {"constant": constant_rate, "cosine": cosine_rate, "restarts": restarts_rate},

@@ -57,7 +57,7 @@ class Constructed(Component):
 
     def build(self, where: str, **offered: Any) -> Any:
         keys = [name for name in type(self).model_fields if name in parameters(self.make)]
-        arguments = {name: _built(getattr(self, name), f"{where}.{name}") for name in keys}
+        arguments = {name: _built(getattr(self, name), f"{where}.{name}", offered) for name in keys}
         taken = {name: value for name, value in offered.items() if name in self.offers}
         try:
             return self.make(**taken, **arguments, **self.arguments)
@@ -116,11 +116,7 @@ def section_of(
         offers: the names of the arguments that the library gives.
         given: keys of the section that name the constructor itself, with their values: (("kind", "dense"),).
     """
-    try:
-        hints = get_type_hints(make.__init__ if isinstance(make, type) else make, include_extras=True)
-    except NameError:
-        # Types that only a type checker sees are no types of keys.
-        hints = {}
+    hints = _hints(make.__init__ if isinstance(make, type) else make)
     meaning, fields = described(make), {key: (Literal[value], ...) for key, value in given}
     everything, checkerboard, taken = False, False, []
     for name, parameter in parameters(make).items():
@@ -130,6 +126,8 @@ def section_of(
         elif name in offers:
             taken.append(name)
             checkerboard |= any(isinstance(mark, Checkerboard) for mark in get_args(annotation)[1:])
+        elif name.startswith(("_", "model_")) or name in Constructed.__class_vars__ or hasattr(Constructed, name):
+            raise InputError(f"the argument {name!r} cannot be a key of a card, which uses this name itself")
         else:
             default = ... if parameter.default is inspect.Parameter.empty else _default(annotation, parameter.default)
             fields[name] = (translated(annotation), Field(default=default, description=meaning.get(name)))
@@ -168,14 +166,14 @@ def translated(annotation: Any) -> Any:
         several = [each for each in inner if each is not types.NoneType]
         if set(several) == {int, str}:
             # A number, or text that stands for one: text is judged by what is marked.
-            first: Any = Annotated[
-                Any, BeforeValidator(lambda value: value if isinstance(value, str) else whole(value))
-            ]
+            first: Any = Annotated[Any, BeforeValidator(_whole_or_text)]
         else:
             first = translated(several[0]) if len(several) == 1 else Any
         return first | None if types.NoneType in inner and first is not Any else first
     if origin in (Sequence, list, tuple):
         return list[translated(inner[0])]
+    if origin is Literal and not all(isinstance(each, str) for each in inner):
+        return Annotated[Any, AfterValidator(_checked(OneOf(inner)))]
     if origin is Literal:
         return Annotated[str, AfterValidator(_checked(OneOf(inner)))]
     if annotation in _PLAIN:
@@ -194,9 +192,24 @@ def _whole_or_text(value: object) -> int | str:
 
 
 def _is_nested(annotation: Any) -> bool:
-    """Whether an argument of this type is a section of its own: settings that are kept in a dataclass."""
+    """True for the type of an argument that is a section of its own: settings that are kept in a dataclass."""
     concrete = isinstance(annotation, type) and not inspect.isabstract(annotation)
     return concrete and dataclasses.is_dataclass(annotation)
+
+
+def _hints(function: Any) -> Mapping[str, Any]:
+    """The types of the arguments; any, where only a type checker sees the type."""
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception:
+        found = {}
+        for name, annotation in getattr(function, "__annotations__", {}).items():
+            alone = types.SimpleNamespace(__annotations__={name: annotation}, __globals__=function.__globals__)
+            try:
+                found |= get_type_hints(alone, function.__globals__, include_extras=True)
+            except Exception:
+                found[name] = Any
+        return found
 
 
 def _checked(mark: Any) -> Callable[[Any], Any]:
@@ -227,10 +240,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _built(value: Any, where: str) -> Any:
+def _built(value: Any, where: str, offered: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
-        return tuple(_built(each, f"{where}.{position}") for position, each in enumerate(value))
-    return value.build(where) if hasattr(value, "build") else value
+        return tuple(_built(each, f"{where}.{position}", offered) for position, each in enumerate(value))
+    return value.build(where, **offered) if hasattr(value, "build") else value
 
 
 def sections_in(annotation: Any) -> Iterator[type[Section]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.optimizer import OPTIMIZERS, minimizes_by_default
@@ -16,6 +16,9 @@ _MOST_RUNGS = 64
 
 
 Optimizer = Annotated[Component, OPTIMIZERS]
+
+
+_OBJECTIVE: TypeAdapter[Component] = TypeAdapter(Objective)
 
 
 class Phase(Section):
@@ -62,11 +65,27 @@ class Rung(Section):
     steps: Count | None = None
     batch: Count | None = None
     objective: Objective | None = None
+    data: Annotated[Component, DATA.by_key] | None = None
     optimizer: Optimizer | None = None
+
+
+def draws_data(objective: object) -> bool | None:
+    """True for an objective that is estimated on configurations of the target; None for one of the user's own.
+
+    `objective` is its section, or what a card gives for it.
+    """
+    if not isinstance(objective, Component):
+        try:
+            objective = _OBJECTIVE.validate_python(objective)
+        except ValueError:
+            return None
+    return "data" in objective.build("objective").draws if isinstance(objective, Constructed) else None
 
 
 class Training(Section):
     """How the map is trained: on the lattices of the `ladder` one after another, then on the card's own.
+
+    `ladder: auto` stands for rungs on the card's lattice at weaker couplings, as many as the action needs.
 
     `start` names a run directory, in the folder that holds the run's own, whose trained map training begins with.
     """
@@ -85,7 +104,9 @@ class Training(Section):
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
     chunk: Count | None = None
-    ladder: list[Rung] = Field(default=[], max_length=_MOST_RUNGS)
+    ladder: Annotated[Literal["auto"] | Annotated[list[Rung], Field(max_length=_MOST_RUNGS)], ByShape()] = Field(
+        default=[]
+    )
     start: Name | None = None
 
     @classmethod
@@ -126,9 +147,10 @@ class Training(Section):
 
     def _require_data(self) -> None:
         """Refuse an objective without the configurations that it needs, and configurations that nothing needs."""
-        if not isinstance(self.objective, Constructed):
+        wanted = draws_data(self.objective)
+        if wanted is None:
             return
-        name, wanted = self.objective.named, "data" in self._draws
+        name = self.objective.named if self.objective else ""
         if wanted and self.data is None:
             raise refusal(
                 f"missing; {name} is estimated on configurations of the target, give {{kind: run, run: NAME}} or "
@@ -141,17 +163,9 @@ class Training(Section):
             raise refusal("must be 1 with configurations of the target, which have no other", "temperature.start")
 
     @property
-    def _draws(self) -> frozenset[str]:
-        """What the objective draws, as far as it is known before the user's own code may run."""
-        if not isinstance(self.objective, Constructed):
-            return frozenset({"noise"})
-        return self.objective.build("objective").draws
-
-    @property
-    def drawn(self) -> int:
-        """Configurations of all steps."""
-        more = getattr(self.data, "count", 0) * 2 if isinstance(self.data, Constructed) else 0
-        return sum(steps * (batch * len(self._draws) + more) for steps, batch in self.phases)
+    def rungs(self) -> list[Rung]:
+        """The rungs of the ladder; none before `auto` is written out."""
+        return [] if isinstance(self.ladder, str) else self.ladder
 
     @property
     def judged(self) -> int:

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from trivmap.errors import shown, suggestion
+from trivmap.arguments import DIRECTORY_NAME, DirectoryName
+from trivmap.errors import InputError, shown, suggestion
 from trivmap.lattice import Lattice
 
-REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 """`my_package.my_module:MyClass`, the user's own action, map, base or optimizer."""
 
 
@@ -37,10 +38,8 @@ MOST_SITES = 2**24
 MOST_DIMENSIONS = 16
 MOST_LAYERS = 512
 """Each layer is compiled by itself."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-"""Names of things that become directories of that name."""
-LONGEST_NAME = 200
-"""Systems end names at 255 bytes, and files beside a directory have longer names than the directory."""
+NAME = DIRECTORY_NAME
+LONGEST_NAME = DirectoryName().most
 
 
 def whole(value: object, most: int = LARGEST_WHOLE) -> int:
@@ -86,16 +85,20 @@ def text(value: object) -> str:
     return value
 
 
+def reference(value: object) -> str:
+    """The name of code of the user's own, `my_module:MyClass`."""
+    if not REFERENCE.fullmatch(text(value)):
+        raise refusal(f"must be a reference like my_module:MyClass, got {shown(value)}")
+    return text(value)
+
+
 def name(value: object) -> str:
-    """The name of a directory: no path, nothing that a shell or a terminal takes for something else."""
+    """The name of a directory."""
     value = text(value)
-    if len(value) > LONGEST_NAME:
-        raise refusal(f"must have at most {LONGEST_NAME} characters, as it names a directory, got {len(value)}")
-    if not NAME.fullmatch(value):
-        raise refusal(
-            "names a directory: use letters, digits, '.', '_', '+' and '-', a letter or digit first, "
-            f"got {shown(value)}"
-        )
+    try:
+        DirectoryName().require(value)
+    except InputError as error:
+        raise refusal(str(error)) from error
     return value
 
 
@@ -154,4 +157,4 @@ Threads = Annotated[Count, Field(le=2**16)]
 Positive = Annotated[Real, Field(gt=0)]
 Ratio = Annotated[Real, Field(ge=0, le=1)]
 Flag = Annotated[bool, BeforeValidator(flag)]
-Reference = Annotated[str, Field(pattern=f"^{REFERENCE.pattern}$")]
+Reference = Annotated[str, BeforeValidator(reference)]

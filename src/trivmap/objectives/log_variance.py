@@ -13,7 +13,7 @@ from trivmap.arguments import OneOf, bounded
 from trivmap.devices import spread
 from trivmap.flows import Flow
 from trivmap.objectives.forward_kl import residuals_at
-from trivmap.objectives.objective import AbstractObjective, Draws, Kind, Residuals
+from trivmap.objectives.objective import AbstractObjective, Draws, Kind, Residuals, with_value
 from trivmap.objectives.path_gradient import residual_and_path
 
 
@@ -25,30 +25,31 @@ class LogVariance(AbstractObjective):
     configurations of the target it sees modes that the flow does not propose.
 
     Args:
-        on: r: `noise`, the flow's own configurations, or `data`, those of the target
+        over: r: `noise`, the flow's own configurations, or `data`, those of the target
 
     Raises `InputError` for another word.
     """
 
-    on: str = eqx.field(static=True)
+    over: str = eqx.field(static=True)
 
     @bounded
-    def __init__(self, on: Annotated[str, OneOf(("noise", "data"))] = "noise"):
-        self.on = on
+    def __init__(self, over: Annotated[str, OneOf(("noise", "data"))] = "noise"):
+        self.over = over
 
     @property
     def draws(self) -> frozenset[Kind]:
-        return frozenset({"data"} if self.on == "data" else {"noise"})
+        return frozenset({"data"} if self.over == "data" else {"noise"})
 
     def __call__(
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        if self.on == "data":
+        if self.over == "data":
             residuals = spread(residuals_at, (flow, action), draws.data)
             return 0.5 * jnp.var(residuals), -residuals
         residuals, fixed = spread(_parts, (flow, action, temperature), draws.noise)
         residuals = jax.lax.stop_gradient(residuals)
-        return jnp.mean((residuals - jnp.mean(residuals)) * fixed), residuals
+        surrogate = jnp.mean((residuals - jnp.mean(residuals)) * fixed)
+        return with_value(surrogate, 0.5 * jnp.var(residuals)), residuals
 
 
 def _parts(of: tuple[Flow, AbstractAction, Scalar], noise: Array) -> tuple[Residuals, Float[Array, " batch"]]:

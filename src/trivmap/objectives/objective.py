@@ -4,6 +4,7 @@ import abc
 from typing import Literal
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float
 
 from trivmap._types import Scalar
@@ -25,6 +26,11 @@ class Draws(eqx.Module):
 
     noise: Noise | None = None
     data: Float[Array, "batch *lattice"] | None = None
+
+
+def with_value(surrogate: Scalar, value: Scalar) -> Scalar:
+    """A scalar with the gradient of one and the value of another."""
+    return surrogate + jax.lax.stop_gradient(value.astype(surrogate.dtype) - surrogate)
 
 
 class AbstractObjective(eqx.Module):
@@ -49,4 +55,4 @@ class AbstractObjective(eqx.Module):
     def __call__(
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        """(surrogate, monitored)."""
+        """(surrogate, monitored); the value of the surrogate is what line searches compare."""

@@ -9,11 +9,11 @@ from trivmap._types import Field, Scalar
 from trivmap.actions import AbstractAction
 from trivmap.devices import spread
 from trivmap.flows import Flow
-from trivmap.objectives.objective import AbstractObjective, Draws, Noise, Residuals
+from trivmap.objectives.objective import AbstractObjective, Draws, Noise, Residuals, with_value
 
 
 class PathGradient(AbstractObjective):
-    """The reverse KL divergence by its path gradient, E_q[d(log q + S/T)/dphi . dphi/dtheta] (arXiv:2206.09016).
+    """The reverse KL divergence by its path gradient, E_q[(d(log q + S/T)/dphi) dphi/dtheta] (arXiv:2206.09016).
 
     The explicit derivative of log q in theta is dropped. It has mean zero, so the estimator is unbiased for the
     gradient of the reverse KL; the rest vanishes for every single sample where q = p, so its variance does too
@@ -28,7 +28,7 @@ class PathGradient(AbstractObjective):
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
         weighted, residuals = spread(_terms, (flow, action, temperature), draws.noise)
-        return jnp.sum(weighted) / len(residuals), residuals
+        return with_value(jnp.sum(weighted) / len(residuals), jnp.mean(residuals)), residuals
 
 
 def _terms(of: tuple[Flow, AbstractAction, Scalar], noise: Noise) -> tuple[Noise, Residuals]:

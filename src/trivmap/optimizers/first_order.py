@@ -63,7 +63,7 @@ class FirstOrder(AbstractOptimizer):
     def advance(self, problem: Problem, parameters: Vectors, state: PyTree) -> tuple[Vectors, PyTree, Taken]:
         draws = _behind_a_wall(problem.draw, problem.failed)
         tree = unpack(parameters, problem.form)
-        (_, monitored), gradient = jax.value_and_grad(problem.surrogate, has_aux=True)(tree, draws)
+        (value, monitored), gradient = jax.value_and_grad(problem.surrogate, has_aux=True)(tree, draws)
         loss = jnp.mean(monitored).astype(jnp.float32)
         norm = optax.tree.norm(pack(gradient)).astype(jnp.float32)
         # The median: one configuration of a heavy tail is no divergence.
@@ -75,9 +75,9 @@ class FirstOrder(AbstractOptimizer):
                 gradient,
                 state,
                 tree,
-                value=loss,
+                value=value.astype(jnp.float32),
                 grad=gradient,
-                value_fn=lambda tree: problem.value(tree, draws).astype(jnp.float32),
+                value_fn=lambda tree: problem.surrogate(tree, draws)[0].astype(jnp.float32),
             )
             return optax.apply_updates(parameters, pack(updates)), moved
 

@@ -25,6 +25,7 @@ from trivmap.optimizers.linearization import (
     matrix_free_pair,
     robust,
     shares,
+    within_radius,
 )
 from trivmap.optimizers.optimizer import AbstractOptimizer, Problem, Taken
 from trivmap.optimizers.packing import Vectors, pack, unpack
@@ -261,7 +262,7 @@ class GaussNewton(AbstractOptimizer):
             trial = jnp.where(accepted, parameters + step, state.anchor + (parameters - state.anchor) / 4)
         hoped = jnp.zeros_like(state.hoped)
         if kl:
-            trial, gain = self._within_radius(model, gradient, parameters, trial, accepted)
+            trial, gain = within_radius(model, gradient, parameters, trial, accepted, self.radius)
             hoped = jnp.where(accepted, gain, 0).astype(hoped.dtype)
         trial = jnp.where(jnp.all(jnp.isfinite(trial)), trial, state.anchor)
         expected = jnp.std(clipped + model.push(trial - parameters))
@@ -276,19 +277,6 @@ class GaussNewton(AbstractOptimizer):
             ),
         )
         return trial, state, Info(model.residuals, jnp.linalg.norm(gradient), accepted)
-
-    def _within_radius(
-        self, model: Linearization, gradient: Vector, parameters: Vector, trial: Vector, accepted: Bool[Array, ""]
-    ) -> tuple[Vector, Scalar]:
-        """The trial, nearer if it is too far for the quadratic model, and the KL that the model expects to gain by it.
-
-        KL(theta) - KL(theta + delta) = a - b / 2 with a = -gradient . delta, b = |J delta|^2 / B.
-        """
-        step = trial - parameters
-        a, b = -jnp.dot(gradient, step), jnp.mean(model.push(step) ** 2).astype(step.dtype)
-        far = jnp.maximum(jnp.abs(a), b) / 2
-        scale = jnp.where(accepted & (far > self.radius), self.radius / far, 1.0).astype(step.dtype)
-        return jnp.where(accepted, parameters + scale * step, trial), scale * a - scale**2 * b / 2
 
     def _judged(
         self,

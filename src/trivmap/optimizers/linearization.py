@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from trivmap._types import Scalar
 from trivmap.devices import spread
@@ -144,3 +144,22 @@ def _bounds(residuals: Float[Array, " batch"], clip: float) -> tuple[Scalar, Sca
     """The median, and `clip` robust deviations from it."""
     median = jnp.median(residuals)
     return median, clip * 1.4826 * jnp.median(jnp.abs(residuals - median))
+
+
+def within_radius(
+    model: Linearization,
+    gradient: Vector,
+    parameters: Vector,
+    trial: Vector,
+    accepted: Bool[Array, ""],
+    radius: float,
+) -> tuple[Vector, Scalar]:
+    """The trial, nearer if it is too far for the quadratic model, and the KL that the model expects to gain by it.
+
+    KL(theta) - KL(theta + delta) = a - b / 2 with a = -gradient . delta, b = |J delta|^2 / B.
+    """
+    step = trial - parameters
+    a, b = -jnp.dot(gradient, step), jnp.mean(model.push(step) ** 2).astype(step.dtype)
+    far = jnp.maximum(jnp.abs(a), b) / 2
+    scale = jnp.where(accepted & (far > radius), radius / far, 1.0).astype(step.dtype)
+    return jnp.where(accepted, parameters + scale * step, trial), scale * a - scale**2 * b / 2

@@ -19,7 +19,6 @@ class Problem:
     Attributes:
         draw: the draws of the step: its `noise`, its `data`, or both; their first axis counts configurations.
         surrogate: (parameters, draws) -> (a scalar with the wanted gradient, what is monitored of each configuration).
-        value: (parameters, draws) -> what is minimized, up to a constant, for line searches.
         residual: (parameters, one noise) -> log q + S/T.
         pair: (parameters, one noise) -> (the same, that part of it whose derivative is the path gradient).
         ridge: the weight of the square of each parameter in a least-squares problem.
@@ -32,7 +31,6 @@ class Problem:
 
     draw: Callable[[], Any]
     surrogate: Callable[[PyTree, Any], tuple[Scalar, Array]]
-    value: Callable[[PyTree, Any], Scalar]
     residual: Callable[[PyTree, Array], Scalar]
     pair: Callable[[PyTree, Array], tuple[Scalar, Scalar]]
     ridge: Callable[[], PyTree]
@@ -68,11 +66,11 @@ class AbstractOptimizer(abc.ABC):
     """
 
     advice = "lower the learning rate, clip the gradient (training.clip), or anneal the temperature"
-    """What helps where a training failed."""
+    """The advice in the sentence about a training that failed."""
     judges_itself = False
-    """Whether a bad step is taken back by the optimizer; else only the loss of the next step shows that it was bad."""
+    """True if the optimizer takes a bad step back; else only the loss of the next step shows that it was bad."""
     per_configuration = "gradient"
-    """What is computed of each configuration: one "gradient" of the batch, or the whole "jacobian"."""
+    """The derivatives that it needs: one "gradient" of the batch, or the "jacobian" of all configurations."""
 
     @abc.abstractmethod
     def begin(self, parameters: PyTree, batch: int, least_squares: str | None) -> PyTree:

@@ -227,7 +227,7 @@ def _configurations(plan: Plan) -> int:
     """Configurations of a rung of the ladder, or of the card's own lattice, evaluations of the acceptance included."""
     section = plan.card.training
     assert section is not None
-    return section.drawn + section.judged
+    return plan.training.configurations_until(section.steps) + section.judged
 
 
 def _training(plan: Plan, parameters: int) -> dict[str, int]:

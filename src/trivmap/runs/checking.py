@@ -15,6 +15,7 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.own import own_code, require_trust
 from trivmap.cards.registry import OwnSection
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling, OwnSampling
+from trivmap.cards.signature import placed
 from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError
 from trivmap.flows import Flow
@@ -52,7 +53,12 @@ def check(plan: Plan, root: Path) -> None:
     if card.training is not None:
         for rung in plan.rungs:
             _require_trainable(rung)
-            source(rung.card, root)
+        for position, rung in enumerate(plan.rungs):
+            try:
+                source(rung.card, root)
+            except InputError as error:
+                of_rung = position < len(plan.rungs) - 1
+                raise InputError(f"training.ladder.{position}: {error}" if of_rung else str(error)) from error
         _require_ladder(plan)
         if card.training.start is not None:
             started(plan, root)
@@ -179,7 +185,7 @@ def _require_trainable(plan: Plan) -> None:
         with jax.numpy_dtype_promotion("standard"):
             jax.eval_shape(training.rehearse_optimizer, parameters)
     except InputError as error:
-        raise InputError(f"training.optimizer: {error}") from error
+        raise InputError(placed(str(error), "training.optimizer", {"finish"})) from error
     except Exception as error:
         raise InputError(
             f"training.optimizer: {plan.card.training.optimizer.named} cannot train this model ({error})"

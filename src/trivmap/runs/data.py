@@ -15,7 +15,7 @@ from trivmap.store.samples import SampleReader
 def source(card: RunCard, root: Path) -> RunDirectory | None:
     """The run that a card takes configurations from, None if it names none; the card's run lies at `root`.
 
-    Raises `InputError` where that run is not there, is of another lattice or action, or has stored no fields.
+    Raises `InputError` where that run is not there, is of another lattice or action, or is not sampled with its fields.
     """
     section = None if card.training is None else card.training.data
     name = getattr(section, "run", None)
@@ -30,20 +30,20 @@ def source(card: RunCard, root: Path) -> RunDirectory | None:
             raise InputError(f"{where}: {run.root} is of another {key}; its configurations are not of this target")
     if not known.sampling.save_fields:
         raise InputError(f"{where}: {run.root} has not stored its fields; sample it with sampling.save_fields: true")
+    if not run.samples_path.exists():
+        raise InputError(f"{where}: {run.root} holds no fields yet; sample it first")
     return run
 
 
 def configurations(card: RunCard, root: Path) -> Array | None:
     """The configurations that a training is given: what the chains of another run stored after their warm-up.
 
-    Raises `InputError` as `source`, and where that run is not sampled yet.
+    Raises `InputError` as `source`.
     """
     run = source(card, root)
     if run is None:
         return None
     with SampleReader(run.root) as reader:
-        if "fields" not in reader:
-            raise InputError(f"training.data.run: {run.root} holds no fields yet; sample it first")
         fields = np.asarray(reader["fields"])
         skipped = -(-reader.warmup // run.card().sampling.thin)
     kept = fields[:, skipped:].reshape(-1, *card.lattice)

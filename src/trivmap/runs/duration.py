@@ -69,7 +69,9 @@ def _training(plan: Plan) -> float:
     assert plan.card.training is not None
     section, each = plan.card.training, _cost(plan, "map")
     optimizer, parameters = plan.training.optimizer, plan.parameters or 0
-    total = each * (section.judged + _DERIVATIVES[optimizer.per_configuration] * section.drawn)
+    total = each * (
+        section.judged + _DERIVATIVES[optimizer.per_configuration] * plan.training.configurations_until(section.steps)
+    )
     return total + sum(steps * _PRODUCT * optimizer.arithmetic(parameters, batch) for steps, batch in section.phases)
 
 

@@ -45,7 +45,8 @@ def _training_facts(card: RunCard) -> list[Any]:
             optimizer, objective = _minimization(own)
             sections = [_facts(rung.action), optimizer, _facts(own.temperature), _facts(own.stop)]
             facts.append([rung.lattice, *sections, objective, own.phases, own.clip, own.ema])
-            facts[-1] += [] if own.data is None else [_facts(own.data)]
+            # The name of a run does not count.
+            facts[-1] += [] if own.data is None else [own.data.named]
     return facts
 
 

@@ -13,6 +13,9 @@ from trivmap.training import Evaluation, TrainingState
 
 MILESTONES = ("0.5", "0.7", "0.9")
 
+_FIXED = ("seed", "common_noise", "ladder", "generator", "data", "fields")
+"""Facts about the steps already taken, which every checkpoint repeats."""
+
 
 class RunObserver:
     """The observer of a training run in a run directory.
@@ -45,13 +48,17 @@ class RunObserver:
         self.rungs: list[dict[str, Any]] = metadata.get("rungs") or []
         """What became of the rungs below."""
         self._final = True
-        self._fixed = {name: metadata.get(name) for name in ("seed", "common_noise", "ladder", "generator")}
+        self._fixed = {name: metadata.get(name) for name in _FIXED}
         self._last: dict[str, Any] = {name: metadata.get(name, 0) for name in ("steps", "configurations")}
 
     @property
     def compile_seconds(self) -> float:
         """Of all sessions."""
         return self._compile_before + self._compiling()
+
+    def fix(self, name: str, value: Any) -> None:
+        """Note a fact that checkpoints repeat from now on."""
+        self._fixed[name] = value
 
     def climb(self, rung: int, final: bool) -> None:
         """Training moves on to a rung of the ladder; only the last one has milestones."""

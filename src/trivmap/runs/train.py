@@ -1,10 +1,13 @@
 """The training step of a run: the rungs of its ladder, then its own lattice, each from where the one below ended."""
 
 import contextlib
+import hashlib
 from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
+from jaxtyping import Array
 
 from trivmap._types import Key
 from trivmap.cards.build import build_training
@@ -51,6 +54,12 @@ def train(
         trainers: list[Trainer] = []
         path = [[rung.card.lattice, rung.card.to_data()["action"]] for rung in ladder[:-1]]
         _require_same_ladder(run, path, metadata)
+        data = card.to_data()["training"]["data"]
+        if metadata.get("data", data) != data:
+            raise InputError(
+                f"{run.config_path}: training.data differs from that of the steps already taken; restore it, or "
+                "start a new run"
+            )
         observer = RunObserver(
             run,
             store,
@@ -62,6 +71,7 @@ def train(
                 "seed": card.seed,
                 "common_noise": card.common_noise,
                 "ladder": path,
+                "data": data,
                 "generator": generator(plan.keys["train"]),
             },
             compiling=lambda: sum(trainer.compile_seconds for trainer in trainers),
@@ -78,10 +88,7 @@ def train(
                 observer.climb(position, final)
                 if trainer is not None and outcome is not None:
                     flow = trainer.flow(outcome.state).resize(rung.lattice, rung.target)
-                training = rung.training
-                if (fields := configurations(rung.card, run.root)) is not None:
-                    training = build_training(rung.card, fields)
-                trainer = Trainer(flow, rung.target, training, _key(plan, position, final), observer)
+                trainer = Trainer(flow, rung.target, rung.training, _key(plan, position, final), observer)
                 trainers.append(trainer)
                 state = trainer.initial_state()
                 if position == first and latest is not None:
@@ -101,6 +108,9 @@ def train(
                         return run.summary()
                     _begin_metrics(run, begun, metadata, recorded, progress)
                     display.enter_context(shown(progress, "train", total, begun))
+                if (fields := configurations(rung.card, run.root)) is not None:
+                    trainer.plan = build_training(rung.card, fields)
+                    observer.fix("fields", _same_fields(run, fields, metadata if position == first else {}))
                 if len(ladder) > 1:
                     progress.note(f"lattice {rung.card.lattice}: from step {begun} of at most {total}")
                 outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
@@ -185,6 +195,17 @@ def _require_same_ladder(run: RunDirectory, path: list[Any], metadata: dict[str,
             f"{run.config_path}: training.ladder differs from the one that the checkpoint was trained with; restore "
             "it, or start a new run"
         )
+
+
+def _same_fields(run: RunDirectory, fields: Array, metadata: dict[str, Any]) -> str:
+    """A fingerprint of the configurations of a training; refuse others than those of the steps already taken."""
+    found = hashlib.sha256(np.asarray(fields).tobytes()).hexdigest()
+    if metadata.get("fields", found) != found:
+        raise InputError(
+            f"{run.config_path}: training.data.run holds other configurations than those of the steps already taken; "
+            "restore them, or start a new run"
+        )
+    return found
 
 
 def _require_same_past(run: RunDirectory, plan: Plan, configurations: int, metadata: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Configurations of the target for objectives that are estimated on them."""
 
 import abc
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -9,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
-from trivmap.arguments import Count, bounded
+from trivmap.arguments import Count, DirectoryName, bounded
 from trivmap.devices import spread
 from trivmap.errors import InputError
 from trivmap.flows import Flow
@@ -38,26 +39,34 @@ class AbstractData(eqx.Module):
         """(configurations of a step, new state); `flow` is the flow before the step."""
 
 
+@eqx.filter_jit
+def begin(data: AbstractData, flow: Flow, key: Key) -> PyTree:
+    """The state of a source of data before the first step, compiled."""
+    return data.begin(flow, key)
+
+
 class Stored(AbstractData):
     """Configurations of a simulation, drawn at random, each as a random image under the symmetries of the action.
 
     Args:
-        fields: the configurations, shape (number, *lattice).
+        fields: the configurations, shape (number, *lattice); None where they are not read yet: then none can be drawn.
 
-    Raises `InputError` for none.
+    Raises `InputError` for an array without any.
     """
 
-    fields: Fields
+    fields: Fields | None
 
-    def __init__(self, fields: Fields):
-        if len(fields) == 0:
+    def __init__(self, fields: Fields | None):
+        if fields is not None and len(fields) == 0:
             raise InputError("data: holds no configurations")
-        self.fields = jnp.asarray(fields)
+        self.fields = None if fields is None else jnp.asarray(fields)
 
     def begin(self, flow: Flow, key: Key) -> None:
         return None
 
     def draw(self, state: None, flow: Flow, action: AbstractAction, key: Key, batch: int) -> tuple[Drawn, None]:
+        if self.fields is None:
+            raise InputError("data: the configurations are not read yet")
         keys = jax.random.split(key, batch + 1)
         chosen = self.fields[jax.random.randint(keys[0], (batch,), 0, len(self.fields))]
         symmetries = action.symmetries
@@ -73,7 +82,7 @@ class Stored(AbstractData):
         return jax.vmap(image)(keys[1:], chosen), None
 
 
-def stored(fields: Fields | None, *, run: str) -> Stored:
+def stored(fields: Fields | None, *, run: Annotated[str, DirectoryName()]) -> Stored:
     """Configurations of a run that has stored its fields: of clusters or hybrid Monte Carlo, for example.
 
     Args:
@@ -81,7 +90,7 @@ def stored(fields: Fields | None, *, run: str) -> Stored:
         run: run directory, in the folder that holds this run's own; of the same lattice and action, with
             `sampling.save_fields`
     """
-    return Stored(jnp.zeros((1, 1)) if fields is None else fields)
+    return Stored(fields)
 
 
 class Walkers(AbstractData):

@@ -29,7 +29,7 @@ class TrainingState(eqx.Module):
     failed: Bool[Array, ""]
     """Set by a step whose loss or gradient was not finite or diverged; such a step changes nothing else."""
     data: PyTree = None
-    """What the source of configurations remembers between steps."""
+    """The memory of the source of configurations."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class TrainingPlan:
             raise InputError(
                 f"training.data: missing; {type(self.objective).__name__} is estimated on configurations of the target"
             )
+        if self.data is not None and "data" not in self.objective.draws:
+            raise InputError(f"training.data: of no use to {type(self.objective).__name__}; leave it out")
+        if self.objective.least_squares is not None and "noise" not in self.objective.draws:
+            raise InputError(f"objective: {type(self.objective).__name__} has a least-squares form without noise")
         if any(phase.steps < 0 or phase.batch < 1 for phase in self.phases):
             raise InputError("training.batch: every phase needs at least one configuration and no negative steps")
 

@@ -12,7 +12,7 @@ from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.devices import replicated
 from trivmap.flows import Flow
-from trivmap.objectives import Draws, ReverseKL, residual_and_path
+from trivmap.objectives import Draws, residual_and_path
 from trivmap.optimizers import Problem
 from trivmap.optimizers.packing import pack, unpack
 from trivmap.training.data import AbstractData
@@ -53,8 +53,6 @@ def _make_step(
 ) -> Callable[[TrainingState, PyTree, AbstractData | None], tuple[TrainingState, Float[Array, " metrics"]]]:
     """(state, the parameters as a tree, data) -> (state, metrics), the parameters of the state packed."""
     objective, volume = plan.objective, float(static.lattice.volume)
-    # The path gradient's surrogate has the right derivative, not the right value.
-    searched = ReverseKL() if objective.draws == {"noise"} else objective
 
     def step(
         state: TrainingState, form: PyTree, data: AbstractData | None
@@ -84,7 +82,6 @@ def _make_step(
         problem = Problem(
             draw=draw,
             surrogate=lambda parameters, draws: objective(flow_at(parameters), action, draws, temperature),
-            value=lambda parameters, draws: searched(flow_at(parameters), action, draws, temperature)[0],
             residual=residual,
             pair=lambda parameters, z: residual_and_path(flow_at(parameters), action, z, temperature),
             ridge=lambda: eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array),

@@ -18,6 +18,7 @@ from trivmap.devices import at_hand, using
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.processes import of_first
+from trivmap.training.data import begin
 from trivmap.training.draws import METRICS
 from trivmap.training.evaluation import Evaluation, evaluate, evaluation_call
 from trivmap.training.observer import Observer, Silent
@@ -72,7 +73,7 @@ class Trainer:
         if self.plan.data is None:
             return None
         flow = eqx.combine(self._parameters, self._static)
-        return eqx.filter_jit(self.plan.data.begin)(flow, jax.random.fold_in(self._train_key, 2**32 - 2))
+        return begin(self.plan.data, flow, jax.random.fold_in(self._train_key, 2**32 - 2))
 
     def compile(self, state: TrainingState) -> None:
         """Compile the steps of a state's batch size, and at first the evaluation, now instead of when they are used."""
