@@ -2,8 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 LIMIT = 1.1
 """R-hat above which the chains are said to disagree."""
@@ -25,6 +23,9 @@ def r_hat(samples: ArrayLike) -> float:
     if half < 2 or not np.all(np.isfinite(values)):
         return float("nan")
     split = np.concatenate([values[:, :half], values[:, -half:]])
+    from scipy.special import ndtri
+    from scipy.stats import rankdata  # takes longer to import than all of trivmap
+
     ranks = rankdata(split).reshape(split.shape)
     scores = ndtri((ranks - 0.375) / (split.size + 0.25))
     return max(_ratio(split), _ratio(scores))
