@@ -36,7 +36,7 @@ class AbstractConditioner(eqx.Module):
 
     @property
     def flat(self) -> bool:
-        """Whether it knows no geometry, and takes a color in any shape, also flat."""
+        """True if it knows no geometry, and takes a color in any shape, also flat."""
         return False
 
     def resize(self, old: Lattice, new: Lattice) -> "AbstractConditioner":

@@ -38,7 +38,7 @@ FAMILIES: dict[str, Callable[[Array], Pair]] = {"tanh": _tanh, "algebraic": _alg
 
 Neighbors = Literal["neighbors"]
 Filter = float | Neighbors | None
-"""Of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbors, or nothing."""
+"""The filter A of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbors, or nothing."""
 
 
 class Scale(NamedTuple):

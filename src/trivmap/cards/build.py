@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction, Decimated
@@ -56,11 +55,8 @@ def build_flow(card: RunCard, action: AbstractAction, key: Key) -> Flow:
     return Flow(base, Chain(lattice, maps))
 
 
-def build_training(card: RunCard, fields: Array | None = None) -> TrainingPlan:
-    """The training plan of a card; `fields` are the configurations of the run that it names for its data.
-
-    Without them it has none: enough to look at everything else.
-    """
+def build_training(card: RunCard) -> TrainingPlan:
+    """The training plan of a card; the configurations of a run that it names for its data are not read."""
     section = card.training
     if section is None:
         raise InputError("training: missing; give the section with steps, batch and optimizer")
@@ -75,7 +71,7 @@ def build_training(card: RunCard, fields: Array | None = None) -> TrainingPlan:
             section.temperature.start, section.temperature.steps or 1, section.temperature.schedule
         ),
         phases=[Phase(steps, batch) for steps, batch in section.phases],
-        data=None if section.data is None else section.data.build("training.data", fields=fields),
+        data=None if section.data is None else section.data.build("training.data"),
         moving_average=section.ema,
         chunk=section.chunk or default_chunk(section.steps, evaluate_every),
         evaluate_every=evaluate_every,

@@ -201,7 +201,8 @@ def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, An
     Raises `InputError` for what is wrong with the card itself.
     """
     training = data.get("training")
-    if not isinstance(training, dict) or not training.get("ladder"):
+    # The rungs of auto are made for the card as it is.
+    if not isinstance(training, dict) or not training.get("ladder") or training["ladder"] == "auto":
         return data, []
     bare = data | {"training": training | {"ladder": []}}
     RunCard.from_data(bare, label)

@@ -27,7 +27,8 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     cards = []
     for rung in training.get("ladder") or []:
         changed = {key: rung[key] for key in _OF_RUNGS if rung.get(key) is not None}
-        if "optimizer" in changed and _minimizes(changed) != _minimizes(training):
+        kinds = {minimizes_by_default(each.get("optimizer")) for each in (training, {**training, **changed})}
+        if len(kinds) > 1:
             # An objective belongs to its kind of optimizer.
             changed = {"objective": None, **changed}
         if not draws_data({**training, **changed}["objective"]):
@@ -38,11 +39,6 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         action = {**data["action"], **(rung.get("action") or {})}
         cards.append({**data, "lattice": rung["lattice"], "action": action, "training": own})
     return cards
-
-
-def _minimizes(training: Mapping[str, Any]) -> str:
-    optimizer = training.get("optimizer")
-    return minimizes_by_default(optimizer.get("kind") if isinstance(optimizer, Mapping) else None)
 
 
 def misfit(lattice: Sequence[int], rung: Sequence[int]) -> str | None:

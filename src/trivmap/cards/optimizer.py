@@ -1,7 +1,6 @@
 """The section `training.optimizer` of the run card."""
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,28 +13,22 @@ from trivmap.cards.registry import SCHEDULES, build_own
 from trivmap.cards.signature import Component, parameters, placed, section_of
 from trivmap.cards.values import REFERENCE, at, reference, refusal
 from trivmap.errors import InputError
-from trivmap.optimizers import FirstOrder, GaussNewton, first_order
+from trivmap.optimizers import FirstOrder, GaussNewton, first_order, optimizer_keywords, optimizer_names
 
 _RATE = "a number, or a section such as {schedule: cosine, peak: 1.0e-3}"
 
 
 def optax_parameters(kind: str) -> dict[str, Any] | None:
-    """Keyword arguments of an optax optimizer with their defaults, `learning_rate` left out; None if there is none.
+    """Keyword arguments of an optax optimizer that a card may use, with their defaults; None if there is none.
 
     `lbfgs` is no first-order optimizer (it searches along lines) and is not counted.
     """
-    factory = getattr(optax, kind, None)
-    if kind.startswith(("_", "scale_by")) or not kind.islower() or kind == "lbfgs" or not callable(factory):
-        return None
-    parameters = inspect.signature(factory).parameters
-    if "learning_rate" not in parameters:
-        return None
-    return {name: parameter.default for name, parameter in parameters.items() if name != "learning_rate"}
+    return None if kind == "lbfgs" else optimizer_keywords(kind)
 
 
 def optax_optimizers() -> list[str]:
     """Names of the optax optimizers a card may use."""
-    return [name for name in dir(optax) if optax_parameters(name) is not None]
+    return [name for name in optimizer_names() if name != "lbfgs"]
 
 
 class FirstOrderOptimizer(Component):
@@ -100,6 +93,7 @@ OPTIMIZERS = ByKey(
 )
 
 
-def minimizes_by_default(kind: object) -> str:
-    """The objective of a card that names none, for the `kind` of its optimizer."""
+def minimizes_by_default(optimizer: object) -> str:
+    """The objective of a card that names none, for its section `optimizer`, or what the card gives for that."""
+    kind = optimizer.get("kind") if isinstance(optimizer, Mapping) else getattr(optimizer, "kind", None)
     return "variance" if isinstance(kind, str) and kind in _SECOND_ORDER else "path-gradient"

@@ -55,10 +55,10 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str | Change]) -> 
 
 
 def _minimizes(data: Any) -> str | None:
-    """What the optimizer of a card minimizes if the card does not say."""
-    for key in ("training", "optimizer", "kind"):
+    """The objective of a card that names an optimizer and no objective; None for a card that names no optimizer."""
+    for key in ("training", "optimizer"):
         data = data.get(key) if isinstance(data, dict) else None
-    return None if data is None else minimizes_by_default(data)
+    return minimizes_by_default(data) if isinstance(data, dict) and data.get("kind") is not None else None
 
 
 def read_override(override: str) -> Change:

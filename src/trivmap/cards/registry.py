@@ -1,4 +1,4 @@
-"""What a card may name: one line a component, its name and its constructor.
+"""The components that a card may name: one line each, its name and its constructor.
 
 The section of a component follows from the signature of its constructor, see `cards.signature`; a class of the user's
 own, `my_module:MyClass`, takes the same way once it may be imported.
@@ -97,7 +97,6 @@ class Registry:
         key: the key that names the component.
         second: the second key.
         called: the name of the type in sentences, if it is no class.
-        own: the arguments that a constructor of the user's own is offered, if others.
     """
 
     def __init__(
@@ -109,7 +108,6 @@ class Registry:
         key: str = "kind",
         second: str = "",
         called: str = "",
-        own: tuple[str, ...] | None = None,
     ):
         def section(make: Any, *given: tuple[str, str]) -> type[Constructed] | ByKey:
             if isinstance(make, Mapping):
@@ -118,7 +116,7 @@ class Registry:
 
         user: Any = create_model("Own", __base__=OwnSection, __module__=__name__, **{key: (Reference, ...)})  # type: ignore[call-overload]
         user.key, user.makes, user.called = key, makes, called or makes.__name__
-        user.offers = offers if own is None else own
+        user.offers = offers
         self.by_key = ByKey(key, {name: section(make, (key, name)) for name, make in entries.items()}, user)
         self.union = Annotated[Component, self.by_key]
         if isinstance(makes, type):
@@ -169,7 +167,7 @@ OBJECTIVES = Registry(
         "mixture": Mixture,
     },
 )
-DATA = Registry(AbstractData, {"run": stored, "walkers": Walkers}, offers=("fields",), own=())
+DATA = Registry(AbstractData, {"run": stored, "walkers": Walkers})
 SCHEDULES = Registry(
     Schedule,
     {"constant": constant_rate, "cosine": cosine_rate, "restarts": restarts_rate},

@@ -172,10 +172,9 @@ def translated(annotation: Any) -> Any:
         return first | None if types.NoneType in inner and first is not Any else first
     if origin in (Sequence, list, tuple):
         return list[translated(inner[0])]
-    if origin is Literal and not all(isinstance(each, str) for each in inner):
-        return Annotated[Any, AfterValidator(_checked(OneOf(inner)))]
     if origin is Literal:
-        return Annotated[str, AfterValidator(_checked(OneOf(inner)))]
+        words: Any = str if all(isinstance(each, str) for each in inner) else Any
+        return Annotated[words, AfterValidator(_checked(OneOf(inner)))]
     if annotation in _PLAIN:
         return Annotated[annotation, BeforeValidator(_PLAIN[annotation])]
     if isinstance(annotation, type):
@@ -235,7 +234,7 @@ def _plain(value: Any) -> Any:
     """An argument as a card would give it."""
     if isinstance(value, (tuple, list)):
         return [_plain(each) for each in value]
-    if hasattr(type(value), "__dataclass_fields__"):
+    if _is_nested(type(value)):
         return {name: _plain(getattr(value, name)) for name in parameters(type(value))}
     return value
 
@@ -243,7 +242,7 @@ def _plain(value: Any) -> Any:
 def _built(value: Any, where: str, offered: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return tuple(_built(each, f"{where}.{position}", offered) for position, each in enumerate(value))
-    return value.build(where, **offered) if hasattr(value, "build") else value
+    return value.build(where, **offered) if isinstance(value, Component) else value
 
 
 def sections_in(annotation: Any) -> Iterator[type[Section]]:

@@ -1,6 +1,5 @@
 """The sections of the run card about work: `training` and `measure`."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, model_validator
@@ -111,10 +110,8 @@ class Training(Section):
 
     @classmethod
     def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
-        optimizer = data["optimizer"]
-        if data.get("objective") is None and isinstance(optimizer, (Mapping, Component)):
-            kind = optimizer.named if isinstance(optimizer, Component) else optimizer.get("kind")
-            data["objective"] = minimizes_by_default(kind)
+        if data.get("objective") is None:
+            data["objective"] = minimizes_by_default(data["optimizer"])
         return data
 
     @model_validator(mode="after")
@@ -127,7 +124,8 @@ class Training(Section):
             raise refusal(
                 f"must be less than training.steps = {self.steps}, got {warmup}", "optimizer.learning_rate.warmup"
             )
-        if self.temperature.start != 1 and getattr(getattr(self.optimizer, "make", None), "judges_itself", False):
+        makes: Any = self.optimizer.make if isinstance(self.optimizer, Constructed) else None
+        if self.temperature.start != 1 and makes and makes.judges_itself:
             raise refusal(
                 f"must be 1 with {self.optimizer.named}, which judges each step by the one before; anneal with a "
                 "first-order optimizer such as adam",

@@ -7,15 +7,15 @@ puts the dotted key in front.
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from trivmap.arguments import DIRECTORY_NAME, DirectoryName
-from trivmap.errors import InputError, shown, suggestion
+from trivmap.arguments import DirectoryName, OneOf
+from trivmap.errors import InputError, shown
 from trivmap.lattice import Lattice
 
 REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -38,8 +38,6 @@ MOST_SITES = 2**24
 MOST_DIMENSIONS = 16
 MOST_LAYERS = 512
 """Each layer is compiled by itself."""
-NAME = DIRECTORY_NAME
-LONGEST_NAME = DirectoryName().most
 
 
 def whole(value: object, most: int = LARGEST_WHOLE) -> int:
@@ -134,12 +132,11 @@ def at(key: str, check: Callable[[object], Any], value: object) -> Any:
         raise refusal((error.context or {})["sentence"], key) from error
 
 
-def one_of(known: Iterable[str]) -> BeforeValidator:
+def one_of(known: Collection[str]) -> BeforeValidator:
     """Text that must be one of the `known` names."""
 
-    def check(value: object) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise refusal(f"{shown(value)} is unknown; {suggestion(value, known)}")
+    def check(value: object) -> object:
+        OneOf(known).require(value)
         return value
 
     return BeforeValidator(check)

@@ -17,7 +17,7 @@ Kind = Literal["noise", "data"]
 
 
 class Draws(eqx.Module):
-    """What the objective of a training step is estimated from.
+    """The configurations from which a training step estimates its objective.
 
     Attributes:
         noise: noise of the base, as many as the batch; None if the objective draws none.

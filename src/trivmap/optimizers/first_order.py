@@ -23,16 +23,21 @@ ENTRY_BY_ENTRY = frozenset(
 
 def optimizer_names() -> list[str]:
     """The optimizers of the installed optax: its functions with a `learning_rate`, their building blocks apart."""
-    names = []
-    for name, value in vars(optax).items():
-        if callable(value) and not inspect.isclass(value) and not name.startswith(("_", "scale_by_")):
-            try:
-                parameters = inspect.signature(value).parameters
-            except (TypeError, ValueError):
-                continue
-            if "learning_rate" in parameters:
-                names.append(name)
-    return sorted(names)
+    return [name for name in sorted(vars(optax)) if optimizer_keywords(name) is not None]
+
+
+def optimizer_keywords(kind: str) -> dict[str, Any] | None:
+    """Keywords of the optax optimizer called `kind` with their defaults, `learning_rate` left out; None if none is."""
+    make = vars(optax).get(kind)
+    if not callable(make) or inspect.isclass(make) or kind.startswith(("_", "scale_by_")):
+        return None
+    try:
+        parameters = inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return None
+    if "learning_rate" not in parameters:
+        return None
+    return {name: parameter.default for name, parameter in parameters.items() if name != "learning_rate"}
 
 
 @dataclass(frozen=True)
@@ -99,11 +104,10 @@ def first_order(kind: str, learning_rate: float | Callable, *, clip: float | Non
     Raises `InputError` for an unknown optimizer or keyword, with the nearest known one, for values with which the
     optimizer cannot take a step, and for a schedule where it takes only a number.
     """
-    names = optimizer_names()
-    if kind not in names:
-        raise InputError(f"kind: {kind!r} is not an optimizer of optax; {suggestion(kind, names)}")
+    known = optimizer_keywords(kind)
+    if known is None:
+        raise InputError(f"kind: {kind!r} is not an optimizer of optax; {suggestion(kind, optimizer_names())}")
     make = getattr(optax, kind)
-    known = [name for name in inspect.signature(make).parameters if name != "learning_rate"]
     for name in options:
         if name not in known:
             raise InputError(f"{name}: {kind} has no such keyword; {suggestion(name, known)}")

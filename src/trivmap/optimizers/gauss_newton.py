@@ -1,10 +1,9 @@
 """Gauss-Newton: least squares on the residual log q + S of every sample, and its natural gradient of the KL."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
@@ -266,15 +265,12 @@ class GaussNewton(AbstractOptimizer):
             hoped = jnp.where(accepted, gain, 0).astype(hoped.dtype)
         trial = jnp.where(jnp.all(jnp.isfinite(trial)), trial, state.anchor)
         expected = jnp.std(clipped + model.push(trial - parameters))
-        state = eqx.tree_at(
-            lambda s: (s.predicted, s.hoped, s.memory, s.step),
+        state = replace(
             state,
-            (
-                jnp.where(accepted, expected, state.spread),
-                hoped,
-                memory,
-                jnp.where(accepted, trial - parameters, 0) if state.step.size else state.step,
-            ),
+            predicted=jnp.where(accepted, expected, state.spread),
+            hoped=hoped,
+            memory=memory,
+            step=jnp.where(accepted, trial - parameters, 0) if state.step.size else state.step,
         )
         return trial, state, Info(model.residuals, jnp.linalg.norm(gradient), accepted)
 
@@ -292,14 +288,11 @@ class GaussNewton(AbstractOptimizer):
         """The state with anchor and damping moved by what became of the step before."""
         poor = jnp.isfinite(state.spread) & (found < 0.25 * hoped) & (hoped > noise)
         factor = jnp.where(accepted, jnp.where(poor, 1.0, self.decrease), self.increase)
-        return GaussNewtonState(
+        return replace(
+            state,
             anchor=jnp.where(accepted, parameters, state.anchor),
             spread=jnp.where(accepted, spread, state.spread),
-            predicted=state.predicted,
             level=jnp.where(accepted, level, state.level),
-            hoped=state.hoped,
             damping=jnp.clip(state.damping * factor, self.damping_min, 1e6),
             refused=jnp.where(accepted, 0, state.refused + 1),
-            memory=state.memory,
-            step=state.step,
         )

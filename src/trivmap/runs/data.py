@@ -12,8 +12,10 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader
 
 
-def source(card: RunCard, root: Path) -> RunDirectory | None:
-    """The run that a card takes configurations from, None if it names none; the card's run lies at `root`.
+def source(card: RunCard, root: Path) -> tuple[RunDirectory, RunCard] | None:
+    """The run that a card takes configurations from, and its card; None if it names none.
+
+    The card's own run lies at `root`.
 
     Raises `InputError` where that run is not there, is of another lattice or action, or is not sampled with its fields.
     """
@@ -32,7 +34,7 @@ def source(card: RunCard, root: Path) -> RunDirectory | None:
         raise InputError(f"{where}: {run.root} has not stored its fields; sample it with sampling.save_fields: true")
     if not run.samples_path.exists():
         raise InputError(f"{where}: {run.root} holds no fields yet; sample it first")
-    return run
+    return run, known
 
 
 def configurations(card: RunCard, root: Path) -> Array | None:
@@ -40,11 +42,12 @@ def configurations(card: RunCard, root: Path) -> Array | None:
 
     Raises `InputError` as `source`.
     """
-    run = source(card, root)
-    if run is None:
+    found = source(card, root)
+    if found is None:
         return None
+    run, known = found
     with SampleReader(run.root) as reader:
         fields = np.asarray(reader["fields"])
-        skipped = -(-reader.warmup // run.card().sampling.thin)
+        skipped = -(-reader.warmup // known.sampling.thin)
     kept = fields[:, skipped:].reshape(-1, *card.lattice)
     return jnp.asarray(kept, card.dtype)

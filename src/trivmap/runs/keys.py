@@ -53,7 +53,7 @@ def _training_facts(card: RunCard) -> list[Any]:
 def _minimization(section: Training) -> tuple[Any, Any]:
     """The facts of optimizer and objective, where they first stood: that of Gauss-Newton in its own section."""
     optimizer, objective = section.optimizer, shortened(section.objective)
-    if minimizes_by_default(optimizer.named) != "variance":
+    if minimizes_by_default(optimizer) != "variance":
         return _facts(optimizer), objective
     kind = objective if objective == "variance" else "kl"
     return {**optimizer.model_dump(mode="json"), "objective": kind}, "path-gradient"

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +11,6 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Key
-from trivmap.cards.build import build_training
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.processes import first as first_process
@@ -26,7 +26,7 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import generator, workforce
 from trivmap.store.plain import size
 from trivmap.store.weights import is_model, save_model
-from trivmap.training import Outcome, Trainer
+from trivmap.training import Outcome, Stored, Trainer
 
 
 @within_memory("training.batch or training.evaluate.batch")
@@ -109,7 +109,7 @@ def train(
                     _begin_metrics(run, begun, metadata, recorded, progress)
                     display.enter_context(shown(progress, "train", total, begun))
                 if (fields := configurations(rung.card, run.root)) is not None:
-                    trainer.plan = build_training(rung.card, fields)
+                    trainer.plan = replace(trainer.plan, data=Stored(fields))
                     observer.fix("fields", _same_fields(run, fields, metadata if position == first else {}))
                 if len(ladder) > 1:
                     progress.note(f"lattice {rung.card.lattice}: from step {begun} of at most {total}")

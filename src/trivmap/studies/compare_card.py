@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from trivmap.arguments import DIRECTORY_NAME, DirectoryName
 from trivmap.cards import yaml_text
 from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
 from trivmap.cards.errors import sentence
@@ -13,7 +14,7 @@ from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, trained_by
-from trivmap.cards.values import LONGEST_NAME, NAME, Count, Flag, Long, Name, Positive, Threads, Whole, refusal
+from trivmap.cards.values import Count, Flag, Long, Name, Positive, Threads, Whole, refusal
 from trivmap.errors import InputError, shown, suggestion
 from trivmap.store.sealed import ENVIRONMENT
 from trivmap.streams import derived_seed
@@ -115,7 +116,7 @@ class CompareCard(Section):
         if len(self.samplers) < 2:
             raise refusal(f"needs at least two samplers to compare, got {len(self.samplers)}", "samplers")
         for name, entry in self.samplers.items():
-            if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+            if not DIRECTORY_NAME.fullmatch(name) or len(name) > DirectoryName().most:
                 raise refusal("cannot be a directory of its own; use letters, digits, '.', '_', '+' and '-'", name)
             # Some file systems know no capitals.
             if name.lower() in FILES.values():

@@ -82,15 +82,14 @@ class Stored(AbstractData):
         return jax.vmap(image)(keys[1:], chosen), None
 
 
-def stored(fields: Fields | None, *, run: Annotated[str, DirectoryName()]) -> Stored:
+def stored(run: Annotated[str, DirectoryName()]) -> Stored:
     """Configurations of a run that has stored its fields: of clusters or hybrid Monte Carlo, for example.
 
     Args:
-        fields: the configurations, shape (number, *lattice); None where they are not read yet.
         run: run directory, in the folder that holds this run's own; of the same lattice and action, with
             `sampling.save_fields`
     """
-    return Stored(fields)
+    return Stored(None)
 
 
 class Walkers(AbstractData):

@@ -37,9 +37,9 @@ class TrainingPlan:
     """How to train: what is minimized, by which steps, judged how often, stopped when.
 
     `phases` are stretches of (steps, batch). `data` is where an objective that wants configurations of the target takes
-    them from. `moving_average` is the decay of the weights' average that is evaluated
-    and kept instead of the last weights. Training stops at the end of the phases, when an evaluation's acceptance
-    minus one error exceeds `stop_acceptance`, or at the first chunk's end after `stop_seconds`.
+    them from. `moving_average` is the decay of the weights' average that is evaluated and kept instead of the last
+    weights. Training stops at the end of the phases, when an evaluation's acceptance minus one error exceeds
+    `stop_acceptance`, or at the first chunk's end after `stop_seconds`.
 
     Raises `InputError` for numbers that make no sense.
     """
