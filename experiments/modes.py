@@ -24,6 +24,7 @@ from trivmap.observables.stages import fields_along_the_map, keys_of_batches
 from trivmap.reports.figures.style import SERIES, logarithmic, new_figure, png, styled
 from trivmap.runs.loading import Run
 from trivmap.store.directory import RunDirectory
+from trivmap.support import Support
 
 MAPS = {
     "affine, reverse KL": "published-baseline/runs/affine_L{L}_seed0",
@@ -98,7 +99,7 @@ def of_the_mean(fields: np.ndarray, exact: np.ndarray) -> dict[str, float]:
 def judged(run: Run, sample: np.ndarray, exact: tuple[np.ndarray, np.ndarray], log_z: Estimate) -> dict[str, Any]:
     """The spectrum over the exact one after every stage, and the divergence of the trained map."""
     flow, action = run.flow, run.action
-    drawn = action if flow.decimated else None
+    drawn = action if flow.support is Support.EVEN else None
     batches = [fields_along_the_map(flow, drawn, keys) for keys in keys_of_batches(jax.random.key(1), PROPOSALS)]
     along = [np.stack(stage).astype(np.float64) for stage in zip(*batches, strict=True)]
     stages = []

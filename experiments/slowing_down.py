@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from scipy.stats import chi2
@@ -32,6 +33,7 @@ from trivmap.diagnostics.autocorrelation import autocorrelation_time  # noqa: E4
 from trivmap.diagnostics.convergence import r_hat  # noqa: E402
 from trivmap.estimate import Estimate  # noqa: E402
 from trivmap.lattice import Lattice  # noqa: E402
+from trivmap.observables.measure import measure_order  # noqa: E402
 from trivmap.reports.figures.style import SERIES, new_figure, png, styled  # noqa: E402
 from trivmap.runs.loading import load  # noqa: E402
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FourierMass, PulledBack  # noqa: E402
@@ -39,7 +41,6 @@ from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains  # no
 from trivmap.store.directory import RunDirectory  # noqa: E402
 from trivmap.store.samples import SampleReader  # noqa: E402
 from trivmap.studies.comparison_result import chain_series  # noqa: E402
-from trivmap.studies.rates import magnetization  # noqa: E402
 
 NAME = "slowing-down"
 SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialized-hmc")
@@ -72,7 +73,11 @@ def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> Abstract
     lattice, action = theory(extent)
     warmup = WARMUP[sampler]
     warmup = warmup if isinstance(warmup, int) else warmup[extent]
-    common: dict[str, Any] = {"chains": CHAINS[sampler], "warmup": warmup, "measure": magnetization}
+    common: dict[str, Any] = {
+        "chains": CHAINS[sampler],
+        "warmup": warmup,
+        "measure": eqx.Partial(measure_order, action),
+    }
     key = jax.random.key(extent)
     if sampler == "cluster":
         return ClusterChains(ClusterCycle(action, lattice), key, **common)

@@ -1,12 +1,14 @@
 """Exact answers that the tests compare with: free field, transfer matrix in d=1, quadrature on 2x2.
 
-All for S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ], periodic, coefficients (c1, c2, c4).
+All but the last are for S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ], periodic, coefficients
+(c1, c2, c4).
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import iv
 
 
 class FreeFieldOracle:
@@ -190,3 +192,39 @@ def _draw(rng: np.random.Generator, weights: np.ndarray) -> np.ndarray:
     """An index for each row of weights."""
     cumulative = np.cumsum(weights, axis=1)
     return np.argmax(cumulative > rng.random((len(weights), 1)) * cumulative[:, -1:], axis=1)
+
+
+class XYChainOracle:
+    """The XY ring of L sites by its transfer matrix: its eigenvalues are 2 pi I_l(beta), l = 0, +-1, +-2, ...
+
+    Args:
+        extent: L.
+        beta: the coupling.
+        reach: eigenvalues up to this |l|.
+    """
+
+    def __init__(self, extent: int, beta: float, *, reach: int = 60):
+        self.extent = extent
+        orders = np.arange(-reach, reach + 1)
+        eigenvalues = iv(orders, beta)
+        self.log_z = extent * np.log(2 * np.pi) + np.log(np.sum(eigenvalues**extent))
+        total, raised = np.sum(eigenvalues**extent), iv(orders + 1, beta)
+        # cos raises or lowers l on the links between the two sites.
+        self.correlator = np.array(
+            [np.sum(eigenvalues ** (extent - r) * raised**r) / total for r in range(extent)]
+        )  # fmt: skip
+        """<cos(theta(0) - theta(r))> at r = 0 ... L - 1."""
+
+    @property
+    def energy(self) -> float:
+        """<cos(theta(x) - theta(x+1))>."""
+        return float(self.correlator[1])
+
+    def effective_mass(self, t: int) -> float:
+        """arccosh((C(t-1) + C(t+1)) / 2 C(t))."""
+        return float(np.arccosh((self.correlator[t - 1] + self.correlator[t + 1]) / (2 * self.correlator[t])))
+
+    @property
+    def susceptibility(self) -> float:
+        """V <m . m>."""
+        return float(self.correlator.sum())

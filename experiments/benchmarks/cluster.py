@@ -8,6 +8,7 @@ it in results/benchmarks/cluster.json. `--quick` looks at L=32 with a tenth of t
 import time
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -17,10 +18,10 @@ from trivmap.actions import Phi4
 from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
+from trivmap.observables.measure import measure_order
 from trivmap.samplers import ClusterCycle, SwendsenWang, Wolff
 from trivmap.simulation import ClusterChains
 from trivmap.studies.costs import independent_per_second
-from trivmap.studies.rates import magnetization
 
 PACKAGES = ("trivmap", "numba", "jax", "jaxlib")
 LAM = 0.5
@@ -33,7 +34,9 @@ def measured(extent: int, beta: float, cycles: int, update: SwendsenWang | Wolff
     """Processor seconds of a cycle, tau_int of |m| in cycles, and what follows."""
     action, lattice = Phi4.from_couplings("bosetti2015", 2, beta=beta, lam=LAM), Lattice((extent, extent))
     kernel = ClusterCycle(action, lattice, update=update)
-    chains = ClusterChains(kernel, jax.random.key(extent), chains=1, warmup=300, measure=magnetization)
+    chains = ClusterChains(
+        kernel, jax.random.key(extent), chains=1, warmup=300, measure=eqx.Partial(measure_order, action)
+    )
     state = chains.start()
     # Compiles what measures.
     _, state = chains.part(state, 0, chains.stride)

@@ -116,7 +116,7 @@ def parts(model: Model, batch: int) -> dict[str, Part]:
         return modes.inverse(jnp.sum(modes.scale(modes.forward(values), eigenvalues), axis=0))
 
     def completed(y, index):
-        return action.complete(proposal_key(jax.random.key(3), 0, index), y)
+        return action.sample_conditional(proposal_key(jax.random.key(3), 0, index), y)
 
     def bookkeeping(field):
         # A velocity that costs next to nothing: what is left are stages, sums and the loop.

@@ -10,7 +10,9 @@ from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 Key = PRNGKeyArray
 Scalar = Float[Array, ""]
 Field = Float[Array, "*lattice"]
-"""One configuration, of shape `lattice.shape`; batches come from `jax.vmap`."""
+"""One configuration, in the shape of its space; batches come from `jax.vmap`."""
+Component = Float[Array, "*sites"]
+"""One real number at every site, of shape `lattice.shape`."""
 
 
 def site_sum(values: Float[Array, "..."]) -> Scalar:

@@ -9,12 +9,12 @@ from jaxtyping import Array, DTypeLike, Int
 
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
-from trivmap.actions.decimated import even_sites
 from trivmap.actions.symmetry import can_be_evaluated, closed, require_symmetries
 from trivmap.bases import AbstractBase
 from trivmap.bijections import AbstractBijection, Chain
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.support import Support
 
 
 class Stage(NamedTuple):
@@ -41,10 +41,10 @@ class Flow(eqx.Module):
                 f"flow: the base lives on lattice {list(base.lattice.shape)}, the bijection on "
                 f"{list(bijection.lattice.shape)}; they must be the same"
             )
-        if bijection.decimated not in (None, base.decimated):
+        if base.support not in bijection.supports:
             raise InputError(
-                "flow: base and bijection must both be those of the even sites, or both of all; of the maps only "
-                "continuous can be of the even sites"
+                f"flow: the base is one of {base.support.value}, and the bijection maps no such field; give both the "
+                "same sites (of the maps only continuous can have the even ones)"
             )
         self.base, self.bijection = base, bijection
 
@@ -53,9 +53,9 @@ class Flow(eqx.Module):
         return self.base.lattice
 
     @property
-    def decimated(self) -> bool:
-        """True for a flow of the even sites, to be compared with a `Decimated` action."""
-        return self.base.decimated
+    def support(self) -> Support:
+        """The sites that it draws; a flow of the even sites is compared with a `Decimated` action."""
+        return self.base.support
 
     @property
     def equivariant_under(self) -> frozenset[str]:
@@ -65,25 +65,32 @@ class Flow(eqx.Module):
     def require_match(self, action: AbstractAction, *, evaluate: bool = False) -> None:
         """Raise `InputError` where no training brings q near exp(-S).
 
-        The error is that of `require_sites`, or q has a symmetry that S lacks, as both declare. With `evaluate` the
+        The error is that of `require_domain`, or q has a symmetry that S lacks, as both declare. With `evaluate` the
         symmetries of an action that is not one of the library are also evaluated, see `actions.require_symmetries`.
         """
-        self.require_sites(action)
+        self.require_domain(action)
         missing = sorted(self.equivariant_under - closed(action.symmetries))
         if missing:
             raise InputError(
-                f"flow: has the symmetry {missing[0]!r} whatever its parameters, and {type(action.whole).__name__} "
+                f"flow: has the symmetry {missing[0]!r} whatever its parameters, and {type(action.full).__name__} "
                 "lacks it; use a base or maps without it (couplings with z2: false), or declare it in symmetries if S "
                 "has it"
             )
-        if evaluate and can_be_evaluated(action.whole):
-            require_symmetries(action.whole, self.lattice, self.equivariant_under)
+        if evaluate and can_be_evaluated(action.full):
+            require_symmetries(action.full, self.lattice, self.equivariant_under)
 
-    def require_sites(self, action: AbstractAction) -> None:
-        """Raise `InputError` where one of flow and action is of the even sites, the other of all."""
-        if self.decimated != action.decimated:
-            whose, wanted = ("the even sites", "actions.Decimated") if self.decimated else ("all sites", "one of all")
-            raise InputError(f"flow: is one of {whose}, {type(action).__name__} is not such an action; give {wanted}")
+    def require_domain(self, action: AbstractAction) -> None:
+        """Raise `InputError` where flow and action are not functions of the same fields at the same sites."""
+        if self.base.space != action.space:
+            raise InputError(
+                f"flow: its fields are {self.base.space}, and those of {type(action).__name__} are {action.space}; "
+                "sample this action without a map"
+            )
+        if self.support != action.support:
+            wanted = "actions.Decimated" if self.support is Support.EVEN else "one of all"
+            raise InputError(
+                f"flow: is one of {self.support.value}, {type(action).__name__} is not such an action; give {wanted}"
+            )
 
     @property
     def parameters(self) -> int:
@@ -121,8 +128,8 @@ class Flow(eqx.Module):
         field, log_density = self.push(self.noise(key))
         if action is None:
             return field, log_density
-        self.require_sites(action)
-        return action.complete(jax.random.fold_in(key, 2), field), log_density
+        self.require_domain(action)
+        return action.sample_conditional(jax.random.fold_in(key, 2), field), log_density
 
     def log_density(self, field: Field) -> Scalar:
         """log q of a given configuration; of a flow of the even sites, what the others hold does not matter."""
@@ -131,11 +138,10 @@ class Flow(eqx.Module):
 
     def drawn(self, field: Field) -> Field:
         """The field at the sites that the flow draws, zero at others: for sums over sites."""
-        return even_sites(self.lattice, field) if self.decimated else field
+        return self.support.restrict(self.lattice, field)
 
     def _marked(self, field: Field) -> Field:
-        """The field, NaN at sites that are not drawn: a number could be measured as if it were one of the field."""
-        return jnp.where(self.lattice.parity == 0, field, jnp.nan) if self.decimated else field
+        return self.support.mark(self.lattice, field)
 
     def _one(self, field: Field) -> Field:
         if field.shape != self.lattice.shape:

@@ -7,6 +7,7 @@ import pytest
 
 from trivmap import InputError, Lattice
 from trivmap.actions import (
+    XY,
     AbstractAction,
     Decimated,
     FreeScalar,
@@ -62,6 +63,8 @@ CASES = {
     "phi4-3d": (Phi4(0.4, -0.7, 0.3, 3), (2, 4, 3)),
     "free-1d": (FreeScalar(0.3, 1), (5,)),
     "free-2d": (FreeScalar(1.7, 2), (4, 6)),
+    "xy-1d": (XY(0.7, 1), (5,)),
+    "xy-2d": (XY(1.1, 2), (2, 4)),
     "field": (InAField(), (4, 4)),
     "stripes": (Striped(-0.9, 0.3, 0.5, 2), (4, 4)),
     "decimated": (Decimated(Phi4(-0.9, 0.3, 0.5, 2), Lattice((4, 4))), (4, 4)),
@@ -98,7 +101,7 @@ def random_field(shape, dtype=np.float64):
 
 @cases
 def test_force_passes_the_self_check(action, shape):
-    assert force_error(action, jax.random.key(0), shape) < 1e-7
+    assert force_error(action, jax.random.key(0), Lattice(shape)) < 1e-7
 
 
 @cases
@@ -109,12 +112,12 @@ def test_force_is_minus_the_gradient(action, shape):
 
 
 def test_self_check_finds_a_wrong_force():
-    assert force_error(WrongForce(-0.9, 0.0, 0.5, 1), jax.random.key(0), (8,)) > 0.1
+    assert force_error(WrongForce(-0.9, 0.0, 0.5, 1), jax.random.key(0), Lattice((8,))) > 0.1
 
 
 def test_force_of_a_users_action_is_derived():
     action = ByAutodiff()
-    assert force_error(action, jax.random.key(0), (3, 4)) < 1e-7
+    assert force_error(action, jax.random.key(0), Lattice((3, 4))) < 1e-7
     assert action.coefficients is None
     field = random_field((3, 4), np.float32)
     expected = -np.sinh(field) - 0.5 * (np.roll(field, 1, 0) + np.roll(field, -1, 0))
@@ -124,7 +127,7 @@ def test_force_of_a_users_action_is_derived():
 
 def test_self_check_works_where_double_precision_is_disabled():
     with jax.enable_x64(False):
-        assert force_error(CASES["phi4-2d"][0], jax.random.key(0), (4, 4)) < 1e-3
+        assert force_error(CASES["phi4-2d"][0], jax.random.key(0), Lattice((4, 4))) < 1e-3
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -39,14 +39,14 @@ def test_integral_over_the_odd_sites(shape, phi4):
 def test_force_and_what_is_ignored(shape):
     lattice = Lattice(shape)
     action = Decimated(Phi4(-0.6, -0.1, 0.4, len(shape)), lattice)
-    assert force_error(action, KEY, shape) < 1e-7
+    assert force_error(action, KEY, Lattice(shape)) < 1e-7
     field, other = jax.random.normal(KEY, (2, *shape))
     changed = jnp.where(lattice.parity == 1, other, field)
     assert action(changed) == action(field)
     assert np.all(np.asarray(action.force(field))[lattice.parity == 1] == 0)
     assert action(-field) == pytest.approx(float(action(field)), abs=1e-12)
     assert action.symmetries == {"z2", "even-translations", "point-group"}
-    assert action.whole is action.action
+    assert action.full is action.action
 
 
 def test_odd_sites_are_drawn_from_their_density():
@@ -54,7 +54,7 @@ def test_odd_sites_are_drawn_from_their_density():
     lattice = Lattice((4, 4))
     whole = Phi4(-0.7, 0.1, 0.5, 2)
     action, field, count = Decimated(whole, lattice), jax.random.normal(KEY, (4, 4)), 20_000
-    drawn = jax.jit(jax.vmap(lambda key: action.complete(key, field)))(jax.random.split(KEY, count))
+    drawn = jax.jit(jax.vmap(lambda key: action.sample_conditional(key, field)))(jax.random.split(KEY, count))
     drawn = np.asarray(drawn)
     even = lattice.parity == 0
     assert np.all(drawn[:, even] == np.asarray(field)[even])
@@ -70,7 +70,7 @@ def test_odd_sites_are_drawn_from_their_density():
         assert np.max(np.abs(found.mean(axis=0) - exact) / error) < 3.5
     # The sites are independent of each other.
     assert np.max(np.abs(np.corrcoef(drawn[:, ~even].T) - np.eye(8))) < 4.5 / count**0.5
-    assert np.all(Phi4(-0.7, 0.1, 0.5, 2).complete(KEY, field) == field)
+    assert np.all(Phi4(-0.7, 0.1, 0.5, 2).sample_conditional(KEY, field) == field)
 
 
 class Rough(AbstractAction):

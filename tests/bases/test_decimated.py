@@ -11,6 +11,7 @@ from trivmap import InputError, Lattice
 from trivmap.actions import Decimated, Phi4
 from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.fourier import apply_spectrum
+from trivmap.support import Support
 
 KEY = jax.random.key(5)
 
@@ -34,7 +35,7 @@ def covariance(whole):
 def test_marginal(shape):
     decimated = base(shape)
     even = decimated.lattice.parity.ravel() == 0
-    exact = multivariate_normal(np.zeros(even.sum()), covariance(decimated.whole)[np.ix_(even, even)])
+    exact = multivariate_normal(np.zeros(even.sum()), covariance(decimated.full)[np.ix_(even, even)])
     z = decimated.noise(KEY)
     x, log_density, score = decimated.push(z)
     flat = np.asarray(x).ravel()
@@ -47,16 +48,16 @@ def test_marginal(shape):
     assert decimated.push(other)[1] == log_density
     jacobian = np.asarray(jax.jacobian(lambda z: decimated.push(z)[0])(z)).reshape(even.size, even.size)
     found = (jacobian @ jacobian.T)[np.ix_(even, even)]
-    np.testing.assert_allclose(found, covariance(decimated.whole)[np.ix_(even, even)], atol=1e-12)
+    np.testing.assert_allclose(found, covariance(decimated.full)[np.ix_(even, even)], atol=1e-12)
 
 
 def test_casts_and_carries_the_whole_field():
     action, lattice = Phi4(-0.576, 0.0, 0.5, 2), Lattice((6, 6))
     whole = FreeField.hartree(Lattice((4, 4)), action, dtype="float64")
     carried = DecimatedFreeField(whole).resize(lattice, Decimated(action, lattice))
-    assert carried.decimated
+    assert carried.support is Support.EVEN
     assert carried.lattice == lattice
-    np.testing.assert_allclose(carried.whole.log_width(), whole.resize(lattice, action).log_width())
+    np.testing.assert_allclose(carried.full.log_width(), whole.resize(lattice, action).log_width())
     assert carried.astype("float32").noise(KEY).dtype == jnp.float32
 
 

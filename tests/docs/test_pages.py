@@ -105,7 +105,7 @@ def test_thresholds_are_those_of_the_library():
     from trivmap.diagnostics.integration_error import CANDIDATES, LIMIT
     from trivmap.diagnostics.mirror import SMALLEST_OVERLAP
     from trivmap.diagnostics.tails import LARGEST_SKEWNESS, SMOOTHED_AVERAGES
-    from trivmap.observables import binning, correlator_fits, quantities, trust
+    from trivmap.observables import binning, correlator_fits, trust
     from trivmap.runs import probe
     from trivmap.training.evaluation import FEWEST_PROPOSALS
 
@@ -124,11 +124,11 @@ def test_thresholds_are_those_of_the_library():
         f"p-value of one of the two fits is below {p_value}",
         f"more than 1 in {1 / trust.INVALID_SHARE:.0f} of the log-weights",
         f"split R-hat above {LARGEST_R_HAT} of any scalar",
-        f"more than {trust.MOST_ERRORS:g} of its errors from 1",
+        f"more than {trust.MOST_ERRORS:g} of its errors from its exact value",
         f"more than {trust.MOST_ERRORS:g} errors of the difference",
         f"fewer than {trust.LEAST_SIGN_CHANGES} times",
         f"is below {SMALLEST_OVERLAP}",
-        f"C(1) is not {quantities._LEAST_CORRELATION:g} of its errors above zero",
+        f"C(1) is not {correlator_fits.LEAST_CORRELATION:g} of its errors above zero",
         f"always if k is above {SMOOTHED_AVERAGES}",
         f"refused above s = {LARGEST_SKEWNESS}",
         f"fewer than {trust.LEAST_OF_CURVED} independent configurations",

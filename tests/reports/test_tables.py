@@ -137,8 +137,9 @@ def test_tiles_of_markov_chains():
     found = {tile.name: tile for tile in tiles(summary, result_rows(summary))}
     assert found["symmetry of ΔH (Crooks)"].state == "bad"
     assert not any("exp" in name for name in found)
-    assert (found["R-hat of the magnetization"].value, found["R-hat of the magnetization"].state) == ("1.003", "good")
+    tile = found["R-hat of the order parameter"]
+    assert (tile.value, tile.state) == ("1.003", "good")
     stuck = summary | {"sampling": {"r_hat": 5.2}, "untrusted": {"chains": "the chains disagree"}}
     found = {tile.name: tile for tile in tiles(stuck, result_rows(stuck))}
-    tile = found["R-hat of the magnetization"]
+    tile = found["R-hat of the order parameter"]
     assert (tile.value, tile.note, tile.state) == ("5.200", "the chains disagree", "bad")

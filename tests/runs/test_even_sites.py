@@ -19,6 +19,7 @@ from trivmap.runs.loading import Run
 from trivmap.runs.pipeline import load_flow, measure
 from trivmap.runs.plan import Plan
 from trivmap.runs.train import train
+from trivmap.support import Support
 
 MAP = {"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}, "features": {"neighbors": [1.0]}}
 LADDER = [{"lattice": [4], "action": {"beta": 0.7}, "steps": 5, "batch": 64}]
@@ -73,7 +74,7 @@ def test_stages_and_stored_fields_have_all_sites(measured):
     assert at_zero[-1] == pytest.approx(summary["observables"]["phi2"]["value"], rel=0.1)
     plan = Plan(run.card())
     flow, target, card = load_flow(run, plan), plan.target, plan.card
-    assert flow.decimated
+    assert flow.support is Support.EVEN
     assert target == build_target(card, plan.action) != plan.action
     with Run(run).samples as samples:
         fields = samples["fields"]
@@ -141,7 +142,7 @@ def test_other_samplers_through_the_flow(section, tmp_path):
     [
         ({"model": {"base": {"kind": "gaussian"}}}, r"model\.base: gaussian knows no even sites"),
         ({"model": {"maps": [MAP, {"kind": "rescale"}]}}, "chain: some of its maps act on the even sites alone"),
-        ({"model": {"maps": [{"kind": "rescale"}]}}, "both be those of the even sites"),
+        ({"model": {"maps": [{"kind": "rescale"}]}}, "the bijection maps no such field"),
         ({"action": {"kind": "phi4", "notation": "standard", "m_sq": -300.0, "g": 1.0}}, "too narrow"),
         ({"lattice": [7], "training": {"ladder": []}}, "even"),
     ],

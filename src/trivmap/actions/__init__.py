@@ -10,3 +10,4 @@ from trivmap.actions.phi4 import Phi4 as Phi4
 from trivmap.actions.site_density import SiteDensity as SiteDensity
 from trivmap.actions.symmetry import require_symmetries as require_symmetries
 from trivmap.actions.symmetry import symmetry_errors as symmetry_errors
+from trivmap.actions.xy import XY as XY

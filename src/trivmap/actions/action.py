@@ -7,13 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from trivmap._types import Field, Key, Scalar
+from trivmap.lattice import Lattice
+from trivmap.spaces import AbstractSpace, Real
+from trivmap.support import Support
 
 
 class AbstractAction(eqx.Module):
     """S(phi) of the target density exp(-S).
 
     To add one: subclass, write `__call__` for ONE configuration (batches come from `jax.vmap`) with every constant
-    included, declare `symmetries`, and pass `force_error` and
+    included, declare `symmetries` and, for other fields than real numbers, the `space`, and pass `force_error` and
     `require_symmetries`. A closed form of `force` may replace the derivative. If the
     action has the form sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4], give `coefficients`: the Hartree
     start of the free-field base needs them.
@@ -24,21 +27,26 @@ class AbstractAction(eqx.Module):
         """S of one configuration."""
 
     def force(self, field: Field) -> Field:
-        """-dS/dphi at every site."""
-        return -jax.grad(self.__call__)(field).astype(field.dtype)
+        """-dS/dphi at every site, as a tangent of the `space`."""
+        return -self.space.tangent(field, jax.grad(self.__call__)(field).astype(field.dtype))
 
-    def complete(self, key: Key, field: Field) -> Field:
+    @property
+    def space(self) -> AbstractSpace:
+        """The space whose points its fields are: real numbers unless a subclass says otherwise."""
+        return Real()
+
+    def sample_conditional(self, key: Key, field: Field) -> Field:
         """The field with what S has integrated out drawn from its density given the rest: here nothing has been."""
         return field
 
     @property
-    def decimated(self) -> bool:
-        """Whether it is an action of the even sites only, as a flow of them needs it."""
-        return False
+    def support(self) -> Support:
+        """The sites whose field S depends on; a flow must be one of the same."""
+        return Support.ALL
 
     @property
-    def whole(self) -> "AbstractAction":
-        """The action of the whole field, which `complete` gives: what observables are measured with."""
+    def full(self) -> "AbstractAction":
+        """The action of all sites, whose fields `sample_conditional` gives: observables are measured with it."""
         return self
 
     @property
@@ -57,18 +65,25 @@ class AbstractAction(eqx.Module):
         return None
 
 
-def force_error(action: AbstractAction, key: Key, shape: tuple[int, ...]) -> float:
+def force_error(action: AbstractAction, key: Key, lattice: Lattice) -> float:
     """Largest deviation of S(phi + h v) - S(phi - h v) from -2h force . v over 8 random fields and directions v.
 
     Relative to |force| |v|: below 1e-7 for a correct force (1e-3 where float64 is disabled), of order one for a wrong
-    one.
+    one. In a space that is not linear, phi + h v is phi moved by the tangent h v.
+
+    Args:
+        action: the action.
+        key: the key of the fields and directions.
+        lattice: the lattice of the fields.
     """
     dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
-    step = float(jnp.finfo(dtype).eps) ** (1 / 3)
+    step, space = float(jnp.finfo(dtype).eps) ** (1 / 3), action.space
 
     def deviation(sample: Key) -> Scalar:
-        field, direction = jax.random.normal(sample, (2, *shape), dtype)
-        measured = (action(field - step * direction) - action(field + step * direction)) / (2 * step)
+        of_field, of_direction = jax.random.split(sample)
+        field, direction = space.disordered(of_field, lattice, dtype), space.momentum(of_direction, lattice, dtype)
+        lower, upper = (space.move(field, sign * step * direction) for sign in (-1, 1))
+        measured = (action(lower) - action(upper)) / (2 * step)
         force = action.force(field)
         predicted = jnp.sum(force * direction)
         return jnp.abs(measured - predicted) / (jnp.linalg.norm(force) * jnp.linalg.norm(direction))

@@ -10,11 +10,7 @@ from trivmap.actions.site_density import SiteDensity
 from trivmap.actions.symmetry import closed
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-
-
-def even_sites(lattice: Lattice, field: Field) -> Field:
-    """The field at the even sites of the checkerboard, zero at the odd ones."""
-    return jnp.where(lattice.parity == 0, field, 0)
+from trivmap.support import Support
 
 
 class Decimated(AbstractAction):
@@ -22,8 +18,9 @@ class Decimated(AbstractAction):
 
     exp(-S_eff) is the integral of exp(-S) over the field at the odd sites of the checkerboard (x_1 + ... + x_d odd),
     S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4]: given the even sites they are independent, each with
-    the density of `SiteDensity`. So the integral of exp(-S_eff) over the V/2 even sites is Z, and `complete` draws the
-    odd ones. Fields keep the shape of the lattice; what they hold at odd sites is ignored.
+    the density of `SiteDensity`. So the integral of exp(-S_eff) over the V/2 even sites is Z, and
+    `sample_conditional` draws the odd ones. Fields keep the shape of the lattice, and their values at odd sites are
+    ignored.
 
     Raises `InputError` for an odd extent, for an action without `coefficients`, or one whose sites have no integral by
     themselves or wells too narrow for the quadrature.
@@ -44,21 +41,21 @@ class Decimated(AbstractAction):
 
     def __call__(self, field: Field) -> Scalar:
         require_dimension(field, self.lattice.dimension)
-        even = even_sites(self.lattice, field)
+        even = self.support.restrict(self.lattice, field)
         square = even * even
         odd = jnp.where(self.lattice.parity == 1, self.site.log_partition(self._source(even)), 0)
         return site_sum(square * (self.site.c2 + self.site.c4 * square)) - site_sum(odd)
 
-    def complete(self, key: Key, field: Field) -> Field:
-        drawn = self.site.sample(key, self._source(even_sites(self.lattice, field)))
+    def sample_conditional(self, key: Key, field: Field) -> Field:
+        drawn = self.site.sample(key, self._source(self.support.restrict(self.lattice, field)))
         return jnp.where(self.lattice.parity == 0, field, drawn)
 
     @property
-    def decimated(self) -> bool:
-        return True
+    def support(self) -> Support:
+        return Support.EVEN
 
     @property
-    def whole(self) -> AbstractAction:
+    def full(self) -> AbstractAction:
         return self.action
 
     def _source(self, even: Field) -> Field:

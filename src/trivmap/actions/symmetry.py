@@ -25,7 +25,8 @@ def closed(symmetries: Iterable[str]) -> frozenset[str]:
 
 def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
     """The generators of the symmetry called `name`, as functions of a field of `lattice`."""
-    axes = range(lattice.dimension)
+    # From the last axis on: those before belong to the components of a field.
+    axes = range(-lattice.dimension, 0)
     if name == "z2":
         yield lambda field: -field
     elif name == "translations":
@@ -33,12 +34,12 @@ def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
             yield lambda field, axis=axis: jnp.roll(field, 1, axis)
     elif name == "even-translations":
         for axis in axes:
-            yield lambda field, axis=axis: jnp.roll(jnp.roll(field, 1, 0), 1, axis)
+            yield lambda field, axis=axis: jnp.roll(jnp.roll(field, 1, axes[0]), 1, axis)
     elif name == "point-group":
         for axis in axes:
             # Site 0 is held.
             yield lambda field, axis=axis: jnp.roll(jnp.flip(field, axis), 1, axis)
-            for other in range(axis):
+            for other in range(-lattice.dimension, axis):
                 if lattice.shape[axis] == lattice.shape[other]:
                     yield lambda field, axis=axis, other=other: jnp.swapaxes(field, axis, other)
 
@@ -49,7 +50,8 @@ def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[
     Relative to |S| + |force| |phi|: rounding, below 1e-10 (1e-4 where float64 is disabled), for a symmetry of S.
     """
     dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
-    fields = jax.random.normal(key, (_FIELDS, *lattice.shape), dtype)
+    keys = jax.random.split(key, _FIELDS)
+    fields = jax.vmap(lambda key: action.space.disordered(key, lattice, dtype))(keys)
 
     @jax.jit
     def errors(fields: jax.Array) -> dict[str, Scalar]:

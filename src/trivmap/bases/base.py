@@ -10,6 +10,8 @@ from trivmap._types import Field, Key, Scalar, draw_normal, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.spaces import AbstractSpace, Real
+from trivmap.support import Support
 
 
 class AbstractBase(eqx.Module):
@@ -43,9 +45,14 @@ class AbstractBase(eqx.Module):
         return -0.5 * site_sum(z * z) - 0.5 * math.log(2 * math.pi) * self.lattice.volume
 
     @property
-    def decimated(self) -> bool:
-        """Whether it is a density of the even sites only, fields being zero at the odd ones."""
-        return False
+    def space(self) -> AbstractSpace:
+        """The space whose points its fields are."""
+        return Real()
+
+    @property
+    def support(self) -> Support:
+        """The sites that it draws; fields are zero at the others."""
+        return Support.ALL
 
     @property
     def equivariant_under(self) -> frozenset[str]:

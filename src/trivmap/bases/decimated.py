@@ -9,12 +9,12 @@ from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
-from trivmap.actions.decimated import even_sites
 from trivmap.actions.symmetry import EVERY
 from trivmap.bases.base import AbstractBase
 from trivmap.bases.free_field import FreeField
 from trivmap.fourier import apply_spectrum, orbit_sum
 from trivmap.lattice import Lattice
+from trivmap.support import Support
 
 
 class DecimatedFreeField(AbstractBase):
@@ -28,17 +28,17 @@ class DecimatedFreeField(AbstractBase):
     Raises `InputError` for an odd extent.
     """
 
-    whole: FreeField
+    full: FreeField
     lattice: Lattice = eqx.field(static=True)
     dtype: str = eqx.field(static=True)
 
-    def __init__(self, whole: FreeField):
-        whole.lattice.require_checkerboard()
-        self.whole, self.lattice, self.dtype = whole, whole.lattice, whole.dtype
+    def __init__(self, full: FreeField):
+        full.lattice.require_checkerboard()
+        self.full, self.lattice, self.dtype = full, full.lattice, full.dtype
 
     @property
-    def decimated(self) -> bool:
-        return True
+    def support(self) -> Support:
+        return Support.EVEN
 
     @property
     def equivariant_under(self) -> frozenset[str]:
@@ -46,26 +46,26 @@ class DecimatedFreeField(AbstractBase):
 
     def push(self, z: Field) -> tuple[Field, Scalar, Field]:
         log_width = self._log_width()
-        z = even_sites(self.lattice, z)
+        z = self.support.restrict(self.lattice, z)
         x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
         score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
         return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
 
     def log_density(self, x: Field) -> Scalar:
         log_width = self._log_width()
-        even = even_sites(self.lattice, x)
+        even = self.support.restrict(self.lattice, x)
         return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), even), log_width)
 
     def astype(self, dtype: DTypeLike) -> "DecimatedFreeField":
-        return DecimatedFreeField(self.whole.astype(dtype))
+        return DecimatedFreeField(self.full.astype(dtype))
 
     def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "DecimatedFreeField":
         """As `FreeField.resize` of the whole field."""
-        return DecimatedFreeField(self.whole.resize(lattice, action and action.whole))
+        return DecimatedFreeField(self.full.resize(lattice, action and action.full))
 
     def _log_width(self) -> Float[Array, " orbits"]:
         """1/2 log((v_k + v_{k + pi}) / 2)."""
-        twice = 2 * self.whole.log_width()
+        twice = 2 * self.full.log_width()
         return 0.5 * (jnp.logaddexp(twice, twice[self.lattice.shifted_orbits]) - math.log(2))
 
     def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:

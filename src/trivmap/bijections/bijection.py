@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 from trivmap._types import Field, Scalar
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.support import Support
 
 
 class AbstractBijection(eqx.Module):
@@ -25,9 +26,9 @@ class AbstractBijection(eqx.Module):
     lattice: eqx.AbstractVar[Lattice]
 
     @property
-    def decimated(self) -> bool | None:
-        """Whether it maps the even sites only, fields being zero at the odd ones; None where either will do."""
-        return False
+    def supports(self) -> frozenset[Support]:
+        """The supports of the densities that it can map: for fewer than all sites, fields that are zero elsewhere."""
+        return frozenset({Support.ALL})
 
     @property
     def equivariant_under(self) -> frozenset[str]:

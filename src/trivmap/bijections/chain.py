@@ -12,6 +12,7 @@ from trivmap.bijections.bijection import AbstractBijection
 from trivmap.bijections.coupling import Coupling, CouplingRun
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.support import Support
 
 
 class Chain(AbstractBijection):
@@ -27,13 +28,14 @@ class Chain(AbstractBijection):
                     f"chain: map {position} lives on lattice {list(part.lattice.shape)}, the chain on "
                     f"{list(lattice.shape)}; they must be the same"
                 )
-        if len({part.decimated for part in maps} - {None}) > 1:
-            raise InputError("chain: some of its maps act on the even sites alone, others on all; they must agree")
         self.maps, self.lattice = tuple(maps), lattice
+        if not self.supports:
+            raise InputError("chain: some of its maps act on the even sites alone, others on all; they must agree")
 
     @property
-    def decimated(self) -> bool | None:
-        return next((part.decimated for part in self.maps if part.decimated is not None), None)
+    def supports(self) -> frozenset[Support]:
+        """The supports that all its maps have; any, if there are no maps."""
+        return frozenset(Support).intersection(*(part.supports for part in self.maps))
 
     @property
     def equivariant_under(self) -> frozenset[str]:

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from trivmap._types import Field, Scalar, site_sum
-from trivmap.actions.decimated import even_sites
 from trivmap.actions.symmetry import EVERY
 from trivmap.arguments import Bounds, Count, OneOf, bounded
 from trivmap.bijections.bijection import AbstractBijection
@@ -21,6 +20,7 @@ from trivmap.bijections.kernels import KernelBasis
 from trivmap.errors import InputError
 from trivmap.fourier import Modes
 from trivmap.lattice import Lattice
+from trivmap.support import Support
 
 _FEATURES, _KERNEL = Features(), KernelBasis()
 
@@ -146,8 +146,12 @@ class Continuous(AbstractBijection):
         return eqx.tree_at(lambda flow: flow.offset, self, u, is_leaf=lambda leaf: leaf is None)
 
     @property
-    def decimated(self) -> bool:
-        return self.even
+    def supports(self) -> frozenset[Support]:
+        return frozenset({self._support})
+
+    @property
+    def _support(self) -> Support:
+        return Support.EVEN if self.even else Support.ALL
 
     @property
     def integration_steps(self) -> int | Int[Array, ""]:
@@ -189,7 +193,7 @@ class Continuous(AbstractBijection):
 
     def _held(self, field: Field) -> Field:
         """The field where the map acts, zero elsewhere."""
-        return even_sites(self.lattice, field) if self.even else field
+        return self._support.restrict(self.lattice, field)
 
     def _at_zero(self, basis: np.ndarray) -> list[np.ndarray]:
         """(K_j A_f)(0), shape (features, basis); with `even` its parts from even and from odd displacements."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer, ValidationError, create_model
 
-from trivmap.actions import NOTATIONS, AbstractAction, FreeScalar, Phi4
+from trivmap.actions import NOTATIONS, XY, AbstractAction, FreeScalar, Phi4
 from trivmap.bases import AbstractBase, FreeField, Gaussian
 from trivmap.bijections import (
     AbstractArchitecture,
@@ -133,7 +133,7 @@ def _phi4(notation: str) -> Callable[..., Phi4]:
 
 ACTIONS = Registry(
     AbstractAction,
-    {"phi4": {notation: _phi4(notation) for notation in NOTATIONS}, "free": FreeScalar},
+    {"phi4": {notation: _phi4(notation) for notation in NOTATIONS}, "free": FreeScalar, "xy": XY},
     second="notation",
     offers=("dimension", "lattice"),
 )

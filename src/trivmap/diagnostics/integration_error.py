@@ -137,6 +137,6 @@ def _evaluate(flow: Flow, action: AbstractAction, measure: Measure | None, keys:
         noise, _, rest = proposal_keys(key)
         field, log_density = stepped.push(stepped.noise(noise))
         log_weight = -action(field) - log_density
-        return log_weight, {} if measure is None else dict(measure(action.complete(rest, field)))
+        return log_weight, {} if measure is None else dict(measure(action.sample_conditional(rest, field)))
 
     return jax.lax.map(one, keys, batch_size=flow.micro_batch)

@@ -1,6 +1,7 @@
 """Observables: what is measured on a configuration, and what an ensemble of them says, with errors."""
 
 from trivmap.observables.agreement import disagreement as disagreement
+from trivmap.observables.agreement import order_parameter as order_parameter
 from trivmap.observables.agreement import r_hat_of as r_hat_of
 from trivmap.observables.catalog import CATALOG as CATALOG
 from trivmap.observables.catalog import Catalog as Catalog

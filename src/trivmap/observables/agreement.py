@@ -1,15 +1,29 @@
 """The agreement of the chains of a history with each other."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from trivmap.diagnostics.convergence import LIMIT, complaint, r_hat
 from trivmap.observables.history import History
 
 _MOST_VALUES = 2**20
+_ORDER_PARAMETERS = ("magnetization", "abs_magnetization", "action_density")
 
 
-def r_hat_of(history: History, name: str = "magnetization") -> float:
-    """`r_hat` of one measurement after the warm-up, of every k-th step where there are more than a million."""
+def order_parameter(names: Collection[str]) -> str:
+    """The measurement that chains are judged by: of those there are, the one nearest to a signed order parameter."""
+    return next(name for name in _ORDER_PARAMETERS if name in names)
+
+
+def r_hat_of(history: History, name: str | None = None) -> float:
+    """`r_hat` of one measurement after the warm-up, of every k-th step where there are more than a million.
+
+    Args:
+        history: the chains.
+        name: the measurement (None: the order parameter).
+    """
+    name = name or order_parameter(history.names)
     stride = -(-history.chains * (history.n - history.warmup) // _MOST_VALUES)
     chains = [
         history.read(name, chain, history.warmup, history.n)[:: max(1, stride)] for chain in range(history.chains)
@@ -17,10 +31,11 @@ def r_hat_of(history: History, name: str = "magnetization") -> float:
     return r_hat(np.stack(chains))
 
 
-def disagreement(history: History, name: str = "magnetization", limit: float = LIMIT) -> str | None:
+def disagreement(history: History, name: str | None = None, limit: float = LIMIT) -> str | None:
     """A reason not to trust what the chains say, if their R-hat of one measurement exceeds `limit`; else None.
 
     On the magnetization of chains started in both sectors of a broken symmetry (`mixed`) it sees that they do not
     tunnel. The `limit` is exceeded where half a chain is worth fewer than about five independent samples.
     """
+    name = name or order_parameter(history.names)
     return complaint(r_hat_of(history, name), name, limit)

@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,12 @@ from trivmap.errors import InputError
 from trivmap.observables.estimators import delta_h_symmetry
 from trivmap.observables.observable import FunctionOfMeans, Mean, Observable
 from trivmap.observables.scalar_field import SCALAR_FIELD
+from trivmap.observables.spin_field import OF_UNIT_VECTORS
 
 OF_SAMPLERS: tuple[Observable, ...] = (
     Mean(
-        name="delta_h_symmetry", symbol="⟨1 − 4 tanh(ΔH/2)/(1 + exp ΔH)⟩ = 1", exact=1.0,
-        measurement="exp_minus_delta_h", each=delta_h_symmetry,
+        name="delta_h_symmetry", symbol="⟨1 − 4 tanh(ΔH/2)/(1 + exp ΔH)⟩ = 1", short="symmetry of ΔH (Crooks)",
+        exact=1.0, measurement="exp_minus_delta_h", each=delta_h_symmetry,
     ),
     Mean(name="cluster_size", symbol="cluster size / V"),
     Mean(name="metropolis_acceptance", symbol="accepted local updates"),
@@ -126,17 +127,22 @@ class Catalog(Mapping[str, Observable]):
         """The observables that a symmetry of the action makes zero."""
         return tuple(name for name, each in self.items() if each.zero_under == symmetry)
 
-    def series_of(self, name: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+    def series_of(self, name: str, stored: Collection[str] = ()) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         """The measurement, and the function of it, whose mean the observable is up to a factor.
 
-        Raises `InputError` for observables that are functions of several means.
+        Args:
+            name: the name of the observable.
+            stored: the measurements there are; a mean that is among them itself needs no other one.
+
+        Raises:
+            InputError: for observables that are functions of several means.
         """
         each: Any = self.get(name, Mean(name=name))
         if isinstance(each, FunctionOfMeans) and len(each.needs) == 1:
             each = self[each.needs[0]]
         if not isinstance(each, Mean) or each.axes:
             raise InputError(f"{name}: is no mean over configurations, so that it has no series")
-        return each.stored, each.each
+        return (each.name, np.asarray) if each.name in stored else (each.stored, each.each)
 
     def has_series(self, name: str) -> bool:
         """True if `series_of` knows the observable."""
@@ -169,5 +175,5 @@ def own_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name, entry in entries.items() if "symbol" in entry]
 
 
-CATALOG = Catalog((*SCALAR_FIELD, *OF_SAMPLERS))
+CATALOG = Catalog((*SCALAR_FIELD, *OF_UNIT_VECTORS, *OF_SAMPLERS))
 """The observables of the theories and of the samplers."""

@@ -13,7 +13,10 @@ import numpy as np
 from trivmap.lattice import Lattice
 from trivmap.observables.estimators import effective_mass, gradient
 
+LEAST_CORRELATION = 4.0
+"""Errors by which the correlator must lie above zero for a correlation length: at t = 1, for fits where they start."""
 _LEAST_P_VALUE = 1e-4
+_ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 class FitError(Exception):
@@ -36,6 +39,30 @@ class Fit(NamedTuple):
 def default_start(lattice: Lattice) -> int:
     """First t of the fit windows, max(1, L // 4): higher states have died out by a correlation length or so."""
     return max(1, max(lattice.shape) // 4)
+
+
+def covariance_to_fit(correlator: np.ndarray, samples: np.ndarray, errors: np.ndarray, start: int) -> np.ndarray:
+    """The covariance of the correlator's entries, autocorrelation included.
+
+    Args:
+        correlator: C(t).
+        samples: its bin values, shape (chains, bins, times).
+        errors: the errors of its entries.
+        start: first t of the fits.
+
+    Raises:
+        FitError: where an entry has no error, or C(start) is not seen.
+    """
+    samples = samples.reshape(-1, len(correlator))
+    # In one dimension C(0) of unit vectors is 1: it has no error, and no fit begins there.
+    constant = np.ptp(samples, axis=0) <= _ROUNDING * np.abs(correlator)
+    constant[start:] = False
+    errors = np.where(constant, 0.0, errors)
+    if not np.all(np.isfinite(errors)) or not np.all(errors[~constant] > 0):
+        raise FitError("the correlator it is fitted to has no trusted error")
+    if not correlator[start] > LEAST_CORRELATION * errors[start]:
+        raise FitError(f"the correlator at t = {start} is not {LEAST_CORRELATION:g} of its errors above zero")
+    return np.where(constant | constant[:, None], 0.0, np.corrcoef(samples.T)) * np.outer(errors, errors)
 
 
 def plateau(correlator: np.ndarray, covariance: np.ndarray, lattice: Lattice, start: int) -> Fit:

@@ -11,14 +11,16 @@ from trivmap._types import Field
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.observables.agreement import order_parameter
 from trivmap.observables.observable import Mean, Observable
-from trivmap.observables.scalar_field import SCALAR_FIELD
+from trivmap.observables.spin_field import of_space
 
 
 def measure(action: AbstractAction, field: Field, *, own: Iterable[Observable] = ()) -> dict[str, Float[Array, "..."]]:
-    """The measurements of one configuration of a real scalar field, by name: numbers, and arrays of numbers.
+    """The measurements of one configuration, by name: numbers, and arrays of numbers.
 
-    They are those of `SCALAR_FIELD`, which says how each is normalized, and those of observables of one's `own`.
+    They are those of the observables of the action's space, which say how each is normalized, and those of observables
+    of one's `own`.
 
     Args:
         action: the action whose ensemble the field belongs to.
@@ -30,12 +32,18 @@ def measure(action: AbstractAction, field: Field, *, own: Iterable[Observable] =
             observable is then NaN.
     """
     _require_whole(field)
-    return measure_own(action, (*SCALAR_FIELD, *own), field)
+    return measure_own(action, (*of_space(action.space), *own), field)
 
 
 def measure_own(action: AbstractAction, own: Iterable[Observable], field: Field) -> dict[str, Float[Array, "..."]]:
     """The measurements of one configuration that some observables need, by name."""
-    return {each.stored: measure(field, action.whole) for each, measure in measuring(own)}
+    return {each.stored: measure(field, action.full) for each, measure in measuring(own)}
+
+
+def measure_order(action: AbstractAction, field: Field) -> dict[str, Float[Array, "..."]]:
+    """The measurement of the order parameter alone."""
+    measured = {each.stored: each for each, _ in measuring(of_space(action.space))}
+    return measure_own(action, [measured[order_parameter(measured)]], field)
 
 
 def measuring(observables: Iterable[Observable]) -> list[tuple[Mean, Callable[[Any, Any], Any]]]:
@@ -50,6 +58,6 @@ def _require_whole(field: Field) -> None:
     missing = np.isnan(field)
     if np.any(missing) and np.array_equal(missing, Lattice(field.shape).parity == 1):
         raise InputError(
-            "measure: the field holds only its even sites; draw the odd ones by complete(key, field) of its action, or "
-            "whole configurations by trivmap.load(...).sample(key, n)"
+            "measure: the field holds only its even sites; draw the odd ones by sample_conditional(key, field) of its "
+            "action, or whole configurations by trivmap.load(...).sample(key, n)"
         )

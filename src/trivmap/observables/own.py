@@ -15,7 +15,7 @@ from trivmap.lattice import Lattice
 from trivmap.observables.catalog import CATALOG
 from trivmap.observables.measure import measure, measuring
 from trivmap.observables.observable import FunctionOfMeans, Mean, Observable
-from trivmap.observables.scalar_field import SCALAR_FIELD
+from trivmap.observables.spin_field import of_space
 
 _DUMMIES = 3
 """Made-up configurations on which functions are tried."""
@@ -33,7 +33,7 @@ def require_measurable(own: Sequence[Observable], action: AbstractAction, lattic
     catalog = CATALOG.with_own(own)
     for each in own:
         _require_facts(each)
-    known = {each.stored for each in SCALAR_FIELD if isinstance(each, Mean)}
+    known = {each.stored for each in of_space(action.space) if isinstance(each, Mean)}
     for each, _ in measuring(own):
         if each.stored in known:
             raise InputError(f"observables: {each.stored} is the name of two measurements; rename one of them")
@@ -70,9 +70,9 @@ def measured_shapes(
 
     Raises `InputError` where one of one's own fails, or gives no real number and no array of them.
     """
-    field = jax.ShapeDtypeStruct(lattice.shape, dtype)
+    field = action.space.form(lattice, dtype)
     for each, function in measuring(own):
-        values = _called(each, functools.partial(_traced, function, action.whole), field)
+        values = _called(each, functools.partial(_traced, function, action.full), field)
         if not isinstance(values, jax.ShapeDtypeStruct) or values.dtype.kind not in "fiub":
             raise InputError(f"observables: the measure of {each.name} must give a real number or an array of them")
     return dict(jax.eval_shape(functools.partial(measure, action, own=tuple(own)), field))

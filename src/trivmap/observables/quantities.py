@@ -9,14 +9,12 @@ from trivmap.lattice import Lattice
 from trivmap.observables import trust
 from trivmap.observables.binning import OF_STEPS, Bins, joined
 from trivmap.observables.catalog import CATALOG
-from trivmap.observables.correlator_fits import Fit, FitError
+from trivmap.observables.correlator_fits import LEAST_CORRELATION, Fit, FitError, covariance_to_fit
 from trivmap.observables.derived import curvature_bias, linearized
 from trivmap.observables.estimates import Estimates, gamma_method
 from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, Shift
 from trivmap.observables.observable import NOT_A_NUMBER, FitToCorrelator, FunctionOfMeans
 
-_LEAST_CORRELATION = 4.0
-"""Errors by which the correlator must lie above zero for a correlation length: at t = 1, for fits where they start."""
 _LARGEST_BIAS = 1 / 3
 """Largest bias by the curvature of a derived observable, in units of its error.
 
@@ -129,7 +127,8 @@ class Quantities:
         fits = {each.name: each.fit for each in self._catalog.values() if isinstance(each, FitToCorrelator)}
         found: dict[str, tuple[Fit, np.ndarray]] = {}
         try:
-            covariance = self._covariance_to_fit(correlator)
+            samples, errors = self._samples[..., where], self.estimates.error("correlator")
+            covariance = covariance_to_fit(correlator, samples, errors, self._fit_start)
             for name, fit in fits.items():
 
                 def length(block: np.ndarray, fit: Any = fit) -> np.ndarray:
@@ -146,24 +145,14 @@ class Quantities:
             self._add_linearized(name, np.asarray(result.correlation_length), jacobian, bias=bias)
             self.fits[name] = {key: value for key, value in result._asdict().items() if key != "gradient"}
 
-    def _covariance_to_fit(self, correlator: np.ndarray) -> np.ndarray:
-        """The covariance of the correlator's entries, autocorrelation included; `FitError` where nothing is seen."""
-        errors, start = self.estimates.error("correlator"), self._fit_start
-        if not np.all(np.isfinite(errors)) or not np.all(errors > 0):
-            raise FitError("the correlator it is fitted to has no trusted error")
-        if not correlator[start] > _LEAST_CORRELATION * errors[start]:
-            raise FitError(f"the correlator at t = {start} is not {_LEAST_CORRELATION:g} of its errors above zero")
-        samples = self._samples[..., self._binned.columns.slices["correlator"]]
-        return np.corrcoef(samples.reshape(-1, len(errors)).T) * np.outer(errors, errors)
-
     def _require_correlation(self) -> None:
         """Withhold all correlation lengths where no correlation is seen."""
         correlator = self.estimates.observables.get("correlator")
         if correlator is None or len(correlator) < 2:
             return
         nearest = correlator[1]
-        if nearest is None or not nearest.value > _LEAST_CORRELATION * nearest.dvalue:
-            reason = f"the correlator at distance 1 is not {_LEAST_CORRELATION:g} of its errors above zero"
+        if nearest is None or not nearest.value > LEAST_CORRELATION * nearest.dvalue:
+            reason = f"the correlator at distance 1 is not {LEAST_CORRELATION:g} of its errors above zero"
             for name in list(self.estimates.observables):
                 if self._is(name, "of_decay"):
                     self.estimates.withhold(name, reason)

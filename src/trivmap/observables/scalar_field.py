@@ -47,13 +47,16 @@ SCALAR_FIELD: tuple[Observable, ...] = (
         name="binder", symbol="1 − ⟨m⁴⟩/3⟨m²⟩²",
         needs=("magnetization_fourth", "magnetization_squared"), function=estimators.binder,
     ),
-    Mean(name="action_density", symbol="⟨S⟩/V", measure=measurements.action_density),
+    Mean(name="action_density", symbol="⟨S⟩/V", short="S/V", tex="S/V", measure=measurements.action_density),
     FunctionOfMeans(
         name="correlation_length", symbol="ξ, low momentum", short="ξ", tex=r"\xi", headline=True, of_decay=True,
         needs=("momentum_two_point",), function=estimators.correlation_length,
         failure="G(0) <= G(k1), so that xi^2 is not positive: too few samples or no correlation at all",
     ),
-    Mean(name="schwinger_dyson", symbol="⟨φ ∂S/∂φ⟩ = 1", exact=1.0, measure=measurements.schwinger_dyson),
+    Mean(
+        name="schwinger_dyson", symbol="⟨φ ∂S/∂φ⟩ = 1", short="Schwinger–Dyson, ⟨φ ∂S/∂φ⟩", exact=1.0,
+        measure=measurements.schwinger_dyson,
+    ),
     FunctionOfMeans(
         name="correlation_length_second_moment", symbol="ξ, second moment", of_decay=True,
         needs=("correlator",), function=estimators.correlation_length_second_moment,

@@ -17,6 +17,7 @@ from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.observables.estimators import correlation_length
 from trivmap.observables.measurements import momentum_two_point, two_point
+from trivmap.support import Support
 
 _LEAST_BATCHES = 8
 
@@ -97,8 +98,8 @@ def along_the_map(
     action that does not fit the flow.
     """
     if action is not None:
-        flow.require_sites(action)
-    elif flow.decimated:
+        flow.require_domain(action)
+    elif flow.support is not Support.ALL:
         raise InputError("flow: is one of the even sites; give its action, which draws the odd ones")
     keys = keys_of_batches(key, proposals, batch)
     batches, batch = keys.shape
@@ -145,7 +146,7 @@ def fields_along_the_map(
         if action is None:
             return fields
         # All at once: the draws of each by itself would be a loop to compile and to wait for.
-        return list(jax.vmap(action.complete)(jax.random.split(key, len(fields)), jnp.stack(fields)))
+        return list(jax.vmap(action.sample_conditional)(jax.random.split(key, len(fields)), jnp.stack(fields)))
 
     return jax.vmap(stages)(keys)
 

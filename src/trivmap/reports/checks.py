@@ -24,10 +24,9 @@ class Tile:
 
 
 def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
-    """Schwinger-Dyson, the two comparisons, and the figures of merit; whatever the run has of them."""
+    """The exact identities, the two comparisons, and the figures of merit; whatever the run has of them."""
     found = [
-        _schwinger_dyson(rows),
-        _creutz(rows),
+        *(_identity(name, exact, rows) for name, exact in CATALOG.identities.items()),
         _agreement(summary),
         _worst("chain − reweighted, worst", {row.name: row.difference_pull for row in rows}),
         _worst("chain − reference, worst", {row.name: row.pull for row in rows}),
@@ -41,26 +40,19 @@ def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
     return [tile for tile in found if tile]
 
 
-def _schwinger_dyson(rows: Sequence[ResultRow]) -> Tile | None:
-    return _must_be_one("Schwinger–Dyson, ⟨φ ∂S/∂φ⟩", "schwinger_dyson", rows)
-
-
-def _creutz(rows: Sequence[ResultRow]) -> Tile | None:
-    """The check of Hamiltonian samplers. The mean of exp(-dH) itself has tails that no error bar includes."""
-    return _must_be_one("symmetry of ΔH (Crooks)", "delta_h_symmetry", rows)
-
-
-def _must_be_one(name: str, observable: str, rows: Sequence[ResultRow]) -> Tile | None:
+def _identity(observable: str, exact: float, rows: Sequence[ResultRow]) -> Tile | None:
+    """An observable that has a known value in every correct ensemble."""
     row = next((row for row in rows if row.name == observable), None)
     if row is None:
         return None
+    name = CATALOG[observable].short
     if row.estimate is None:
         return Tile(name, "not trusted", str(row.reason), "bad")
-    pull = in_errors(Estimate(row.estimate.value - 1, row.estimate.error))
+    pull = in_errors(Estimate(row.estimate.value - exact, row.estimate.error))
     if pull is None:
         return Tile(name, parenthesis(*row.estimate), "has no error to compare with", "warn")
     verdict, state = _verdict(pull)
-    return Tile(name, parenthesis(*row.estimate), f"{abs(pull):.1f} σ from 1: {verdict}", state)
+    return Tile(name, parenthesis(*row.estimate), f"{abs(pull):.1f} σ from {exact:g}: {verdict}", state)
 
 
 def _agreement(summary: Mapping[str, Any]) -> Tile | None:
@@ -70,7 +62,7 @@ def _agreement(summary: Mapping[str, Any]) -> Tile | None:
         return None
     value = "unknown" if sampling["r_hat"] is None else f"{sampling['r_hat']:.3f}"
     reason = (summary.get("untrusted") or {}).get("chains")
-    return Tile("R-hat of the magnetization", value, reason or "the chains agree", "bad" if reason else "good")
+    return Tile("R-hat of the order parameter", value, reason or "the chains agree", "bad" if reason else "good")
 
 
 def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trivmap.lattice import Lattice
+from trivmap.observables.catalog import CATALOG
 from trivmap.reports.data import RunData
 from trivmap.reports.figures import (
     autocorrelation_figure,
@@ -97,16 +98,17 @@ def _sampling(data: RunData) -> Iterator[Entry]:
         )  # fmt: skip
     if data.chain is None:
         return
-    chain = data.chain
+    chain, order = data.chain, CATALOG[data.chain.order]
+    named = "the magnetization" if order.zero_under else order.short
     yield (
-        "magnetization", "sampling", "Distribution of the magnetization",
+        "magnetization", "sampling", f"Distribution of {named}",
         "The band is one standard error of the chain.", False,
-        magnetization_figure(chain.edges, chain.density, chain.density_error, chain.reweighted),
+        magnetization_figure(chain.edges, chain.density, chain.density_error, chain.reweighted, order=order.tex),
     )  # fmt: skip
     yield (
-        "magnetization_history", "sampling", "History of the magnetization",
+        "magnetization_history", "sampling", f"History of {named}",
         "The first measured steps of each chain (of four at most).", False,
-        magnetization_history_figure(chain.steps, chain.histories),
+        magnetization_history_figure(chain.steps, chain.histories, order=order.tex),
     )  # fmt: skip
     runs = chain.rejection_runs
     tau = (data.summary.get("observables") or {}).get("abs_magnetization", {}).get("tau_int")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trivmap.observables.agreement import order_parameter
 from trivmap.observables.history import History
 
 _BLOCK = 2**18
@@ -31,10 +32,12 @@ class LogWeightHistogram:
 class ChainStatistics:
     """What the report draws of the chain: distribution and history of m, memory of |m|, runs of rejections.
 
+    `order` is the name of m, the `order_parameter` of the history.
     `rejection_runs[n]` counts runs of exactly n rejections ended by an acceptance. It, `reweighted` (density, error)
     and `acceptance` are None for a history that is the chain itself instead of its proposals.
     """
 
+    order: str
     edges: np.ndarray
     density: np.ndarray
     density_error: np.ndarray
@@ -118,7 +121,7 @@ class _Accumulator:
 
 
 def chain_statistics(history: History, *, window: int = 1000) -> ChainStatistics:
-    """Stream the magnetization of every chain through histograms, autocorrelations and runs of rejections.
+    """Stream the order parameter of every chain through histograms, autocorrelations and runs of rejections.
 
     `window` steps of the history are kept for drawing, of at most four chains.
     """
@@ -148,6 +151,7 @@ def chain_statistics(history: History, *, window: int = 1000) -> ChainStatistics
     rho, rho_error = _normalized(sums.covariance, sums.pairs)
     runs, acceptance = _rejection_runs(history) if proposals else (None, None)
     return ChainStatistics(
+        order=order_parameter(history.names),
         edges=edges,
         density=density / width,
         density_error=error / width,
@@ -187,9 +191,9 @@ def _blocks(history: History, start: int | None = None) -> Iterator[tuple[int, i
 
 def _measured(history: History, proposals: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]]:
     """Blocks of (chain number, chain's m, drawn m, log-weights), the warm-up only followed, not handed out."""
-    current, last_chain = None, -1
+    current, last_chain, order = None, -1, order_parameter(history.names)
     for chain, start, stop in _blocks(history, 0 if proposals else None):
-        drawn = history.read("magnetization", chain, start, stop).astype(np.float64)
+        drawn = history.read(order, chain, start, stop).astype(np.float64)
         values, log_weights = drawn, None
         if proposals:
             accepted = history.read("accepted", chain, start, stop)

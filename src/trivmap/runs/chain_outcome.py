@@ -4,7 +4,7 @@ import numpy as np
 
 from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.diagnostics.convergence import complaint
-from trivmap.observables import r_hat_of
+from trivmap.observables import order_parameter, r_hat_of
 from trivmap.runs.certified import Certified
 from trivmap.runs.pipeline import integration_complaint
 from trivmap.runs.sampler import Outcome
@@ -15,8 +15,9 @@ from trivmap.store.samples import SampleReader
 
 def judge_chains(driver: AbstractDriver, certified: Certified | None, reader: SampleReader, state: State) -> Outcome:
     """The outcome of the chains of a driver that stands at `state`; `certified`: the flow they run through, if any."""
-    tau_int, agreement = autocorrelation_time(np.abs(reader["magnetization"])), r_hat_of(reader)
-    reason, noted = complaint(agreement), None if certified is None else certified.noted
+    order = order_parameter(reader.names)
+    tau_int, agreement = autocorrelation_time(np.abs(reader[order])), r_hat_of(reader)
+    reason, noted = complaint(agreement, order), None if certified is None else certified.noted
     if "exp_minus_delta_h" in reader.names:
         reason = standstill(reader["accepted"], reader["exp_minus_delta_h"]) or reason
     sampling = {

@@ -25,6 +25,7 @@ from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle,
 from trivmap.samplers.contract import require_contract, require_start
 from trivmap.store.directory import RunDirectory
 from trivmap.store.weights import load_model
+from trivmap.support import Support
 
 _SMALLEST_GAP_AT_SINGLE_PRECISION = 1e-4
 """In units of |c1|; 2 d in single precision is known to 2e-7 or so."""
@@ -45,9 +46,9 @@ def check(plan: Plan, root: Path) -> None:
         for rung in plan.rungs:
             if card.training is not None or isinstance(card.sampling, FlowSampling):
                 rung.shapes.require_match(rung.target)
-            if rung.shapes.decimated:
+            if rung.shapes.support is not Support.ALL:
                 # Sites that have no integral by themselves, or wells too narrow for the quadrature, show here.
-                jax.eval_shape(rung.target, jax.ShapeDtypeStruct(rung.lattice.shape, jnp.dtype(card.dtype)))
+                jax.eval_shape(rung.target, rung.action.space.form(rung.lattice, card.dtype))
     _require_sampler(plan)
     _require_observables(plan)
     if card.training is not None:
@@ -91,10 +92,10 @@ def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:
 
     section, dtype = plan.card.sampling, jnp.dtype(plan.card.dtype)
     assert isinstance(section, OwnSampling)
-    field = jax.ShapeDtypeStruct(plan.lattice.shape, dtype)
+    field = plan.action.space.form(plan.lattice, dtype)
     measured = jax.eval_shape(partial(measure, plan.action, own=plan.observables), field)
     try:
-        require_contract(kernel, measured=measured, dtype=dtype)
+        require_contract(kernel, measured=measured, dtype=dtype, space=plan.action.space)
         if not isinstance(kernel, AbstractIndependence):
             require_start(kernel, section.start, section.chains)
     except InputError as error:
@@ -200,7 +201,7 @@ def _require_right_force(plan: Plan) -> None:
     """A force that is not -dS/dphi would spoil the path gradient and the Schwinger-Dyson check without a word."""
     section = plan.card.action
     if isinstance(section, OwnSection) and jnp.result_type(float) == jnp.float64:
-        error = force_error(plan.action, jax.random.key(0), plan.lattice.shape)
+        error = force_error(plan.action, jax.random.key(0), plan.lattice)
         if not error < 1e-3:
             raise InputError(
                 f"action.kind: the force of {section.named} is not -dS/dphi (relative error {error:.2g}); "

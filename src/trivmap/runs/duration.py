@@ -11,7 +11,6 @@ from typing import Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -112,7 +111,7 @@ def _traced(plan: Plan, program: Program) -> float:
     from trivmap.observables import measure
 
     target = plan.target
-    field = jax.ShapeDtypeStruct(plan.lattice.shape, jnp.dtype(plan.card.dtype))
+    field = plan.action.space.form(plan.lattice, plan.card.dtype)
     match program:
         case "force":
             found = work(plan.action.force, field)

@@ -93,7 +93,7 @@ class Run:
 
     @property
     def action(self) -> AbstractAction:
-        """What the flow is compared with; its `complete` draws the odd sites of a flow of the even ones."""
+        """What the flow is compared with; its `sample_conditional` draws the odd sites of a flow of the even ones."""
         with trusting(self._trust):
             require_trust(self.directory.root, self._plan.card)
             return self._plan.target

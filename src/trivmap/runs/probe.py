@@ -10,7 +10,6 @@ from jaxtyping import Array
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.actions.decimated import even_sites
 from trivmap.ahead import Program
 from trivmap.devices import using
 from trivmap.diagnostics.mirror import mirror_overlap, mirror_reason
@@ -88,7 +87,7 @@ def examine(
     densities = densities or Densities(action)
     facts: dict[str, Any] = {}
     missed = sector = None
-    if "z2" in action.whole.symmetries:
+    if "z2" in action.full.symmetries:
         facts["mirror_overlap"] = overlap = _overlap(flow, densities, jax.random.fold_in(key, 1))
         sector = mirror_reason(overlap)
     if probe:
@@ -128,7 +127,7 @@ def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) ->
 
     Chains of hybrid Monte Carlo that hardly move are left out.
     """
-    lattice, whole = flow.lattice, action.whole
+    lattice, whole = flow.lattice, action.full
     try:
         kernel = ClusterCycle(whole, lattice)
     except InputError:
@@ -167,7 +166,7 @@ def _evaluate(stepped: Flow | SteppedFlow, action: AbstractAction, fields: Array
     flow = stepped.resolved()
 
     def one(field: Array) -> tuple[Array, Array]:
-        field = even_sites(flow.lattice, field) if flow.decimated else field
+        field = flow.drawn(field)
         log_density = flow.log_density(field)
         return log_density, -action(field) - log_density
 

@@ -10,6 +10,7 @@ from jaxtyping import DTypeLike
 from trivmap.errors import InputError
 from trivmap.samplers.independence import AbstractIndependence
 from trivmap.samplers.kernel import AbstractKernel
+from trivmap.spaces import AbstractSpace, Real
 
 _NOT_IN_STATES = ("step_size", "seconds")
 """Names that are stored beside the parts of a state."""
@@ -17,24 +18,32 @@ _NOT_RECORDED = ("accepted", "log_weight", "fields")
 """Names of what is stored of every step in any case."""
 
 
-def require_contract(kernel: AbstractKernel, *, measured: Collection[str] = (), dtype: DTypeLike | None = None) -> None:
+def require_contract(
+    kernel: AbstractKernel,
+    *,
+    measured: Collection[str] = (),
+    dtype: DTypeLike | None = None,
+    space: AbstractSpace | None = None,
+) -> None:
     """Raise `InputError` where a kernel does not give what a driver needs; nothing is computed.
 
     Args:
         kernel: the kernel.
         measured: names of measurements, which the kernel must not record.
         dtype: the precision that its fields must have (None: any).
+        space: the space of its fields (None: real numbers).
     """
+    shape = (space or Real()).shape(kernel.lattice)
     kind = jnp.floating if dtype is None else jnp.dtype(dtype).type
     name, key = type(kernel).__name__, jax.eval_shape(jax.random.key, 0)
     if isinstance(kernel, AbstractIndependence):
         made = _traced(f"{name}.propose", kernel.propose, key)
-        _require(f"{name}.propose: the field", getattr(made, "field", None), kernel.lattice.shape, kind)
+        _require(f"{name}.propose: the field", getattr(made, "field", None), shape, kind)
         for entry in ("log_weight", "log_uniform"):
             _require(f"{name}.propose: {entry}", getattr(made, entry, None), (), jnp.floating)
         return
     state = _traced(f"{name}.init", kernel.init, key)
-    _require(f"{name}.init: the state's field", getattr(state, "field", None), kernel.lattice.shape, kind)
+    _require(f"{name}.init: the state's field", getattr(state, "field", None), shape, kind)
     _require_storable(name, state)
     kernel = kernel.with_own_step_size()
     shared = _traced(f"{name}.shared", kernel.shared, key)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -109,7 +110,7 @@ class HMC(AbstractKernel):
         """
         momentum_key, accept_key, length_key = jax.random.split(key, 3)
         steps = self.shared(length_key) if shared is None else shared
-        momentum = self.kinetic.momentum(momentum_key)
+        momentum = self.kinetic.momentum(momentum_key, self.potential.space)
         end = self._integrate(state, momentum, steps)
         energy, field = self.potential.finish(end.position, end.evaluation)
         # Potential and kinetic energies apart: their own differences are smaller than they are.
@@ -117,7 +118,7 @@ class HMC(AbstractKernel):
         accepted = (draw_log_uniform(accept_key, delta_h.dtype) < -delta_h) & jnp.isfinite(delta_h)
         proposed = HMCState(end.position, field, end.evaluation.force, energy)
         new = jax.tree.map(lambda there, here: jnp.where(accepted, there, here), proposed, state)
-        new = new._replace(field=self.potential.complete(jax.random.fold_in(key, 3), new.field))
+        new = new._replace(field=self.potential.sample_conditional(jax.random.fold_in(key, 3), new.field))
         return new, HMCInfo(accepted, delta_h)
 
     def valid(self, state: HMCState) -> Bool[Array, ""]:
@@ -149,11 +150,11 @@ class HMC(AbstractKernel):
         """
         momentum_key, _, length_key = jax.random.split(key, 3)
         steps = self.shared(length_key) if steps is None else steps
-        end = self._integrate(state, self.kinetic.momentum(momentum_key), steps)
+        end = self._integrate(state, self.kinetic.momentum(momentum_key, self.potential.space), steps)
         energy, field = self.potential.finish(end.position, end.evaluation)
         back = self._integrate(HMCState(end.position, field, end.evaluation.force, energy), -end.momentum, steps)
-        moved = jnp.max(jnp.abs(end.position - state.position))
-        return jnp.max(jnp.abs(back.position - state.position)) / moved
+        apart = partial(self.potential.space.displacement, state.position)
+        return jnp.max(jnp.abs(apart(back.position))) / jnp.max(jnp.abs(apart(end.position)))
 
     def _integrate(self, state: HMCState, momentum: Field, steps: int | Integer[Array, ""]) -> Point:
         # The evaluation at the start must have the form of those on the way.
@@ -164,7 +165,14 @@ class HMC(AbstractKernel):
             None if known.field is None else state.field,
         )
         start = Point(state.position, momentum, evaluation)
-        return self.integrator.integrate(self.potential.evaluate, self.kinetic.velocity, start, self.step_size, steps)
+        return self.integrator.integrate(
+            self.potential.evaluate,
+            self.kinetic.velocity,
+            start,
+            self.step_size,
+            steps,
+            self.potential.space.move,
+        )
 
 
 def exp_minus_delta_h(delta_h: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -78,7 +78,7 @@ class IndependenceMetropolis(AbstractIndependence):
     action: AbstractAction
 
     def __check_init__(self):
-        self.flow.resolved().require_sites(self.action)
+        self.flow.resolved().require_domain(self.action)
 
     @property
     def lattice(self) -> Lattice:
@@ -92,7 +92,7 @@ class IndependenceMetropolis(AbstractIndependence):
         keys = proposal_keys(key)
         field, log_density = self.flow.resolved().sample(keys.noise)
         log_weight = -self.action(field) - log_density
-        field = self.action.complete(keys.rest, field)
+        field = self.action.sample_conditional(keys.rest, field)
         return Proposal(field, log_weight, draw_log_uniform(keys.test, log_weight.dtype))
 
 

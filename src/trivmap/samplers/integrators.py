@@ -1,5 +1,6 @@
 """Symplectic integrators of Hamilton's equations, H = K(p) + U(z)."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -46,11 +47,18 @@ class Integrator:
         point: Point,
         step_size: Scalar,
         steps: int | Integer[Array, ""],
+        move: Callable[[Field, Field], Field] = operator.add,
     ) -> Point:
-        """`steps` >= 1 steps of length `step_size` from `point`; `velocity` is dK/dp.
+        """The point after `steps` steps.
 
-        `steps` may be traced. Batched by `jax.vmap`, it should be the same for all: otherwise each waits for the
-        longest.
+        Args:
+            evaluate: the force at a position.
+            velocity: dK/dp.
+            point: where the trajectory begins.
+            step_size: the length of a step.
+            steps: their number, at least 1. It may be traced. Batched by `jax.vmap`, it should be the same for all:
+                otherwise each waits for the longest.
+            move: the position after it has followed a tangent, see `AbstractSpace.move`.
         """
         count = len(self.stages)
         drifts, kicks = (jnp.asarray(np.array(c), step_size.dtype) * step_size for c in zip(*self.stages, strict=True))
@@ -59,7 +67,7 @@ class Integrator:
 
         def stage(index: Array, point: Point) -> Point:
             here = index % count
-            position = point.position + drifts[here] * velocity(point.momentum)
+            position = move(point.position, drifts[here] * velocity(point.momentum))
             evaluation = evaluate(position)
             kick = jnp.where(index == last, edge, kicks[here])
             return Point(position, point.momentum + kick * evaluation.force, evaluation)

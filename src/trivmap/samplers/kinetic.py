@@ -1,28 +1,34 @@
 """Kinetic energies of Hamiltonian samplers."""
 
 import abc
+import functools
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike
 
-from trivmap._types import Field, Key, Scalar, draw_normal, site_sum
+from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.errors import InputError
 from trivmap.fourier import apply_spectrum
 from trivmap.lattice import Lattice
+from trivmap.spaces import AbstractSpace
 
 
 class AbstractKinetic(eqx.Module):
-    """K(p) = p M^-1 p / 2 of ONE momentum field, with a constant symmetric mass matrix M."""
+    """K(p) = p M^-1 p / 2 of ONE momentum field, with a constant symmetric mass matrix M.
+
+    Momenta are tangents of the space of the fields, see `AbstractSpace.momentum`.
+    """
 
     lattice: eqx.AbstractVar[Lattice]
     dtype: eqx.AbstractVar[str]
 
-    def momentum(self, key: Key) -> Field:
-        """A draw from exp(-K)."""
-        return draw_normal(key, self.lattice.shape, self.dtype)
+    def momentum(self, key: Key, space: AbstractSpace) -> Field:
+        """A draw from exp(-K), for a field of a space."""
+        return space.momentum(key, self.lattice, self.dtype)
 
     @abc.abstractmethod
     def velocity(self, momentum: Field) -> Field:
@@ -71,11 +77,13 @@ class FourierMass(AbstractKinetic):
         mean = np.average(squares, weights=self.lattice.orbit_sizes)
         return (squares + self.m_sq) / (mean + self.m_sq)
 
-    def momentum(self, key: Key) -> Field:
-        return self._apply(np.sqrt(self.masses), super().momentum(key))
+    def momentum(self, key: Key, space: AbstractSpace) -> Field:
+        return self._apply(np.sqrt(self.masses), super().momentum(key, space))
 
     def velocity(self, momentum: Field) -> Field:
         return self._apply(1 / self.masses, momentum)
 
     def _apply(self, spectrum: np.ndarray, field: Field) -> Field:
-        return apply_spectrum(self.lattice, jnp.asarray(spectrum, self.dtype), field)
+        along = functools.partial(apply_spectrum, self.lattice, jnp.asarray(spectrum, self.dtype))
+        # Every component by itself.
+        return along(field) if field.ndim == self.lattice.dimension else jax.vmap(along)(field)

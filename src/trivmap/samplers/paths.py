@@ -62,7 +62,7 @@ class FlowPath(AbstractPath):
     action: AbstractAction
 
     def __check_init__(self):
-        self.flow.require_sites(self.action)
+        self.flow.require_domain(self.action)
 
     @property
     def lattice(self) -> Lattice:
@@ -78,7 +78,7 @@ class FlowPath(AbstractPath):
         return self.flow.residual(self.action, x)
 
     def field(self, key: Key, x: Field) -> Field:
-        return self.action.complete(key, self.flow.push(x)[0])
+        return self.action.sample_conditional(key, self.flow.push(x)[0])
 
 
 class HoppingPath(AbstractPath):

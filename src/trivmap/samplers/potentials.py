@@ -7,16 +7,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Key, Scalar, draw_normal
+from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.samplers.integrators import Evaluation
+from trivmap.spaces import AbstractSpace, Real
 
 
 class AbstractPotential(eqx.Module):
-    """U(z) of ONE position z of shape `lattice.shape`; batches come from `jax.vmap`.
+    """U(z) of ONE position z, a point of its `space`; batches come from `jax.vmap`.
 
     To add one: write `evaluate`, which gives at least the force, and `finish`, which adds what `evaluate` leaves out.
     A trajectory calls `evaluate` at every stage and `finish` once at its end.
@@ -33,17 +34,22 @@ class AbstractPotential(eqx.Module):
     def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
         """(U, physical field) at a position that has been evaluated."""
 
-    def complete(self, key: Key, field: Field) -> Field:
+    def sample_conditional(self, key: Key, field: Field) -> Field:
         """The physical field with what the position does not tell of it drawn: by itself nothing."""
         return field
+
+    @property
+    def space(self) -> AbstractSpace:
+        """The space that positions are points of."""
+        return Real()
 
     @abc.abstractmethod
     def uniform(self, sign: int) -> Field:
         """A constant start: 0, or of a typical size and the given sign, in the sector of that magnetization."""
 
     def noise(self, key: Key) -> Field:
-        """A disordered start: unit normal at every site."""
-        return draw_normal(key, self.lattice.shape, self.dtype)
+        """A disordered start, see `AbstractSpace.disordered`."""
+        return self.space.disordered(key, self.lattice, self.dtype)
 
 
 class ActionPotential(AbstractPotential):
@@ -62,16 +68,12 @@ class ActionPotential(AbstractPotential):
     def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
         return self.action(position), position
 
+    @property
+    def space(self) -> AbstractSpace:
+        return self.action.space
+
     def uniform(self, sign: int) -> Field:
-        """The constant field of lowest action; where that is 0, the one whose action is 1/2 per site above it."""
-        ones = jnp.ones(self.lattice.shape, self.dtype)
-        if not sign:
-            return jnp.zeros_like(ones)
-        sizes = jnp.linspace(0, 10, 401, dtype=self.dtype)
-        density = jax.vmap(lambda size: self.action(size * ones))(sizes) / self.lattice.volume
-        density = jnp.where(jnp.isfinite(density), density, jnp.inf)
-        lowest, above = jnp.argmin(density), jnp.argmax(density > density[0] + 0.5)
-        return sign * sizes[jnp.where(lowest > 0, lowest, above)] * ones
+        return self.space.ordered(self.action, sign, self.lattice, self.dtype)
 
 
 class PulledBack(AbstractPotential):
@@ -89,7 +91,7 @@ class PulledBack(AbstractPotential):
     dtype: str = eqx.field(static=True)
 
     def __init__(self, flow: Flow, action: AbstractAction):
-        flow.require_sites(action)
+        flow.require_domain(action)
         self.flow, self.action = flow, action
         self.lattice, self.dtype = flow.lattice, flow.base.dtype
 
@@ -105,8 +107,8 @@ class PulledBack(AbstractPotential):
         assert evaluation.energy is not None and evaluation.field is not None
         return evaluation.energy, evaluation.field
 
-    def complete(self, key: Key, field: Field) -> Field:
-        return self.action.complete(key, field)
+    def sample_conditional(self, key: Key, field: Field) -> Field:
+        return self.action.sample_conditional(key, field)
 
     def noise(self, key: Key) -> Field:
         return self.flow.noise(key)
@@ -116,7 +118,7 @@ class PulledBack(AbstractPotential):
         return jnp.full(self.lattice.shape, 2 * sign / self.lattice.volume**0.5, self.dtype)
 
 
-def start_positions(potential: AbstractPotential, kind: str, key: Key, chains: int) -> Float[Array, "chains *lattice"]:
+def start_positions(potential: AbstractPotential, kind: str, key: Key, chains: int) -> Float[Array, "chains *shape"]:
     """Starts of that many chains.
 
     - `hot`: noise, different for each;
@@ -129,7 +131,7 @@ def start_positions(potential: AbstractPotential, kind: str, key: Key, chains: i
     if kind == "hot":
         return jax.vmap(potential.noise)(jax.random.split(key, chains))
     if kind == "cold":
-        return jnp.broadcast_to(potential.uniform(0), (chains, *potential.lattice.shape))
+        return jnp.stack([potential.uniform(0)] * chains)
     if kind == "mixed":
         return jnp.stack([potential.uniform(1 if chain % 2 == 0 else -1) for chain in range(chains)])
     raise InputError(f"sampling.start: {kind!r} is unknown; choose one of hot, cold, mixed")

@@ -143,7 +143,7 @@ class ProposalChains(AbstractDriver):
                 chosen = _last_accepted(accepted[where])
                 wanted = np.arange(-(start + offset) % thin, size, thin)
                 # Zeros stand for the configuration of a chain that has accepted nothing yet.
-                present = np.zeros(self.lattice.shape, batch_fields.dtype) if present is None else present
+                present = np.zeros(batch_fields.shape[1:], batch_fields.dtype) if present is None else present
                 picked = batch_fields[np.maximum(chosen[wanted], 0)]
                 picked[chosen[wanted] < 0] = present
                 kept.append(picked)

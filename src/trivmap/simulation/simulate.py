@@ -62,8 +62,8 @@ def simulate(
     if isinstance(kernel, AbstractIndependence | ClusterCycle) and (target is not None or start != "hot"):
         raise InputError(f"target, start: of no use, {type(kernel).__name__} has no step size and one kind of start")
     if not isinstance(kernel, ClusterCycle):
-        field = jax.ShapeDtypeStruct(kernel.lattice.shape, jnp.result_type(float))
-        require_contract(kernel, measured=jax.eval_shape(measured, field))
+        field = action.space.form(kernel.lattice, jnp.result_type(float))
+        require_contract(kernel, measured=jax.eval_shape(measured, field), space=action.space)
         if not isinstance(kernel, AbstractIndependence):
             require_start(kernel, start, chains)
     driver: AbstractDriver
@@ -95,6 +95,6 @@ def in_memory(
         accepted=None if part.log_weight is None else part.accepted,
         log_weight=part.log_weight,
         warmup=warmup,
-        symmetries=action.whole.symmetries,
+        symmetries=action.full.symmetries,
         own=own,
     )

@@ -116,7 +116,7 @@ def _observable(
     if reason is None and entry is not None and not catalog.has_series(name):
         return {"value": entry["value"], "error": entry["error"]}
     if reason is None and entry is not None:
-        stored, function = catalog.series_of(name)
+        stored, function = catalog.series_of(name, reader.names)
         series = function(chain_series(reader, stored))
         tau_int = autocorrelation_time(series) if np.all(np.isfinite(series)) else Estimate(math.nan, math.nan)
         if math.isfinite(tau_int.value):

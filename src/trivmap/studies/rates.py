@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
-from jaxtyping import Array
 
-from trivmap._types import Field, site_sum
 from trivmap.estimate import Estimate
+from trivmap.observables.measure import measure_order
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Progress, shown
 from trivmap.runs.samplers import build_sampler
@@ -32,12 +32,12 @@ class Rate(NamedTuple):
 
 
 class Timed:
-    """The stored chains of a run going on without being stored, measuring the magnetization alone."""
+    """The stored chains of a run continued without storing them, measuring the order parameter alone."""
 
     def __init__(self, run: RunDirectory, plan: Plan):
         section = plan.card.sampling.model_copy(update={"save_fields": False})
         self.chains = section.chains
-        sampler = build_sampler(run, plan.changed(sampling=section), magnetization)
+        sampler = build_sampler(run, plan.changed(sampling=section), eqx.Partial(measure_order, plan.action))
         sampler.settle()
         self._driver = sampler.driver
         with SampleReader(run.root) as reader:
@@ -49,11 +49,6 @@ class Timed:
         """`count` steps of every chain."""
         _, self._state = self._driver.part(self._state, self._position, self._position + count)
         self._position += count
-
-
-def magnetization(field: Field) -> Mapping[str, Array]:
-    """m = V^-1 sum_x phi(x) alone, of which |m| and m^2 follow."""
-    return {"magnetization": site_sum(field) / field.size}
 
 
 def measure_rates(

@@ -13,11 +13,19 @@ def magnetization_figure(
     chain: np.ndarray,
     chain_error: np.ndarray,
     reweighted: tuple[np.ndarray, np.ndarray] | None = None,
+    *,
+    order: str = "m",
 ) -> Figure:
     """P(m) of the chain as a band of one standard error, and of the reweighted proposals (density, error) as points.
 
-    `edges` has one entry more than the densities. With the symmetry m -> -m both sides must agree: a distribution
-    with one peak of two is a failure of the map.
+    With the symmetry m -> -m both sides must agree: a distribution with one peak of two is a failure of the map.
+
+    Args:
+        edges: the edges of the bins, one more than the densities.
+        chain: the density over the chain.
+        chain_error: its error.
+        reweighted: the reweighted density and its error, if any.
+        order: the formula of the order parameter.
     """
     figure = new_figure()
     axes = figure.subplots()
@@ -31,9 +39,10 @@ def magnetization_figure(
         axes.errorbar(
             center, *reweighted, fmt="s", markersize=3, color=REWEIGHTED, mfc="white", linewidth=1, label="reweighted"
         )
-    axes.axvline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
-    axes.set_xlabel(r"$m = V^{-1}\sum_x \phi(x)$")
-    axes.set_ylabel(r"$P(m)$")
+    if edges[0] < 0:
+        axes.axvline(0, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.set_xlabel(r"$m = V^{-1}\sum_x \phi(x)$" if order == "m" else f"${order}$")
+    axes.set_ylabel(f"$P({order})$")
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
     axes.legend(loc="upper right")
@@ -41,8 +50,8 @@ def magnetization_figure(
 
 
 @styled
-def magnetization_history_figure(step: np.ndarray, histories: np.ndarray) -> Figure:
-    """m of every chain against the step of the chain: `histories` of shape (chains, len(step))."""
+def magnetization_history_figure(step: np.ndarray, histories: np.ndarray, *, order: str = "m") -> Figure:
+    """The order parameter, of formula `order`, of every chain against its step: `histories` (chains, len(step))."""
     figure = new_figure(6.0, 1.0 + 1.1 * max(len(histories), 2))
     panels = figure.subplots(len(histories), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     limit = 1.08 * np.abs(histories).max()
@@ -50,8 +59,8 @@ def magnetization_history_figure(step: np.ndarray, histories: np.ndarray) -> Fig
         axes.axhline(0, color="#999999", linewidth=0.8)
         axes.plot(step, history, color=CHAIN, linewidth=0.6, drawstyle="steps-post")
         axes.set_title(f"chain {number}", loc="left", fontsize=9, pad=2)
-        axes.set_ylim(-limit, limit)
-        axes.set_ylabel(r"$m$")
+        axes.set_ylim(-limit if histories.min() < 0 else 0, limit)
+        axes.set_ylabel(f"${order}$")
     panels[-1].set_xlabel("step of the chain")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
     panels[-1].margins(x=0.005)

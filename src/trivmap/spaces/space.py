@@ -1,0 +1,73 @@
+"""The contract of a space: the set that one configuration is a point of."""
+
+import abc
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import DTypeLike
+
+from trivmap._types import Component, Field, Key, Scalar, draw_normal
+from trivmap.lattice import Lattice
+
+
+class AbstractSpace(abc.ABC):
+    """The set of values that a field takes at every site, with the measure that exp(-S) is a density of.
+
+    Samplers move in a space by tangents: a tangent has the shape of the field, and its components belong to an
+    orthonormal frame, so that its square is the sum of theirs. A space is static: frozen, hashable, without arrays.
+
+    To add one: make it a frozen dataclass and write the abstract methods. `components` is what correlators, the
+    magnetization and the energy of neighbors are made of.
+    """
+
+    @abc.abstractmethod
+    def shape(self, lattice: Lattice) -> tuple[int, ...]:
+        """The shape of a configuration: components first, then the lattice."""
+
+    def form(self, lattice: Lattice, dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of a configuration, for tracing."""
+        return jax.ShapeDtypeStruct(self.shape(lattice), jnp.dtype(dtype))
+
+    @property
+    @abc.abstractmethod
+    def linear(self) -> bool:
+        """Whether the fields are a vector space, whose measure is the flat one: the product of all d phi."""
+
+    @abc.abstractmethod
+    def components(self, field: Field) -> tuple[Component, ...]:
+        """The vector s(x) at every site, one array of shape `lattice.shape` for each of its components."""
+
+    @abc.abstractmethod
+    def disordered(self, key: Key, lattice: Lattice, dtype: DTypeLike) -> Field:
+        """A disordered configuration: from the invariant measure, or unit normal where that has no normalization."""
+
+    @abc.abstractmethod
+    def ordered(self, energy: Callable[[Field], Scalar], sign: int, lattice: Lattice, dtype: DTypeLike) -> Field:
+        """A constant configuration.
+
+        Args:
+            energy: the function that should be small there.
+            sign: 0 for the origin; 1 and -1 for opposite ordered configurations.
+            lattice: the lattice.
+            dtype: the precision.
+        """
+
+    @abc.abstractmethod
+    def move(self, field: Field, tangent: Field) -> Field:
+        """The field after it has followed a tangent, along a geodesic, for unit time."""
+
+    @abc.abstractmethod
+    def displacement(self, start: Field, end: Field) -> Field:
+        """The shortest tangent that moves `start` to `end`."""
+
+    def tangent(self, field: Field, cotangent: Field) -> Field:
+        """The gradient of a function as a tangent, from its derivative by the numbers of the array (`jax.grad`).
+
+        By default these numbers are coordinates in an orthonormal frame.
+        """
+        return cotangent
+
+    def momentum(self, key: Key, lattice: Lattice, dtype: DTypeLike) -> Field:
+        """A tangent of unit normal components."""
+        return draw_normal(key, self.shape(lattice), dtype)

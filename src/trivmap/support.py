@@ -1,0 +1,34 @@
+"""Which sites of a lattice a density draws."""
+
+import enum
+
+import jax.numpy as jnp
+
+from trivmap._types import Field
+from trivmap.lattice import Lattice
+
+
+class Support(enum.Enum):
+    """The sites that a density is one of; a field keeps the shape of its lattice, whatever its support."""
+
+    ALL = "all sites"
+    EVEN = "the even sites"
+    """Those of the checkerboard with even x_1 + ... + x_d."""
+
+    def restrict(self, lattice: Lattice, field: Field) -> Field:
+        """The field at these sites, zero at the others: for sums over sites.
+
+        Args:
+            lattice: the lattice.
+            field: one configuration.
+        """
+        return field if self is Support.ALL else jnp.where(lattice.parity == 0, field, 0)
+
+    def mark(self, lattice: Lattice, field: Field) -> Field:
+        """The field at these sites, NaN at the others: a number could be measured as if it were one of the field.
+
+        Args:
+            lattice: the lattice.
+            field: one configuration.
+        """
+        return field if self is Support.ALL else jnp.where(lattice.parity == 0, field, jnp.nan)
