@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from trivmap import Lattice, fourier
 from trivmap.fourier import Modes, apply_spectrum, interpolate_spectrum, orbit_sum
+from trivmap.tuning import tuning
 
 SHAPES = [(5,), (8,), (3, 5), (4, 6), (2, 4, 4), (3, 2, 5)]
 
@@ -19,7 +22,8 @@ def random_case(shape, dtype=np.float64):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("largest_matrix", [0, 400], ids=["fft", "matrix"])
 def test_every_mode_is_multiplied_by_the_number_of_its_orbit(shape, largest_matrix, monkeypatch):
-    monkeypatch.setattr(fourier, "_MATRIX_UP_TO", largest_matrix)
+    constants = replace(tuning(), matrix_sites=largest_matrix)
+    monkeypatch.setattr(fourier, "tuning", lambda: constants)
     lattice, spectrum, field = random_case(shape)
     actual = jax.jit(lambda s, f: apply_spectrum(lattice, s, f))(spectrum, field)
     expected = np.fft.ifftn(np.fft.fftn(field) * np.asarray(spectrum)[lattice.orbits])
@@ -41,7 +45,8 @@ def test_fft_and_matrix_have_the_same_gradient(monkeypatch):
     lattice, spectrum, field = random_case((4, 6))
 
     def gradient(largest_matrix):
-        monkeypatch.setattr(fourier, "_MATRIX_UP_TO", largest_matrix)
+        constants = replace(tuning(), matrix_sites=largest_matrix)
+        monkeypatch.setattr(fourier, "tuning", lambda: constants)
         loss = jax.jit(jax.grad(lambda s: jnp.sum(jnp.sin(apply_spectrum(lattice, s, field)))))
         return loss(spectrum)
 

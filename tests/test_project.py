@@ -32,6 +32,7 @@ FLOORS = [
         "streams",
         "support",
         "trust",
+        "tuning",
     },
     {"actions", "networks"},
     {"bijections"},

@@ -15,6 +15,7 @@ from trivmap.bijections import AbstractBijection, Chain
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.support import Support
+from trivmap.tuning import tuning
 
 
 class Stage(NamedTuple):
@@ -176,7 +177,7 @@ class Flow(eqx.Module):
 
         The fields of a continuous map's features would leave the caches.
         """
-        return None if self.integration_steps is None else fitting_the_caches(self.lattice)
+        return None if self.integration_steps is None else tuning().map_batch(self.lattice.volume)
 
     def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Flow":
         """The same flow with its continuous maps integrated in another number of steps."""
@@ -201,11 +202,6 @@ class Flow(eqx.Module):
         Raises `InputError` where a part of it cannot be carried.
         """
         return Flow(self.base.resize(lattice, action), self.bijection.resize(lattice))
-
-
-def fitting_the_caches(lattice: Lattice) -> int:
-    """Configurations to evaluate at once where each has many fields: above some 2^14 sites CPUs lose up to half."""
-    return max(16, 2**14 // lattice.volume)
 
 
 class SteppedFlow(eqx.Module):

@@ -13,12 +13,9 @@ from jaxtyping import Array, Float, Inexact
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.lattice import Lattice
+from trivmap.tuning import tuning
 
 Method = Literal["matrix", "fft"]
-
-# Measured on CPU (`python -m experiments.benchmarks kernels`): products with a V x V matrix beat FFTs up to 6 x 6
-# sites, lose a little at 8 x 8 and by factors beyond.
-_MATRIX_UP_TO = 36
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Modes:
 
     def __init__(self, lattice: Lattice, method: Method | None = None):
         object.__setattr__(self, "lattice", lattice)
-        chosen = method or ("matrix" if lattice.volume <= _MATRIX_UP_TO else "fft")
+        chosen = method or ("matrix" if lattice.volume <= tuning().matrix_sites else "fft")
         object.__setattr__(self, "method", chosen)
 
     def forward(self, field: Float[Array, "..."]) -> Inexact[Array, "..."]:

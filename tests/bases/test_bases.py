@@ -11,10 +11,11 @@ import scipy.stats
 
 from tests.documented import my_theory
 from tests.maps import filled
-from trivmap import InputError, Lattice, fourier
+from trivmap import InputError, Lattice
 from trivmap.actions import Phi4
 from trivmap.actions.symmetry import images
 from trivmap.bases import FreeField, Gaussian
+from trivmap.tuning import tuning
 
 CASES = {
     "gaussian": lambda lattice, dtype: Gaussian(lattice, dtype=dtype),
@@ -176,7 +177,7 @@ def test_large_free_field_in_single_precision():
     """Mistake seen in earlier codes: free-field code that dies at L=64 in float32. Against double precision."""
     lattice = Lattice((64, 64))
     z = np.random.default_rng(1).normal(size=lattice.shape)
-    assert lattice.volume > fourier._MATRIX_UP_TO
+    assert lattice.volume > tuning().matrix_sites
     results = [
         jax.jit(lambda z, dtype=dtype: FreeField(lattice, mass=0.05, dtype=dtype).push(z))(jnp.asarray(z, dtype))
         for dtype in (jnp.float32, jnp.float64)

@@ -87,7 +87,7 @@ class GaussNewton(AbstractOptimizer):
         space: `parameters` (P x P), `samples` (B x B) or `matrix-free`; null: the first if P <= max(B, 1024), the last
             if J would take over 1 GiB, else the second
         iterations: conjugate gradients of a `matrix-free` step
-        micro_batch: configurations linearized at once, not with `matrix-free`; null: 2^16 / V, at least 16
+        micro_batch: configurations linearized at once, not with `matrix-free`; null: as suits the backend
 
     Raises `InputError` for settings out of range.
     """

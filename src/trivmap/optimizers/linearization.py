@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from trivmap._types import Scalar
 from trivmap.devices import spread
+from trivmap.tuning import tuning
 
 Vector = Float[Array, " parameters"]
 Residual = Callable[[Vector, Array], Scalar]
@@ -16,8 +17,6 @@ Residual = Callable[[Vector, Array], Scalar]
 Pair = Callable[[Vector, Array], tuple[Scalar, Scalar]]
 """(theta, z) -> (f, p): the derivative of p in theta is that part of the derivative of f which goes through phi."""
 
-# Sites of one micro-batch: measured on CPU, larger ones fall out of the caches, smaller ones cost more calls.
-_SITES = 2**16
 _EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -65,7 +64,7 @@ def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int
 
 
 def _at_once(noise: Array, micro_batch: int | None) -> int:
-    return min(len(noise), micro_batch or max(16, _SITES // max(1, noise[0].size)))
+    return min(len(noise), micro_batch or tuning().jacobian_batch(noise[0].size))
 
 
 def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch parameters"]) -> Linearization:

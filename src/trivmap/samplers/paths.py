@@ -11,8 +11,9 @@ from trivmap.actions import AbstractAction
 from trivmap.actions.nearest_neighbor import all_neighbors
 from trivmap.actions.site_density import SiteDensity
 from trivmap.errors import InputError
-from trivmap.flows import Flow, fitting_the_caches
+from trivmap.flows import Flow
 from trivmap.lattice import Lattice
+from trivmap.tuning import tuning
 
 
 class AbstractPath(eqx.Module):
@@ -29,7 +30,7 @@ class AbstractPath(eqx.Module):
     @property
     def micro_batch(self) -> int:
         """Configurations to evaluate at once within a larger batch: what fits the caches, as for a continuous flow."""
-        return fitting_the_caches(self.lattice)
+        return tuning().map_batch(self.lattice.volume)
 
     @abc.abstractmethod
     def start(self, key: Key) -> Field:

@@ -18,8 +18,8 @@ from trivmap.samplers.kernel import AbstractKernel
 from trivmap.simulation.adaptation import DualAveraging
 from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
 from trivmap.streams import proposal_key
+from trivmap.tuning import tuning
 
-_CHUNK_SITES = 2**21
 _LONGEST_CHUNK = 256
 _CAREFUL = 8
 _STEP_SIZE = "step_size"
@@ -69,7 +69,7 @@ class MarkovChains(AbstractDriver):
         self._step_size = getattr(self.kernel, _STEP_SIZE, jnp.zeros(()))
         self._begin, self._warmup, self._target = start, warmup, target
         self._start_key, self._warmup_key, self._key, self._test_key = jax.random.split(key, 4)
-        self._chunk = int(np.clip(_CHUNK_SITES // (chains * kernel.lattice.volume), 1, _LONGEST_CHUNK))
+        self._chunk = int(np.clip(tuning().chain_sites // (chains * kernel.lattice.volume), 1, _LONGEST_CHUNK))
         self._arrays, static = eqx.partition(self.kernel, eqx.is_array)
 
         def at(arrays: AbstractKernel, step_size: Scalar) -> AbstractKernel:

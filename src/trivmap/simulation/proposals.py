@@ -14,6 +14,7 @@ from trivmap.ahead import Program, default_threads, in_order
 from trivmap.devices import at_hand, device_count, replicated, spread
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
+from trivmap.tuning import tuning
 
 
 class ProposalChains(AbstractDriver):
@@ -186,5 +187,5 @@ def _last_accepted(accepted: np.ndarray) -> np.ndarray:
 
 
 def default_batch(volume: int) -> int:
-    """Proposals per compiled batch of a device: enough to amortise the call, small enough for the caches."""
-    return int(np.clip(2**18 // volume, 64, 4096))
+    """Proposals of `volume` sites in a compiled batch of one device."""
+    return tuning().proposal_batch(volume)
