@@ -45,7 +45,7 @@ bench: experiments/.venv/ready  ## measure the speed of training and of the samp
 
 lock: .venv/ready  ## choose the locked versions again from pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9
-	$(COMPILE) --upgrade --group build pyproject.toml --output-file requirements.lock
+	$(COMPILE) --upgrade --extra all --group build pyproject.toml --output-file requirements.lock
 	$(COMPILE) --upgrade --group test --group lint --constraints requirements.lock --output-file requirements-dev.lock
 	$(COMPILE) --upgrade --group bench --constraints requirements.lock --output-file requirements-bench.lock
 

@@ -25,6 +25,7 @@ FLOORS = [
         "devices",
         "errors",
         "estimate",
+        "extras",
         "fourier",
         "lattice",
         "processes",
@@ -185,7 +186,7 @@ def test_wheel_is_complete(tmp_path):
     assert any(name.startswith("trivmap/reports/templates/") for name in source)
     assert "trivmap/py.typed" in source
     assert {name for name in packed if ".dist-info/" not in name} == source
-    assert "trivmap = trivmap.cli:main" in entry_points
+    assert "trivmap = trivmap.__main__:main" in entry_points
 
 
 # Put together here, so that this file does not hold what it looks for.
@@ -221,8 +222,12 @@ def test_locks_agree_and_satisfy_what_the_project_declares():
         for name, version in re.findall(r"^([a-z0-9-]+)==([\w.!+]+)", lock.read_text(), flags=re.MULTILINE):
             assert pinned.setdefault(name, version) == version, f"{lock.name} pins another version of {name}"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    groups = [project["project"]["dependencies"], *project["dependency-groups"].values()]
+    extras = project["project"]["optional-dependencies"]
+    groups = [project["project"]["dependencies"], *extras.values(), *project["dependency-groups"].values()]
     for requirement in map(Requirement, chain.from_iterable(groups)):
+        if requirement.name == "trivmap":
+            assert requirement.extras <= extras.keys()
+            continue
         assert requirement.specifier.contains(pinned[requirement.name]), f"{requirement} but {pinned[requirement.name]}"
 
 

@@ -1,8 +1,9 @@
 """Machine-learned trivializing maps for lattice field theory.
 
 The parts live in the subpackages, such as `actions`, `bijections`, `bases`, `objectives`, `training`, `samplers`,
-`simulation` and `observables`, which are imported when they are asked for. `fit` trains a flow, `draw` samples with it,
-and `analyze` makes observables with errors; `run` does what a run card says, and `load` opens what a run has left.
+`simulation` and `observables`, which are imported when they are asked for. What a subpackage names in its `__init__` is
+public; the modules behind it may change. `fit` trains a flow, `draw` samples with it, and `analyze` makes observables
+with errors; `run` does what a run card says, and `load` opens what a run has left.
 """
 
 import importlib
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _FLAT = {"fit": "training", "draw": "simulation", "analyze": "observables", "run": "runs.finish"}
 _PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimizers")
-_PACKAGES += ("samplers", "simulation", "training")
+_PACKAGES += ("samplers", "simulation", "spaces", "training", "cards", "runs", "studies", "reports")
 __all__ = ["Flow", "InputError", "Lattice", "__version__", "load", *_FLAT, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -25,6 +25,9 @@ def run_comparison(
     from trivmap.cli.process import fresh, making, prepare
     from trivmap.cli.room import require_room
     from trivmap.errors import InputError
+    from trivmap.extras import require
+
+    require("reports", "trivmap compare")
     from trivmap.reports import write_report
     from trivmap.reports.comparison import write_comparison
     from trivmap.runs.plan import Plan

@@ -9,7 +9,16 @@ from typing import Any
 
 import click
 
-from trivmap.cli.opening import import_quietly, name_of, open_or_create, opened, require_run_card, step, write_report_of
+from trivmap.cli.opening import (
+    import_quietly,
+    name_of,
+    open_or_create,
+    opened,
+    require_run_card,
+    step,
+    write_report_if_possible,
+    write_report_of,
+)
 from trivmap.cli.process import (
     allow_own_modules,
     alone,
@@ -116,7 +125,7 @@ def run(
         raise stop.going_on_with(f"trivmap run --resume {directory.root}") from stop
     with trusting():
         # The user has decided above whether the code is trusted.
-        write_report_of(directory)
+        write_report_if_possible(directory)
     print_results(directory, as_json)
 
 
@@ -171,7 +180,7 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     def analyze_and_report(directory: Any, display: Any, plan: Any) -> None:
         analyze(directory, display, plan=plan)
         if is_file(directory.report_path):
-            write_report_of(directory)
+            write_report_if_possible(directory)
 
     step(analyze_and_report, directory, overrides, as_json, "measure")
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from trivmap.cli.process import alone, fresh, making, prepare, shown_progress
 from trivmap.cli.room import require_room
+from trivmap.cli.terminal import say
+from trivmap.extras import missing
 
 if TYPE_CHECKING:
     from trivmap.runs.plan import Plan
@@ -118,6 +120,14 @@ def write_report_of(directory: Any) -> Path:
     from trivmap.reports import write_report
 
     return write_report(directory.root)
+
+
+def write_report_if_possible(directory: Any) -> None:
+    """Write the report of a run, or say which package it needs: the results are there without it."""
+    if reason := missing("reports", "a report"):
+        say(f"trivmap: no report is written; {reason}", err=True)
+    else:
+        write_report_of(directory)
 
 
 def import_quietly(module: str) -> None:

@@ -33,6 +33,9 @@ def run_study(
     from trivmap.cli.process import fresh, making
     from trivmap.cli.room import require_room
     from trivmap.errors import InputError
+    from trivmap.extras import require
+
+    require("studies", "trivmap study")
     from trivmap.reports.study import write_study
     from trivmap.runs.plan import Plan
     from trivmap.store.directory import RunDirectory

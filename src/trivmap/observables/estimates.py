@@ -1,4 +1,4 @@
-"""Observables with errors: pyerrors objects by name, and why some have no value."""
+"""Observables with errors, by name, and why some have no value."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,25 @@ from typing import Any
 
 import numpy as np
 
+from trivmap.extras import has_pyerrors
 from trivmap.observables.catalog import CATALOG
+from trivmap.observables.gamma import Series
 
 
 def gamma_method(samples: np.ndarray, replicas: Sequence[str], bin_length: int = 1) -> Any:
-    """The pyerrors `Obs` of one series per replica, shape (replicas, bins), with its error computed.
+    """The mean of one series per replica with its error: a pyerrors `Obs`, or a `Series` where there is no pyerrors.
 
     Deviations are those from the mean of all replicas, as in hep-lat/0306017, eq. (31), so that the scatter between
-    replicas is part of the error; pyerrors by itself takes each replica's own mean. Bins stand `bin_length`
-    configurations apart. S = 2 in the automatic windowing.
+    replicas is part of the error; pyerrors by itself takes each replica's own mean. S = 2 in the automatic windowing.
+
+    Args:
+        samples: shape (replicas, bins).
+        replicas: their names, `ensemble|replica`.
+        bin_length: configurations from one bin to the next.
     """
+    if not has_pyerrors():
+        mean = float(samples.mean())
+        return Series(mean, {replicas[0].split("|")[0]: np.asarray(samples, np.float64) - mean})
     import pyerrors
 
     places = [range(bin_length, bin_length * samples.shape[1] + 1, bin_length)] * len(samples)
@@ -34,6 +43,8 @@ def with_common_mean(observable: Any) -> Any:
 @dataclass(frozen=True)
 class Estimates(Mapping[str, Any]):
     """Observables by name: a pyerrors `Obs` each, or an array of them (`correlator` by t, `two_point` by orbit).
+
+    Where pyerrors is not installed, they are `Series` in place of `Obs`.
 
     `tau_int`: in configurations, of the same shape; empty for reweighted values. `untrusted`: the names that have no
     trustworthy value, with the reason; "name[3]" is one entry of an array, which holds None there. Asking for an

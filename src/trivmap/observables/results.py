@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from trivmap.errors import InputError
+from trivmap.extras import require
 from trivmap.lattice import Lattice
 from trivmap.observables.catalog import CATALOG
 from trivmap.observables.estimates import Estimates, with_common_mean
+from trivmap.observables.gamma import Series
 
 _FEWEST_REJECTIONS = 50
 """Fewest rejections whose fluctuation the bins of a chain show."""
@@ -87,10 +89,13 @@ class Results(Mapping[str, Any]):
         rejections = total - self.info.get("moves", 0)
         if not (total and 0 <= rejections < _FEWEST_REJECTIONS):
             return 0.0
+        share = (rejections + 2 * math.sqrt(rejections) + 3) / total
+        square, name = 2 * share * chain.dvalue**2, f"{self.info['ensemble']}-rejections"
+        if isinstance(chain, Series):
+            return Series(0.0, {}, {name: square})
         from pyerrors import cov_Obs
 
-        share = (rejections + 2 * math.sqrt(rejections) + 3) / total
-        return cov_Obs(0.0, 2 * share * chain.dvalue**2, f"{self.info['ensemble']}-rejections")
+        return cov_Obs(0.0, square, name)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """{name: {value, error, tau_int, source}} of every trusted scalar; `source` is "chain" or "reweighted".
@@ -148,6 +153,7 @@ class Results(Mapping[str, Any]):
     @classmethod
     def from_text(cls, text: str, source: str) -> "Results":
         """Read what `to_text` gave; errors are computed again. Raises `InputError`, of `source`, for anything else."""
+        require("runs", "stored results", "pyerrors")
         from pyerrors.input.json import import_json_string
 
         try:
@@ -176,6 +182,7 @@ class Results(Mapping[str, Any]):
         and `effective_mass` have the dimension t; `two_point` has orbit, with the coordinates `displacement`
         (orbit, axis) and `distance` (orbit).
         """
+        require("runs", "to_xarray", "xarray")
         import xarray
 
         sources = {"chain": self.chain, "reweighted": self.reweighted, "difference": self.difference}
@@ -214,6 +221,7 @@ _INFO = (
 
 def _anonymous_text(objects: list[Any], description: dict[str, Any]) -> str:
     """pyerrors' JSON of a list without the names of user and host, which it asks for and which not every user has."""
+    require("runs", "stored results", "pyerrors")
     from pyerrors.input import json as writer
 
     names = {"getpass": SimpleNamespace(getuser=str), "socket": SimpleNamespace(gethostname=str)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trivmap.cards import yaml_text
+from trivmap.extras import require
 from trivmap.reports.checks import tiles
 from trivmap.reports.collect import collect
 from trivmap.reports.data import RunData
@@ -29,6 +30,7 @@ def write_report(run_directory: str | os.PathLike[str], *, trust: bool = False) 
     map may be code that the run's card names, `my_module:MyMap`. Raises `InputError`
     where there is no run directory, or it cannot be written.
     """
+    require("reports", "a report")
     from trivmap.reports.pictures import draw_pictures  # matplotlib takes a second to import
 
     run = RunDirectory.open(run_directory)

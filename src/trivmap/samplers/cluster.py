@@ -12,6 +12,7 @@ import numpy as np
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
+from trivmap.extras import require
 from trivmap.lattice import Lattice
 
 _START = 2**62
@@ -82,6 +83,7 @@ class ClusterCycle:
         hits: int = 1,
         width: float = 3.0,
     ):
+        require("runs", "cluster updates", "numba")
         self.coefficients = _ferromagnetic(action, lattice)
         if sweeps < 1 or hits < 1:
             raise InputError(

@@ -1,0 +1,49 @@
+"""The packages that parts of trivmap need beside its core, and the sentence where one is missing."""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+
+from trivmap.errors import InputError
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "runs": ("click", "h5py", "numba", "orbax", "psutil", "pydantic", "pyerrors", "rich", "xarray", "yaml"),
+    "studies": ("dask", "distributed"),
+    "reports": ("jinja2", "matplotlib"),
+}
+"""The modules that each extra of the package installs: `pip install trivmap[runs]`, or `[all]` for all of them."""
+
+
+class MissingPackage(InputError, ImportError):
+    """A package that is not installed."""
+
+
+def missing(extra: str, what: str, *modules: str) -> str | None:
+    """A sentence about the first package of an extra that is not installed; None if all are.
+
+    Args:
+        extra: the name of the extra.
+        what: what needs it.
+        modules: those of the extra's modules that it needs (none: all of them).
+    """
+    for module in modules or EXTRAS[extra]:
+        if not _installed(module):
+            return f"{what}: needs the package {module}, which is not installed; install trivmap[{extra}]"
+    return None
+
+
+def require(extra: str, what: str, *modules: str) -> None:
+    """Raise `MissingPackage` where a package of an extra is not installed; the arguments are those of `missing`."""
+    if reason := missing(extra, what, *modules):
+        raise MissingPackage(reason)
+
+
+def has_pyerrors() -> bool:
+    """Whether errors are those of pyerrors' objects."""
+    return _installed("pyerrors")
+
+
+def _installed(module: str) -> bool:
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return importlib.util.find_spec(module) is not None
