@@ -10,6 +10,7 @@ import yaml
 
 from experiments.keeping import markdown
 from trivmap.cards.fields import ByKey, Section
+from trivmap.cards.kernels import LIBRARY, LibrarySampling
 from trivmap.cards.optimizer import OPTIMIZERS
 from trivmap.cards.registry import ACTIONS, BASES, DATA, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
 from trivmap.cards.signature import Constructed, sections_in
@@ -29,7 +30,7 @@ def components(where: str, several: ByKey) -> Iterator[tuple[str, type[Section]]
         if isinstance(entry, ByKey):
             yield from components(heading, entry)
         else:
-            if issubclass(entry, Constructed):
+            if issubclass(entry, (Constructed, LibrarySampling)):
                 yield heading, entry
                 yield from inside(name, entry)
 
@@ -45,8 +46,9 @@ def inside(where: str, section: type[Section]) -> Iterator[tuple[str, type[Secti
 
 def table(heading: str, section: type[Section]) -> str:
     """A heading, the first sentence of the constructor's docstring, and a line for each key."""
-    assert issubclass(section, Constructed)
-    text = " ".join((inspect.getdoc(section.make) or "").split("\n\n")[0].split())
+    made = section.made if issubclass(section, LibrarySampling) else section
+    assert issubclass(made, Constructed)
+    text = " ".join((inspect.getdoc(made.make) or "").split("\n\n")[0].split())
     first = re.match(r".*?\.(?= |$)", text)
     assert first, heading
     rows = [[f"`{key}`", default(field), meaning(key, field)] for key, field in section.model_fields.items()]
@@ -86,6 +88,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "card-networks": partial(tables, "network", NETWORKS.by_key),
     "card-objectives": partial(tables, "objective", OBJECTIVES.by_key),
     "card-data": partial(tables, "data", DATA.by_key),
+    "card-kernels": partial(tables, "sampling", LIBRARY),
     "card-schedules": partial(tables, "learning_rate", SCHEDULES.by_key),
     "card-second-order": partial(tables, "training.optimizer", OPTIMIZERS),
 }

@@ -15,7 +15,7 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.overrides import apply_overrides
 from trivmap.runs.plan import Plan
 from trivmap.training import Trainer
-from trivmap.training.observer import Silent
+from trivmap.training.observer import NoObserver
 
 CONVOLUTION = {"kind": "conv", "hidden": [16], "kernel": 3, "activation": "tanh"}
 REFERENCE = {
@@ -55,7 +55,7 @@ VARIANTS = {
 }
 
 
-class Stopwatch(Silent):
+class Stopwatch(NoObserver):
     """Processor time between the first and the last logged chunk: compilation and evaluation stay outside."""
 
     def __init__(self):

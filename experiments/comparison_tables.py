@@ -95,7 +95,7 @@ def together(target: Mapping[str, Any]) -> str:
     }
     spread = sum(w * (each["value"] - mean["value"]) ** 2 for w, each in zip(weights, found, strict=True))
     return (
-        f"All together χ = {parenthesis(*mean.values())}, off by {pull(mean, target['known']['susceptibility']):+.1f}; "
+        f"All together χ = {parenthesis(*mean.values())}, pull {pull(mean, target['known']['susceptibility']):+.1f}; "
         f"chi^2 of the samplers about it {spread:.1f} for {len(found) - 1}."
     )
 
@@ -128,7 +128,7 @@ def exactness() -> str:
                     "" if log_z is None else f"{log_z:+.1f}",
                 ]
             )
-        header = ["sampler", "χ", "its error", "off by", "largest of four", "log Z", "off by"]
+        header = ["sampler", "χ", "its error", "pull", "largest of four", "log Z", "pull"]
         parts += [f"**{target['title']}**", markdown(header, rows), together(target)]
         flow, annealed = (target["samplers"][key]["observables"].get("log_z") for key in ("flow", "annealed"))
         if (between := pull(flow, annealed)) is not None:

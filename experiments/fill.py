@@ -18,7 +18,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from experiments import card_tables, comparison_tables, performance_tables, scaling_tables, trust_tables
+from experiments import (
+    card_tables,
+    comparison_tables,
+    objective_tables,
+    performance_tables,
+    scaling_tables,
+    trust_tables,
+)
 from experiments.keeping import RESULTS, ROOT, kept, markdown, not_measured
 from trivmap.cards.card import RunCard, load_card
 from trivmap.cards.presets import RUNS, preset_names, presets
@@ -30,7 +37,7 @@ from trivmap.studies.compare_card import PRESETS as COMPARISONS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
-TABLES = (card_tables, comparison_tables, performance_tables, scaling_tables, trust_tables)
+TABLES = (card_tables, comparison_tables, objective_tables, performance_tables, scaling_tables, trust_tables)
 VERSIONS = ("python", "trivmap", "jax")
 
 
@@ -179,7 +186,7 @@ def presets_text(package: str = RUNS) -> str:
     parts = []
     for preset in presets(package):
         body = [f"### {preset.name}", preset.description[0].upper() + preset.description[1:] + "."]
-        body += [f"Follows: {preset.follows}.", f"Deviates: {preset.deviates}."]
+        body += [f"Reference: {preset.reference}.", f"Deviations: {preset.deviations}."]
         parts.append("\n\n".join(body))
     return "\n\n".join(parts) + "\n"
 
@@ -224,14 +231,14 @@ def over_seeds(values: Sequence[float | None], form: str) -> str:
     return ", ".join("not reached" if value is None else format(value, form) for value in values) or "not measured"
 
 
-def what_pays() -> str:
+def ablations() -> str:
     """One thing of the recipe changed at a time, a value for every seed.
 
     Seconds are processor seconds at the usual pace of the recipe on the machine.
     """
-    rows = (kept("what-pays") or {}).get("variants")
+    rows = (kept("ablations") or {}).get("variants")
     if rows is None:
-        return not_measured("what_pays")
+        return not_measured("ablations")
     extents = sorted({row["extent"] for row in rows})
     usual = {extent: median(row["pace"] for row in rows if row["extent"] == extent) for extent in extents}
     heads = [f"L={extent}: {head}" for extent in extents for head in ("to 0.7", "s", "at the end")]
@@ -257,9 +264,9 @@ def what_pays() -> str:
 
 def scaling() -> str:
     """Cost to 0.7 against L, from scratch and up the ladder."""
-    result = (kept("what-pays") or {}).get("scaling")
+    result = (kept("ablations") or {}).get("scaling")
     if result is None:
-        return not_measured("what_pays")
+        return not_measured("ablations")
     rows = []
     groups: dict[tuple[int, str], list[Mapping[str, Any] | None]] = {}
     for row in result["rows"]:
@@ -302,7 +309,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "forward-ess": forward_ess,
     "broken-phase": broken_phase,
     "choices": choices,
-    "what-pays": what_pays,
+    "ablations": ablations,
     "scaling": scaling,
     **{name: block for module in TABLES for name, block in module.BLOCKS.items()},
     "comparison-presets": lambda: presets_text(COMPARISONS),

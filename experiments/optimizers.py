@@ -20,12 +20,12 @@ from typing import Any
 
 import jax
 
+from experiments.ablations import BETA
 from experiments.keeping import kept, store
-from experiments.what_pays import BETA
 from trivmap.cards.card import RunCard
 from trivmap.runs.plan import Plan
 from trivmap.training import Evaluation, Trainer
-from trivmap.training.observer import Silent
+from trivmap.training.observer import NoObserver
 
 COUPLINGS = {**BETA, 6: 0.537}
 EXTENTS = (8, 6, 16, 12)
@@ -46,7 +46,7 @@ BUDGET = {"continuous": 45.0, "local": 15.0, "dense": 12.0}
 """Processor seconds of training."""
 
 
-class Judge(Silent):
+class Judge(NoObserver):
     """Processor time of the steps, and what every evaluation found; interrupts when the budget is spent."""
 
     def __init__(self, budget: float):

@@ -36,7 +36,7 @@ from trivmap.lattice import Lattice  # noqa: E402
 from trivmap.observables.measure import measure_order  # noqa: E402
 from trivmap.reports.figures.style import SERIES, new_figure, png, styled  # noqa: E402
 from trivmap.runs.loading import load  # noqa: E402
-from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FourierMass, PulledBack  # noqa: E402
+from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FlowPotential, FourierMass  # noqa: E402
 from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains  # noqa: E402
 from trivmap.store.directory import RunDirectory  # noqa: E402
 from trivmap.store.samples import SampleReader  # noqa: E402
@@ -85,7 +85,7 @@ def driver(sampler: str, extent: int, flow_run: RunDirectory | None) -> Abstract
     if sampler == "trivialized-hmc":
         assert flow_run is not None
         trained = load(flow_run.root)
-        potential, length, start = PulledBack(trained.flow, trained.action), 1.5, "hot"
+        potential, length, start = FlowPotential(trained.flow, trained.action), 1.5, "hot"
     else:
         potential = ActionPotential(action, lattice, "float32")
         if sampler == "hmc-fourier":

@@ -33,7 +33,7 @@ install_import_hook("trivmap", "beartype.beartype")
 
 
 def pytest_configure(config):
-    """Forget programs that have not been compiled anew for a week."""
+    """Forget programs that have not been compiled again for a week."""
     if not hasattr(config, "workerinput"):
         oldest = time.time() - CACHE_LIFETIME
         for entry in CACHE.glob("*/*"):

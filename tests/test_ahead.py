@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from trivmap import ahead
-from trivmap.ahead import Program, compiled, compiling, default_threads, give_up, in_order
+from trivmap.ahead import Program, compile_all, compile_async, concurrent_map, default_threads, give_up
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2, 5])
@@ -16,25 +16,25 @@ def test_results_come_in_order(threads):
         time.sleep(0.02 / (n + 1))
         return n * n
 
-    assert list(in_order(slow_at_first, range(12), threads)) == [n * n for n in range(12)]
-    assert list(in_order(slow_at_first, [], threads)) == []
+    assert list(concurrent_map(slow_at_first, range(12), threads)) == [n * n for n in range(12)]
+    assert list(concurrent_map(slow_at_first, [], threads)) == []
 
 
 def test_so_many_calls_run_at_a_time():
     """Each call waits until three are under way: with fewer threads the barrier breaks."""
     barrier = threading.Barrier(3, timeout=20)
-    assert len(list(in_order(lambda _: barrier.wait(), range(9), 3))) == 9
+    assert len(list(concurrent_map(lambda _: barrier.wait(), range(9), 3))) == 9
 
 
 def test_one_thread_is_the_callers_own_and_works_when_asked():
     begun = []
-    results = in_order(lambda n: (begun.append(n), threading.get_ident())[1], range(3), 1)
+    results = concurrent_map(lambda n: (begun.append(n), threading.get_ident())[1], range(3), 1)
     assert begun == [] and next(results) == threading.get_ident() and begun == [0]
 
 
 def test_no_more_than_one_result_waits():
     begun = []
-    results = in_order(begun.append, range(50), 2)
+    results = concurrent_map(begun.append, range(50), 2)
     for taken in range(5):
         next(results)
         time.sleep(0.02)
@@ -53,7 +53,7 @@ def test_an_exception_comes_where_its_result_would(threads):
             raise ValueError("two")
         return n
 
-    results = in_order(fails, range(100), threads)
+    results = concurrent_map(fails, range(100), threads)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(results)
@@ -76,14 +76,14 @@ def test_programs_are_compiled_as_the_caller_lowered_them():
         mixed = jax.jit(lambda x: x + jnp.ones((), jnp.int32))
         wide = jax.jit(lambda x: jnp.zeros((), jnp.float64) + x)
         one, other = jnp.ones((), jnp.float32), jnp.ones((), jnp.float64)
-        programs = compiled((mixed, (one,)), (wide, (other,)))
+        programs = compile_all((mixed, (one,)), (wide, (other,)))
         assert programs[0](one) == 2
         assert programs[1](other).dtype == jnp.float64
 
 
 def test_programs_being_compiled_are_handed_over_in_the_order_of_their_calls():
     functions = [jax.jit(lambda x, n=n: x + n) for n in range(5)]
-    programs = compiling(*((function, (jnp.zeros(()),)) for function in functions))
+    programs = compile_async(*((function, (jnp.zeros(()),)) for function in functions))
     assert [float(program.result()(jnp.zeros(()))) for program in programs] == [0, 1, 2, 3, 4]
 
 
@@ -126,8 +126,8 @@ def test_what_waits_is_given_up():
             return self.name
 
     give_up()
-    first = compiling(*((Slow(), (number,)) for number in range(ahead.default_threads())))
-    (waiting,) = compiling((Slow(), ("waiting",)))
+    first = compile_async(*((Slow(), (number,)) for number in range(ahead.default_threads())))
+    (waiting,) = compile_async((Slow(), ("waiting",)))
     give_up()
     release.set()
     assert [program.result() for program in first] == list(range(ahead.default_threads()))

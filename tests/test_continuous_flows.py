@@ -51,7 +51,7 @@ def test_residual_on_a_shifted_time_grid_is_that_of_the_perturbed_flow():
 
 def test_ridge_weighs_what_varies_fast_in_time_and_nothing_else():
     flow = filled(continuous, 0.2)
-    ridge = flow.ridge()
+    ridge = flow.l2_weights()
     parameters = eqx.filter(flow, eqx.is_inexact_array)
     assert jax.tree.structure(eqx.filter(ridge, eqx.is_inexact_array)) == jax.tree.structure(parameters)
     coefficients = ridge.bijection.maps[1].coefficients

@@ -114,10 +114,9 @@ def test_a_run_without_the_packages_of_reports_has_its_results(tmp_path):
 
 def test_the_package_declares_what_the_extras_name():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    distributions = {"orbax": "orbax-checkpoint", "yaml": "pyyaml"}
     for extra, modules in extras.EXTRAS.items():
         declared = {re.split(r"[<>=\[ ]", each)[0] for each in project["optional-dependencies"][extra]}
-        wanted = {distributions.get(module, module) for module in modules}
+        wanted = {extras.PACKAGES.get(module, module) for module in modules}
         assert wanted == declared - {"trivmap", "scipy"}
     assert project["optional-dependencies"]["all"] == ["trivmap[studies]"]
 

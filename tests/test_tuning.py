@@ -32,8 +32,8 @@ LATTICE = Lattice((8, 8))
 ACTION = Phi4.from_couplings("bosetti2015", 2, beta=0.5, lam=0.5)
 KEY = jax.random.key(0)
 OTHER = tuning.Tuning(
-    map_sites=48 * 64, jacobian_sites=24 * 64, proposal_sites=96 * 64, proposals=(1, 1000), chain_sites=5 * 2 * 64,
-    matrix_sites=64,
+    map_sites=48 * 64, jacobian_sites=24 * 64, proposal_sites=96 * 64, proposals=(1, 1000), shared=(1, 1),
+    chain_sites=5 * 2 * 64, matrix_sites=64,
 )  # fmt: skip
 
 

@@ -11,10 +11,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from trivmap.errors import InputError as InputError
-from trivmap.flows import Flow as Flow
 from trivmap.lattice import Lattice as Lattice
 
 if TYPE_CHECKING:
+    from trivmap.flows import Flow as Flow
     from trivmap.observables import analyze as analyze
     from trivmap.runs.finish import run as run
     from trivmap.runs.loading import Run
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_FLAT = {"fit": "training", "draw": "simulation", "analyze": "observables", "run": "runs.finish"}
+_FLAT = {"Flow": "flows", "fit": "training", "draw": "simulation", "analyze": "observables", "run": "runs.finish"}
 _PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimizers")
-_PACKAGES += ("samplers", "simulation", "spaces", "training", "cards", "runs", "studies", "reports")
-__all__ = ["Flow", "InputError", "Lattice", "__version__", "load", *_FLAT, *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
+_PACKAGES += ("samplers", "simulation", "spaces", "training")
+_OF_EXTRAS = ("cards", "runs", "studies", "reports")
+# A core without extras gives all of these: `from trivmap import *` must work.
+__all__ = ["InputError", "Lattice", "__version__", "load", *sorted(_FLAT.keys() - {"run"}), *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     """Subpackages and functions that take long to import, when they are asked for."""
-    if name in _PACKAGES:
+    if name in (*_PACKAGES, *_OF_EXTRAS):
         return importlib.import_module(f"trivmap.{name}")
     if name in _FLAT:
         return getattr(importlib.import_module(f"trivmap.{_FLAT[name]}"), name)
@@ -46,7 +48,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_FLAT, *_OF_EXTRAS})
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> "Run":

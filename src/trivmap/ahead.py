@@ -16,7 +16,7 @@ _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
 
 
-def in_order(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
+def concurrent_map(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
     """`map(function, arguments)` with `threads` calls at a time, no more than one result waiting to be taken.
 
     `function` must release Python's lock while it works, as compiled programs and the compiler do. The first
@@ -52,7 +52,7 @@ class Program:
     def begin(self, *arguments: Any) -> None:
         """Begin to compile for arguments of this form, unless that has begun."""
         if self._compiled is None or self._compiled.cancelled():
-            (self._compiled,) = compiling((self._function, arguments))
+            (self._compiled,) = compile_async((self._function, arguments))
 
     def __call__(self, *arguments: Any) -> Any:
         self.begin(*arguments)
@@ -60,7 +60,7 @@ class Program:
         return self._compiled.result()(*arguments)
 
 
-def compiling(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
+def compile_async(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
     """The programs of jitted functions (JAX's or equinox's) at such arguments, compiled while the caller continues.
 
     They are traced here: what a context sets in JAX (`jax.enable_x64`, say) holds in the caller's thread only.
@@ -88,9 +88,9 @@ def give_up() -> None:
             _pool = None
 
 
-def compiled(*calls: tuple[Any, tuple[Any, ...]]) -> list[Any]:
-    """The programs of `compiling`, once all are there."""
-    return [program.result() for program in compiling(*calls)]
+def compile_all(*calls: tuple[Any, tuple[Any, ...]]) -> list[Any]:
+    """The programs of `compile_async`, once all are there."""
+    return [program.result() for program in compile_async(*calls)]
 
 
 def default_threads() -> int:

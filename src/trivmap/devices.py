@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from trivmap.processes import several
+from trivmap.processes import is_distributed
 
 A = TypeVar("A")
 
@@ -24,7 +24,7 @@ _chosen: ContextVar[Sequence[Any] | None] = ContextVar("devices", default=None)
 
 @contextmanager
 def using(devices: Sequence[Any]) -> Iterator[None]:
-    """What is traced while the block runs is for these devices; by default all are used, of all processes together."""
+    """Trace for these devices while the block runs; by default all are used, those of all processes together."""
     token = _chosen.set(devices)
     try:
         yield
@@ -37,7 +37,7 @@ def device_count() -> int:
     return len(_devices())
 
 
-def spread(function: Callable[[Any, Any], A], shared: Any, batch: Any) -> A:
+def shard_batch(function: Callable[[Any, Any], A], shared: Any, batch: Any) -> A:
     """`function(shared, batch)`, each device working on its share of the batch.
 
     Every array of `batch` and of the result has the configurations as its leading axis, and entry i of the result must
@@ -54,7 +54,7 @@ def spread(function: Callable[[Any, Any], A], shared: Any, batch: Any) -> A:
         wrapped = np.arange(size + missing) % size
         batch = jax.tree.map(lambda leaf: leaf[wrapped], batch)
     arrays, rest = eqx.partition(shared, eqx.is_array)
-    # What the library's loops begin with is the same on all devices, what they end with is not: unchecked.
+    # Loops begin with values that are equal on all devices and end with values that differ: JAX cannot check that.
     shares = jax.shard_map(
         lambda arrays, batch: function(eqx.combine(arrays, rest), batch),
         mesh=_mesh(),
@@ -66,15 +66,15 @@ def spread(function: Callable[[Any, Any], A], shared: Any, batch: Any) -> A:
     return jax.tree.map(lambda leaf: leaf[:size], result) if missing else result
 
 
-def replicated(tree: A) -> A:
+def replicate(tree: A) -> A:
     """The same arrays, whole on every device: what a program that spreads must return."""
     if device_count() == 1:
         return tree
     return jax.lax.with_sharding_constraint(tree, NamedSharding(_mesh(), PartitionSpec()))
 
 
-def at_hand(tree: A) -> A:
-    """What a program has returned `replicated`, as this process's own arrays: they go anywhere, into a program too."""
+def to_host(tree: A) -> A:
+    """The result of a program that ends in `replicate`, as this process's own arrays, which any program takes."""
     return tree if device_count() == 1 else jax.tree.map(_own, tree)
 
 
@@ -83,12 +83,12 @@ def _own(leaf: Any) -> Any:
         return leaf
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_own(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-    # Without the devices it comes from: an array that insists on some fits no program of others.
+    # A new array without the devices of the old one: an array bound to some devices fits no program for others.
     return jnp.asarray(np.asarray(leaf))
 
 
 def _devices() -> Sequence[Any]:
-    return _chosen.get() or (jax.devices() if several() else jax.local_devices())
+    return _chosen.get() or (jax.devices() if is_distributed() else jax.local_devices())
 
 
 def _mesh() -> Mesh:

@@ -1,5 +1,6 @@
 """The packages that parts of trivmap need beside its core, and the sentence where one is missing."""
 
+import functools
 import importlib.util
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,10 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "reports": ("jinja2", "matplotlib"),
 }
 """The modules that each extra of the package installs: `pip install trivmap[runs]`, or `[all]` for all of them."""
+
+
+PACKAGES: Mapping[str, str] = {"orbax": "orbax-checkpoint", "yaml": "pyyaml"}
+"""The names under which modules are installed, where they differ."""
 
 
 class MissingPackage(InputError, ImportError):
@@ -28,7 +33,8 @@ def missing(extra: str, what: str, *modules: str) -> str | None:
     """
     for module in modules or EXTRAS[extra]:
         if not _installed(module):
-            return f"{what}: needs the package {module}, which is not installed; install trivmap[{extra}]"
+            package = PACKAGES.get(module, module)
+            return f"{what}: needs the package {package}, which is not installed; install trivmap[{extra}]"
     return None
 
 
@@ -38,6 +44,7 @@ def require(extra: str, what: str, *modules: str) -> None:
         raise MissingPackage(reason)
 
 
+@functools.cache
 def has_pyerrors() -> bool:
     """Whether errors are those of pyerrors' objects."""
     return _installed("pyerrors")

@@ -43,9 +43,10 @@ class Flow(eqx.Module):
                 f"{list(bijection.lattice.shape)}; they must be the same"
             )
         if base.support not in bijection.supports:
+            mapped = " or ".join(sorted(support.value for support in bijection.supports))
             raise InputError(
-                f"flow: the base is one of {base.support.value}, and the bijection maps no such field; give both the "
-                "same sites (of the maps only continuous can have the even ones)"
+                f"flow: the base draws {base.support.value}, and the bijection maps {mapped}; give both the same sites "
+                "(of the maps only continuous can have the even ones)"
             )
         self.base, self.bijection = base, bijection
 
@@ -161,10 +162,10 @@ class Flow(eqx.Module):
         """The flow with the time grids of its continuous maps shifted by u, see `AbstractBijection.perturbed`."""
         return Flow(self.base, self.bijection.perturbed(u))
 
-    def ridge(self) -> "Flow":
+    def l2_weights(self) -> "Flow":
         """The flow with every parameter replaced by the weight of its square in what Gauss-Newton minimizes."""
         base = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self.base)
-        return Flow(base, self.bijection.ridge())
+        return Flow(base, self.bijection.l2_weights())
 
     @property
     def integration_steps(self) -> int | Int[Array, ""] | None:

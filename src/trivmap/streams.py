@@ -31,7 +31,7 @@ def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer
 
 
 class ProposalKeys(NamedTuple):
-    """What a proposal of a flow draws: its noise, its accept test, and the sites that the flow leaves out."""
+    """The keys of a proposal of a flow: for its noise, its accept test, and the sites that the flow leaves out."""
 
     noise: Key
     test: Key

@@ -1,4 +1,4 @@
-"""Which sites of a lattice a density draws."""
+"""The sites of a lattice that a density draws."""
 
 import enum
 
@@ -13,7 +13,7 @@ class Support(enum.Enum):
 
     ALL = "all sites"
     EVEN = "the even sites"
-    """Those of the checkerboard with even x_1 + ... + x_d."""
+    """The sites of the checkerboard with even x_1 + ... + x_d."""
 
     def restrict(self, lattice: Lattice, field: Field) -> Field:
         """The field at these sites, zero at the others: for sums over sites.

@@ -1,4 +1,4 @@
-"""Constants that suit a backend: how much work one call of a program takes. No number that is printed depends on them.
+"""Constants that suit a backend: how much work one call of a program takes. Numbers depend on them by rounding alone.
 
 Those of `cpu` are measured (`python -m experiments.benchmarks`): a processor loses where the fields of a call leave its
 caches. Those of accelerators are estimates. An accelerator loses where a call is too small, and has no such caches.
@@ -19,6 +19,8 @@ class Tuning:
         jacobian_sites: sites that are linearized at once, for the Jacobian of Gauss-Newton.
         proposal_sites: sites of a batch of proposals.
         proposals: the fewest and the most proposals of a batch.
+        shared: proposals in a batch up to which its program also compares numbers of integration steps, and precisions:
+            larger batches cost more than to compile programs that take the few configurations which are wanted.
         chain_sites: sites of the steps of all chains in a call.
         matrix_sites: sites of the largest lattice on which a product with a matrix is faster than a Fourier transform.
     """
@@ -27,6 +29,7 @@ class Tuning:
     jacobian_sites: int
     proposal_sites: int
     proposals: tuple[int, int]
+    shared: tuple[int, int]
     chain_sites: int
     matrix_sites: int
 
@@ -49,12 +52,13 @@ _PROCESSOR = Tuning(
     jacobian_sites=2**16,
     proposal_sites=2**18,
     proposals=(64, 4096),
+    shared=(1024, 4096),
     chain_sites=2**21,
     matrix_sites=36,
 )
 _ACCELERATOR = Tuning(
-    map_sites=2**22, jacobian_sites=2**22, proposal_sites=2**24, proposals=(1024, 65536), chain_sites=2**24,
-    matrix_sites=256,
+    map_sites=2**22, jacobian_sites=2**22, proposal_sites=2**24, proposals=(1024, 65536), shared=(16384, 65536),
+    chain_sites=2**24, matrix_sites=256,
 )  # fmt: skip
 TUNINGS: Mapping[str, Tuning] = {"cpu": _PROCESSOR, "gpu": _ACCELERATOR, "tpu": _ACCELERATOR}
 """The constants of each backend, under JAX's names."""

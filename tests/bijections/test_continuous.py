@@ -248,12 +248,14 @@ def test_exact_maps_have_no_steps_and_no_grid_to_shift():
 
 def test_ridge_grows_with_the_fourth_power_of_the_frequency():
     flow = flow_on((4,), smoothness=0.02)
-    ridge = flow.ridge()
+    ridge = flow.l2_weights()
     assert ridge.coefficients.shape == flow.coefficients.shape
     for n in range(3):
         np.testing.assert_allclose(ridge.coefficients[n], 0.02 * n**4, rtol=1e-15)
     plain = Rescale(flow.lattice, dtype="float64")
-    of_chain = Chain(flow.lattice, [flow, eqx.tree_at(lambda map_: map_.log_scale, plain, jnp.asarray(0.7))]).ridge()
+    of_chain = Chain(
+        flow.lattice, [flow, eqx.tree_at(lambda map_: map_.log_scale, plain, jnp.asarray(0.7))]
+    ).l2_weights()
     assert eqx.tree_equal(of_chain, Chain(flow.lattice, [ridge, plain]))
 
 

@@ -15,7 +15,7 @@ def changed(**sections):
     return {**copy.deepcopy(CARD), **sections}
 
 
-def refusal(data) -> str:
+def validation_error(data) -> str:
     with pytest.raises(InputError) as caught:
         RunCard.from_data(data, "my.yaml")
     sentence = str(caught.value)
@@ -178,7 +178,7 @@ def test_every_first_order_optimizer_of_optax():
             "action.kind: 'fi4' is unknown; did you mean phi4? (or your own, my_module:MyClass)",
         ),
         ({"action": None}, "action: must be a section such as {kind: phi4, ...}, got nothing"),
-        ({"action": {}}, "action.kind: missing; give one of phi4, free"),
+        ({"action": {}}, "action.kind: missing; give one of phi4, free, xy"),
         (
             {"lattice": [4, 5]},
             "lattice: a checkerboard needs every extent even, but [4, 5] has 5; use even extents, or maps without a "
@@ -229,7 +229,7 @@ def test_every_first_order_optimizer_of_optax():
     ],
 )
 def test_refusals(sections, sentence):
-    assert refusal(changed(**sections)) == f"my.yaml: {sentence}"
+    assert validation_error(changed(**sections)) == f"my.yaml: {sentence}"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_refusals(sections, sentence):
 )
 def test_refusals_of_maps(part, sentence):
     model = {"base": {"kind": "free-field"}, "maps": [{"kind": "rescale"}, part]}
-    assert refusal(changed(model=model)) == f"my.yaml: model.maps.1.{sentence}"
+    assert validation_error(changed(model=model)) == f"my.yaml: model.maps.1.{sentence}"
 
 
 def test_an_odd_lattice_without_a_checkerboard_is_fine():

@@ -12,6 +12,7 @@ from trivmap.errors import InputError
         ("training.optimiser.kind=adam", "training.optimiser: unknown key; it is called optimizer now"),
         ("sampling.kind=trivialised-hmc", "'trivialised-hmc' is unknown; did you mean trivialized-hmc?"),
         ("model.base.spectrum=fixed", "model.base.spectrum: unknown key; it is called learnable now"),
+        ("follows=arXiv:2105.12481", "follows: unknown key; it is called reference now"),
         ("model.base.start=hartree", "model.base.start: unknown key; it is called mass_squared now"),
         (
             "model.maps.0={kind: continuous, features: {neighbours: [1.0]}}",

@@ -25,7 +25,7 @@ def test_all_are_there_and_documented():
     assert {preset.name for preset in listed} == NAMES
     assert listed[0].name == "quickstart"
     for preset in listed:
-        assert min(len(preset.description), len(preset.follows), len(preset.deviates)) > 5
+        assert min(len(preset.description), len(preset.reference), len(preset.deviations)) > 3
         assert all("\n" not in text for text in preset)
 
 

@@ -14,7 +14,7 @@ from trivmap.observables import ArrayHistory, analyze
 BITS = "must be at most 2147483647, as it is counted in 32 bits, got"
 
 
-def refusal(data, *overrides) -> str:
+def validation_error(data, *overrides) -> str:
     begun = time.monotonic()
     with pytest.raises(InputError) as caught:
         RunCard.from_data(data, "my.yaml").with_overrides(overrides)
@@ -80,7 +80,7 @@ def refusal(data, *overrides) -> str:
         ),
         # Values are cut where they are shown.
         (f"training.steps={'x' * 9000}", "training.steps: must be a whole number, got 'xxxx"),
-        (f"action.kind={'x' * 9000}", "xxx' is unknown; known here: phi4, free (or your own, my_module:MyClass)"),
+        (f"action.kind={'x' * 9000}", "xxx' is unknown; known here: phi4, free, xy (or your own, my_module:MyClass)"),
         (f"{'x' * 9000}=1", f"{'x' * 97}...: unknown key"),
         ("training.steps=[[1, 2], [3, 4]]", "training.steps: must be a whole number, got [[1, 2], [3, 4]]"),
         (f"training.steps={[7] * 1000}", "must be a whole number, got [7, 7, 7, 7, 7, 7, 7, 7, ...]"),
@@ -92,11 +92,13 @@ def test_absurd_values(override, sentence):
     if sentence is None:
         assert RunCard.from_data(CARD).with_overrides([override])
     else:
-        assert sentence in refusal(CARD, override)
+        assert sentence in validation_error(CARD, override)
 
 
 def test_tables_of_a_continuous_map_that_do_not_fit():
-    assert refusal(load_card("phi4-L8").to_data(), "lattice=[1024, 1024]", "model.maps.0.kernel.radius=null") == (
+    assert validation_error(
+        load_card("phi4-L8").to_data(), "lattice=[1024, 1024]", "model.maps.0.kernel.radius=null"
+    ) == (
         "phi4-L8: model.maps.0.kernel.radius: stands for 131846 functions on 1048576 sites, more than their table of "
         "spectra has room for; choose a smaller radius, masses reach as far"
     )
@@ -119,7 +121,7 @@ def test_tables_of_a_continuous_map_that_do_not_fit():
     ],
 )
 def test_names_are_no_paths(key, value, sentence):
-    assert f"{key}: {sentence}" in refusal(CARD, f"{key}={value}")
+    assert f"{key}: {sentence}" in validation_error(CARD, f"{key}={value}")
 
 
 @pytest.mark.parametrize("value", ["1e5-run", "my.run_2+b", "2024-01-02", "x" * 200])
@@ -146,5 +148,5 @@ def test_shown():
 
 def test_the_largest_seed():
     assert RunCard.from_data({**CARD, "seed": 2**32 - 1}).seed == 2**32 - 1
-    assert "seed: must be less than" in refusal({**CARD, "seed": 2**32})
+    assert "seed: must be less than" in validation_error({**CARD, "seed": 2**32})
     assert math.isfinite(RunCard.from_data(CARD).with_overrides(["action.lam=1e12"]).action.lam)

@@ -9,7 +9,7 @@ from trivmap.cards import yaml_text
 from trivmap.errors import InputError
 
 
-def refusal(text) -> str:
+def validation_error(text) -> str:
     begun = time.monotonic()
     with pytest.raises(InputError) as caught:
         yaml_text.parse(text, "my.yaml")
@@ -127,4 +127,4 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 
     ids=range(34),
 )
 def test_refusals(text, sentence):
-    assert sentence in refusal(text)
+    assert sentence in validation_error(text)

@@ -174,7 +174,7 @@ class TestDamage:
             said = refused(command, "run", folder=copy)
             assert said.startswith(f"run/samples/{part}: is truncated or damaged; move it and the later parts away")
 
-    def test_a_truncated_index_is_made_anew(self, copy):
+    def test_a_truncated_index_is_made_again(self, copy):
         index = copy / "run" / "samples.h5"
         whole = index.read_bytes()
         index.write_bytes(whole[: len(whole) // 2])

@@ -83,7 +83,7 @@ class TestRun:
             "measured": True,
             "report": True,
             "report_current": True,
-            "metrics_complaint": None,
+            "metrics_damage": None,
         }
 
     def test_summary_has_every_name_of_the_design(self, complete):
@@ -164,7 +164,7 @@ class TestSteps:
             "measured": False,
             "report": False,
             "report_current": False,
-            "metrics_complaint": None,
+            "metrics_damage": None,
         }
         sampled = answer("sample", "run", folder=tmp_path)
         assert sampled["state"]["sampled"] and not sampled["state"]["measured"]
@@ -271,7 +271,7 @@ class TestPresets:
             listed += [f"{kind} cards, for trivmap {kind.lower()}:", *names]
         assert [line for line in lines if line and not line.startswith(" ")] == listed
         count = sum(map(len, kinds.values()))
-        assert done.out.count("follows: ") == done.out.count("deviates: ") == count
+        assert done.out.count("reference: ") == done.out.count("deviations: ") == count
         assert max(map(len, lines)) <= 100
 
     def test_one_of_them_is_a_card(self, tmp_path):

@@ -1,4 +1,4 @@
-"""`trivmap` killed or interrupted at any moment, taken up again, and compared with a run that was left alone."""
+"""`trivmap` killed or interrupted at any moment, continued, and compared with a run that was left alone."""
 
 import json
 import random

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from trivmap.actions import Phi4
 from trivmap.cards.card import RunCard
-from trivmap.devices import at_hand, replicated, spread, using
+from trivmap.devices import replicate, shard_batch, to_host, using
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.objectives import PathGradient, ReverseKL, Variance
@@ -128,7 +128,7 @@ def trained(name, flow, plan):
     trainer = Trainer(flow, ACTION, plan, KEY)
     before = trainer.initial_state()
     # Of the trainer the steps alone: its evaluation is compiled with them.
-    state, rows = at_hand(jax.jit(trainer._chunk(before))(before, jnp.asarray(plan.steps, jnp.int32)))
+    state, rows = to_host(jax.jit(trainer._chunk(before))(before, jnp.asarray(plan.steps, jnp.int32)))
     moved = jax.tree.map(jnp.subtract, state.parameters, before.parameters)
     yield f"{name}/moved", ravel_pytree(moved)[0]
     yield f"{name}/rows", rows
@@ -145,8 +145,8 @@ def spread_keys():
     def draw(shift, keys):
         return shift + jax.vmap(partial(jax.random.normal, dtype=jnp.float64))(keys)
 
-    program = jax.jit(lambda keys: replicated(spread(draw, jnp.ones(()), keys)))
-    return at_hand(program(jax.random.split(KEY, 7)))
+    program = jax.jit(lambda keys: replicate(shard_batch(draw, jnp.ones(()), keys)))
+    return to_host(program(jax.random.split(KEY, 7)))
 
 
 if __name__ == "__main__":

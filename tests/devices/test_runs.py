@@ -230,6 +230,6 @@ class TestRefusals:
     def test_clusters(self, tmp_path, monkeypatch):
         card = {"lattice": [4, 4], "action": CARD["action"], "sampling": {"kind": "cluster", "proposals": 400}}
         run = pipeline.create(RunCard.from_data(card), tmp_path / "run")
-        monkeypatch.setattr(sampling, "several", lambda: True)
+        monkeypatch.setattr(sampling, "is_distributed", lambda: True)
         with pytest.raises(InputError, match="cluster works in one process"):
             sampling.sample(run)

@@ -11,7 +11,7 @@ from experiments import card_tables
 from experiments.card_tables import plain
 from tests.docs.pages import ROOT, code, rows
 from trivmap.bijections import ConvolutionalNetwork, DenseNetwork
-from trivmap.cards import model, optimizer, registry, sampling, training
+from trivmap.cards import kernels, model, optimizer, registry, sampling, training
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import ByKey, Section
 from trivmap.cards.signature import described
@@ -40,7 +40,7 @@ BY_HAND = {
     "sampling, kind: trivialized-hmc": sampling.TrivializedSampling,
     "sampling, kind: cluster": sampling.ClusterSampling,
     "sampling, kind: annealed": sampling.AnnealedSampling,
-    "sampling, your own": sampling.OwnSampling,
+    "sampling, your own": kernels.OwnSampling,
     "measure": training.Measure,
     "measure.stages": training.Stages,
 }

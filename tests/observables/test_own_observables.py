@@ -156,7 +156,10 @@ def making(function):
         ([Mean(name="chains", measure=SQUARE.measure)], "observables: chains stands for something else in the files"),
         ([Mean(name="log_weight", measure=SQUARE.measure)], "observables: log_weight stands for something else"),
         ([Mean(name="mine", measurement="cluster_size", each=np.sqrt)], "observables: nothing measures cluster_size"),
-        ([needing("cluster_size")], "observables: mine needs cluster_size, which not every sampler measures"),
+        (
+            [needing("cluster_size")],
+            "observables: mine needs cluster_size, which this sampler does not measure on these fields",
+        ),
         ([Observable(name="mine")], "observables: mine has no value; make it a Mean or a FunctionOfMeans"),
         (
             [Mean(name="mine", measure=SQUARE.measure, zero_under="Z2")],

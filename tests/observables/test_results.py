@@ -1,6 +1,7 @@
 """Results as pyerrors objects, as JSON, as an xarray dataset and as the table of summary.json."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -151,3 +152,11 @@ def test_xarray_has_every_observable(results):
     assert np.all(np.isnan(dataset["correlation_length"]))
     np.testing.assert_array_equal(dataset["displacement"], Lattice(SHAPE).orbit_representatives)
     np.testing.assert_allclose(dataset["distance"][-1], np.hypot(2, 3))
+
+
+def test_printed_results_have_a_line_for_each_scalar():
+    rng = np.random.default_rng(0)
+    history = ArrayHistory({"phi2": 1 + 0.1 * rng.normal(size=(4, 2000)), "mine": np.ones((4, 2000))}, lattice=None)
+    text = repr(analyze(history))
+    assert re.search(r"^phi2 (0\.99|1\.00)\d* \+- 0\.00\d+$", text, flags=re.MULTILINE)
+    assert "mine not trusted: it has not changed" in text

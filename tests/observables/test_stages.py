@@ -12,7 +12,7 @@ from trivmap.bijections import Chain, FourierDiagonal, Rescale
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
-from trivmap.observables import AlongTheMap, along_the_map
+from trivmap.observables import FlowStages, along_the_map
 
 M_SQ, LATTICE = 0.5, Lattice((6, 4))
 
@@ -66,7 +66,7 @@ def test_white_noise_has_no_correlation_length_to_speak_of(summary):
 
 
 def test_round_trip_through_json(summary):
-    assert AlongTheMap.from_dict(json.loads(json.dumps(summary.to_dict()))) == summary
+    assert FlowStages.from_dict(json.loads(json.dumps(summary.to_dict()))) == summary
 
 
 def test_too_few_batches_are_refused():

@@ -52,7 +52,7 @@ def test_first_step_is_the_damped_one(space):
     expected = np.std(np.asarray(clipped) + jacobian @ (np.asarray(trial) - PARAMETERS))
     assert float(state.predicted) == pytest.approx(expected, rel=1e-10)
     assert float(state.predicted) < float(state.spread)
-    np.testing.assert_array_equal(state.anchor, THETA)
+    np.testing.assert_array_equal(state.last_accepted, THETA)
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -112,7 +112,7 @@ WORSE = 4.0
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_a_worse_step_is_refused_and_goes_back_to_the_anchor(space):
+def test_a_worse_step_is_refused_and_goes_back(space):
     """The spread has grown at the parameters tried: more damping, and from the last good point on."""
     method = GaussNewton(space=space, damping=0.5, decrease=0.5, increase=3.0)
     _, state, _ = first_step(method)
@@ -122,7 +122,7 @@ def test_a_worse_step_is_refused_and_goes_back_to_the_anchor(space):
     assert float(jnp.std(info.residuals)) > 2 * float(state.spread)
     assert int(after.refused) == 1
     assert float(after.damping) == pytest.approx(3.0 * 0.25, rel=1e-14)
-    np.testing.assert_array_equal(after.anchor, THETA)
+    np.testing.assert_array_equal(after.last_accepted, THETA)
     assert float(after.spread) == float(state.spread)
     assert float(after.predicted) == float(state.spread)
     for one, other in zip(jax.tree.leaves(after.memory), jax.tree.leaves(state.memory), strict=True):
@@ -154,7 +154,7 @@ def test_a_batch_with_nan_changes_nothing_but_the_damping(space):
     assert int(after.refused) == 1
     assert float(after.damping) == pytest.approx(0.75, rel=1e-14)
     assert np.all(np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(after)])))
-    for name in ("anchor", "spread", "memory"):
+    for name in ("last_accepted", "spread", "memory"):
         for one, other in zip(
             jax.tree.leaves(getattr(after, name)), jax.tree.leaves(getattr(state, name)), strict=True
         ):
@@ -179,15 +179,15 @@ def test_damping_stays_where_little_of_the_prediction_came_true():
     """And falls where it did: judged on the batch after."""
     method = GaussNewton(damping=0.5, decrease=0.5, tolerance=0.5)
     trial, state, _ = first_step(method)
-    hoped = float(state.spread) ** 2 - float(state.predicted) ** 2
-    assert hoped > 2 * float(state.spread) ** 2 / BATCH**0.5
+    predicted_gain = float(state.spread) ** 2 - float(state.predicted) ** 2
+    assert predicted_gain > 2 * float(state.spread) ** 2 / BATCH**0.5
     ridge = jnp.asarray(0 * RIDGE)
     _, same, info = stepped(method, residual, THETA, noise(BATCH), state, ridge)
     assert bool(info.accepted)
     assert float(same.damping) == float(state.damping)
     _, better, info = stepped(method, residual, trial, noise(BATCH), state, ridge)
     assert bool(info.accepted)
-    assert float(state.spread) ** 2 - float(better.spread) ** 2 > 0.25 * hoped
+    assert float(state.spread) ** 2 - float(better.spread) ** 2 > 0.25 * predicted_gain
     assert float(better.damping) == pytest.approx(0.5 * float(state.damping), rel=1e-14)
 
 

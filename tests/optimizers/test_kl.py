@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from tests.optimizers.problems import floored, noise
 from trivmap.optimizers import GaussNewton
 from trivmap.optimizers.least_squares import projected_gradient
-from trivmap.optimizers.linearization import explicit_pair, matrix_free_pair, robust, shares
+from trivmap.optimizers.linearization import clip_factors, explicit_pair, matrix_free_pair, robust
 
 THETA = np.array([0.3, -0.2, 0.4, -0.5])
 RIDGE = np.array([0.0, 0.02, 0.3, 0.01])
@@ -111,9 +111,9 @@ def test_products_are_those_of_the_two_derivatives(make, micro_batch):
 def test_shares_are_what_clipping_leaves():
     f = jnp.asarray([0.0, 1.0, 2.0, 3.0, 4.0, 100.0, -50.0])
     clipped, _ = robust(f, 2.0)
-    moved = np.median(f) + np.asarray(shares(f, 2.0)) * (np.asarray(f) - np.median(f))
+    moved = np.median(f) + np.asarray(clip_factors(f, 2.0)) * (np.asarray(f) - np.median(f))
     np.testing.assert_allclose(moved - moved.mean(), clipped, atol=1e-13)
-    np.testing.assert_array_equal(shares(jnp.full(4, 3.0), 2.0), 1.0)
+    np.testing.assert_array_equal(clip_factors(jnp.full(4, 3.0), 2.0), 1.0)
 
 
 def within_errors(samples):
@@ -143,11 +143,11 @@ def test_first_step_is_the_damped_natural_gradient(space, batch):
     np.testing.assert_allclose(trial, THETA + step, atol=1e-9)
     f, path, jacobian = dense(THETA, z)
     np.testing.assert_allclose(info.residuals, f, atol=1e-13)
-    weights = np.asarray(shares(jnp.asarray(f), 3.0))
+    weights = np.asarray(clip_factors(jnp.asarray(f), 3.0))
     gain = -(weights @ path / batch) @ step - np.mean((jacobian @ step) ** 2) / 2
-    assert float(state.hoped) == pytest.approx(gain, rel=1e-8)
+    assert float(state.predicted_gain) == pytest.approx(gain, rel=1e-8)
     clipped = np.median(f) + weights * (f - np.median(f))
-    assert float(state.level) == pytest.approx(clipped.mean(), rel=1e-12)
+    assert float(state.mean_residual) == pytest.approx(clipped.mean(), rel=1e-12)
     assert float(state.spread) == pytest.approx(clipped.std(), rel=1e-12)
     assert bool(info.accepted)
 
@@ -201,20 +201,20 @@ def test_fresh_batches_lead_to_a_reachable_optimum(space):
 
     (found, state), _ = run(jnp.stack([noise(64, 2, seed=seed) for seed in range(30)]))
     np.testing.assert_allclose(found, THETA, atol=0.02)
-    assert float(state.level) == pytest.approx(1.7, abs=1e-3)
+    assert float(state.mean_residual) == pytest.approx(1.7, abs=1e-3)
 
 
 @pytest.mark.parametrize("space", ["samples"])
 def test_a_long_step_is_shortened_to_the_radius(space):
     method = GaussNewton(damping=0.5, space=space, radius=1e3)
     whole, state, _ = first_step(method)
-    gain = float(state.hoped)
+    gain = float(state.predicted_gain)
     short, state, _ = first_step(GaussNewton(damping=0.5, space=space, radius=1e-3))
     ratio = (np.asarray(short) - THETA) / (np.asarray(whole) - THETA)
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-7)
     assert 0 < ratio[0] < 0.5
     # Linear for so short a step: its gain is at most twice the radius.
-    assert 1e-3 < float(state.hoped) < 2e-3 < gain
+    assert 1e-3 < float(state.predicted_gain) < 2e-3 < gain
 
 
 @pytest.mark.parametrize("space", ["parameters", "samples"])
@@ -226,20 +226,20 @@ def test_a_step_that_raises_the_loss_is_refused(space):
     function = reached
     _, after, info = stepped(method, function, far, noise(BATCH, 2, seed=1), state, jnp.zeros(SIZE))
     assert not bool(info.accepted)
-    np.testing.assert_array_equal(after.anchor, THETA + 0.3)
+    np.testing.assert_array_equal(after.last_accepted, THETA + 0.3)
     assert float(after.damping) == pytest.approx(0.75, rel=1e-14)
-    assert float(after.level) == float(state.level)
-    assert float(after.hoped) == 0
+    assert float(after.mean_residual) == float(state.mean_residual)
+    assert float(after.predicted_gain) == 0
     _, better, info = stepped(method, function, jnp.asarray(THETA), noise(BATCH, 2, seed=2), after, jnp.zeros(SIZE))
     assert bool(info.accepted)
-    assert float(better.level) == pytest.approx(1.7, abs=1e-12)
+    assert float(better.mean_residual) == pytest.approx(1.7, abs=1e-12)
 
 
 def test_damping_stays_where_little_of_the_expected_gain_came_true():
     method = GaussNewton(damping=0.5, decrease=0.5, tolerance=5.0, radius=1e3)
     start, function, z = THETA + 0.3, reached, noise(400, 2)
     trial, state, _ = first_step(method, theta=start, z=z, function=function)
-    assert float(state.hoped) > 2 * 2**0.5 * float(state.spread) / 20
+    assert float(state.predicted_gain) > 2 * 2**0.5 * float(state.spread) / 20
     _, same, info = stepped(method, function, jnp.asarray(start), z, state, jnp.zeros(SIZE))
     assert bool(info.accepted)
     assert float(same.damping) == float(state.damping)

@@ -16,19 +16,19 @@ ANCHOR = PARAMETERS + np.array([0.1, -0.2, 0.3, 0.0, 0.2])
 
 
 @jax.jit
-def remember(memory, theta, z, anchor, accepted, spread, damping, ridge):
+def remember(memory, theta, z, last_accepted, accepted, spread, damping, ridge):
     model = explicit(residual, theta, z)
     gradient = model.pull(model.residuals - jnp.mean(model.residuals)) / len(z)
-    return recursive(memory, model, gradient, anchor, theta, accepted, spread, damping, ridge, DECAY)
+    return recursive(memory, model, gradient, last_accepted, theta, accepted, spread, damping, ridge, DECAY)
 
 
-def remembered(memory, theta, z, spread, *, anchor=None, accepted=True, damping=DAMPING, ridge=RIDGE):
-    anchor = theta if anchor is None else anchor
+def remembered(memory, theta, z, spread, *, last_accepted=None, accepted=True, damping=DAMPING, ridge=RIDGE):
+    last_accepted = theta if last_accepted is None else last_accepted
     numbers = jnp.asarray(accepted), jnp.asarray(spread), jnp.asarray(damping), jnp.asarray(ridge)
-    return remember(memory, jnp.asarray(theta), z, jnp.asarray(anchor), *numbers)
+    return remember(memory, jnp.asarray(theta), z, jnp.asarray(last_accepted), *numbers)
 
 
-def minimum(batches, anchor, damping=DAMPING, ridge=RIDGE):
+def minimum(batches, last_accepted, damping=DAMPING, ridge=RIDGE):
     """Of sum_b w_b |f_b + J_b (theta - theta_b)|^2 / B + damping ... + ridge ..., the w_b adding up to one."""
     total = sum(weight for weight, _, _ in batches)
     normal, right = np.zeros((SIZE, SIZE)), np.zeros(SIZE)
@@ -37,7 +37,7 @@ def minimum(batches, anchor, damping=DAMPING, ridge=RIDGE):
         normal += weight / total * jacobian.T @ jacobian / len(z)
         right += weight / total * jacobian.T @ (jacobian @ theta - f) / len(z)
     pull = damping * floored(np.diag(normal))
-    return np.linalg.solve(normal + np.diag(pull + ridge), right + pull * anchor)
+    return np.linalg.solve(normal + np.diag(pull + ridge), right + pull * last_accepted)
 
 
 @pytest.mark.parametrize("batch", [4, 9])
@@ -52,10 +52,10 @@ def test_one_batch_gives_the_damped_step(batch):
 
 @pytest.mark.parametrize(("damping", "ridge"), [(DAMPING, RIDGE), (1e-3, 0 * RIDGE), (10.0, 5 * RIDGE)])
 def test_two_batches_are_weighted_by_variance_and_age(damping, ridge):
-    """The earlier linear model is remembered about its own point; the pull of the damping is towards the anchor."""
+    """The earlier linear model is remembered about its own point; the damping pulls towards the accepted point."""
     first, second = noise(6), noise(6, seed=1)
     memory, trial = remembered(Memory.empty(SIZE), ANCHOR, first, 0.5, damping=damping, ridge=ridge)
-    _, trial = remembered(memory, np.asarray(trial), second, 0.2, anchor=ANCHOR, damping=damping, ridge=ridge)
+    _, trial = remembered(memory, np.asarray(trial), second, 0.2, last_accepted=ANCHOR, damping=damping, ridge=ridge)
     at_second = minimum([(1.0, ANCHOR, first)], ANCHOR, damping, ridge)
     batches = [(DECAY / 0.5**2, ANCHOR, first), (1 / 0.2**2, at_second, second)]
     np.testing.assert_allclose(trial, minimum(batches, ANCHOR, damping, ridge), atol=1e-11)
@@ -64,7 +64,7 @@ def test_two_batches_are_weighted_by_variance_and_age(damping, ridge):
 def test_a_refused_batch_is_forgotten_even_where_it_is_undefined():
     memory, _ = remembered(Memory.empty(SIZE), ANCHOR, noise(6), 0.5)
     broken = noise(6).at[2, 1].set(jnp.nan)
-    after, trial = remembered(memory, PARAMETERS, broken, 0.5, anchor=ANCHOR, accepted=False, damping=3.0)
+    after, trial = remembered(memory, PARAMETERS, broken, 0.5, last_accepted=ANCHOR, accepted=False, damping=3.0)
     for one, other in zip(jax.tree.leaves(after), jax.tree.leaves(memory), strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(trial, minimum([(1.0, ANCHOR, noise(6))], ANCHOR, damping=3.0), atol=1e-12)

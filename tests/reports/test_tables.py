@@ -7,7 +7,7 @@ from rich.console import Console
 from trivmap.estimate import Estimate
 from trivmap.reports import Reference, result_rows, results_table
 from trivmap.reports.checks import tiles
-from trivmap.reports.trust import distrust
+from trivmap.reports.trust import reason_against
 
 SUMMARY = {
     "observables": {
@@ -84,7 +84,7 @@ def test_untrusted_numbers_are_withheld(name, reason):
     ],
 )
 def test_distrust(entry, reason):
-    assert distrust("phi2", entry, {"untrusted": {"binder": "x"}}) == reason
+    assert reason_against("phi2", entry, {"untrusted": {"binder": "x"}}) == reason
 
 
 def test_terminal_table_shows_the_same_cells():

@@ -6,7 +6,7 @@ import shutil
 
 from trivmap.cards.card import RunCard
 from trivmap.runs import pipeline
-from trivmap.runs.progress import Quiet
+from trivmap.runs.progress import NoProgress
 from trivmap.store.directory import RunDirectory
 
 CARD = {
@@ -51,7 +51,7 @@ def copied(run, folder) -> RunDirectory:
     return RunDirectory.open(folder)
 
 
-class Signaling(Quiet):
+class Signaling(NoProgress):
     """Sends a signal to this process at a given update."""
 
     def __init__(self, at, number=15):

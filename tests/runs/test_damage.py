@@ -16,7 +16,7 @@ from trivmap.cli.results import describe, print_results
 from trivmap.errors import InputError
 from trivmap.reports.collect import collect
 from trivmap.runs import pipeline, sampling
-from trivmap.runs.progress import Quiet
+from trivmap.runs.progress import NoProgress
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
 from trivmap.trust import trusting
@@ -246,7 +246,7 @@ def test_a_report_needs_no_record_of_the_machine(run, spoil):
     assert collect(run).missing["environment"] == f"{run.environment_path}: is damaged; it only describes the machine"
 
 
-class Meanwhile(Quiet):
+class Meanwhile(NoProgress):
     """Does something to the run at the second update."""
 
     def __init__(self, work):

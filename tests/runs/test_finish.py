@@ -1,4 +1,4 @@
-"""A card carried out in one call, and taken up again."""
+"""A card carried out in one call, and continued."""
 
 import jax
 import pytest

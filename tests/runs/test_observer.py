@@ -7,7 +7,7 @@ import pytest
 
 from trivmap.estimate import Estimate
 from trivmap.runs.observer import RunObserver
-from trivmap.runs.progress import Clock, Interruption, Quiet
+from trivmap.runs.progress import Clock, Interruption, NoProgress
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory
 from trivmap.training import Evaluation, TrainingState
@@ -42,7 +42,7 @@ def make(tmp_path, card):
             run,
             Store(run.checkpoints_path),
             Clock(),
-            Quiet(),
+            NoProgress(),
             Interruption() if interruption is None else interruption,
             metadata,
         )

@@ -94,7 +94,7 @@ def test_its_report_shows_the_identity_and_the_order_parameter(measured):
                 "training": {"steps": 2, "batch": 8, "optimizer": {"kind": "adam", "learning_rate": 1e-3}},
                 "sampling": {"proposals": 4000},
             },
-            r"flow: its fields are Real\(n=1\), and those of XY are Angle\(\); sample this action without a map",
+            "flow: its fields are one real number per site, and those of XY are angles; sample this action without",
         ),
         ({"model": {"base": {"kind": "free-field"}, "maps": []}, "sampling": {"proposals": 4000}}, "coefficients"),
     ],

@@ -50,7 +50,7 @@ class TestCreate:
     def test_an_action_without_the_symmetries_it_declares_leaves_nothing(self, tmp_path):
         """Nor one that has not those of the flow, which would have to be trained in vain."""
         lying, honest = ({"kind": "tests.runs.test_pipeline:Tilted", "declared": names} for names in (["z2"], []))
-        with pytest.raises(InputError, match=r"action\.kind: action: Tilted lacks the symmetry 'z2' that"):
+        with pytest.raises(InputError, match=r"action\.kind: Tilted declares the symmetry 'z2', but"):
             created(tmp_path / "run", action=lying, model__base={"kind": "gaussian"})
         with pytest.raises(InputError, match=r"flow: has the symmetry .*, and Tilted lacks it"):
             created(tmp_path / "run", action=honest, model__base={"kind": "gaussian"})
@@ -179,7 +179,7 @@ class TestTrain:
         assert (summary["training"]["status"], summary["training"]["steps"]) == ("failed", 0)
         flow = pipeline.load_flow(run, Plan(run.card()))
         np.testing.assert_array_equal(flow.base.log_factor, 0)
-        # The card mended, the same run goes on.
+        # With the card fixed, the same run continues.
         run.write_card(card())
         assert train(run)["training"]["status"] == "finished"
 

@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from trivmap.runs.progress import Clock, Interrupted, Interruption, Quiet, process_age, shown
+from trivmap.runs.progress import Clock, Interrupted, Interruption, NoProgress, process_age, shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -100,7 +100,7 @@ def test_the_clock_adds_up_sessions_and_what_came_before_it():
     assert 0.02 <= clock.total - earlier < 1
 
 
-class Watched(Quiet):
+class Watched(NoProgress):
     def __init__(self):
         self.seen = []
 

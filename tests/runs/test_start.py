@@ -47,7 +47,7 @@ def test_it_begins_with_that_map(folder, optax_mixes_dtypes):
     root = folder / "same"
     run = pipeline.create(started_from("trained"), root)
     begun, trained = (
-        checking.started(Plan(run.card()), root),
+        checking.initial_flow(Plan(run.card()), root),
         load(folder / "trained").flow,
     )
     for own, other in zip(*(jax.tree.leaves(eqx.filter(flow, eqx.is_array)) for flow in (begun, trained)), strict=True):
@@ -58,7 +58,7 @@ def test_it_begins_with_that_map(folder, optax_mixes_dtypes):
 
 
 def test_it_is_carried_to_another_lattice(folder):
-    begun = checking.started(Plan(started_from("trained", lattice=[6])), folder / "larger")
+    begun = checking.initial_flow(Plan(started_from("trained", lattice=[6])), folder / "larger")
     assert begun.lattice.shape == (6,)
 
 

@@ -19,7 +19,7 @@ from trivmap.samplers import (
     FlowPath,
     Hamiltonian,
     HeatBath,
-    HoppingPath,
+    HoppingExpansionPath,
     SiteMetropolis,
     annealing_levels,
     tune_step_size,
@@ -30,7 +30,7 @@ from trivmap.simulation import ProposalChains
 
 RING, RING_ACTION = Lattice((6,)), Phi4.from_couplings("bosetti2015", 1, beta=0.9, lam=0.5)
 RING_EXACT = ChainOracle(6, *RING_ACTION.coefficients)
-HOPPING = HoppingPath(RING, RING_ACTION, dtype=jnp.float64)
+HOPPING = HoppingExpansionPath(RING, RING_ACTION, dtype=jnp.float64)
 KEY = jax.random.key(11)
 
 
@@ -134,7 +134,7 @@ class TestRing:
     def test_more_steps_give_more_effective_samples_by_the_same_program(self):
         traced = []
 
-        class Counted(HoppingPath):
+        class Counted(HoppingExpansionPath):
             def residual(self, x):
                 traced.append(x.shape)
                 return super().residual(x)
@@ -218,7 +218,7 @@ class TestFromAFlow:
 def test_accept_test_on_the_weights_gives_the_exact_square():
     """2x2 by quadrature: particles, resampling, the driver of every independence kernel."""
     lattice, action = Lattice((2, 2)), Phi4.from_couplings("bosetti2015", 2, beta=0.5, lam=0.5)
-    path = HoppingPath(lattice, action, dtype=jnp.float64)
+    path = HoppingExpansionPath(lattice, action, dtype=jnp.float64)
     kernel = Annealed(path, annealing_levels(2), [SiteMetropolis()], particles=3, threshold=0.6)
     exact = square_lattice(*action.coefficients)
 
@@ -275,9 +275,9 @@ class TestRefusals:
     def test_moves(self):
         with pytest.raises(InputError, match="at least one move"):
             Annealed(HOPPING, [0, 1], [])
-        with pytest.raises(InputError, match="SiteMetropolis knows the sites of a HoppingPath only"):
+        with pytest.raises(InputError, match="SiteMetropolis knows the sites of a HoppingExpansionPath only"):
             Annealed(free(RING, RING_ACTION), [0, 1], [SiteMetropolis()])
-        odd = HoppingPath(Lattice((3,)), RING_ACTION, dtype=jnp.float32)
+        odd = HoppingExpansionPath(Lattice((3,)), RING_ACTION, dtype=jnp.float32)
         with pytest.raises(InputError, match="checkerboard needs every extent even"):
             Annealed(odd, [0, 1], self.SWEEP)
         with pytest.raises(InputError, match="sweeps must be at least 1"):
@@ -308,13 +308,13 @@ class TestRefusals:
                 return frozenset()
 
         with pytest.raises(InputError, match=r"needs an action with coefficients \(c1, c2, c4\)"):
-            HoppingPath(RING, Cosine(), dtype=jnp.float32)
+            HoppingExpansionPath(RING, Cosine(), dtype=jnp.float32)
 
 
 def test_a_coupling_is_not_rounded_with_the_field():
     """What rounds all weights alike would be an error of log Z that no number of them shows."""
     lattice, action = Lattice((8, 8)), Phi4.from_couplings("bosetti2015", 2, beta=0.576, lam=0.5)
-    narrow, wide = (HoppingPath(lattice, action, dtype=dtype) for dtype in ("float32", "float64"))
+    narrow, wide = (HoppingExpansionPath(lattice, action, dtype=dtype) for dtype in ("float32", "float64"))
     ones = np.ones(lattice.shape)
     found = narrow.residual(jnp.asarray(ones, jnp.float32))
     assert float(found) == pytest.approx(float(wide.residual(jnp.asarray(ones))), rel=1e-14)

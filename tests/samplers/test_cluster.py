@@ -39,46 +39,46 @@ def links(fields):
 
 def stream(*words):
     """A stream as 64-bit words: what numba hands to Python are plain integers."""
-    from trivmap.samplers import compiled
+    from trivmap.samplers import numba_kernels
 
-    return tuple(np.uint64(word) for word in compiled.stream(*(np.uint64(word) for word in words)))
+    return tuple(np.uint64(word) for word in numba_kernels.stream(*(np.uint64(word) for word in words)))
 
 
 class TestRandomNumbers:
     """Of the compiled kernels; functions that numba compiled are callable from Python."""
 
     def test_are_uniform_and_never_touch_the_ends(self):
-        from trivmap.samplers import compiled
+        from trivmap.samplers import numba_kernels
 
         counter, gamma = stream(1, 2, 3)
         draws = np.empty(2**18)
-        compiled.fill(draws, len(draws), counter, gamma)
+        numba_kernels.fill(draws, len(draws), counter, gamma)
         assert draws.min() > 0 and draws.max() < 1
         counts = np.histogram(draws, 64, (0, 1))[0]
         assert np.sum((counts - 4096) ** 2 / 4096) < 63 + 4 * np.sqrt(2 * 63)
         lagged = np.mean((draws[1:] - 0.5) * (draws[:-1] - 0.5)) * 12 * np.sqrt(len(draws))
         assert abs(lagged) < 4
-        assert compiled.uniform(np.uint64(0)) == 2.0**-53
-        assert compiled.uniform(np.uint64(2**64 - 1)) < 1
+        assert numba_kernels.uniform(np.uint64(0)) == 2.0**-53
+        assert numba_kernels.uniform(np.uint64(2**64 - 1)) < 1
 
     def test_of_different_seeds_chains_and_steps_are_independent(self):
-        from trivmap.samplers import compiled
+        from trivmap.samplers import numba_kernels
 
         streams = [stream(*words) for words in itertools.product(range(12), repeat=3)]
         assert len({int(counter) for counter, _ in streams}) == len({int(gamma) for _, gamma in streams}) == 12**3
         draws = np.empty((len(streams), 256))
         for row, (counter, gamma) in zip(draws, streams, strict=True):
-            compiled.fill(row, 256, counter, gamma)
+            numba_kernels.fill(row, 256, counter, gamma)
         correlations = np.corrcoef(draws)[np.triu_indices(len(draws), 1)] * 16
         assert np.abs(correlations).max() < 6 and abs(np.std(correlations) - 1) < 0.01
 
     def test_fast_exponential_is_exact_to_rounding(self):
-        from trivmap.samplers import compiled
+        from trivmap.samplers import numba_kernels
 
         x = np.linspace(0, 45, 5001)
-        fast = np.array([compiled.decay(value) for value in x])
+        fast = np.array([numba_kernels.decay(value) for value in x])
         np.testing.assert_allclose(fast, np.exp(-np.minimum(x, 40)), rtol=0, atol=2e-14)
-        assert compiled.decay(-1.0) == 1.0
+        assert numba_kernels.decay(-1.0) == 1.0
 
 
 class TestOneUpdate:
@@ -253,18 +253,18 @@ class TestKernel:
         assert all(np.isfinite(start).all() and start.shape == (4, 6) for start in starts)
 
     def test_works_where_nothing_can_be_cached(self, monkeypatch):
-        from trivmap.samplers import compiled
+        from trivmap.samplers import numba_kernels
 
         def njit(*, cache=False, **options):
             if cache:
                 raise RuntimeError("cannot cache function: no locator available")
             return lambda function: function
 
-        monkeypatch.setattr(compiled.numba, "njit", njit)
-        assert compiled._entry(lambda x: x + 1)(1) == 2
+        monkeypatch.setattr(numba_kernels.numba, "njit", njit)
+        assert numba_kernels._entry(lambda x: x + 1)(1) == 2
 
     def test_works_where_the_cache_cannot_be_written_after_all(self, monkeypatch):
-        from trivmap.samplers import compiled
+        from trivmap.samplers import numba_kernels
 
         calls = []
 
@@ -274,8 +274,8 @@ class TestKernel:
                 raise OSError("No space left on device")
             return x + 1
 
-        monkeypatch.setattr(compiled.numba, "njit", lambda **options: lambda function: kernel)
-        assert compiled._entry(kernel)(1) == 2 and calls == [1, 1]
+        monkeypatch.setattr(numba_kernels.numba, "njit", lambda **options: lambda function: kernel)
+        assert numba_kernels._entry(kernel)(1) == 2 and calls == [1, 1]
 
 
 class Shifted(AbstractAction):

@@ -11,7 +11,7 @@ from trivmap import Flow, Lattice
 from trivmap.actions import Phi4
 from trivmap.bijections import Chain
 from trivmap.diagnostics import log_z
-from trivmap.samplers import HMC, Annealed, FlowPath, Hamiltonian, PulledBack, annealing_levels
+from trivmap.samplers import HMC, Annealed, FlowPath, FlowPotential, Hamiltonian, annealing_levels
 from trivmap.simulation import MarkovChains
 
 PAIR, ACTION = Lattice((2,)), Phi4(-0.4, 0.3, 0.1, 1)
@@ -35,7 +35,7 @@ def exact():
 
 
 def test_trivialized_hmc():
-    kernel = HMC(PulledBack(flow(), ACTION), step_size=0.6, trajectory_length=2.0)
+    kernel = HMC(FlowPotential(flow(), ACTION), step_size=0.6, trajectory_length=2.0)
     options = {"chains": 64, "warmup": 100, "measure": lambda field: {"phi2": jnp.mean(field**2)}}
     driver = MarkovChains(kernel, jax.random.key(1), **options)
     part, _ = driver.part(driver.start(), 0, 600)

@@ -9,7 +9,7 @@ from trivmap.actions import FreeScalar, Phi4
 from trivmap.bases import FreeField
 from trivmap.bijections import Affine, Chain, DenseNetwork, coupling_stack
 from trivmap.errors import InputError
-from trivmap.samplers import ActionPotential, PulledBack, start_positions
+from trivmap.samplers import ActionPotential, FlowPotential, start_positions
 
 LATTICE = Lattice((2, 4))
 KEY = jax.random.key(5)
@@ -40,7 +40,7 @@ def test_of_an_action():
 
 def test_pulled_back_is_the_density_of_the_noise():
     """exp(-U(z)) = exp(-S(T(z))) |det dT/dz|: the determinant by autodiff."""
-    potential = PulledBack(FLOW, ACTION)
+    potential = FlowPotential(FLOW, ACTION)
     noise = jax.random.normal(jax.random.key(2), (4, *LATTICE.shape), jnp.float64)
 
     def direct(z):
@@ -60,7 +60,7 @@ def test_pulled_back_is_the_density_of_the_noise():
 
 def test_a_trivializing_map_leaves_unit_normals():
     free = FreeScalar(0.8, 2)
-    potential = PulledBack(Flow(FreeField(LATTICE, mass=0.8, dtype=jnp.float64), Chain(LATTICE, [])), free)
+    potential = FlowPotential(Flow(FreeField(LATTICE, mass=0.8, dtype=jnp.float64), Chain(LATTICE, [])), free)
     z = potential.noise(jax.random.key(3))
     np.testing.assert_allclose(potential.evaluate(z).force, -z, atol=1e-12)
 
@@ -87,6 +87,6 @@ def test_uniform_starts(action, size):
 
 
 def test_uniform_starts_through_a_flow_lie_in_both_sectors():
-    potential = PulledBack(FLOW, ACTION)
+    potential = FlowPotential(FLOW, ACTION)
     means = jax.jit(jax.vmap(lambda z: jnp.mean(FLOW.push(z)[0])))(start_positions(potential, "mixed", KEY, 2))
     assert means[0] > 0.1 and means[1] < -0.1

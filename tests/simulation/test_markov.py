@@ -16,7 +16,7 @@ from trivmap.bijections import Affine, Chain, Continuous, ConvolutionalNetwork, 
 from trivmap.errors import InputError
 from trivmap.observables import ArrayHistory, analyze, disagreement, measure
 from trivmap.reports.references import find_reference
-from trivmap.samplers import HMC, OMELYAN, ActionPotential, FourierMass, PulledBack
+from trivmap.samplers import HMC, OMELYAN, ActionPotential, FlowPotential, FourierMass
 from trivmap.simulation import MarkovChains, Part
 
 KEY = jax.random.key(12)
@@ -97,7 +97,7 @@ class TestInteractingRing:
 
     @pytest.mark.parametrize("flow", [untrained_affine, untrained_continuous])
     def test_through_an_untrained_flow(self, flow):
-        potential = PulledBack(filled(flow, 0.3), RING_ACTION)
+        potential = FlowPotential(filled(flow, 0.3), RING_ACTION)
         # At larger steps exp(-dH) has a tail so long that its mean over so few trajectories lies below 1.
         kernel = HMC(potential, step_size=0.2)
         table, part, _ = run(kernel, RING_ACTION, chains=128, warmup=80, steps=200, target=0.95)
@@ -263,3 +263,21 @@ def test_refusals():
     for bad in ({"chains": 0}, {"warmup": -1}, {"target": 1.0}, {"target": 0.0}):
         with pytest.raises(InputError, match="sampling"):
             MarkovChains(kernel, KEY, **{**options, **bad})
+
+
+class Bottomless(AbstractAction):
+    """S = sum_x [phi^2 - phi^6 / 10], which has no lower bound."""
+
+    def __call__(self, field):
+        return jnp.sum(field**2 - 0.1 * field**6)
+
+    @property
+    def symmetries(self):
+        return frozenset({"z2"})
+
+
+def test_a_step_size_that_falls_to_nothing_is_refused():
+    kernel = HMC(ActionPotential(Bottomless(), Lattice((8,)), jnp.float64), step_size=0.1)
+    driver = MarkovChains(kernel, jax.random.key(0), chains=4, measure=lambda field: {}, warmup=1000)
+    with pytest.raises(InputError, match=r"step_size: it fell to .* in the warm-up: S has no lower bound"):
+        driver.start()

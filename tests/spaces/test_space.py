@@ -85,5 +85,5 @@ def test_angles_are_uniform_and_stay_within_a_turn():
 
 
 def test_a_field_without_components_is_refused():
-    with pytest.raises(InputError, match="n: a real field needs at least one component, got 0"):
+    with pytest.raises(InputError, match="n: a real field needs a whole number of components, at least 1, got 0"):
         Real(0)

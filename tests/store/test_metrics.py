@@ -18,7 +18,7 @@ def run(tmp_path, card):
 
 
 def test_as_it_was_written(run):
-    assert run.metrics_complaint() is None
+    assert run.metrics_damage() is None
     assert [record["step"] for record in run.metrics()] == [10, 20, 30, 40]
     assert run.last_metrics() == {"step": 40, "loss": 40 / 7}
 
@@ -60,13 +60,13 @@ def test_a_training_that_has_ended_adds_no_lines(run, record):
 def test_while_a_training_continues_lines_of_any_step_are_its_own(run):
     run.update_summary(training={"steps": 40, "metrics": run.metrics_mark() | {"step": None}})
     run.append_metrics({"step": 30})
-    assert run.metrics_complaint() is None
+    assert run.metrics_damage() is None
 
 
 def test_truncated(run):
     run.truncate_metrics(20)
     assert [record["step"] for record in records(run)] == [10, 20]
-    assert run.metrics_complaint()
+    assert run.metrics_damage()
 
 
 def records(run):
@@ -94,4 +94,4 @@ def test_the_last_one_of_a_long_file(run):
 def test_runs_of_an_older_version_note_nothing(run):
     run.update_summary(training={"steps": 40})
     run.metrics_path.write_bytes(b"")
-    assert run.metrics_complaint() is None and run.metrics() == []
+    assert run.metrics_damage() is None and run.metrics() == []

@@ -155,7 +155,7 @@ def test_samples_of_another_run_are_not_continued(tmp_path, name, value):
     assert contents(tmp_path) == before
 
 
-def test_a_truncated_index_is_refused_and_made_anew(tmp_path):
+def test_a_truncated_index_is_refused_and_made_again(tmp_path):
     write(tmp_path)
     index = tmp_path / "samples.h5"
     whole = index.read_bytes()

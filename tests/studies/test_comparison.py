@@ -1,4 +1,4 @@
-"""One small comparison from end to end: finished once, and taken up again from wherever it was killed."""
+"""One small comparison from end to end: finished once, and continued from wherever it was killed."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ def reported(run):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """Interrupted at its second update, then taken up again."""
+    """Interrupted at its second update, then continued."""
     folder = tmp_path_factory.mktemp("studies") / "finished"
     directory = ComparisonDirectory.create(folder, CompareCard.from_data(CARD))
     with pytest.raises(Interrupted, match=r"continue with trivmap compare --resume .*finished$"):

@@ -32,7 +32,7 @@ class TestBreakEven:
         found = break_even(90.0, Estimate(0.01, 0.003), 0.0, Estimate(0.04, 0.004))
         assert found.samples == pytest.approx((3000.0, 3000 * 0.005 / 0.03))
 
-    def test_a_dearer_sample_never_pays(self):
+    def test_a_more_expensive_sample_never_pays(self):
         assert break_even(100.0, Estimate(0.04, 0.001), 0.0, Estimate(0.01, 0.001)) == ("never", None)
         assert break_even(0.0, exactly(0.04), 5.0, exactly(0.01)).verdict == "never"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trivmap.runs.progress import Quiet
+from trivmap.runs.progress import NoProgress
 from trivmap.studies.rates import measure_rates
 
 
@@ -31,7 +31,7 @@ class Sampler:
 
 def rates(clock, *samplers, rounds=5, seconds=0.5, **options):
     timed = {sampler.name: sampler for sampler in samplers}
-    return measure_rates(timed, rounds=rounds, seconds=seconds, progress=Quiet(), clock=clock, **options)
+    return measure_rates(timed, rounds=rounds, seconds=seconds, progress=NoProgress(), clock=clock, **options)
 
 
 def test_seconds_of_one_step_of_one_chain_without_compilation():

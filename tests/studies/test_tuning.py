@@ -10,12 +10,12 @@ from scipy.optimize import brentq
 from tests.oracles import ChainOracle
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.runs.progress import Quiet
+from trivmap.runs.progress import NoProgress
 from trivmap.studies import tuning
 from trivmap.studies.tuning import tune
 
 
-class Listening(Quiet):
+class Listening(NoProgress):
     def __init__(self):
         self.heard = []
 

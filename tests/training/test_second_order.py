@@ -1,4 +1,4 @@
-"""Training by Gauss-Newton: which objective each step has, and that a training taken up again goes on the same."""
+"""Training by Gauss-Newton: the objective of each step, and a training that is interrupted and continued."""
 
 import equinox as eqx
 import jax
@@ -59,17 +59,17 @@ def middle():
 
 def agree(one, other):
     """To within the rounding of two programs."""
-    for a, b in zip(one.optimizer.anchor, other.optimizer.anchor, strict=True):
+    for a, b in zip(one.optimizer.last_accepted, other.optimizer.last_accepted, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
     assert int(one.step) == int(other.step)
 
 
 def test_the_last_steps_are_on_the_kl(middle):
     agree(middle, run(trainer(), interrupt_at=4).state)
-    assert float(middle.optimizer.hoped) == 0
+    assert float(middle.optimizer.predicted_gain) == 0
     end, kl = run(FINISHING, middle), trainer(objective=PathGradient())
     agree(end.state, run(kl, middle).state)
-    assert float(end.state.optimizer.hoped) != 0
+    assert float(end.state.optimizer.predicted_gain) != 0
 
 
 def test_a_training_taken_up_between_the_two_goes_on_bit_by_bit(middle, tmp_path):

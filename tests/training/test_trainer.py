@@ -292,7 +292,7 @@ class TestStopping:
         assert outcome.evaluation.acceptance.value > 0.9999
         assert outcome.evaluation.log_z.value == pytest.approx(self.TRAINER.action.log_z(LATTICE), abs=1e-5)
         assert bits(recorder.saved[-1]) == bits(outcome.state)
-        # It stays ended when it is taken up again, unless more is asked for.
+        # It stays ended when it is continued, unless more is asked for.
         again, seen = run(self.TRAINER, outcome.state, acceptance=outcome.evaluation.acceptance)
         assert (again.status, seen.records) == ("acceptance", [])
 

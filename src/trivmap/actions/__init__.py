@@ -2,6 +2,7 @@
 
 from trivmap.actions.action import AbstractAction as AbstractAction
 from trivmap.actions.action import force_error as force_error
+from trivmap.actions.contract import require_action as require_action
 from trivmap.actions.decimated import Decimated as Decimated
 from trivmap.actions.free import FreeScalar as FreeScalar
 from trivmap.actions.notations import NOTATIONS as NOTATIONS

@@ -61,8 +61,13 @@ class AbstractAction(eqx.Module):
 
     @property
     def coefficients(self) -> tuple[float, float, float] | None:
-        """(c1, c2, c4) where the action has that form, else None."""
+        """(c1, c2, c4) where the action has that form, for one real number per site, else None."""
         return None
+
+
+def scalar_coefficients(action: AbstractAction) -> tuple[float, float, float] | None:
+    """(c1, c2, c4) of an action of one real number per site in the form of `coefficients`, else None."""
+    return action.coefficients if action.space == Real() else None
 
 
 def force_error(action: AbstractAction, key: Key, lattice: Lattice) -> float:

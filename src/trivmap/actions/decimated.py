@@ -4,12 +4,13 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from trivmap._types import Field, Key, Scalar, site_sum
-from trivmap.actions.action import AbstractAction
+from trivmap.actions.action import AbstractAction, scalar_coefficients
 from trivmap.actions.nearest_neighbor import all_neighbors, require_dimension
 from trivmap.actions.site_density import SiteDensity
 from trivmap.actions.symmetry import closed
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.spaces import AbstractSpace
 from trivmap.support import Support
 
 
@@ -33,9 +34,10 @@ class Decimated(AbstractAction):
 
     def __init__(self, action: AbstractAction, lattice: Lattice):
         lattice.require_checkerboard()
-        if action.coefficients is None:
+        found = scalar_coefficients(action)
+        if found is None:
             raise InputError("model.sites: even needs an action with coefficients (c1, c2, c4); use all")
-        c1, c2, c4 = action.coefficients
+        c1, c2, c4 = found
         self.action, self.c1, self.site, self.lattice = action, c1, SiteDensity(c2, c4), lattice
         self.site.require_quadrature()
 
@@ -49,6 +51,10 @@ class Decimated(AbstractAction):
     def sample_conditional(self, key: Key, field: Field) -> Field:
         drawn = self.site.sample(key, self._source(self.support.restrict(self.lattice, field)))
         return jnp.where(self.lattice.parity == 0, field, drawn)
+
+    @property
+    def space(self) -> AbstractSpace:
+        return self.action.space
 
     @property
     def support(self) -> Support:

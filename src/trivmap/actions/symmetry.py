@@ -80,10 +80,12 @@ def require_symmetries(action: AbstractAction, lattice: Lattice, wanted: Iterabl
     limit = 1e-8 if jnp.result_type(float) == jnp.float64 else 1e-3
     for name in sorted(closed(action.symmetries) | frozenset(wanted)):
         if name in errors and errors[name] >= limit:
-            whose = "is declared" if name in closed(action.symmetries) else "the flow has"
+            declared = name in closed(action.symmetries)
+            who = f"{type(action).__name__} declares" if declared else "the flow has"
+            remedy = f"remove it from the symmetries of {type(action).__name__}" if declared else "use maps without it"
             raise InputError(
-                f"action: {type(action).__name__} lacks the symmetry {name!r} that {whose}: S changes by "
-                f"{errors[name]:.2g} of itself; declare in symmetries what S has"
+                f"action: {who} the symmetry {name!r}, but S changes under it, by {errors[name]:.2g} of its size; "
+                f"{remedy}"
             )
 
 

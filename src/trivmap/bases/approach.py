@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 from trivmap.actions import AbstractAction
+from trivmap.actions.action import scalar_coefficients
 from trivmap.bases.hartree import hartree_mass
 from trivmap.lattice import Lattice
 
@@ -20,9 +21,10 @@ def hartree_extent(lattice: Lattice, action: AbstractAction) -> float:
     m^2 = M / (-c1) with the mass M of `hartree_mass`. Infinite for an action without `coefficients`, or whose
     neighbors repel each other.
     """
-    if action.coefficients is None or action.coefficients[0] >= 0:
+    found = scalar_coefficients(action)
+    if found is None or found[0] >= 0:
         return math.inf
-    c1, c2, c4 = action.coefficients
+    c1, c2, c4 = found
     return math.sqrt(max(0.0, hartree_mass(lattice, c1, c2, c4)) / -c1) * min(lattice.shape)
 
 

@@ -1,4 +1,4 @@
-"""What a free field leaves on the even sites of the checkerboard when its odd sites are integrated out."""
+"""The free field on the even sites of the checkerboard, its odd sites integrated out."""
 
 import math
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
+from trivmap.actions.action import scalar_coefficients
 from trivmap.actions.symmetry import EVERY
 from trivmap.arguments import Positive, bounded
 from trivmap.bases.base import AbstractBase
@@ -70,12 +71,13 @@ class FreeField(AbstractBase):
 
         Raises `InputError` for an action without `coefficients`.
         """
-        if action.coefficients is None:
+        found = scalar_coefficients(action)
+        if found is None:
             raise InputError(
                 "mass_squared: null starts at the best Gaussian, which needs an action with coefficients (c1, c2, c4); "
                 "give the mass squared of the starting spectrum"
             )
-        c1, c2, c4 = (c / temperature for c in action.coefficients)
+        c1, c2, c4 = (c / temperature for c in found)
         mass = hartree_mass(lattice, c1, c2, c4)
         return cls(lattice, mass=mass, stiffness=-c1, learnable=learnable, from_action=True, dtype=dtype)
 

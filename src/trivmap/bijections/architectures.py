@@ -20,7 +20,7 @@ _MOST_TAPS = 2**16
 
 
 class AbstractArchitecture(abc.ABC):
-    """How a coupling turns the frozen color of the checkerboard into the parameters of its transformation.
+    """The networks of couplings: from the frozen color of the checkerboard to the parameters of a transformation.
 
     To add one: subclass, take the settings in the constructor, and make the conditioner of one coupling in
     `conditioner`. For a network of your own over the whole lattice that is a `FieldConditioner`.

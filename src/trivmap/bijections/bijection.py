@@ -78,7 +78,7 @@ class AbstractBijection(eqx.Module):
         """The same map, integrated with another number of steps."""
         return self
 
-    def ridge(self) -> "AbstractBijection":
+    def l2_weights(self) -> "AbstractBijection":
         """The map with every parameter replaced by the weight of its square in what Gauss-Newton minimizes: zeros."""
         return jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self)
 

@@ -73,8 +73,8 @@ class Chain(AbstractBijection):
                 log_det = before + term
                 yield f"{position + 1} {name}", x, log_det
 
-    def ridge(self) -> "Chain":
-        return Chain(self.lattice, [part.ridge() for part in self.maps])
+    def l2_weights(self) -> "Chain":
+        return Chain(self.lattice, [part.l2_weights() for part in self.maps])
 
     def resize(self, lattice: Lattice) -> "Chain":
         return Chain(lattice, [part.resize(lattice) for part in self.maps])
@@ -110,7 +110,7 @@ class Chain(AbstractBijection):
 
 
 def _kind(part: AbstractBijection) -> str:
-    """What a map is called among the stages; couplings, and blocks of them, after their transformer."""
+    """The name of a map among the stages; couplings, and blocks of them, have that of their transformer."""
     if isinstance(part, Chain):
         return " + ".join(dict.fromkeys(_kind(each) for each in part.maps))
     return type(part.transformer if isinstance(part, Coupling) else part).__name__

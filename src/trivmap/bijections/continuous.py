@@ -33,7 +33,7 @@ class Continuous(AbstractBijection):
     The divergence is exact, d log det / dt = sum_f (W_f A_f)(0; t) sum_x h_f'(x), with A_f the feature's filter; the
     integration is not: `steps` of a Runge-Kutta `scheme`, whose error `diagnostics.certificate` measures.
     `perturbed(u)` shifts the time grid at random, so that training cannot learn to exploit that error. The inverse
-    integrates back. Starts at the identity, c = 0. `smoothness` is explained at `ridge`.
+    integrates back. Starts at the identity, c = 0. `smoothness` is explained at `l2_weights`.
 
     With `even` it is a map of the even sites of the checkerboard: x is those of phi, y all sites, phi being zero at the
     odd ones, where smeared fields are not. The sum over x in the divergence is then of the products of W_f and A_f at
@@ -136,7 +136,7 @@ class Continuous(AbstractBijection):
         carried = jnp.matmul(self.coefficients, carry, precision=jax.lax.Precision.HIGHEST)
         return eqx.tree_at(lambda flow: flow.coefficients, blank, carried)
 
-    def ridge(self) -> "Continuous":
+    def l2_weights(self) -> "Continuous":
         """smoothness n^4 for the coefficients of cos(pi n t): what varies fast in time costs integration steps."""
         weights = self.smoothness * np.arange(len(self.coefficients)) ** 4.0
         weights = jnp.broadcast_to(jnp.asarray(weights)[:, None, None], self.coefficients.shape)

@@ -41,7 +41,7 @@ Filter = float | Neighbors | None
 """The filter A of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbors, or nothing."""
 
 
-class Scale(NamedTuple):
+class FeatureScale(NamedTuple):
     """Features of one filter's field, one per width; a mass smears over about 1 / mass sites."""
 
     filter: Filter
@@ -97,11 +97,11 @@ class Features:
             raise InputError("widths: at least one feature is needed; give widths, or linear: true")
 
     @property
-    def scales(self) -> tuple[Scale, ...]:
+    def scales(self) -> tuple[FeatureScale, ...]:
         """The features by the filters of their arguments."""
-        mean = (Scale("neighbors", tuple(self.neighbors)),) if self.neighbors else ()
-        smeared = (Scale(scale.mass, tuple(scale.widths)) for scale in self.smeared)
-        return (Scale(None, tuple(self.widths)), *mean, *smeared)
+        mean = (FeatureScale("neighbors", tuple(self.neighbors)),) if self.neighbors else ()
+        smeared = (FeatureScale(scale.mass, tuple(scale.widths)) for scale in self.smeared)
+        return (FeatureScale(None, tuple(self.widths)), *mean, *smeared)
 
     @property
     def number(self) -> int:

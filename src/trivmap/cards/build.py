@@ -8,8 +8,8 @@ from trivmap.actions import AbstractAction, Decimated
 from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.bijections import AbstractBijection, Chain
 from trivmap.cards.card import RunCard
+from trivmap.cards.kernels import LibrarySampling, OwnSampling
 from trivmap.cards.registry import build_own
-from trivmap.cards.sampling import OwnSampling
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
@@ -84,12 +84,15 @@ def build_training(card: RunCard) -> TrainingPlan:
 
 
 def build_kernel(card: RunCard, action: AbstractAction, flow: Flow | None) -> AbstractKernel:
-    """The user's own kernel for the `action` of a card; `flow` is the trained map of a card with a model."""
-    assert isinstance(card.sampling, OwnSampling)
-    kind, lattice = card.sampling.kind, Lattice(card.lattice)
+    """The kernel that a card names, for its `action`; `flow` is the trained map of a card with a model."""
+    section = card.sampling
+    assert isinstance(section, OwnSampling)
+    kind, lattice = section.kind, Lattice(card.lattice)
     offered = {"action": action, "lattice": lattice, "dtype": jnp.dtype(card.dtype)}
     offered |= {} if flow is None else {"flow": flow}
-    kernel = build_own(kind, card.sampling.arguments, _Kernel, "sampling", offered)
+    if isinstance(section, LibrarySampling):
+        return section.kernel(**offered)
+    kernel = build_own(kind, section.arguments, _Kernel, "sampling", offered)
     if kernel.lattice != lattice:
         raise InputError(f"sampling.kind: {kind} makes a kernel on {kernel.lattice}, and the card's is {lattice}")
     return kernel

@@ -13,15 +13,16 @@ from trivmap.cards import yaml_text
 from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section, write_out
 from trivmap.cards.headings import true_headings
-from trivmap.cards.ladder import led_there, misfit, rung_data
+from trivmap.cards.ladder import ladder_mismatch, led_there, rung_data
 from trivmap.cards.model import Model
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import RUNS, preset_text
 from trivmap.cards.registry import ACTIONS
-from trivmap.cards.sampling import AnnealedSampling, AnySampling, FlowSampling, mapless
+from trivmap.cards.samplers import AnySampling, samples_without_flow
+from trivmap.cards.sampling import AnnealedSampling, FlowSampling
 from trivmap.cards.signature import Component, Constructed
 from trivmap.cards.training import LEAST_BINS, Measure, Rung, Training
-from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole, refusal, require_lattice
+from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole, require_lattice, validation_error
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
@@ -37,8 +38,8 @@ class RunCard(Section):
     schema_number: Count = Field(default=SCHEMA, alias="schema")
     name: Name | None = None
     description: str | None = None
-    follows: str | None = None
-    deviates: str | None = None
+    reference: str | None = None
+    deviations: str | None = None
     seed: Annotated[Long, Field(ge=0, lt=2**32)] = 0
     common_noise: Flag = False
     dtype: Literal["float32", "float64"] = "float32"
@@ -91,24 +92,24 @@ class RunCard(Section):
 
     def _require_model(self) -> None:
         if self.model is None and self.sampling.needs_model:
-            raise refusal(
+            raise validation_error(
                 f"missing; sampling by {self.sampling.kind} needs the section {{base: ..., maps: [...]}}", "model"
             )
         if self.model is None and self.training is not None:
-            raise refusal("given without a model; there is nothing to train", "training")
-        if self.model is not None and mapless(self.sampling.model_dump()):
-            raise refusal(
+            raise validation_error("given without a model; there is nothing to train", "training")
+        if self.model is not None and samples_without_flow(self.sampling.model_dump()):
+            raise validation_error(
                 f"of no use: {self.sampling.kind} samples without a map; leave model and training out", "model"
             )
 
     def _require_ladder(self, lattice: Lattice) -> None:
         for position, rung in enumerate(self.training.rungs if self.training else []):
-            if reason := misfit(lattice.shape, rung.lattice):
-                raise refusal(f"{reason}; a ladder leads upwards to it", f"training.ladder.{position}.lattice")
+            if reason := ladder_mismatch(lattice.shape, rung.lattice):
+                raise validation_error(f"{reason}; a ladder leads upwards to it", f"training.ladder.{position}.lattice")
         for position, data in enumerate(rung_data(self.to_data())):
             own = self.training is not None and self.training.rungs[position].data is not None
             if (data["training"].get("data") or {}).get("kind") == "run" and not own:
-                raise refusal(
+                raise validation_error(
                     "takes no configurations from a run of the card's own lattice and action; give the rung another "
                     "objective, such as path-gradient, or data of its own",
                     f"training.ladder.{position}",
@@ -117,19 +118,19 @@ class RunCard(Section):
                 RunCard.from_data(data, "rung")
             except InputError as error:
                 complaint = str(error).removeprefix("rung: ")
-                raise refusal(f"as a card of its own: {complaint}", f"training.ladder.{position}") from error
+                raise validation_error(f"as a card of its own: {complaint}", f"training.ladder.{position}") from error
 
     def _require_something_to_measure(self) -> None:
         """Refuse what the analysis would refuse after everything has been drawn."""
         bins, chains, warmup = self.measure.bins, self.sampling.chains, self.sampling.measured_warmup
         left = self.sampling.proposals // chains - warmup
         if left < LEAST_BINS:
-            raise refusal(
+            raise validation_error(
                 f"leaves {left} steps of each chain to measure, and an error needs {LEAST_BINS}; raise it",
                 "sampling.proposals",
             )
         if bins is not None and bins < LEAST_BINS * chains:
-            raise refusal(
+            raise validation_error(
                 f"{bins} bins over {chains} chains are too few for an error; give at least {LEAST_BINS * chains}, or "
                 "null",
                 "measure.bins",
@@ -146,7 +147,7 @@ class RunCard(Section):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed to make overrides fit."""
+        """Changes that made overrides fit."""
         return self._notes
 
     def to_data(self) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
 
 
 def read_data(source: str | os.PathLike[str], package: str = RUNS) -> Any:
-    """What the YAML of a file, or of a preset of `package`, holds; which of the two, as in `load_card`."""
+    """The content of a YAML file, or of a preset of `package`; `load_card` says which of the two."""
     label = os.fspath(source)
     is_file = not isinstance(source, str) or label.endswith((".yaml", ".yml")) or "/" in label or os.sep in label
     return yaml_text.parse(_read(Path(label)) if is_file else preset_text(label, package), label)
@@ -206,7 +207,7 @@ def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, An
         return data, []
     bare = data | {"training": training | {"ladder": []}}
     RunCard.from_data(bare, label)
-    # What is refused now is refused for the ladder.
+    # The card itself is right: a refusal now is due to the ladder.
     try:
         RunCard.from_data(data, label)
     except InputError as error:
@@ -226,7 +227,7 @@ def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCa
     sections = {key.split(".")[0] for key in keys}
     notes: list[str] = []
     other_kind = "sampling.kind" in keys and not sections & {"model", "training"}
-    if other_kind and changed.get("model") and mapless(changed["sampling"]):
+    if other_kind and changed.get("model") and samples_without_flow(changed["sampling"]):
         changed = {**changed, "model": None, "training": None}
         notes.append(f"the map is dropped, with its training: {changed['sampling']['kind']} samples without one")
     if sections & {"lattice", "action"}:

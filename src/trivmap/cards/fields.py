@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validato
 from pydantic_core import CoreSchema, core_schema
 
 from trivmap.cards.first_names import renamed
-from trivmap.cards.values import refusal
+from trivmap.cards.values import validation_error
 from trivmap.errors import shown, suggestion
 
 
@@ -42,18 +42,18 @@ class Section(BaseModel):
         if isinstance(data, cls):
             return data
         if not isinstance(data, Mapping):
-            raise refusal(f"must be a section of keys and values, got {shown(data)}")
+            raise validation_error(f"must be a section of keys and values, got {shown(data)}")
         known = cls.known_keys(data)
         for key, value in data.items():
             if not isinstance(key, str):
-                raise refusal(f"has the key {shown(key)}, which is no text; put it in quotes")
+                raise validation_error(f"has the key {shown(key)}, which is no text; put it in quotes")
             if known is not None and key not in known:
-                raise refusal(f"unknown key; {renamed(key, known) or suggestion(key, known)}", key)
+                raise validation_error(f"unknown key; {renamed(key, known) or suggestion(key, known)}", key)
             if isinstance(value, float) and math.isnan(value):
-                raise refusal("must be a finite number, got nan", str(key))
+                raise validation_error("must be a finite number, got nan", str(key))
         for key in cls.needed_keys(data):
             if key not in data:
-                raise refusal(cls._missing(key, data), key)
+                raise validation_error(cls._missing(key, data), key)
         return cls._prepared(dict(data))
 
     @classmethod
@@ -122,12 +122,12 @@ class ByKey:
                 return value
             names = list(self.table)
             if not isinstance(value, Mapping):
-                raise refusal(f"must be a section such as {{{self.key}: {names[0]}, ...}}, got {shown(value)}")
+                raise validation_error(f"must be a section such as {{{self.key}: {names[0]}, ...}}, got {shown(value)}")
             if self.key not in value:
-                raise refusal(f"missing; give one of {', '.join(names)}", self.key)
+                raise validation_error(f"missing; give one of {', '.join(names)}", self.key)
             if self._entry(value[self.key]) is None:
                 own = " (or your own, my_module:MyClass)" if self.own else ""
-                raise refusal(
+                raise validation_error(
                     f"{shown(value[self.key])} is unknown; {suggestion(value[self.key], names)}{own}", self.key
                 )
             return value

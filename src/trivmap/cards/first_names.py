@@ -3,7 +3,14 @@
 from collections.abc import Collection
 from typing import Any
 
-_NOW = {"spectrum": "learnable", "start": "mass_squared", "optimiser": "optimizer", "neighbours": "neighbors"}
+_NOW = {
+    "spectrum": "learnable",
+    "start": "mass_squared",
+    "optimiser": "optimizer",
+    "neighbours": "neighbors",
+    "follows": "reference",
+    "deviates": "deviations",
+}
 """Keys, and what they are called now."""
 
 _MOVED = {"objective": ("damping", "training.objective")}

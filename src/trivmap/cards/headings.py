@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-TEXTS = ("description", "follows", "deviates")
+TEXTS = ("description", "reference", "deviations")
 _CHANGED = "changed from "
 
 

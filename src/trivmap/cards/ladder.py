@@ -41,8 +41,8 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
     return cards
 
 
-def misfit(lattice: Sequence[int], rung: Sequence[int]) -> str | None:
-    """Why a rung does not lead to the lattice, None if it does."""
+def ladder_mismatch(lattice: Sequence[int], rung: Sequence[int]) -> str | None:
+    """The reason why a rung does not lead to the lattice, None if it does."""
     if len(rung) != len(lattice):
         return f"{list(rung)} has another dimension than the lattice {list(lattice)}"
     if any(small > large for small, large in zip(rung, lattice, strict=True)):

@@ -11,7 +11,7 @@ from trivmap.cards.fields import ByKey, Section
 from trivmap.cards.references import resolve
 from trivmap.cards.registry import SCHEDULES, build_own
 from trivmap.cards.signature import Component, parameters, placed, section_of
-from trivmap.cards.values import REFERENCE, at, reference, refusal
+from trivmap.cards.values import REFERENCE, at, reference, validation_error
 from trivmap.errors import InputError
 from trivmap.optimizers import FirstOrder, GaussNewton, first_order, optimizer_keywords, optimizer_names
 
@@ -53,7 +53,7 @@ class FirstOrderOptimizer(Component):
             at("kind", reference, data["kind"])
         rate = data["learning_rate"]
         if rate is None:
-            raise refusal(cls._missing("learning_rate", data), "learning_rate")
+            raise validation_error(cls._missing("learning_rate", data), "learning_rate")
         if not isinstance(rate, (Mapping, Section)):
             data["learning_rate"] = {"schedule": "constant", "peak": rate}
         known = optax_parameters(str(data["kind"])) or {}

@@ -11,12 +11,12 @@ from trivmap.errors import InputError, cut, suggestion
 
 
 class Preset(NamedTuple):
-    """A shipped card: what it is for, what it follows, and where it deviates from that."""
+    """A shipped card: its purpose, the study that it reproduces, and its deviations from that."""
 
     name: str
     description: str
-    follows: str
-    deviates: str
+    reference: str
+    deviations: str
 
 
 RUNS = "trivmap.cards"
@@ -59,4 +59,4 @@ def trained_by(name: str) -> dict[str, Any]:
 def presets(package: str = RUNS) -> list[Preset]:
     """Every preset with its documentation, `quickstart` first."""
     cards = ((name, _parsed(name, package)) for name in preset_names(package))
-    return [Preset(name, card["description"], card["follows"], card["deviates"]) for name, card in cards]
+    return [Preset(name, card["description"], card["reference"], card["deviations"]) for name, card in cards]

@@ -43,7 +43,7 @@ def _makes(factory: Any, kind: Any) -> bool:
 
 
 def load(reference: str, where: str) -> Any:
-    """What `module:Name` names; its module is imported, which runs it."""
+    """The object that `module:Name` names; its module is imported, which runs it."""
     if not REFERENCE.fullmatch(reference):
         raise InputError(f"{where}: must be a reference like my_module:MyClass, got {shown(reference)}")
     module_name, _, name = reference.partition(":")

@@ -40,6 +40,7 @@ from trivmap.objectives import (
     ReverseKL,
     Variance,
 )
+from trivmap.samplers import AbstractKernel, Langevin
 from trivmap.training.data import AbstractData, Walkers, stored
 from trivmap.training.schedules import Schedule, constant_rate, cosine_rate, restarts_rate
 
@@ -167,6 +168,7 @@ OBJECTIVES = Registry(
         "mixture": Mixture,
     },
 )
+KERNELS = Registry(AbstractKernel, {"langevin": Langevin}, offers=("action", "lattice", "dtype", "flow"))
 DATA = Registry(AbstractData, {"run": stored, "walkers": Walkers})
 SCHEDULES = Registry(
     Schedule,

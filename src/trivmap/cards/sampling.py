@@ -1,12 +1,10 @@
 """The section `sampling` of the run card: one for each kind of sampler."""
 
-import json
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from trivmap.cards.fields import ByKey, Section, write_out
+from trivmap.cards.fields import Section, write_out
 from trivmap.cards.values import (
     LARGEST_WHOLE,
     Count,
@@ -16,26 +14,27 @@ from trivmap.cards.values import (
     Positive,
     Ratio,
     Real,
-    Reference,
     Whole,
     one_of,
-    refusal,
+    validation_error,
 )
 
 
 class Sampling(Section):
-    """What all kinds share: `proposals` steps in all, shared among `chains`.
+    """The keys that all kinds share: `proposals` steps in all, shared among `chains`.
 
     `thin` and `save_fields` say which fields are kept; `part` is the number of steps of a chain in one part file.
     """
 
     kind: Any
-    chains: Count = 4
-    proposals: LongCount = 100_000
-    thin: Count = 1
-    warmup: Index | None = None
-    save_fields: Flag = False
-    part: Count | None = None
+    chains: Count = Field(default=4, description="independent chains")
+    proposals: LongCount = Field(default=100_000, description="steps of all chains together; a multiple of `chains`")
+    thin: Count = Field(default=1, description="steps from one saved field to the next; every step is measured")
+    warmup: Index | None = Field(
+        default=None, description="steps of each chain before the measured ones; null: a tenth, at most 1000"
+    )
+    save_fields: Flag = Field(default=False, description="whether the chains' fields are stored")
+    part: Count | None = Field(default=None, description="steps of a chain in one file; null: about 64 MB")
 
     @property
     def needs_model(self) -> bool:
@@ -59,14 +58,14 @@ class Sampling(Section):
     def _consistent(self) -> "Sampling":
         if self.proposals % self.chains:
             nearest = max(1, round(self.proposals / self.chains)) * self.chains
-            raise refusal(
+            raise validation_error(
                 f"must be divisible by the number of chains, got {self.proposals} for {self.chains} chains; "
                 f"{nearest} would do",
                 "proposals",
             )
         each = self.proposals // self.chains
         if each > LARGEST_WHOLE:
-            raise refusal(
+            raise validation_error(
                 f"must be at most {LARGEST_WHOLE} for each of the {self.chains} chains, whose steps are counted in 32 "
                 f"bits, got {self.proposals}",
                 "proposals",
@@ -74,7 +73,7 @@ class Sampling(Section):
         if self.warmup is None:
             write_out(self, warmup=self._default_warmup(each))
         if self.thin > each:
-            raise refusal(f"must be at most the {each} proposals of a chain, got {self.thin}", "thin")
+            raise validation_error(f"must be at most the {each} proposals of a chain, got {self.thin}", "thin")
         return self
 
     def _default_warmup(self, each: int) -> int:
@@ -98,7 +97,9 @@ class ProposalSampling(Sampling):
     def _something_left(self) -> "ProposalSampling":
         each = self.proposals // self.chains
         if (self.warmup or 0) >= each:
-            raise refusal(f"leaves nothing to measure: {self.warmup} of {each} proposals in each chain", "warmup")
+            raise validation_error(
+                f"leaves nothing to measure: {self.warmup} of {each} proposals in each chain", "warmup"
+            )
         return self
 
 
@@ -197,59 +198,7 @@ class ClusterSampling(ChainSampling):
     @model_validator(mode="after")
     def _long_enough(self) -> "ClusterSampling":
         if (self.warmup or 0) < 20:
-            raise refusal(
+            raise validation_error(
                 f"must be at least 20, the width of the local updates is tuned in it, got {self.warmup}", "warmup"
             )
         return self
-
-
-class OwnSampling(Sampling):
-    """A kernel of your own, `kind: my_module:MyKernel`; every further key is an argument of its constructor.
-
-    `warmup` steps come first and are not measured (null: a tenth, at most 1000); independent proposals count them among
-    `proposals`. The warm-up tunes the `step_size` of a kernel that has one to `target_acceptance` (null: it stays as it
-    is). `start` says where chains begin.
-    """
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: Reference
-    start: Annotated[str, one_of(("hot", "cold", "mixed"))] = "hot"
-    target_acceptance: Annotated[Real, Field(gt=0, lt=1)] | None = None
-
-    @classmethod
-    def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        return None
-
-    @property
-    def own_settings(self) -> dict[str, Any]:
-        # In one text: an argument may have the name of something else that samples carry.
-        settings = {"begin": self.start, "target_acceptance": self.target_acceptance}
-        given = {"arguments": json.dumps(self.arguments, sort_keys=True)} if self.arguments else {}
-        return {name: value for name, value in settings.items() if value is not None} | given
-
-
-def mapless(section: object) -> bool:
-    """True if a section of these values has no use for a map; what is no section is refused elsewhere."""
-    if not isinstance(section, Mapping):
-        return False
-    return section.get("kind") in ("hmc", "cluster") or section.get("moves") == "heat-bath"
-
-
-def _kind_written_out(value: Any) -> Any:
-    """A section that names no kind samples by the flow."""
-    return {"kind": "flow", **value} if isinstance(value, dict) and "kind" not in value else value
-
-
-KINDS = ByKey(
-    "kind",
-    {
-        "flow": FlowSampling,
-        "hmc": HmcSampling,
-        "trivialized-hmc": TrivializedSampling,
-        "cluster": ClusterSampling,
-        "annealed": AnnealedSampling,
-    },
-    OwnSampling,
-)
-AnySampling = Annotated[Sampling, KINDS, BeforeValidator(_kind_written_out)]

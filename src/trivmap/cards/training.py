@@ -8,7 +8,7 @@ from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.optimizer import OPTIMIZERS, minimizes_by_default
 from trivmap.cards.registry import DATA, Objective
 from trivmap.cards.signature import Component, Constructed
-from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, refusal
+from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, validation_error
 
 _MOST_RUNGS = 64
 """The map is built and traced again for each, before a run starts."""
@@ -82,7 +82,7 @@ def draws_data(objective: object) -> bool | None:
 
 
 class Training(Section):
-    """How the map is trained: on the lattices of the `ladder` one after another, then on the card's own.
+    """The training of the map: on the lattices of the `ladder` one after another, then on the card's own.
 
     `ladder: auto` stands for rungs on the card's lattice at weaker couplings, as many as the action needs.
 
@@ -118,15 +118,15 @@ class Training(Section):
     def _consistent(self) -> "Training":
         total = sum(steps for steps, _ in self.phases)
         if total != self.steps:
-            raise refusal(f"its phases have {total} steps in all, but training.steps is {self.steps}", "batch")
+            raise validation_error(f"its phases have {total} steps in all, but training.steps is {self.steps}", "batch")
         warmup = getattr(getattr(self.optimizer, "learning_rate", None), "warmup", 0)
         if warmup >= self.steps:
-            raise refusal(
+            raise validation_error(
                 f"must be less than training.steps = {self.steps}, got {warmup}", "optimizer.learning_rate.warmup"
             )
         makes: Any = self.optimizer.make if isinstance(self.optimizer, Constructed) else None
         if self.temperature.start != 1 and makes and makes.judges_itself:
-            raise refusal(
+            raise validation_error(
                 f"must be 1 with {self.optimizer.named}, which judges each step by the one before; anneal with a "
                 "first-order optimizer such as adam",
                 "temperature.start",
@@ -136,7 +136,7 @@ class Training(Section):
             half = max(1, self.steps // 2)
             write_out(self, temperature=self.temperature.model_copy(update={"steps": half}))
         if (self.temperature.steps or 0) > self.steps:
-            raise refusal(
+            raise validation_error(
                 f"must be at most training.steps = {self.steps}, got {self.temperature.steps}", "temperature.steps"
             )
         if self.checkpoint.every is None:
@@ -150,15 +150,17 @@ class Training(Section):
             return
         name = self.objective.named if self.objective else ""
         if wanted and self.data is None:
-            raise refusal(
+            raise validation_error(
                 f"missing; {name} is estimated on configurations of the target, give {{kind: run, run: NAME}} or "
                 "{kind: walkers, count: 256}",
                 "data",
             )
         if self.data is not None and not wanted:
-            raise refusal(f"of no use: {name} draws the flow's own configurations; leave it out", "data")
+            raise validation_error(f"of no use: {name} draws the flow's own configurations; leave it out", "data")
         if wanted and self.temperature.start != 1:
-            raise refusal("must be 1 with configurations of the target, which have no other", "temperature.start")
+            raise validation_error(
+                "must be 1 with configurations of the target, which have no other", "temperature.start"
+            )
 
     @property
     def rungs(self) -> list[Rung]:

@@ -22,7 +22,7 @@ REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 """`my_package.my_module:MyClass`, the user's own action, map, base or optimizer."""
 
 
-def refusal(sentence: str, key: str | None = None) -> PydanticCustomError:
+def validation_error(sentence: str, key: str | None = None) -> PydanticCustomError:
     """The error saying `sentence` about the value at hand, or about `key` inside it."""
     return PydanticCustomError("refusal", "{sentence}", {"sentence": sentence, "key": key})
 
@@ -44,10 +44,10 @@ def whole(value: object, most: int = LARGEST_WHOLE) -> int:
     """A whole number; 2e3 counts as one, true and "2000" do not."""
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(number, bool) or not isinstance(number, int):
-        raise refusal(f"must be a whole number, got {shown(value)}")
+        raise validation_error(f"must be a whole number, got {shown(value)}")
     if abs(number) > most:
         bits = "32" if most == LARGEST_WHOLE else "64"
-        raise refusal(f"must be at most {most}, as it is counted in {bits} bits, got {shown(value)}")
+        raise validation_error(f"must be at most {most}, as it is counted in {bits} bits, got {shown(value)}")
     return number
 
 
@@ -57,12 +57,12 @@ def real(value: object) -> float:
         with contextlib.suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise refusal(f"must be a number, got {shown(value)}")
+        raise validation_error(f"must be a number, got {shown(value)}")
     # Integers may be too long for a float.
     if isinstance(value, float) and not math.isfinite(value):
-        raise refusal(f"must be a finite number, got {value}")
+        raise validation_error(f"must be a finite number, got {value}")
     if abs(value) > LARGEST_REAL:
-        raise refusal(
+        raise validation_error(
             f"must be between -{LARGEST_REAL:g} and {LARGEST_REAL:g}, beyond which float32 has no room for its powers, "
             f"got {shown(value)}"
         )
@@ -72,21 +72,21 @@ def real(value: object) -> float:
 def flag(value: object) -> bool:
     """True or false, nothing that merely counts as one."""
     if not isinstance(value, bool):
-        raise refusal(f"must be true or false, got {shown(value)}")
+        raise validation_error(f"must be true or false, got {shown(value)}")
     return value
 
 
 def text(value: object) -> str:
     """Text, nothing that could be written as text."""
     if not isinstance(value, str):
-        raise refusal(f"must be text, got {shown(value)}")
+        raise validation_error(f"must be text, got {shown(value)}")
     return value
 
 
 def reference(value: object) -> str:
     """The name of code of the user's own, `my_module:MyClass`."""
     if not REFERENCE.fullmatch(text(value)):
-        raise refusal(f"must be a reference like my_module:MyClass, got {shown(value)}")
+        raise validation_error(f"must be a reference like my_module:MyClass, got {shown(value)}")
     return text(value)
 
 
@@ -96,7 +96,7 @@ def name(value: object) -> str:
     try:
         DirectoryName().require(value)
     except InputError as error:
-        raise refusal(str(error)) from error
+        raise validation_error(str(error)) from error
     return value
 
 
@@ -104,12 +104,12 @@ def require_lattice(extents: Iterable[int]) -> Lattice:
     """The lattice of these extents; refuses more sites than any table of this package is made for."""
     lattice = Lattice(extents)
     if lattice.dimension > MOST_DIMENSIONS:
-        raise refusal(
+        raise validation_error(
             f"has {lattice.dimension} dimensions; at most {MOST_DIMENSIONS}, as an array has an axis for each",
             "lattice",
         )
     if lattice.volume > MOST_SITES:
-        raise refusal(
+        raise validation_error(
             f"has {shown(lattice.volume)} sites; at most {MOST_SITES}, as the table of its displacements alone would "
             "take minutes and gigabytes",
             "lattice",
@@ -121,7 +121,7 @@ def require_layers(numbers: Iterable[int], key: str) -> None:
     """Refuse more layers in all than anyone would wait for."""
     total = sum(numbers)
     if total > MOST_LAYERS:
-        raise refusal(f"has {total} layers; at most {MOST_LAYERS}, as each is compiled by itself", key)
+        raise validation_error(f"has {total} layers; at most {MOST_LAYERS}, as each is compiled by itself", key)
 
 
 def at(key: str, check: Callable[[object], Any], value: object) -> Any:
@@ -129,7 +129,7 @@ def at(key: str, check: Callable[[object], Any], value: object) -> Any:
     try:
         return check(value)
     except PydanticCustomError as error:
-        raise refusal((error.context or {})["sentence"], key) from error
+        raise validation_error((error.context or {})["sentence"], key) from error
 
 
 def one_of(known: Collection[str]) -> BeforeValidator:

@@ -19,10 +19,10 @@ def run_comparison(
     force: bool,
     as_json: bool,
 ) -> None:
-    """What `trivmap compare` does."""
+    """The work of `trivmap compare`."""
     from trivmap.cards.own import require_trust
     from trivmap.cli.display import Display
-    from trivmap.cli.process import fresh, making, prepare
+    from trivmap.cli.process import making, new_run_path, prepare
     from trivmap.cli.room import require_room
     from trivmap.errors import InputError
     from trivmap.extras import require
@@ -48,7 +48,7 @@ def run_comparison(
         assert card is not None
         loaded = load_compare_card(card, overrides)
         prepare(next(iter(loaded.cards.values())))
-        chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
+        chosen = out if out is not None else new_run_path(loaded.name or Path(card).stem)
         with making(chosen, "continue with trivmap compare"):
             require_room(map(Plan, loaded.cards.values()), chosen, force=force, note=display.note)
             directory = ComparisonDirectory.create(chosen, loaded)

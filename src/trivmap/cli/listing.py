@@ -33,5 +33,9 @@ def list_presets(name: str | None, as_json: bool) -> None:
 def _explain(preset: Any) -> None:
     """Print a preset with its description."""
     say(preset.name, bold=True)
-    for label, text in (("", preset.description), ("follows: ", preset.follows), ("deviates: ", preset.deviates)):
+    for label, text in (
+        ("", preset.description),
+        ("reference: ", preset.reference),
+        ("deviations: ", preset.deviations),
+    ):
         say(click.wrap_text(label + " ".join(text.split()), width=100, initial_indent="  ", subsequent_indent="  "))

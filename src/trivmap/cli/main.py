@@ -21,8 +21,8 @@ from trivmap.cli.opening import (
 )
 from trivmap.cli.process import (
     allow_own_modules,
-    alone,
-    fresh,
+    exit_workers,
+    new_run_path,
     one_sentence,
     prepare,
     quieten_dependencies,
@@ -119,7 +119,7 @@ def run(
     # The analysis and its pictures take seconds to import: done while the compiler keeps this thread waiting.
     threading.Thread(target=import_quietly, args=["trivmap.reports.pictures"], daemon=True).start()
     try:
-        finish(directory, display, plan, elapsed=process_age(), again=True, after_sampling=alone)
+        finish(directory, display, plan, elapsed=process_age(), again=True, after_sampling=exit_workers)
     except Interrupted as stop:
         # A step knows only its own command, which would not finish the run.
         raise stop.going_on_with(f"trivmap run --resume {directory.root}") from stop
@@ -150,7 +150,7 @@ def train(
 
     directory, display, plan = open_or_create(card, out, overrides, resume, force, "train")
     train_map(directory, display, elapsed=process_age(), plan=plan)
-    alone()
+    exit_workers()
     print_results(directory, as_json)
 
 
@@ -266,7 +266,7 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     loaded = load_card(card, overrides)
     require_trust(card, loaded)
     prepare(loaded)
-    root, plan = fresh(name_of(loaded, card)), Plan(loaded)
+    root, plan = new_run_path(name_of(loaded, card)), Plan(loaded)
     check(plan, root)
     said: list[str] = []
     seconds = require_room([plan], root, force=force, note=said.append)

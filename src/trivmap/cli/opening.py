@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trivmap.cli.process import alone, fresh, making, prepare, shown_progress
+from trivmap.cli.process import exit_workers, making, new_run_path, prepare, shown_progress
 from trivmap.cli.room import require_room
 from trivmap.cli.terminal import say
 from trivmap.extras import missing
@@ -40,7 +40,7 @@ def open_or_create(
     """The run directory in which a command works, where to show progress, and the plan of its card."""
     from trivmap.cards.card import load_card
     from trivmap.errors import InputError
-    from trivmap.processes import by_first
+    from trivmap.processes import run_on_main
     from trivmap.runs import pipeline
     from trivmap.runs.plan import Plan
     from trivmap.store.directory import RunDirectory
@@ -60,7 +60,7 @@ def open_or_create(
     if command == "train" and loaded.training is None:
         raise InputError(f"{card}: has no section training; trivmap run samples the flow as it is")
     prepare(loaded, joining=True)
-    display, chosen = shown_progress(), out if out is not None else fresh(name_of(loaded, card))
+    display, chosen = shown_progress(), out if out is not None else new_run_path(name_of(loaded, card))
     plan = Plan(loaded)
 
     def accept() -> None:
@@ -70,7 +70,7 @@ def open_or_create(
         with making(chosen, f"continue it with trivmap {command}"):
             return str(pipeline.create(plan, chosen, accept).root)
 
-    directory = RunDirectory(Path(by_first(made)))
+    directory = RunDirectory(Path(run_on_main(made)))
     for note in loaded.notes:
         display.note(note)
     display.note(f"run directory: {directory.root}")
@@ -111,7 +111,7 @@ def step(
     if section == "sampling":
         require_room([plan], path, force=force, note=display.note, training=False)
     work(directory, display, plan)
-    alone()
+    exit_workers()
     print_results(directory, as_json)
 
 

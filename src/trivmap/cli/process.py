@@ -1,4 +1,4 @@
-"""What the command line sets for its own process, and what it does with errors: the library sets nothing."""
+"""The settings of the command line's own process, and its treatment of errors: the library sets nothing."""
 
 import contextlib
 import errno
@@ -35,21 +35,21 @@ def one_sentence() -> Iterator[None]:
     """Print what a user's mistake or a signal leads to as one line, without a traceback."""
     from trivmap.cli.signals import Stop
     from trivmap.errors import InputError
-    from trivmap.processes import ToldByFirst, first, several
+    from trivmap.processes import RaisedOnMain, is_distributed, is_main_process
     from trivmap.runs.progress import Interrupted
 
     try:
         yield
         # Buffered output is written here, so that its failure is one sentence, too.
         sys.stdout.flush()
-    except ToldByFirst:
+    except RaisedOnMain:
         _end(USER_ERROR)
     except InputError as error:
-        which = "" if first() else f"process {os.getpid()}: "
+        which = "" if is_main_process() else f"process {os.getpid()}: "
         _end(USER_ERROR, f"trivmap: {which}{one_line(str(error))}")
     except Interrupted as stop:
         # The shell's convention for a program that a signal ended.
-        _end(128 + stop.signal_number, f"trivmap: {stop}" if first() else None)
+        _end(128 + stop.signal_number, f"trivmap: {stop}" if is_main_process() else None)
     except Stop as stop:
         _end(128 + stop.number, "trivmap: interrupted; finished steps are kept")
     except KeyboardInterrupt:
@@ -63,7 +63,7 @@ def one_sentence() -> Iterator[None]:
             _abandon_output()
         _end(USER_ERROR, f"trivmap: {_shown(error.filename) or 'standard output'}: {error.strerror}")
     except Exception:
-        if not several():
+        if not is_distributed():
             raise
         traceback.print_exc()
         _end(1)
@@ -109,15 +109,15 @@ def making(root: Path, way_on: str) -> Iterator[None]:
 
 
 def _end(code: int, message: str | None = None) -> NoReturn:
-    from trivmap.processes import first, several
+    from trivmap.processes import is_distributed, is_main_process
 
     if message is not None:
         say(message, err=True)
-    if not several():
+    if not is_distributed():
         sys.exit(code)
     sys.stdout.flush()
     sys.stderr.flush()
-    if first():
+    if is_main_process():
         # The others hold on to this process: those that fail for the same reason are to be gone before it.
         time.sleep(2)
     # At once: Python's own way out would wait for processes that wait for this one.
@@ -200,10 +200,10 @@ def _join() -> None:
 
 def _require_same_command() -> None:
     from trivmap.errors import InputError
-    from trivmap.processes import by_first, largest
+    from trivmap.processes import largest, run_on_main
 
     own = " ".join(sys.argv[1:])
-    theirs = by_first(lambda: own)
+    theirs = run_on_main(lambda: own)
     if largest(own != theirs):
         raise InputError(f"trivmap {own}: the processes of one run need the same command, the first has {theirs}")
 
@@ -219,14 +219,14 @@ def _number(name: str) -> int | None:
     raise InputError(f"{name}: must be a whole number, got {shown(text)}")
 
 
-def alone() -> None:
-    """What follows is done by the first process: the others end here."""
+def exit_workers() -> None:
+    """End the other processes: the first one does the rest alone."""
     import jax
 
-    from trivmap.processes import first, several
+    from trivmap.processes import is_distributed, is_main_process
 
-    if several():
-        done = not first()
+    if is_distributed():
+        done = not is_main_process()
         jax.distributed.shutdown()
         if done:
             sys.exit()
@@ -235,10 +235,10 @@ def alone() -> None:
 def shown_progress() -> "Progress":
     """Where progress is shown: nowhere by processes other than the first."""
     from trivmap.cli.display import Display
-    from trivmap.processes import first
-    from trivmap.runs.progress import Quiet
+    from trivmap.processes import is_main_process
+    from trivmap.runs.progress import NoProgress
 
-    return Display() if first() else Quiet()
+    return Display() if is_main_process() else NoProgress()
 
 
 def quieten_dependencies() -> None:
@@ -258,7 +258,7 @@ def allow_own_modules() -> None:
         sys.path.append(folder)
 
 
-def fresh(name: str) -> Path:
+def new_run_path(name: str) -> Path:
     """runs/NAME, or runs/NAME-2 and so on if that is taken."""
     path, number = Path("runs") / name, 1
     while path.exists():

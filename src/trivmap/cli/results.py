@@ -26,7 +26,7 @@ def describe(run: RunDirectory) -> dict[str, Any]:
         "measured": is_measured(summary),
         "report": is_file(run.report_path),
         "report_current": is_file(run.report_path) and report_is_current(run),
-        "metrics_complaint": run.metrics_complaint(),
+        "metrics_damage": run.metrics_damage(),
     }
     if (where := origin(run.summary_path)) is not None:
         summary["origin"] = where
@@ -51,8 +51,8 @@ def print_results(run: RunDirectory, as_json: bool) -> None:
     console.print(
         f"[bold]{escape(str(run.root))}[/bold]  {escape(heading(card.name, card.description))}".rstrip(), soft_wrap=True
     )
-    complaint = content["state"]["metrics_complaint"]
-    for line in [*_facts(content, card.training_steps), *([complaint] if complaint else [])]:
+    damage = content["state"]["metrics_damage"]
+    for line in [*_facts(content, card.training_steps), *([damage] if damage else [])]:
         console.print(line, markup=False, soft_wrap=True)
     reference = find_reference(card.to_data()["action"], card.lattice)
     rows = result_rows(content, reference=reference)

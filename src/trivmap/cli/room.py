@@ -46,5 +46,5 @@ def require_room(
         return None
     times = [seconds(plan, training=training) for plan in plans]
     total = None if None in times else math.fsum(filter(None, times))
-    note(said if total is None else f"{said}; about {roughly(total)} of computing")
+    note(said if total is None else f"{said}; about {roughly(total)} of computing, compilation not included")
     return total

@@ -27,10 +27,10 @@ def run_study(
     force: bool,
     as_json: bool,
 ) -> int:
-    """What `trivmap study` does; returns how many runs failed."""
+    """The work of `trivmap study`; returns how many runs failed."""
     from trivmap.cards.own import require_trust
     from trivmap.cli.display import console
-    from trivmap.cli.process import fresh, making
+    from trivmap.cli.process import making, new_run_path
     from trivmap.cli.room import require_room
     from trivmap.errors import InputError
     from trivmap.extras import require
@@ -60,7 +60,7 @@ def run_study(
         assert card is not None
         loaded = load_study_card(card, overrides)
         _require_models(loaded)
-        chosen = out if out is not None else fresh(loaded.name or Path(card).stem)
+        chosen = out if out is not None else new_run_path(loaded.name or Path(card).stem)
         plans = [Plan(each.card) for each in loaded.runs.values()]
         with making(chosen, "continue with trivmap study"):
             require_room(plans, chosen, force=force, note=lambda text: say(text, err=True))

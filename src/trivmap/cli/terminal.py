@@ -64,6 +64,6 @@ def _shown_complaints() -> Iterator[None]:
 def show_whatever_comes() -> None:
     """Let the streams escape the letters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
-        # Of another kind, or detached, where a program calls the command from inside.
+        # Streams may be of another kind, or detached, where a program calls the command from inside.
         with contextlib.suppress(AttributeError, ValueError, io.UnsupportedOperation):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]

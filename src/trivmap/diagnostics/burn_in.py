@@ -24,7 +24,7 @@ class BurnIn(NamedTuple):
 
     @property
     def reason(self) -> str | None:
-        """Why averages over the chains cannot be trusted, or None."""
+        """The reason why averages over the chains cannot be trusted, or None."""
         if self.bias <= LARGEST_BIAS:
             return None
         return (

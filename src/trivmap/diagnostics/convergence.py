@@ -31,7 +31,7 @@ def r_hat(samples: ArrayLike) -> float:
     return max(_ratio(split), _ratio(scores))
 
 
-def complaint(value: float, name: str = "magnetization", limit: float = LIMIT) -> str | None:
+def disagreement_reason(value: float, name: str = "magnetization", limit: float = LIMIT) -> str | None:
     """A reason not to trust chains whose R-hat of one measurement is `value`, if that exceeds `limit`; else None."""
     if value <= limit:
         return None

@@ -1,4 +1,4 @@
-"""How far numerical integration moves the log-weights of a continuous flow, and how many steps make that negligible."""
+"""The error of log-weights by numerical integration of a continuous flow, and the steps that make it negligible."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -23,7 +23,7 @@ def mirror_overlap(log_density: ArrayLike, mirrored: ArrayLike) -> float:
 
 
 def mirror_reason(overlap: float) -> str | None:
-    """Why a map of this overlap, under an action that is even, has missed a sector; None where it has not."""
+    """The reason why a map of this overlap has missed a sector of an even action; None where it has not."""
     if overlap >= SMALLEST_OVERLAP:
         return None
     share = "unknown" if math.isnan(overlap) else f"{overlap:.2g}"

@@ -17,7 +17,7 @@ _COUNTS = 5
 """Configurations more than predicted that every threshold permits: a few rare ones prove nothing."""
 
 _TOLERANCE = 0.1
-"""Of log w: proposals come forward through the map, configurations backward, in its precision and integration steps."""
+"""Error of log w: proposals come forward through the map, configurations backward, in its precision and steps."""
 _CORRELATED = 4.0
 """2 tau_int of what is compared along the chains, at most: their configurations are thinned out."""
 _FEWEST_CHAINS = 2
@@ -27,7 +27,7 @@ _RARE = 0.05
 
 
 class MissedModes(NamedTuple):
-    """How the weights of configurations compare with those that proposals predict, at the threshold that says most.
+    """The weights of configurations against those that proposals predict, at the threshold that says most.
 
     `found`: share of the configurations with log w > `threshold`; `expected`: the share that the proposals predict;
     `missed`: whether more lie there than fluctuations explain.

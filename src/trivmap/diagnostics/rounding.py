@@ -1,4 +1,4 @@
-"""How far rounding moves the log-weights of a flow."""
+"""The error of the log-weights of a flow by rounding."""
 
 from typing import NamedTuple
 

@@ -88,7 +88,7 @@ def enlargement(skewness: float) -> float:
 
 
 def tail_reason(shape: float, skewness: float, count: int) -> str | None:
-    """Why averages over `count` weights, or over a chain of them, cannot be trusted, or None."""
+    """The reason why averages over `count` weights, or over a chain of them, cannot be trusted, or None."""
     limit = largest_shape(count)
     if math.isnan(shape):
         return "too few usable weights to judge their tail"

@@ -1,4 +1,4 @@
-"""What log-weights say about a flow: acceptance, effective sample size, log Z, in float64 on the host.
+"""Acceptance, effective sample size and log Z of a flow from its log-weights, in float64 on the host.
 
 Log-weights are log w = -S - log q of independent proposals. All errors are those of the linearized estimator
 (influence functions), from independent proposals; a batch with a NaN or an infinite weight gives NaN, never a number.

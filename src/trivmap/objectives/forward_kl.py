@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
-from trivmap.devices import spread
+from trivmap.devices import shard_batch
 from trivmap.flows import Flow
 from trivmap.objectives.objective import AbstractObjective, Draws, Kind, Residuals
 
@@ -25,7 +25,7 @@ class ForwardKL(AbstractObjective):
     def __call__(
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        monitored = -spread(residuals_at, (flow, action), draws.data)
+        monitored = -shard_batch(residuals_at, (flow, action), draws.data)
         return jnp.mean(monitored), monitored
 
 

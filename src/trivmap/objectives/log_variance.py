@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
 from trivmap.arguments import OneOf, bounded
-from trivmap.devices import spread
+from trivmap.devices import shard_batch
 from trivmap.flows import Flow
 from trivmap.objectives.forward_kl import residuals_at
 from trivmap.objectives.objective import AbstractObjective, Draws, Kind, Residuals, with_value
@@ -44,9 +44,9 @@ class LogVariance(AbstractObjective):
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
         if self.over == "data":
-            residuals = spread(residuals_at, (flow, action), draws.data)
+            residuals = shard_batch(residuals_at, (flow, action), draws.data)
             return 0.5 * jnp.var(residuals), -residuals
-        residuals, fixed = spread(_parts, (flow, action, temperature), draws.noise)
+        residuals, fixed = shard_batch(_parts, (flow, action, temperature), draws.noise)
         residuals = jax.lax.stop_gradient(residuals)
         surrogate = jnp.mean((residuals - jnp.mean(residuals)) * fixed)
         return with_value(surrogate, 0.5 * jnp.var(residuals)), residuals

@@ -34,21 +34,21 @@ def with_value(surrogate: Scalar, value: Scalar) -> Scalar:
 
 
 class AbstractObjective(eqx.Module):
-    """What training minimizes at temperature T, where the target is exp(-S/T).
+    """The quantity that training minimizes at temperature T, where the target is exp(-S/T).
 
     To add one: say what it `draws`, return a scalar whose gradient with respect to the flow is the wanted estimator,
     and beside it what training monitors: of the noise the residuals r = log q + S/T, from which loss and ESS follow; of
-    data alone their negatives. What it computes of each configuration by itself goes through `devices.spread`.
+    data alone their negatives. What it computes of each configuration by itself goes through `devices.shard_batch`.
     """
 
     @property
     def draws(self) -> frozenset[Kind]:
-        """What it draws: "noise" of the base, "data", which are configurations of the target, or both."""
+        """The draws it needs: "noise" of the base, "data", which are configurations of the target, or both."""
         return frozenset({"noise"})
 
     @property
     def least_squares(self) -> Literal["variance", "kl"] | None:
-        """What a least-squares optimizer minimizes for this objective; None if it has no such form."""
+        """The quantity that a least-squares optimizer minimizes for this objective; None if it has no such form."""
         return None
 
     @abc.abstractmethod

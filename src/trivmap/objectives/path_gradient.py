@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from trivmap._types import Field, Scalar
 from trivmap.actions import AbstractAction
-from trivmap.devices import spread
+from trivmap.devices import shard_batch
 from trivmap.flows import Flow
 from trivmap.objectives.objective import AbstractObjective, Draws, Noise, Residuals, with_value
 
@@ -27,12 +27,12 @@ class PathGradient(AbstractObjective):
     def __call__(
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        weighted, residuals = spread(_terms, (flow, action, temperature), draws.noise)
+        weighted, residuals = shard_batch(_terms, (flow, action, temperature), draws.noise)
         return with_value(jnp.sum(weighted) / len(residuals), jnp.mean(residuals)), residuals
 
 
 def _terms(of: tuple[Flow, AbstractAction, Scalar], noise: Noise) -> tuple[Noise, Residuals]:
-    """Of each configuration the terms of the surrogate, site by site, and the residual."""
+    """The terms of the surrogate, site by site, and the residual, for each configuration."""
     flow, action, temperature = of
     fields, log_densities, scores = jax.vmap(flow.push_with_score)(noise)
     fixed = jax.lax.stop_gradient(fields)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
-from trivmap.devices import spread
+from trivmap.devices import shard_batch
 from trivmap.flows import Flow
 from trivmap.objectives.objective import AbstractObjective, Draws, Noise, Residuals
 
@@ -22,7 +22,7 @@ class ReverseKL(AbstractObjective):
     def __call__(
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        residuals = spread(residuals_of, (flow, action, temperature), draws.noise)
+        residuals = shard_batch(residuals_of, (flow, action, temperature), draws.noise)
         return jnp.mean(residuals), residuals
 
 

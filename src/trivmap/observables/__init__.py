@@ -16,5 +16,5 @@ from trivmap.observables.observable import FunctionOfMeans as FunctionOfMeans
 from trivmap.observables.observable import Mean as Mean
 from trivmap.observables.observable import Observable as Observable
 from trivmap.observables.results import Results as Results
-from trivmap.observables.stages import AlongTheMap as AlongTheMap
+from trivmap.observables.stages import FlowStages as FlowStages
 from trivmap.observables.stages import along_the_map as along_the_map

@@ -4,16 +4,23 @@ from collections.abc import Collection
 
 import numpy as np
 
-from trivmap.diagnostics.convergence import LIMIT, complaint, r_hat
+from trivmap.diagnostics.convergence import LIMIT, disagreement_reason, r_hat
+from trivmap.errors import InputError
 from trivmap.observables.history import History
 
 _MOST_VALUES = 2**20
-_ORDER_PARAMETERS = ("magnetization", "abs_magnetization", "action_density")
+_ORDER_PARAMETERS = ("magnetization", "abs_magnetization")
 
 
 def order_parameter(names: Collection[str]) -> str:
-    """The measurement that chains are judged by: of those there are, the one nearest to a signed order parameter."""
-    return next(name for name in _ORDER_PARAMETERS if name in names)
+    """The measurement that chains are judged by: the magnetization, or its length where it is a vector.
+
+    Raises `InputError` where there is neither.
+    """
+    for name in _ORDER_PARAMETERS:
+        if name in names:
+            return name
+    raise InputError(f"name: none of {' and '.join(_ORDER_PARAMETERS)} was measured; name a measurement of the history")
 
 
 def r_hat_of(history: History, name: str | None = None) -> float:
@@ -38,4 +45,4 @@ def disagreement(history: History, name: str | None = None, limit: float = LIMIT
     tunnel. The `limit` is exceeded where half a chain is worth fewer than about five independent samples.
     """
     name = name or order_parameter(history.names)
-    return complaint(r_hat_of(history, name), name, limit)
+    return disagreement_reason(r_hat_of(history, name), name, limit)

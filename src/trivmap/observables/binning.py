@@ -42,7 +42,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Bins:
-    """What the streaming pass leaves of a history, of any length, in a few megabytes.
+    """The result of the streaming pass over a history of any length, in a few megabytes.
 
     `chain` (chains, bins, columns): means over the chain's configurations in each bin. `covariance` (block, block)
     and `variance` (columns,): of single configurations. `moves`: steps at which a measured value changed;

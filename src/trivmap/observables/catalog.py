@@ -12,7 +12,7 @@ from trivmap.errors import InputError
 from trivmap.observables.estimators import delta_h_symmetry
 from trivmap.observables.observable import FunctionOfMeans, Mean, Observable
 from trivmap.observables.scalar_field import SCALAR_FIELD
-from trivmap.observables.spin_field import OF_UNIT_VECTORS
+from trivmap.observables.spin_field import OF_UNIT_VECTORS, OF_VECTORS
 
 OF_SAMPLERS: tuple[Observable, ...] = (
     Mean(
@@ -115,6 +115,8 @@ class Catalog(Mapping[str, Observable]):
         """
         functions, give_way = self._of_other_measurements
         wide = {name: np.asarray(values, np.float64) for name, values in measurements.items()}
+        # A mean that is measured by itself, as |m| of vectors, is no function of another measurement.
+        functions = [each for each in functions if each.name not in wide]
         made = {each.name: each.each(wide[each.stored]) for each in functions if each.stored in wide}
         return {name: values for name, values in wide.items() if name not in give_way} | made
 
@@ -175,5 +177,5 @@ def own_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name, entry in entries.items() if "symbol" in entry]
 
 
-CATALOG = Catalog((*SCALAR_FIELD, *OF_UNIT_VECTORS, *OF_SAMPLERS))
+CATALOG = Catalog((*SCALAR_FIELD, *OF_VECTORS, *OF_UNIT_VECTORS, *OF_SAMPLERS))
 """The observables of the theories and of the samplers."""

@@ -1,4 +1,4 @@
-"""The error analysis: from a history to observables with errors by the Gamma method (hep-lat/0306017, pyerrors).
+"""The error analysis: from a history to observables with errors by the Gamma method (hep-lat/0306017).
 
 A history is binned in one streaming pass. Every observable f is linearized at the means, f + grad f . (bin - mean),
 which is what error propagation in the Gamma method does, and handed to pyerrors as one replica per chain. Deviations
@@ -75,9 +75,9 @@ def analyze(
     r_hat, disagreement = trust.agreement_reason(binned)
     corrections = shifts(integration, binned.columns)
 
-    distrust = trust.chains_reason(binned, weights) or disagreement
+    reason_against = trust.chains_reason(binned, weights) or disagreement
     shared = trust.curved_reason(weights), lattice, start, corrections
-    chain = Quantities(binned, binned.chain, ensemble, distrust, *shared, correct=correct)
+    chain = Quantities(binned, binned.chain, ensemble, reason_against, *shared, correct=correct)
     info: dict[str, Any] = {
         "ensemble": ensemble,
         "lattice": None if lattice is None else list(lattice.shape),
@@ -104,11 +104,11 @@ def analyze(
             "pareto_shape": weights.shape,
             "skewness": weights.skewness,
         }
-        distrust = trust.reweighting_reason(binned, weights)
+        reason_against = trust.reweighting_reason(binned, weights)
         samples = binned.chain
-        if not distrust:
+        if not reason_against:
             samples = _reweighted_samples(binned.weight, binned.weighted, enlargement(weights.own_skewness))
-        reweighted = Quantities(binned, samples, ensemble, distrust, *shared, independent=True, correct=correct)
+        reweighted = Quantities(binned, samples, ensemble, reason_against, *shared, independent=True, correct=correct)
         info["integration_shift"] = reweighted.shifts or chain.shifts
         results = Results(chain.estimates, reweighted.estimates, info)
     for estimates in (results.chain, results.reweighted):

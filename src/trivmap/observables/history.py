@@ -1,4 +1,4 @@
-"""What the error analysis reads: the history of one or more Markov chains, from a file or from arrays in memory."""
+"""The input of the error analysis: the history of one or more Markov chains, from a file or from arrays in memory."""
 
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral

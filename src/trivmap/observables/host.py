@@ -16,7 +16,7 @@ from trivmap.lattice import Lattice
 def measure_on_host(
     coefficients: tuple[float, float, float], fields: np.ndarray, *, two_point: bool = True
 ) -> dict[str, np.ndarray]:
-    """What `trivmap.observables.measure` gives for S = sum_x [c1 sum_mu phi phi(x+mu) + c2 phi^2 + c4 phi^4].
+    """The measurements of `trivmap.observables.measure` for S = sum_x [c1 sum_mu phi phi(x+mu) + c2 phi^2 + c4 phi^4].
 
     `fields`: float64 (n, *lattice). Float64 results with the leading axis n, `two_point` in float32: that one takes two
     thirds of the time and may be left out. The values of a configuration do not depend on the others.

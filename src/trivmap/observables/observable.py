@@ -1,4 +1,4 @@
-"""What an observable is: its names, how it follows from measurements, and what is known of it beforehand."""
+"""Observables: their names, how they follow from measurements, and facts that are known beforehand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

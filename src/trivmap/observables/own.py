@@ -1,4 +1,4 @@
-"""What an observable of one's own must be, looked at before hours of sampling depend on it."""
+"""The requirements on an observable of one's own, checked before hours of sampling depend on it."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from trivmap.actions.symmetry import EVERY
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables.catalog import CATALOG
-from trivmap.observables.measure import measure, measuring
+from trivmap.observables.measure import measure, measuring, reserved
 from trivmap.observables.observable import FunctionOfMeans, Mean, Observable
 from trivmap.observables.spin_field import of_space
 
@@ -33,9 +33,9 @@ def require_measurable(own: Sequence[Observable], action: AbstractAction, lattic
     catalog = CATALOG.with_own(own)
     for each in own:
         _require_facts(each)
-    known = {each.stored for each in of_space(action.space) if isinstance(each, Mean)}
+    known, taken = {each.stored for each, _ in measuring(of_space(action.space))}, reserved()
     for each, _ in measuring(own):
-        if each.stored in known:
+        if each.stored in known | taken:
             raise InputError(f"observables: {each.stored} is the name of two measurements; rename one of them")
         known.add(each.stored)
     for each in own:
@@ -48,12 +48,15 @@ def require_measurable(own: Sequence[Observable], action: AbstractAction, lattic
         if isinstance(each, Mean):
             values = _called(each, each.each, made_up[each.stored])
             _require_array(each, values, made_up[each.stored].shape, "each", made_up[each.stored].ndim - 1)
+    for each, function in measuring(own):
+        if each.zero_under == "z2":
+            _require_odd(each, function, action, lattice)
     means = {name: values.mean(axis=0) for name, values in catalog.primaries(made_up).items()}
     for each in own:
         if isinstance(each, FunctionOfMeans):
             if missing := [name for name in each.needs if name not in means]:
                 raise InputError(
-                    f"observables: {each.name} needs {missing[0]}, which not every sampler measures; leave it out"
+                    f"observables: {each.name} needs {missing[0]}, which this sampler does not measure on these fields"
                 )
             point = {name: means[name] for name in each.needs}
             value = _called(each, each.function, point, lattice)
@@ -76,6 +79,19 @@ def measured_shapes(
         if not isinstance(values, jax.ShapeDtypeStruct) or values.dtype.kind not in "fiub":
             raise InputError(f"observables: the measure of {each.name} must give a real number or an array of them")
     return dict(jax.eval_shape(functools.partial(measure, action, own=tuple(own)), field))
+
+
+def _require_odd(each: Mean, measure: Callable[..., Any], action: AbstractAction, lattice: Lattice) -> None:
+    """Refuse an observable that the symmetry z2 does not make zero although it says so."""
+    field = action.space.disordered(jax.random.key(1), lattice, float)
+    here, there = (
+        each.each(np.asarray(_called(each, measure, phi, action.full), np.float64)) for phi in (field, -field)
+    )
+    if not np.allclose(here, -there, rtol=1e-3, atol=1e-6):
+        raise InputError(
+            f"observables: {each.name} says zero_under z2, but it does not change its sign with the field: "
+            f"{np.ravel(here)[0]:.3g} becomes {np.ravel(there)[0]:.3g}"
+        )
 
 
 def _traced(measure: Callable[[Any, Any], Any], action: AbstractAction, field: Any) -> Any:

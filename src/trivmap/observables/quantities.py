@@ -29,7 +29,7 @@ _ROUNDING = 64 * np.finfo(np.float64).eps
 class Quantities:
     """All observables of one set of bin values of the primaries, shape (chains, bins, columns).
 
-    `distrust`: a reason to trust none of them. `curved`: a reason to trust no function of means that is not linear.
+    `reason_against`: a reason to trust none of them. `curved`: a reason to trust no nonlinear function of means.
     `independent`: the bins are not those of a chain, and tau_int has no meaning. `correct`: the corrections are added
     to the values; otherwise they are only the size of an error.
     """
@@ -39,7 +39,7 @@ class Quantities:
         binned: Bins,
         samples: np.ndarray,
         ensemble: str,
-        distrust: str | None,
+        reason_against: str | None,
         curved: str | None,
         lattice: Lattice | None,
         fit_start: int,
@@ -48,7 +48,7 @@ class Quantities:
         independent: bool = False,
         correct: bool = True,
     ):
-        self._binned, self._samples, self._distrust, self._curved = binned, samples, distrust, curved
+        self._binned, self._samples, self._reason_against, self._curved = binned, samples, reason_against, curved
         self._catalog = binned.columns.catalog
         self._fit_start, self._independent, self._correct = fit_start, independent, correct
         self._corrections, self._ensemble = corrections, ensemble
@@ -65,7 +65,7 @@ class Quantities:
         self._block = np.where(wrong, 0.0, samples[..., :block])
         self._covariance = np.where(wrong[:, None] | wrong, 0.0, binned.covariance)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            self._typical_tau = None if independent or distrust else self._median_tau()
+            self._typical_tau = None if independent or reason_against else self._median_tau()
             self._add_means()
             if lattice is not None:
                 self._add_derived(lattice)
@@ -73,7 +73,7 @@ class Quantities:
                 self._require_correlation()
             for name in self._catalog.own():
                 if name not in self.estimates.observables:
-                    self.estimates.untrusted.setdefault(name, self._distrust or "its measurements are not there")
+                    self.estimates.untrusted.setdefault(name, self._reason_against or "its measurements are not there")
 
     def _median_tau(self) -> float | None:
         """The median autocorrelation time of the scalars, None where there are none.
@@ -110,7 +110,7 @@ class Quantities:
                 continue
             found = each.failure if self._is_wrong(each.needs) else linearized(each, columns, self._block, lattice)
             if isinstance(found, str):
-                self.estimates.untrusted[each.name] = self._distrust or found
+                self.estimates.untrusted[each.name] = self._reason_against or found
             else:
                 self._add_linearized(each.name, found.value, found.jacobian, each.failure, each.first, found.bias)
 
@@ -137,7 +137,7 @@ class Quantities:
                 found[name] = fit(correlator, covariance, lattice, self._fit_start), curvature_bias(length, self._block)
         except FitError as error:
             # Both look at one correlator in one window: where one fails, the other one's number means nothing.
-            self.estimates.untrusted.update(dict.fromkeys(fits, self._distrust or str(error)))
+            self.estimates.untrusted.update(dict.fromkeys(fits, self._reason_against or str(error)))
             return
         for name, (result, bias) in found.items():
             jacobian = np.zeros(columns.block)
@@ -195,8 +195,8 @@ class Quantities:
 
         `moved`: bin values (bins, entries) of the shift by finer integration, from each pair of numbers of steps.
         """
-        if self._distrust:
-            self.estimates.untrusted[name] = self._distrust
+        if self._reason_against:
+            self.estimates.untrusted[name] = self._reason_against
             return
         entries = series.shape[-1]
         observables, tau_int, reasons = np.full(entries, None), np.full(entries, np.nan), {}
@@ -263,7 +263,7 @@ class Quantities:
         least = trust.LEAST_OF_CURVED if curved else trust.LEAST_INDEPENDENT
         least_own = trust.LEAST_OF_ITS_OWN_CURVED if curved else trust.LEAST_OF_ITS_OWN
         if self._independent:
-            # For means, `distrust` has its own limit.
+            # For means, `reason_against` has its own limit.
             if curved and self._binned.effective_samples < least:
                 return f"{self._binned.effective_samples:.0f} effective samples are too few for it: fewer than {least}"
         else:

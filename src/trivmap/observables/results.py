@@ -1,4 +1,4 @@
-"""What an analysis gives: pyerrors objects by name, their tables, and their file formats."""
+"""The results of an analysis: objects with errors by name, their tables, and their file formats."""
 
 import math
 import os
@@ -22,13 +22,14 @@ _FEWEST_REJECTIONS = 50
 """Fewest rejections whose fluctuation the bins of a chain show."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results(Mapping[str, Any]):
     """The observables of the chains; the same reweighted, where there are weights; and facts about the analysis.
 
-    `results["susceptibility"]` is the pyerrors `Obs` of the chain. `info` holds the ensemble's name, lattice, chains,
-    configurations, bins, bin_length, moves, longest_stand, r_hat, missing_sector, integration_shift, the `fits`, symbol
-    and axes of observables of one's `own` and, with weights, effective_samples, pareto_shape and skewness.
+    `results["susceptibility"]` is the pyerrors `Obs` of the chain, or a `Series` where pyerrors is not installed.
+    `info` holds the ensemble's name, lattice, chains, configurations, bins, bin_length, moves, longest_stand, r_hat,
+    missing_sector, integration_shift, the `fits`, symbol and axes of observables of one's `own` and, with weights,
+    effective_samples, pareto_shape and skewness.
     """
 
     chain: Estimates
@@ -43,6 +44,15 @@ class Results(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.chain)
+
+    def __repr__(self) -> str:
+        """A line for each scalar: its value with the error, or the reason why it has none."""
+        lines = []
+        for name in self.chain:
+            if not isinstance(self.chain[name], np.ndarray):
+                lines.append(f"{name} {self.chain.value(name):.8g} +- {self.chain.error(name):.2g}")
+        lines += [f"{name} not trusted: {reason}" for name, reason in self.untrusted.items() if "[" not in name]
+        return "\n".join(lines) or "no observables"
 
     @property
     def tau_int(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ SCALAR_FIELD: tuple[Observable, ...] = (
     ),
     Mean(name="phi4", symbol="⟨φ⁴⟩", power=4, measure=_of_field(functools.partial(measurements.mean_power, 4))),
     Mean(
-        name="ising_energy", symbol="⟨φ(x)φ(x+μ)⟩", short="energy", tex=r"\phi(x)\phi(x+\mu)", power=2, headline=True,
+        name="ising_energy", symbol="⟨φ(x)·φ(x+μ)⟩", short="energy", tex=r"\phi(x)\phi(x+\mu)", power=2, headline=True,
         measure=_of_field(measurements.ising_energy),
     ),
     FunctionOfMeans(

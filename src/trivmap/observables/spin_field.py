@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
@@ -25,6 +26,11 @@ def magnetization_squared(field: Field, action: AbstractAction) -> Scalar:
     """m . m, m = V^-1 sum_x s(x)."""
     means = [measurements.magnetization(each) for each in action.space.components(field)]
     return functools.reduce(jnp.add, (mean * mean for mean in means))
+
+
+def magnetization_vector(field: Field, action: AbstractAction) -> Float[Array, " components"]:
+    """m, component by component."""
+    return jnp.stack([measurements.magnetization(each) for each in action.space.components(field)])
 
 
 def abs_magnetization(field: Field, action: AbstractAction) -> Scalar:
@@ -106,17 +112,26 @@ _LINEAR: tuple[Mean, ...] = (
     _like_scalar("phi4", functools.partial(mean_power, 4)),
     _like_scalar("schwinger_dyson", schwinger_dyson),
 )
+OF_VECTORS: tuple[Mean, ...] = (
+    Mean(
+        name="magnetization_vector", symbol="⟨m⟩, by component", power=1, axes=("component",), zero_under="z2",
+        measure=magnetization_vector,
+    ),
+)  # fmt: skip
+"""Observables of several real components only."""
 OF_UNIT_VECTORS: tuple[Mean, ...] = (
     Mean(
         name="schwinger_dyson_of_neighbors", symbol="⟨∇E·∇S − ∇²E⟩/V = 0",
         short="Schwinger–Dyson, ⟨∇E·∇S − ∇²E⟩/V", exact=0.0, measure=schwinger_dyson_of_neighbors,
     ),
 )  # fmt: skip
-"""What only compact spaces have; E = -sum of s(x) . s(x+mu)."""
+"""Observables of unit vectors only; E = -sum of s(x) . s(x+mu)."""
 
 
 def of_space(space: AbstractSpace) -> tuple[Observable, ...]:
     """The observables that are measured on the fields of a space."""
     if space == Real():
         return SCALAR_FIELD
-    return (*_SPINS, *(_LINEAR if space.linear else OF_UNIT_VECTORS))
+    if space.linear:
+        return (*_SPINS, *OF_VECTORS, *_LINEAR)
+    return (*_SPINS, *(OF_UNIT_VECTORS if space.unit_vectors else ()))

@@ -55,7 +55,7 @@ class StageSummary:
 
 
 @dataclass(frozen=True)
-class AlongTheMap:
+class FlowStages:
     """The summaries of all stages in order, of one and the same set of independent samples of the flow."""
 
     lattice: list[int]
@@ -67,8 +67,8 @@ class AlongTheMap:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "AlongTheMap":
-        """What `to_dict` gave. Raises `ValueError` where lengths do not fit together."""
+    def from_dict(cls, content: Mapping[str, Any]) -> "FlowStages":
+        """The stages from the output of `to_dict`. Raises `ValueError` where lengths do not fit together."""
         stages = []
         for each in content["stages"]:
             histograms: dict[str, Any] = {key: Histogram(**each[key]) for key in ("field", "magnetization")}
@@ -89,7 +89,7 @@ def along_the_map(
     proposals: int = 8192,
     batch: int | None = None,
     histogram_bins: int = 60,
-) -> AlongTheMap:
+) -> FlowStages:
     """Push `proposals` noise fields through the flow and summarize every stage; errors come from the batches.
 
     A flow of the even sites needs its `action`, which draws the odd ones after every stage. Histograms reach from -a to
@@ -104,13 +104,13 @@ def along_the_map(
     keys = keys_of_batches(key, proposals, batch)
     batches, batch = keys.shape
     names = [stage.name for stage in eqx.filter_eval_shape(lambda f, k: f.stages(f.noise(k)), flow, keys[0, 0])]
-    # As arrays: to a compiled function a Python number is a constant, and another number another compilation.
+    # Arrays, not numbers: a compiled function takes a Python number for a constant and compiles again for another.
     reach = [(1.05 * a, 1.05 * b) for a, b in _largest(fields_along_the_map(flow, action, keys[0]))]
     measured = [
         jax.device_get(_measure(fields_along_the_map(flow, action, part), reach, histogram_bins)) for part in keys
     ]
     ranges = [(float(a), float(b)) for a, b in reach]
-    return AlongTheMap(
+    return FlowStages(
         list(flow.lattice.shape),
         batches * batch,
         [
@@ -178,7 +178,7 @@ def _measure(
 
 
 def _counts(values: Float[Array, "..."], reach: Array, bins: int) -> Array:
-    """How many of the values lie in each of `bins` equal intervals of [-reach, reach)."""
+    """The number of values in each of `bins` equal intervals of [-reach, reach)."""
     position = jnp.floor((values.ravel() / reach.astype(values.dtype) + 1) * (bins / 2))
     inside = (position >= 0) & (position < bins)
     index = jnp.where(inside, position, bins).astype(jnp.int32)

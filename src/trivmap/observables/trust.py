@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trivmap.diagnostics.burn_in import BurnIn, burn_in
-from trivmap.diagnostics.convergence import complaint, split_r_hat
+from trivmap.diagnostics.convergence import disagreement_reason, split_r_hat
 from trivmap.diagnostics.tails import FEWEST_JUDGES, pareto_shape, skewness_of_mean, tail_reason
 from trivmap.diagnostics.weights import acceptance
 from trivmap.observables.binning import Bins
@@ -124,15 +124,21 @@ def curved_reason(weights: Weights | None) -> str | None:
 
 
 def agreement_reason(binned: Bins) -> tuple[float, str | None]:
-    """The largest R-hat of the scalars, by the halves of all chains, and a reason to distrust the chains, or None."""
-    half = binned.chain.shape[1] // 2
+    """The largest R-hat by the halves of all chains, and a reason to distrust the chains, or None.
+
+    It is that of the scalars, and of the entries of arrays that a symmetry makes zero.
+    """
+    half, catalog = binned.chain.shape[1] // 2, binned.columns.catalog
     means = np.concatenate([binned.chain[:, :half].mean(axis=1), binned.chain[:, -half:].mean(axis=1)])
     worst, name = 1.0, ""
     for primary, where in binned.columns.slices.items():
-        if not binned.columns.shapes[primary]:
-            value = split_r_hat(means[:, where.start], float(binned.variance[where.start]), half * binned.length)
+        odd = primary in catalog and catalog[primary].zero_under is not None
+        if binned.columns.shapes[primary] and not odd:
+            continue
+        for column in range(where.start, where.stop):
+            value = split_r_hat(means[:, column], float(binned.variance[column]), half * binned.length)
             worst, name = (value, primary) if value > worst else (worst, name)
-    return worst, complaint(worst, name)
+    return worst, disagreement_reason(worst, name)
 
 
 def identity_reason(estimates: Mapping[str, Any], catalog: Catalog) -> str | None:
@@ -151,7 +157,7 @@ def difference_reason(results: Results) -> str | None:
     for name, difference in results.difference.items():
         if isinstance(difference, np.ndarray):
             continue
-        # Of equal weights both are the same up to rounding, and so is the error of their difference.
+        # For equal weights both are the same up to rounding, and so is the error of their difference.
         size = abs(results.chain[name].value) + results.chain[name].dvalue
         if abs(difference.value) > _ROUNDING * size and abs(_pull(difference, 0.0)) > abs(pull):
             worst, pull = name, _pull(difference, 0.0)

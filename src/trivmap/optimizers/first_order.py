@@ -66,7 +66,7 @@ class FirstOrder(AbstractOptimizer):
         )
 
     def advance(self, problem: Problem, parameters: Vectors, state: PyTree) -> tuple[Vectors, PyTree, Taken]:
-        draws = _behind_a_wall(problem.draw, problem.failed)
+        draws = _drawn_once(problem.draw, problem.failed)
         tree = unpack(parameters, problem.form)
         (value, monitored), gradient = jax.value_and_grad(problem.surrogate, has_aux=True)(tree, draws)
         loss = jnp.mean(monitored).astype(jnp.float32)
@@ -125,7 +125,7 @@ def first_order(kind: str, learning_rate: float | Callable, *, clip: float | Non
     return FirstOrder(optax.with_extra_args_support(optimizer), learning_rate)
 
 
-def _behind_a_wall(draw: Callable[[], PyTree], skip: Bool[Array, ""]) -> PyTree:
+def _drawn_once(draw: Callable[[], PyTree], skip: Bool[Array, ""]) -> PyTree:
     """`draw()`, or zeros where it is not wanted.
 
     The branch keeps XLA from fusing the draw into everything that uses the noise, to be computed again in each.
@@ -135,7 +135,7 @@ def _behind_a_wall(draw: Callable[[], PyTree], skip: Bool[Array, ""]) -> PyTree:
 
 
 def _refusal(make: Callable, learning_rate: float | Callable, options: dict[str, Any]) -> Exception | None:
-    """What is raised by making the optimizer and tracing a step: some look at their arguments no earlier."""
+    """The exception from making the optimizer and tracing a step: some look at their arguments no earlier."""
 
     def step(gradient: Any) -> Any:
         optimizer = optax.with_extra_args_support(make(learning_rate=learning_rate, **options))

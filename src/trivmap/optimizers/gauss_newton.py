@@ -18,12 +18,12 @@ from trivmap.optimizers.linearization import (
     Pair,
     Residual,
     Vector,
+    clip_factors,
     explicit,
     explicit_pair,
     matrix_free,
     matrix_free_pair,
     robust,
-    shares,
     within_radius,
 )
 from trivmap.optimizers.optimizer import AbstractOptimizer, Problem, Taken
@@ -62,9 +62,9 @@ class GaussNewton(AbstractOptimizer):
 
     Every batch is new and serves twice: it judges the step before, and it is linearized for the next. The step is
     refused if the spread has grown by more than `tolerance` + 3 / sqrt(B); for the KL, if the mean of f has by more
-    than `tolerance` spreads and three errors, or the spread has doubled. Then it is back to the anchor, damping times
-    `increase`; otherwise damping times `decrease`, unless less than a quarter of the predicted gain came true. No
-    configuration is spent on trials alone.
+    than `tolerance` spreads and three errors, or the spread has doubled. Then the search is back at the last
+    accepted parameters, with damping times `increase`; otherwise damping times `decrease`, unless less than a quarter
+    of the predicted gain came true. No configuration is spent on trials alone.
 
     Spaces: `parameters` (P x P) remembers the linear models of earlier batches, each weighted by 1 / variance and by
     `memory` per step: recursive least squares, which lets batches be smaller than the number of parameters; memory
@@ -130,7 +130,7 @@ class GaussNewton(AbstractOptimizer):
     ) -> tuple[Vectors, GaussNewtonState, Taken]:
         """A step whose residuals are not finite or have spread is refused; the next is closer to the last good one."""
         ((name, vector),) = parameters.items()
-        noise, ridge = problem.draw().noise, pack(problem.ridge())[name]
+        noise, ridge = problem.draw().noise, pack(problem.l2_weights())[name]
 
         def unpacked(parameters: Vector) -> PyTree:
             return unpack({name: parameters}, problem.form)
@@ -152,11 +152,11 @@ class GaussNewton(AbstractOptimizer):
 
     def accepted(self, parameters: Any, state: GaussNewtonState) -> Any:
         """After a refusal the parameters being tried are a guess."""
-        anchor = {state.anchor.dtype.name: state.anchor}
+        last_accepted = {state.last_accepted.dtype.name: state.last_accepted}
         if isinstance(parameters, Mapping):
-            return anchor
-        anchors, refused = unpack(anchor, parameters), state.refused > 0
-        return jax.tree.map(lambda a, p: jnp.where(refused, a, p), anchors, parameters)
+            return last_accepted
+        earlier, refused = unpack(last_accepted, parameters), state.refused > 0
+        return jax.tree.map(lambda a, p: jnp.where(refused, a, p), earlier, parameters)
 
     def workspace(self, parameters: int, batch: int, item: int) -> Mapping[str, int]:
         match self.chosen_space(parameters, batch):
@@ -189,11 +189,11 @@ class GaussNewton(AbstractOptimizer):
         wide = jax.dtypes.canonicalize_dtype(jnp.float64)
         size = parameters.size if self.chosen_space(parameters.size, batch) == "parameters" else 0
         return GaussNewtonState(
-            anchor=parameters,
+            last_accepted=parameters,
             spread=jnp.asarray(jnp.inf, wide),
             predicted=jnp.asarray(jnp.inf, wide),
-            level=jnp.asarray(jnp.inf, wide),
-            hoped=jnp.zeros((), wide),
+            mean_residual=jnp.asarray(jnp.inf, wide),
+            predicted_gain=jnp.zeros((), wide),
             damping=jnp.asarray(self.damping, wide),
             refused=jnp.zeros((), jnp.int32),
             memory=Memory.empty(size),
@@ -212,37 +212,37 @@ class GaussNewton(AbstractOptimizer):
         """(parameters to try next, state, info) from the residuals of one batch of noise at `parameters`.
 
         With `kl` the divergence is minimized, and `residual` is a `Pair`; else the variance. ridge . theta^2 is added
-        to the variance, half of it to the KL, see `Flow.ridge`.
+        to the variance, half of it to the KL, see `Flow.l2_weights`.
         """
         # A state made for another batch size has its memory, or has none.
         space = "parameters" if state.memory.target.size else self._without_memory(parameters.size, len(noise))
         model = _LINEARIZED[kl, space == "matrix-free"](residual, parameters, noise, self.micro_batch)
         clipped, spread = robust(model.residuals, self.clip)
         # The median is not clipped, and `clipped` is about its own mean.
-        level = (jnp.median(model.residuals) - jnp.median(clipped)).astype(spread.dtype)
-        weighted = model.pull(clipped) if model.path is None else model.path(shares(model.residuals, self.clip))
+        mean_residual = (jnp.median(model.residuals) - jnp.median(clipped)).astype(spread.dtype)
+        weighted = model.pull(clipped) if model.path is None else model.path(clip_factors(model.residuals, self.clip))
         gradient = weighted / len(noise)
         finite = jnp.isfinite(spread) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(parameters))
-        # Of a perfect map only rounding is left, which rises and falls.
+        # For a perfect map the residual is pure rounding noise.
         rounding = 16 * jnp.finfo(spread.dtype).eps * jnp.max(jnp.abs(model.residuals))
         if kl:
-            # By the anchor's spread: that of a step gone wrong would excuse it.
+            # By the spread at the last accepted parameters: a step gone wrong has a large one, which would excuse it.
             error = (2 / len(noise)) ** 0.5 * state.spread
-            good = level <= state.level + self.tolerance * state.spread + 3 * error + rounding
+            good = mean_residual <= state.mean_residual + self.tolerance * state.spread + 3 * error + rounding
             good &= spread <= 2 * state.spread + rounding
-            gains = state.hoped, state.level - level, 2 * error
+            gains = state.predicted_gain, state.mean_residual - mean_residual, 2 * error
         else:
             good = spread <= (1 + self.tolerance + 3 / len(noise) ** 0.5) * state.spread + rounding
             gained = state.spread**2 - spread**2
             gains = state.spread**2 - state.predicted**2, gained, 2 * state.spread**2 / len(noise) ** 0.5
         accepted = finite & good
-        state = self._judged(state, parameters, spread, level, accepted, *gains)
+        state = self._judged(state, parameters, spread, mean_residual, accepted, *gains)
         if space == "parameters":
             memory, trial = recursive(
                 state.memory,
                 model,
                 gradient,
-                state.anchor,
+                state.last_accepted,
                 parameters,
                 accepted,
                 state.spread,
@@ -257,18 +257,18 @@ class GaussNewton(AbstractOptimizer):
                 step = projected_gradient(model, gradient, before, parameters, state.damping, ridge, iterations)
             else:
                 step = projected(model, clipped, before, parameters, state.damping, ridge, iterations)
-            # The Jacobian at the anchor is gone: a refused step is shortened.
-            trial = jnp.where(accepted, parameters + step, state.anchor + (parameters - state.anchor) / 4)
-        hoped = jnp.zeros_like(state.hoped)
+            # The Jacobian at the last accepted parameters is gone: a refused step is shortened.
+            trial = jnp.where(accepted, parameters + step, state.last_accepted + (parameters - state.last_accepted) / 4)
+        predicted_gain = jnp.zeros_like(state.predicted_gain)
         if kl:
             trial, gain = within_radius(model, gradient, parameters, trial, accepted, self.radius)
-            hoped = jnp.where(accepted, gain, 0).astype(hoped.dtype)
-        trial = jnp.where(jnp.all(jnp.isfinite(trial)), trial, state.anchor)
+            predicted_gain = jnp.where(accepted, gain, 0).astype(predicted_gain.dtype)
+        trial = jnp.where(jnp.all(jnp.isfinite(trial)), trial, state.last_accepted)
         expected = jnp.std(clipped + model.push(trial - parameters))
         state = replace(
             state,
             predicted=jnp.where(accepted, expected, state.spread),
-            hoped=hoped,
+            predicted_gain=predicted_gain,
             memory=memory,
             step=jnp.where(accepted, trial - parameters, 0) if state.step.size else state.step,
         )
@@ -279,20 +279,20 @@ class GaussNewton(AbstractOptimizer):
         state: GaussNewtonState,
         parameters: Vector,
         spread: Scalar,
-        level: Scalar,
+        mean_residual: Scalar,
         accepted: Bool[Array, ""],
-        hoped: Scalar,
+        predicted_gain: Scalar,
         found: Scalar,
         noise: Scalar,
     ) -> GaussNewtonState:
-        """The state with anchor and damping moved by what became of the step before."""
-        poor = jnp.isfinite(state.spread) & (found < 0.25 * hoped) & (hoped > noise)
+        """The state after the step before has been accepted or refused: its parameters and its damping."""
+        poor = jnp.isfinite(state.spread) & (found < 0.25 * predicted_gain) & (predicted_gain > noise)
         factor = jnp.where(accepted, jnp.where(poor, 1.0, self.decrease), self.increase)
         return replace(
             state,
-            anchor=jnp.where(accepted, parameters, state.anchor),
+            last_accepted=jnp.where(accepted, parameters, state.last_accepted),
             spread=jnp.where(accepted, spread, state.spread),
-            level=jnp.where(accepted, level, state.level),
+            mean_residual=jnp.where(accepted, mean_residual, state.mean_residual),
             damping=jnp.clip(state.damping * factor, self.damping_min, 1e6),
             refused=jnp.where(accepted, 0, state.refused + 1),
         )

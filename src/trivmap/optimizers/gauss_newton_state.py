@@ -1,4 +1,4 @@
-"""What Gauss-Newton remembers between steps, and what it finds in one."""
+"""The state of Gauss-Newton between steps, and the findings of one step."""
 
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
@@ -11,27 +11,27 @@ from trivmap.optimizers.linearization import Vector
 class GaussNewtonState(eqx.Module):
     """Where the search stands: the last accepted point, what was learned about it, and how far to trust it."""
 
-    anchor: Vector
+    last_accepted: Vector
     """The last accepted parameters; those being tried lie one step further."""
     spread: Scalar
-    """Robust standard deviation of the residual at the anchor; infinite before the first step."""
+    """Robust standard deviation of the residual there; infinite before the first step."""
     predicted: Scalar
-    """That which the linear model expects at the parameters being tried."""
-    level: Scalar
-    """Mean of the clipped residual at the anchor: the KL up to log Z; infinite before the first step."""
-    hoped: Scalar
-    """What the model expects to gain of it at the parameters being tried; zero after a step on the variance."""
+    """The spread that the linear model expects at the parameters being tried."""
+    mean_residual: Scalar
+    """Mean of the clipped residual there: the KL up to log Z; infinite before the first step."""
+    predicted_gain: Scalar
+    """The fall of that mean that the model expects at the parameters tried; zero after a step on the variance."""
     damping: Scalar
     refused: Int[Array, ""]
     """Steps refused in a row."""
     memory: Memory
-    """What earlier batches said (parameter space; else empty)."""
+    """The linear models of earlier batches (parameter space; else empty)."""
     step: Float[Array, " step"]
     """The step before (sample space; else empty)."""
 
 
 class Info(eqx.Module):
-    """What a step found: the residuals at the parameters tried, |J^T f / B|, and whether they were accepted."""
+    """The findings of a step: the residuals at the parameters tried, |J^T f / B|, and whether they were accepted."""
 
     residuals: Float[Array, " batch"]
     gradient_norm: Scalar

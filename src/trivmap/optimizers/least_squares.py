@@ -31,7 +31,7 @@ def recursive(
     memory: Memory,
     model: Linearization,
     gradient: Vector,
-    anchor: Vector,
+    last_accepted: Vector,
     parameters: Vector,
     accepted: Bool[Array, ""],
     spread: Scalar,
@@ -41,8 +41,9 @@ def recursive(
 ) -> tuple[Memory, Vector]:
     """The memory with the batch at `parameters` added if it was accepted, and the parameters to try next.
 
-    They minimize sum_b w_b |f_b + J_b (theta - theta_b)|^2 / (B sum_b w_b) + damping (theta - anchor)^T D (theta -
-    anchor) + ridge . theta^2, D the diagonal of the mean of J^T J / B with the same weights.
+    They minimize sum_b w_b |f_b + J_b (theta - theta_b)|^2 / (B sum_b w_b) + damping (theta - theta_0)^T D
+    (theta - theta_0) + ridge . theta^2, theta_0 = `last_accepted`, D the diagonal of the mean of J^T J / B with the
+    same weights.
     """
     assert model.jacobian is not None
     wide, jacobian = memory.normal.dtype, model.jacobian
@@ -59,7 +60,7 @@ def recursive(
     total = jnp.maximum(memory.weight, jnp.finfo(wide).tiny)
     matrix, diagonal = memory.normal / total, jnp.diag(memory.normal) / total
     pull = damping * (diagonal + 1e-6 * jnp.max(diagonal) + jnp.finfo(wide).tiny)
-    center = anchor.astype(wide)
+    center = last_accepted.astype(wide)
     right = memory.target / total + pull * center
     solved = jax.scipy.linalg.solve(matrix + jnp.diag(pull + ridge.astype(wide)), right, assume_a="pos")
     # Where no batch has been accepted yet nothing says where to go, and the ridge would pull all the way to zero.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from trivmap._types import Scalar
-from trivmap.devices import spread
+from trivmap.devices import shard_batch
 from trivmap.tuning import tuning
 
 Vector = Float[Array, " parameters"]
@@ -41,7 +41,7 @@ def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: 
     def derivatives(parameters: Vector, noise: Array) -> tuple[Array, Array]:
         return jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=_at_once(noise, micro_batch))
 
-    return _formed(*spread(derivatives, parameters, noise))
+    return _formed(*shard_batch(derivatives, parameters, noise))
 
 
 def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
@@ -55,7 +55,7 @@ def explicit_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int
     def derivatives(parameters: Vector, noise: Array) -> tuple[Array, Array, Array]:
         return jax.lax.map(lambda z: derivative(parameters, z), noise, batch_size=_at_once(noise, micro_batch))
 
-    residuals, paths, scores = spread(derivatives, parameters, noise)
+    residuals, paths, scores = shard_batch(derivatives, parameters, noise)
 
     def path(w: Float[Array, " batch"]) -> Vector:
         return jnp.matmul(w.astype(paths.dtype), paths, precision=_EXACT)
@@ -83,7 +83,7 @@ def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batc
     """Products with a Jacobian that is never formed; the whole batch's intermediate values are kept instead."""
 
     def batched(theta: Vector) -> Float[Array, " batch"]:
-        return spread(lambda theta, noise: jax.vmap(lambda z: residual(theta, z))(noise), theta, noise)
+        return shard_batch(lambda theta, noise: jax.vmap(lambda z: residual(theta, z))(noise), theta, noise)
 
     residuals, push_raw = jax.linearize(batched, parameters)
     pull_raw = jax.linear_transpose(push_raw, parameters)
@@ -102,7 +102,7 @@ def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: 
     """`matrix_free` for a `Pair`."""
 
     def batched(theta: Vector) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-        return spread(lambda theta, noise: jax.vmap(lambda z: pair(theta, z))(noise), theta, noise)
+        return shard_batch(lambda theta, noise: jax.vmap(lambda z: pair(theta, z))(noise), theta, noise)
 
     (residuals, _), push_raw = jax.linearize(batched, parameters)
     pull_raw = jax.linear_transpose(push_raw, parameters)
@@ -123,8 +123,8 @@ def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: 
     return Linearization(residuals, push, pull, None, path)
 
 
-def shares(residuals: Float[Array, " batch"], clip: float) -> Float[Array, " batch"]:
-    """What `robust` leaves of every residual's distance from the median, in (0, 1]."""
+def clip_factors(residuals: Float[Array, " batch"], clip: float) -> Float[Array, " batch"]:
+    """The fraction of every residual's distance from the median that `robust` leaves, in (0, 1]."""
     median, width = _bounds(residuals, clip)
     distance = jnp.abs(residuals - median)
     return jnp.where(distance > width, width / jnp.maximum(distance, jnp.finfo(distance.dtype).tiny), 1.0)

@@ -21,7 +21,7 @@ class Problem:
         surrogate: (parameters, draws) -> (a scalar with the wanted gradient, what is monitored of each configuration).
         residual: (parameters, one noise) -> log q + S/T.
         pair: (parameters, one noise) -> (the same, that part of it whose derivative is the path gradient).
-        ridge: the weight of the square of each parameter in a least-squares problem.
+        l2_weights: the weight of the square of each parameter in a least-squares problem.
         least_squares: "variance" or "kl", what a least-squares optimizer minimizes; None if the objective is neither.
         form: parameters in their tree; above they are given in such a tree.
         step, steps: the number of the step, and of all steps.
@@ -33,7 +33,7 @@ class Problem:
     surrogate: Callable[[PyTree, Any], tuple[Scalar, Array]]
     residual: Callable[[PyTree, Array], Scalar]
     pair: Callable[[PyTree, Array], tuple[Scalar, Scalar]]
-    ridge: Callable[[], PyTree]
+    l2_weights: Callable[[], PyTree]
     least_squares: str | None
     form: PyTree
     step: Int[Array, ""]
@@ -43,7 +43,7 @@ class Problem:
 
 
 class Taken(eqx.Module):
-    """What a step found.
+    """The findings of a step.
 
     Attributes:
         monitored: what the objective gives beside its value, at the parameters before the step.
@@ -60,7 +60,7 @@ class Taken(eqx.Module):
 
 
 class AbstractOptimizer(abc.ABC):
-    """How a training step is taken.
+    """The way a training step is taken.
 
     To add one: say in `begin` what is remembered between steps, and take a step in `advance`. Both are traced by JAX.
     """

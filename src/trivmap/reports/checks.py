@@ -8,7 +8,7 @@ from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import count, parenthesis
 from trivmap.reports.tables import ResultRow, in_errors
-from trivmap.reports.trust import distrust
+from trivmap.reports.trust import reason_against
 
 _SUSPICIOUS, _WRONG = 3.0, 4.0
 
@@ -139,7 +139,7 @@ def _sampling(summary: Mapping[str, Any]) -> list[Tile | None]:
 def _estimate(name: str, key: str, entry: Any, summary: Mapping[str, Any], note: str = "") -> Tile | None:
     if entry is None:
         return None
-    reason = distrust(key, entry, summary)
+    reason = reason_against(key, entry, summary)
     if reason:
         return Tile(name, "not trusted", reason, "bad")
     if isinstance(entry, Mapping):

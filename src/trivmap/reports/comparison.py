@@ -64,7 +64,7 @@ def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What comes before the first sample, and where a trained sampler breaks even with each of the others."""
+    """The costs before the first sample, and where a trained sampler breaks even with each of the others."""
     trained = [name for name, entry in result["samplers"].items() if entry["training"]]
     rows = []
     for name, entry in result["samplers"].items():
@@ -77,7 +77,7 @@ def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def value_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What the samplers say about the theory."""
+    """The results of the samplers about the theory."""
     names = [name for name in compared(result) if name in CONSISTENCY or name not in CATALOG]
     rows = []
     for name, entry in result["samplers"].items():

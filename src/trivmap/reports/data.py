@@ -38,7 +38,7 @@ class MeasuredCurves:
 
 @dataclass
 class RunData:
-    """What is known of a run. `missing` says of each absent part why it is absent."""
+    """The known facts of a run. `missing` gives the reason for each absent part."""
 
     directory: Path
     card: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class RunData:
 
     @property
     def judged(self) -> dict[str, Any]:
-        """The summary with every reason for distrust under `untrusted`, and the ESS with its error.
+        """The summary with every reason to distrust a number under `untrusted`, and the ESS with its error.
 
         ESS and log Z come of the same weights: too few effective samples for one are too few for the other.
         """

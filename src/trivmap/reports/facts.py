@@ -1,4 +1,4 @@
-"""What the run was and what it cost."""
+"""The facts of a run and its costs."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which figures a run has, with their titles and captions."""
+"""The figures of a run, with their titles and captions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ from trivmap.reports.figures import (
 from trivmap.reports.page import Picture
 from trivmap.reports.streams import rejections_in_a_row
 from trivmap.reports.tables import ResultRow
-from trivmap.reports.trust import distrust
+from trivmap.reports.trust import reason_against
 
 
 def draw_pictures(data: RunData, rows: list[ResultRow]) -> list[Picture]:
@@ -192,6 +192,6 @@ def _target(data: RunData) -> dict[str, Any]:
 
 def _pair(name: str, entry: Any, summary: Mapping[str, Any]) -> tuple[float, float | None] | None:
     """(value, error) of an entry of the summary, None if there is none that can be trusted."""
-    if entry is None or distrust(name, entry, summary):
+    if entry is None or reason_against(name, entry, summary):
         return None
     return (float(entry["value"]), float(entry["error"])) if isinstance(entry, Mapping) else (float(entry), None)

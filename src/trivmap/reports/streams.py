@@ -30,7 +30,7 @@ class LogWeightHistogram:
 
 @dataclass(frozen=True)
 class ChainStatistics:
-    """What the report draws of the chain: distribution and history of m, memory of |m|, runs of rejections.
+    """The chain as the report draws it: distribution and history of m, autocorrelation of |m|, runs of rejections.
 
     `order` is the name of m, the `order_parameter` of the history.
     `rejection_runs[n]` counts runs of exactly n rejections ended by an acceptance. It, `reweighted` (density, error)

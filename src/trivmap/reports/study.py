@@ -30,7 +30,7 @@ def write_study(directory: StudyDirectory, failures: Mapping[str, str]) -> dict[
 
 
 def known_values(card: RunCard) -> Mapping[str, Estimate]:
-    """What is known of a card's observables from elsewhere."""
+    """Reference values of a card's observables."""
     found = find_reference(card.to_data()["action"], card.lattice)
     return found.observables if found else {}
 
@@ -95,7 +95,7 @@ def not_fitted(result: Mapping[str, Any]) -> str:
 
 
 def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What the runs say about the theory, with the pull against the reference where there is one."""
+    """The results of the runs about the theory, with the pull against the reference where there is one."""
     complete = [run for run in result["runs"] if run["state"] == "complete"]
     names = list(dict.fromkeys((*OBSERVED, *(name for run in complete for name in run["observables"]))))
     rows = []
@@ -110,7 +110,7 @@ def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
 
 
 def conditions(result: Mapping[str, Any]) -> str:
-    """How the runs were timed."""
+    """The conditions under which the runs were timed."""
     complete = [run for run in result["runs"] if run["state"] == "complete"]
     alone = sum(run["exclusive"] for run in complete)
     hosts = len({run["host"] for run in complete})
@@ -244,7 +244,7 @@ def _done(run: Mapping[str, Any]) -> bool:
 
 
 def _fits(result: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """Those of every cost, by series and target."""
+    """The exponents of every cost, by series and target."""
     found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for fit in result["fits"]:
         found.setdefault((fit["label"], fit["target"]), {})[fit["cost"]] = fit
@@ -254,7 +254,7 @@ def _fits(result: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Mapping[
 def _fitness(fit: Mapping[str, Any]) -> str:
     if not fit.get("exponent") or not fit["degrees"] or fit["chi_squared"] is None:
         return NONE
-    # What is left by rounding is none.
+    # A number that rounding leaves is none.
     return f"{round(fit['chi_squared'], 6):.2g} / {fit['degrees']}"
 
 

@@ -9,7 +9,8 @@ from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import parenthesis
 from trivmap.reports.references import Reference
-from trivmap.reports.trust import distrust
+from trivmap.reports.trust import reason_against
+from trivmap.runs.pipeline import OF_SAMPLES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,17 +82,18 @@ def result_rows(
     reweighted: Mapping[str, Estimate] | None = None,
     differences: Mapping[str, Estimate] | None = None,
 ) -> list[ResultRow]:
-    """A row for every observable of `summary.json` and every scalar in its `untrusted`; log Z comes last."""
+    """A row for every observable of `summary.json` and every name in its `untrusted` but arrays; log Z comes last."""
     entries = {**(summary.get("observables") or {}), "log_z": summary.get("log_z")}
     refused = summary.get("untrusted") or {}
     scalars = [name for name, each in CATALOG.items() if not each.axes]
-    candidates = [*(name for name in CATALOG.ordered([*scalars, *entries]) if name != "log_z"), "log_z"]
+    withheld = [name for name in refused if "[" not in name and name not in (*CATALOG, *OF_SAMPLES)]
+    candidates = [*(name for name in CATALOG.ordered([*scalars, *entries, *withheld]) if name != "log_z"), "log_z"]
     names = [name for name in candidates if entries.get(name) is not None or name in refused]
     known = reference.observables if reference else {}
     rows = []
     for name in names:
         entry: Mapping[str, Any] = entries.get(name) or {}
-        reason = distrust(name, entry, summary)
+        reason = reason_against(name, entry, summary)
         rows.append(
             ResultRow(
                 name=name,

@@ -1,12 +1,12 @@
-"""Which numbers must not be printed as results, and why."""
+"""The reasons why numbers must not be printed as results."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 
-def distrust(name: str, entry: Mapping[str, Any] | float | None, summary: Mapping[str, Any]) -> str | None:
-    """Why the number called `name` cannot be trusted, or None if nothing speaks against it.
+def reason_against(name: str, entry: Mapping[str, Any] | float | None, summary: Mapping[str, Any]) -> str | None:
+    """The reason why the number called `name` cannot be trusted, or None if nothing speaks against it.
 
     `entry` is its {value, error} (or plain number) in `summary.json`. The measurement's own verdict
     (`summary["untrusted"]`, reasons by name) comes first; then whatever is missing or not finite.

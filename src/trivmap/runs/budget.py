@@ -18,10 +18,12 @@ import numpy as np
 import psutil
 
 from trivmap.cards.card import RunCard
-from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, OwnSampling, ProposalSampling
+from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, ProposalSampling
 from trivmap.errors import InputError
 from trivmap.runs.plan import Plan
 from trivmap.store.sample_parts import CHUNK
+from trivmap.tuning import tuning
 
 _SCALARS = 6
 """Measured numbers of a configuration that do not depend on the lattice, in float64."""
@@ -69,6 +71,11 @@ def budget(plan: Plan, *, training: bool = True) -> Budget:
     return Budget(configurations, card.sampling.proposals, _disk(plan), memory)
 
 
+def _numbers(plan: Plan) -> int:
+    """Numbers in one configuration."""
+    return math.prod(plan.action.space.shape(plan.lattice))
+
+
 def row_bytes(plan: Plan) -> int:
     """Bytes that one step of one chain takes in a part of the samples, its field left out."""
     return sum(_columns(plan))
@@ -102,7 +109,7 @@ def _disk(plan: Plan) -> int:
     """Bytes of all parts. A dataset is stored in whole chunks, whose ends may be empty."""
     section, length, columns = plan.card.sampling, part_length(plan), _columns(plan)
     each = section.proposals // section.chains
-    size = plan.lattice.volume * (8 if isinstance(section, ClusterSampling) else _item(plan.card))
+    size = _numbers(plan) * (8 if isinstance(section, ClusterSampling) else _item(plan.card))
 
     def part(steps: int) -> int:
         datasets = [(steps, column) for column in columns]
@@ -123,7 +130,7 @@ def part_length(plan: Plan) -> int:
     section, volume = plan.card.sampling, plan.lattice.volume
     if section.part is not None:
         return section.part
-    bytes_each = 8 * (20 + volume // 4) + sum(_own_bytes(plan)) + (8 * volume if section.save_fields else 0)
+    bytes_each = 8 * (20 + volume // 4) + sum(_own_bytes(plan)) + (8 * _numbers(plan) if section.save_fields else 0)
     return int(np.clip(2**26 // (bytes_each * section.chains), 256, 25_000))
 
 
@@ -249,7 +256,7 @@ def _training(plan: Plan, parameters: int) -> dict[str, int]:
 
 
 def _sampling(plan: Plan) -> dict[str, int]:
-    section, row, field = plan.card.sampling, row_bytes(plan), plan.lattice.volume * _item(plan.card)
+    section, row, field = plan.card.sampling, row_bytes(plan), _numbers(plan) * _item(plan.card)
     each = section.proposals // section.chains
     steps = min(part_length(plan), each)
     # The arrays of a part, and the file that is made of them in memory.
@@ -262,7 +269,8 @@ def _sampling(plan: Plan) -> dict[str, int]:
     }
     match section:
         case ProposalSampling():
-            needs["sampling.batch"] = (section.batch or 1) * (2 * field + row)
+            batch = section.batch or min(each, tuning().proposal_batch(plan.lattice.volume))
+            needs["sampling.batch"] = batch * (2 * field + row)
         case HamiltonianSampling():
             needs["sampling.chains"] = max(needs.get("sampling.chains", 0), _HMC_FIELDS * section.chains * field)
         case ClusterSampling():

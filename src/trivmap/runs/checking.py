@@ -8,25 +8,30 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from trivmap.actions import force_error, require_symmetries
+from trivmap.actions import force_error, require_action, require_symmetries
+from trivmap.actions.action import scalar_coefficients
 from trivmap.actions.notations import smallest_eigenvalue
 from trivmap.bases import FreeField
 from trivmap.cards.card import RunCard
+from trivmap.cards.kernels import OwnSampling
 from trivmap.cards.own import own_code, require_trust
 from trivmap.cards.registry import OwnSection
-from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling, OwnSampling
+from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling
 from trivmap.cards.signature import placed
 from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError
 from trivmap.flows import Flow
+from trivmap.objectives.contract import require_objective
 from trivmap.runs.data import source
 from trivmap.runs.plan import Plan
-from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle, HoppingPath
+from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle, HoppingExpansionPath
 from trivmap.samplers.contract import require_contract, require_start
 from trivmap.store.directory import RunDirectory
 from trivmap.store.weights import load_model
 from trivmap.support import Support
 
+_LARGEST_FORCE_ERROR = 1e-5
+"""Relative error of the derivative by differences; it is 1e-7 for a right force."""
 _SMALLEST_GAP_AT_SINGLE_PRECISION = 1e-4
 """In units of |c1|; 2 d in single precision is known to 2e-7 or so."""
 
@@ -38,6 +43,7 @@ def check(plan: Plan, root: Path) -> None:
     build, train or sample.
     """
     card = plan.card
+    _require_own_action(plan)
     _require_right_force(plan)
     _require_right_symmetries(plan)
     for rung in plan.rungs:
@@ -62,7 +68,7 @@ def check(plan: Plan, root: Path) -> None:
                 raise InputError(f"training.ladder.{position}: {error}" if of_rung else str(error)) from error
         _require_ladder(plan)
         if card.training.start is not None:
-            started(plan, root)
+            initial_flow(plan, root)
 
 
 def _require_sampler(plan: Plan) -> None:
@@ -72,10 +78,15 @@ def _require_sampler(plan: Plan) -> None:
         case ClusterSampling():
             ClusterCycle(plan.action, plan.lattice)
         case AnnealedSampling(moves="heat-bath"):
-            HoppingPath(plan.lattice, plan.action, dtype=card.dtype)
+            HoppingExpansionPath(plan.lattice, plan.action, dtype=card.dtype)
         case OwnSampling():
             _require_own_kernel(plan)
         case AnnealedSampling() if card.model is None:
+            if scalar_coefficients(plan.action) is None:
+                raise InputError(
+                    "sampling.kind: annealed without a model needs an action with coefficients (c1, c2, c4) of one "
+                    "real number per site; give a model, or sample by hmc"
+                )
             FreeField.hartree(plan.lattice, plan.action, learnable=False, dtype=card.dtype)
 
 
@@ -89,13 +100,14 @@ def _require_own_kernel(plan: Plan) -> None:
 
 def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:
     from trivmap.observables import measure
+    from trivmap.observables.measure import reserved
 
     section, dtype = plan.card.sampling, jnp.dtype(plan.card.dtype)
     assert isinstance(section, OwnSampling)
     field = plan.action.space.form(plan.lattice, dtype)
     measured = jax.eval_shape(partial(measure, plan.action, own=plan.observables), field)
     try:
-        require_contract(kernel, measured=measured, dtype=dtype, space=plan.action.space)
+        require_contract(kernel, measured=measured.keys() | reserved(), dtype=dtype, space=plan.action.space)
         if not isinstance(kernel, AbstractIndependence):
             require_start(kernel, section.start, section.chains)
     except InputError as error:
@@ -126,7 +138,7 @@ def _require_observables(plan: Plan) -> None:
             raise InputError(f"measure.{error}") from error
 
 
-def started(plan: Plan, root: Path) -> Flow:
+def initial_flow(plan: Plan, root: Path) -> Flow:
     """The flow that training begins with on the first lattice of a plan whose run lies at `root`.
 
     Raises `InputError` where the run that the card starts from has no trained map, or one of another model.
@@ -180,6 +192,11 @@ def _require_trainable(plan: Plan) -> None:
     """Raise `InputError` where the optimizer cannot take a step with this flow's parameters, seen by tracing one."""
     assert plan.card.training is not None
     training = plan.training
+    if isinstance(plan.card.training.objective, OwnSection):
+        try:
+            require_objective(training.objective, plan.shapes, plan.target)
+        except InputError as error:
+            raise InputError(f"training.{error}") from error
     parameters = eqx.filter(plan.shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct) and _is_inexact(leaf))
     try:
         # optax mixes dtypes in its own arithmetic.
@@ -197,12 +214,21 @@ def _is_inexact(leaf: jax.ShapeDtypeStruct) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
+def _require_own_action(plan: Plan) -> None:
+    """An action of the user's own must be a function of the fields that it declares."""
+    if isinstance(plan.card.action, OwnSection):
+        try:
+            require_action(plan.action, plan.lattice, plan.card.dtype)
+        except InputError as error:
+            raise InputError(f"action.kind: {str(error).removeprefix('action: ')}") from error
+
+
 def _require_right_force(plan: Plan) -> None:
     """A force that is not -dS/dphi would spoil the path gradient and the Schwinger-Dyson check without a word."""
     section = plan.card.action
     if isinstance(section, OwnSection) and jnp.result_type(float) == jnp.float64:
         error = force_error(plan.action, jax.random.key(0), plan.lattice)
-        if not error < 1e-3:
+        if not error < _LARGEST_FORCE_ERROR:
             raise InputError(
                 f"action.kind: the force of {section.named} is not -dS/dphi (relative error {error:.2g}); "
                 "fix it, or leave it out for automatic differentiation"
@@ -211,7 +237,7 @@ def _require_right_force(plan: Plan) -> None:
 
 def _require_mass_at_single_precision(plan: Plan) -> None:
     """Wherever the small eigenvalue 2 (c2 - d |c1|) is added to 2 d |c1|, single precision loses it without a word."""
-    coefficients = plan.action.coefficients
+    coefficients = scalar_coefficients(plan.action)
     if coefficients is None:
         return
     c1, c2, c4 = coefficients
@@ -229,4 +255,4 @@ def _require_right_symmetries(plan: Plan) -> None:
         try:
             require_symmetries(plan.action, plan.lattice)
         except InputError as error:
-            raise InputError(f"action.kind: {error}") from error
+            raise InputError(f"action.kind: {str(error).removeprefix('action: ')}") from error

@@ -16,13 +16,8 @@ from jaxtyping import Array
 
 from trivmap._types import Key, Scalar
 from trivmap.ahead import processors
-from trivmap.cards.sampling import (
-    AnnealedSampling,
-    ClusterSampling,
-    HamiltonianSampling,
-    OwnSampling,
-    TrivializedSampling,
-)
+from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, HamiltonianSampling, TrivializedSampling
 from trivmap.flows import Flow
 from trivmap.runs.plan import Plan
 from trivmap.runs.work import work
@@ -36,7 +31,7 @@ _DERIVATIVES = {"gradient": _GRADIENT, "jacobian": 10.0}
 _CHECKS = 1.3
 """Work of sampling through a map, its integration error included, in units of the proposals'."""
 _SMALL = {"map": 1.0, "force": 10.0, "observables": 7.0, "step": 10.0}
-"""How much longer small programs take than their operations: they are not fused as well as a map."""
+"""The factor by which small programs take longer than their operations: they are not fused as well as a map."""
 _STEP = 0.9
 """Step size of hybrid Monte Carlo where it is adapted, times V^(1/6)."""
 _ANNEALED = 3.5

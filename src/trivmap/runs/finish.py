@@ -12,7 +12,7 @@ from trivmap.errors import InputError
 from trivmap.runs import pipeline
 from trivmap.runs.loading import Run
 from trivmap.runs.plan import Plan
-from trivmap.runs.progress import Progress, Quiet
+from trivmap.runs.progress import NoProgress, Progress
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
@@ -47,7 +47,7 @@ def finish(
         InputError: for what the steps refuse.
         Interrupted: after a signal; everything is saved.
     """
-    progress, stored = progress or Quiet(), run.card()
+    progress, stored = progress or NoProgress(), run.card()
     plan = plan or Plan(stored)
     wanted = plan.card
     if training and wanted.training is not None:
@@ -105,6 +105,6 @@ def run(
 
 def _difference(stored: RunCard, wanted: RunCard) -> str | None:
     """The first key in which a card is not the one that a run was made with, of those that a run cannot change."""
-    free = ("sampling", "measure", "name", "description", "follows", "deviates")
+    free = ("sampling", "measure", "name", "description", "reference", "deviations")
     own, other = stored.to_data(), wanted.to_data()
     return next((key for key in other if key not in free and own[key] != other[key]), None)

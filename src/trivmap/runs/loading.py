@@ -27,7 +27,7 @@ from trivmap.store.sealed import MAYBE, Shape, read_json, read_sealed_text
 from trivmap.trust import trusting
 
 if TYPE_CHECKING:
-    from trivmap.observables import AlongTheMap, Results
+    from trivmap.observables import FlowStages, Results
 
 
 _HISTOGRAM: Shape = {"edges": [MAYBE], "density": [MAYBE], "error": [MAYBE]}
@@ -53,7 +53,7 @@ class Configurations(NamedTuple):
 
 
 class Run:
-    """What a run directory holds, read when it is asked for; each raises `InputError` where the run has not got it.
+    """The content of a run directory, read when it is asked for; each part raises `InputError` where the run lacks it.
 
     `flow` and `action` act on one configuration each. `results["susceptibility"]` is a pyerrors object,
     `results.to_xarray()` a dataset of everything with errors; `samples` reads samples.h5 piece by piece.
@@ -93,7 +93,7 @@ class Run:
 
     @property
     def action(self) -> AbstractAction:
-        """What the flow is compared with; its `sample_conditional` draws the odd sites of a flow of the even ones."""
+        """The action that the flow is compared with; `sample_conditional` draws the sites that the flow leaves out."""
         with trusting(self._trust):
             require_trust(self.directory.root, self._plan.card)
             return self._plan.target
@@ -127,9 +127,9 @@ class Run:
             return Results.from_text(read_sealed_text(path, remedy, shape=_OF_RESULTS), str(path))
 
     @cached_property
-    def stages(self) -> "AlongTheMap":
-        """What the field looks like after each stage of the flow, from stages.json."""
-        from trivmap.observables import AlongTheMap
+    def stages(self) -> "FlowStages":
+        """Summaries of the field after each stage of the flow, from stages.json."""
+        from trivmap.observables import FlowStages
 
         path, remedy = self.directory.stages_path, f"run trivmap measure {self.directory.root}"
         with trusting(self._trust):
@@ -137,7 +137,7 @@ class Run:
         try:
             if content["lattice"] != list(self.card.lattice):
                 raise ValueError("of another lattice")
-            return AlongTheMap.from_dict(content)
+            return FlowStages.from_dict(content)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: is damaged; {remedy}") from error
 

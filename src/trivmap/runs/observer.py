@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from trivmap.estimate import Estimate
-from trivmap.processes import first
+from trivmap.processes import is_main_process
 from trivmap.runs.progress import Clock, Interruption, Progress
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory, finite
@@ -46,21 +46,21 @@ class RunObserver:
         self.before: dict[str, int] = metadata.get("before") or {"rung": 0, "steps": 0, "configurations": 0}
         """The rung of the ladder that is trained now, and what the rungs below it took."""
         self.rungs: list[dict[str, Any]] = metadata.get("rungs") or []
-        """What became of the rungs below."""
+        """The outcome of the rungs below."""
         self._final = True
         self._fixed = {name: metadata.get(name) for name in _FIXED}
         self._last: dict[str, Any] = {name: metadata.get(name, 0) for name in ("steps", "configurations")}
 
     @property
     def compile_seconds(self) -> float:
-        """Of all sessions."""
+        """Seconds of all sessions."""
         return self._compile_before + self._compiling()
 
     def fix(self, name: str, value: Any) -> None:
         """Note a fact that checkpoints repeat from now on."""
         self._fixed[name] = value
 
-    def climb(self, rung: int, final: bool) -> None:
+    def next_rung(self, rung: int, final: bool) -> None:
         """Training moves on to a rung of the ladder; only the last one has milestones."""
         self._final = final
         if rung != self.before["rung"]:
@@ -115,14 +115,14 @@ class RunObserver:
         return None if value is None else Estimate(value, error)
 
     def save(self, state: TrainingState) -> None:
-        if first():
+        if is_main_process():
             self._store.save(int(state.step) + self.before["steps"], state, self.metadata())
 
     def interrupted(self) -> bool:
         return bool(self._interruption)
 
     def metadata(self) -> dict[str, Any]:
-        """What a checkpoint notes beside the state."""
+        """The facts that a checkpoint notes beside the state."""
         return {
             **self._fixed,
             "seconds": self._clock.total,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.flows import Flow
-from trivmap.processes import first
+from trivmap.processes import is_main_process
 from trivmap.runs.budget import within_memory
 from trivmap.runs.checking import check
 from trivmap.runs.plan import Plan
-from trivmap.runs.progress import Interruption, Progress, Quiet, shown
+from trivmap.runs.progress import Interruption, NoProgress, Progress, shown
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
 from trivmap.store.files import write_json, write_sealed_text
@@ -30,13 +30,13 @@ from trivmap.store.weights import is_model, load_model, model_digest, save_model
 if TYPE_CHECKING:
     from trivmap.observables import Results
 
-WEIGHED = ("log_z", "acceptance", "ess", "tau_int")
-"""What rests on the weights alone."""
-OF_SAMPLES = (*WEIGHED, "chains", "sector", "probe")
+OF_WEIGHTS = ("log_z", "acceptance", "ess", "tau_int")
+"""Keys of numbers that rest on the weights alone."""
+OF_SAMPLES = (*OF_WEIGHTS, "chains", "sector", "probe")
 """Keys of `untrusted` that sampling writes; measuring keeps them."""
 
 
-def integration_complaint(certificate: dict[str, Any]) -> str:
+def integration_reason(certificate: dict[str, Any]) -> str:
     """The reason to trust nothing that was drawn with a continuous map whose certificate failed."""
     shown = {key: "unknown" if certificate[key] is None else f"{certificate[key]:.2g}" for key in ("mean", "spread")}
     return (
@@ -85,7 +85,7 @@ def renew(run: RunDirectory, plan: Plan) -> None:
 
     Called under the lock by whoever writes the rest again: training, or sampling where there is none.
     """
-    if not first():
+    if not is_main_process():
         return
     if not is_file(run.summary_path):
         run.write_summary(_first_summary(plan))
@@ -160,7 +160,7 @@ def measure(
     from trivmap.observables import CATALOG, along_the_map, analyze
     from trivmap.observables.integration_shift import pairs
 
-    progress = progress or Quiet()
+    progress = progress or NoProgress()
     plan = plan or Plan(card or run.card())
     card = plan.card
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
@@ -226,7 +226,7 @@ def _judged(
     """The results less what sampling found against them, and without any if integration is not accurate enough."""
     reason = against.get("chains") or against.get("probe")
     if certificate and not certificate["passed"]:
-        reason = integration_complaint(certificate)
+        reason = integration_reason(certificate)
     if missing := against.get("sector"):
         results = results.without(odd, missing)
     return results.withheld(reason) if reason else results
@@ -246,6 +246,6 @@ def _facts(results: "Results", summary: dict[str, Any]) -> dict[str, Any]:
     if summary.get("log_z") and (missing := results.info["missing_sector"]):
         untrusted["log_z"], facts["log_z"] = missing, None
     if summary.get("log_z") and (broken := results.info["broken_identity"]):
-        untrusted |= dict.fromkeys(WEIGHED, broken)
+        untrusted |= dict.fromkeys(OF_WEIGHTS, broken)
         facts["log_z"] = None
     return facts

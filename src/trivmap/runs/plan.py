@@ -104,7 +104,7 @@ class Plan:
 
     @cached_property
     def training(self) -> TrainingPlan:
-        """How the map is trained on this lattice."""
+        """The plan of the training on this lattice."""
         return build_training(self.card)
 
     def flow(self) -> Flow:

@@ -127,11 +127,11 @@ def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) ->
 
     Chains of hybrid Monte Carlo that hardly move are left out.
     """
-    lattice, whole = flow.lattice, action.full
+    lattice, full = flow.lattice, action.full
     try:
-        kernel = ClusterCycle(whole, lattice)
+        kernel = ClusterCycle(full, lattice)
     except InputError:
-        potential = ActionPotential(whole, lattice, flow.base.dtype)
+        potential = ActionPotential(full, lattice, flow.base.dtype)
         parts = []
         for number, start in enumerate(("mixed", "hot")):
             driver = MarkovChains(

@@ -1,4 +1,4 @@
-"""What the pipeline needs from the outside: somewhere to show progress, and a way to be interrupted."""
+"""The needs of the pipeline from the outside: a place to show progress, and a way to be interrupted."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ class Progress(Protocol):
         """A line worth keeping on the screen."""
 
 
-class Quiet:
+class NoProgress:
     """Shows nothing."""
 
     def begin(self, task: str, total: int, done: int = 0) -> None:
@@ -79,7 +79,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
-        """What the processes have agreed on."""
+        """The signal that the processes have agreed on."""
         self._told = 0
 
     def __bool__(self) -> bool:
@@ -140,12 +140,12 @@ class Clock:
 
     @property
     def session(self) -> float:
-        """Of this session."""
+        """Seconds of this session."""
         return time.monotonic() - self._start
 
     @property
     def total(self) -> float:
-        """Of all sessions."""
+        """Seconds of all sessions."""
         return self.before + self.session
 
 

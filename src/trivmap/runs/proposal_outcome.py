@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trivmap.cards.sampling import FlowSampling, OwnSampling
+from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.sampling import FlowSampling
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
 from trivmap.diagnostics.rounding import RoundingMeasurement
 from trivmap.diagnostics.tails import tail_reason
 from trivmap.flows import Flow, SteppedFlow
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
-from trivmap.runs.certified import Certified
-from trivmap.runs.pipeline import WEIGHED, integration_complaint
+from trivmap.runs.integration_check import IntegrationErrorCheck
+from trivmap.runs.pipeline import OF_WEIGHTS, integration_reason
 from trivmap.runs.plan import Plan
 from trivmap.runs.probe import Densities, examine
 from trivmap.runs.sampler import Outcome
@@ -42,7 +43,7 @@ class ProposalJudge:
         plan: Plan,
         flow: Flow | None = None,
         *,
-        certified: Certified | None = None,
+        certified: IntegrationErrorCheck | None = None,
         facts: dict[str, Any] | None = None,
     ):
         self._keys, self._section, self._untrained = plan.keys, plan.card.sampling, flow
@@ -108,7 +109,7 @@ class ProposalJudge:
                     "its rounding error is unknown without float64; set JAX's jax_enable_x64 before sampling"
                 )
         if reason := tail_reason(weights.shape, weights.skewness, weights.proposals):
-            reasons |= dict.fromkeys(WEIGHED, reason)
+            reasons |= dict.fromkeys(OF_WEIGHTS, reason)
         # Written so that a NaN is not trusted either.
         if not ess.value * measured.size >= LEAST_EFFECTIVE_SAMPLES:
             reasons |= dict.fromkeys(
@@ -122,11 +123,11 @@ class ProposalJudge:
             if findings.sector:
                 reasons = {"log_z": findings.sector, "sector": findings.sector} | reasons
             if findings.missed:
-                reasons |= dict.fromkeys((*WEIGHED, "probe"), findings.missed)
+                reasons |= dict.fromkeys((*OF_WEIGHTS, "probe"), findings.missed)
         value, noted = estimate.value, None if self._certified is None else self._certified.noted
         found["log_z_shift"] = None
         if noted and not noted["passed"]:
-            reasons |= dict.fromkeys(WEIGHED, integration_complaint(noted))
+            reasons |= dict.fromkeys(OF_WEIGHTS, integration_reason(noted))
         if moved is not None and self._of_the_flow:
             value += moved.value
             shifts.append(moved.error)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from trivmap.runs.certified import Certified
+from trivmap.runs.integration_check import IntegrationErrorCheck
 from trivmap.simulation import AbstractDriver, State
 from trivmap.store.samples import SampleReader
 
@@ -30,4 +30,4 @@ class Sampler(NamedTuple):
     begin: Callable[[], None]
     settle: Callable[[], dict[str, Any]]
     judge: Callable[[SampleReader, State], Outcome]
-    certified: Certified | None = None
+    certified: IntegrationErrorCheck | None = None

@@ -9,20 +9,20 @@ import jax
 
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
+from trivmap.cards.kernels import OwnSampling
 from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
     FlowSampling,
     HamiltonianSampling,
     HmcSampling,
-    OwnSampling,
     ProposalSampling,
     TrivializedSampling,
 )
 from trivmap.devices import device_count
 from trivmap.flows import Flow
-from trivmap.runs.certified import Certified
 from trivmap.runs.chain_outcome import judge_chains
+from trivmap.runs.integration_check import IntegrationErrorCheck
 from trivmap.runs.pipeline import load_flow
 from trivmap.runs.plan import Plan
 from trivmap.runs.proposal_outcome import ProposalJudge
@@ -38,12 +38,12 @@ from trivmap.samplers import (
     Annealed,
     ClusterCycle,
     FlowPath,
+    FlowPotential,
     FourierMass,
     Hamiltonian,
     HeatBath,
-    HoppingPath,
+    HoppingExpansionPath,
     IndependenceMetropolis,
-    PulledBack,
     SwendsenWang,
     Wolff,
     annealing_levels,
@@ -51,11 +51,10 @@ from trivmap.samplers import (
 )
 from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains, Measure, ProposalChains
 from trivmap.store.directory import RunDirectory
+from trivmap.tuning import tuning
 
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""
-_LARGEST_OF_LEVELS, _LARGEST_OF_ROUNDING = 1024, 4096
-"""Proposals in a batch up to which its program also compares numbers of steps, and precisions."""
 
 
 def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None) -> Sampler:
@@ -80,11 +79,11 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
             judge = ProposalJudge(plan, certified=certified)
             sampler = _proposals(plan, kernel, judge, measure, {}, certified)
             assert isinstance(sampler.driver, ProposalChains)
-            # A program of several devices needs all processes, and the first alone judges. Large batches cost more than
-            # to compile programs that take the few configurations which are wanted.
-            if device_count() == 1 and sampler.driver.stride <= _LARGEST_OF_LEVELS:
+            # A program of several devices needs all processes, and the first alone judges.
+            levels, rounding = tuning().shared
+            if device_count() == 1 and sampler.driver.stride <= levels:
                 certified.evaluate_by(sampler.driver)
-            if device_count() == 1 and sampler.driver.stride <= _LARGEST_OF_ROUNDING:
+            if device_count() == 1 and sampler.driver.stride <= rounding:
                 judge.evaluate_by(sampler.driver)
             return sampler
         case HmcSampling(fourier_mass=mass):
@@ -93,7 +92,7 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
             return _chains(plan, _hmc(plan, section, potential, kinetic, section.start, measure))
         case TrivializedSampling():
             certified = _certified(run, plan, measure).settle()
-            driver = _hmc(plan, section, PulledBack(certified.flow, plan.target), None, "hot", measure)
+            driver = _hmc(plan, section, FlowPotential(certified.flow, plan.target), None, "hot", measure)
             return _chains(plan, driver, certified)
         case AnnealedSampling():
             return _annealed(run, plan, section, measure)
@@ -102,13 +101,13 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
     raise AssertionError(section.kind)
 
 
-def _certified(run: RunDirectory, plan: Plan, measure: Measure) -> Certified:
+def _certified(run: RunDirectory, plan: Plan, measure: Measure) -> IntegrationErrorCheck:
     section = plan.card.sampling
     named = isinstance(section, FlowSampling | TrivializedSampling | AnnealedSampling)
-    return Certified(run, load_flow(run, plan), plan, section.integration_steps if named else None, measure)
+    return IntegrationErrorCheck(run, load_flow(run, plan), plan, section.integration_steps if named else None, measure)
 
 
-def _chains(plan: Plan, driver: AbstractDriver, certified: Certified | None = None) -> Sampler:
+def _chains(plan: Plan, driver: AbstractDriver, certified: IntegrationErrorCheck | None = None) -> Sampler:
     section = plan.card.sampling
     # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
     attributes = {"warmup": 0, "warmup_steps": section.warmup, **section.own_settings}
@@ -122,7 +121,7 @@ def _proposals(
     judge: ProposalJudge,
     measure: Measure,
     attributes: dict[str, Any],
-    certified: Certified | None,
+    certified: IntegrationErrorCheck | None,
 ) -> Sampler:
     """A sampler by the proposals of `kernel()`, which is asked for again once the steps of integration are settled."""
     section = plan.card.sampling
@@ -192,11 +191,11 @@ def _cluster(plan: Plan, section: ClusterSampling, measure: Measure | None) -> C
 
 def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure: Measure) -> Sampler:
     action, lattice, dtype = plan.action, plan.lattice, plan.card.dtype
-    certified: Certified | None = None
+    certified: IntegrationErrorCheck | None = None
     flow: Flow | None = None
     move: AbstractMove
     if section.moves == "heat-bath":
-        path: AbstractPath = HoppingPath(lattice, action, dtype=dtype)
+        path: AbstractPath = HoppingExpansionPath(lattice, action, dtype=dtype)
         move = HeatBath(section.updates)
         moves = [move]
     else:

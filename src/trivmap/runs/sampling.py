@@ -9,11 +9,11 @@ from trivmap.ahead import give_up
 from trivmap.cards.card import RunCard
 from trivmap.cards.sampling import ClusterSampling, Sampling
 from trivmap.errors import InputError
-from trivmap.processes import first, several
+from trivmap.processes import is_distributed, is_main_process
 from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.pipeline import facts_of_samples, own_measurements, renew
 from trivmap.runs.plan import Plan
-from trivmap.runs.progress import Interruption, Progress, Quiet, shown
+from trivmap.runs.progress import Interruption, NoProgress, Progress, shown
 from trivmap.runs.sampler import Sampler
 from trivmap.runs.samplers import build_sampler
 from trivmap.simulation import State
@@ -32,11 +32,11 @@ def sample(
     the section `sampling`; it becomes the run's once it is found to agree with what is stored. `plan` is the card's,
     where the caller has one.
     """
-    progress = progress or Quiet()
+    progress = progress or NoProgress()
     present = run.card()
     plan = plan or Plan(card or present)
     card, section = plan.card, plan.card.sampling
-    if several() and isinstance(section, ClusterSampling):
+    if is_distributed() and isinstance(section, ClusterSampling):
         raise InputError("sampling.kind: cluster works in one process; start it without the others")
     with run.locked(), Interruption.catching() as interruption, contextlib.ExitStack() as stack:
         stack.push(_without_waiting)
@@ -74,9 +74,9 @@ def sample(
 
                 thin, fields = section.thin, section.save_fields
                 part, state = sampler.driver.part(state, start, stop, thin=thin, fields=fields, done=done)
-                if first():
+                if is_main_process():
                     writer.append(**part._asdict(), state=state | {"seconds": seconds + time.monotonic() - started})
-        if first():
+        if is_main_process():
             outcome = _summary(run, section, sampler, state, seconds + time.monotonic() - started)
             if not drawn_before or _compared(drawn_before) != _compared(outcome["sampling"]):
                 # Measurements of other proposals, or judged in another way, do not describe these. Otherwise the
@@ -93,7 +93,7 @@ def _without_waiting(kind: type[BaseException] | None, *_: Any) -> None:
 
 
 def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
-    """What identifies the samples: a resumed run must agree in all of it."""
+    """The facts that identify the samples: a resumed run must agree in all of them."""
     section = plan.card.sampling
     return {
         **facts_of_samples(plan.card),

@@ -13,14 +13,14 @@ from jaxtyping import Array
 from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.flows import Flow
-from trivmap.processes import first as first_process
+from trivmap.processes import is_main_process
 from trivmap.runs.budget import within_memory
-from trivmap.runs.checking import started
+from trivmap.runs.checking import initial_flow
 from trivmap.runs.data import configurations
 from trivmap.runs.observer import RunObserver
 from trivmap.runs.pipeline import load_flow, renew
 from trivmap.runs.plan import Plan
-from trivmap.runs.progress import Clock, Interruption, Progress, Quiet, shown
+from trivmap.runs.progress import Clock, Interruption, NoProgress, Progress, shown
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import generator, workforce
@@ -39,7 +39,7 @@ def train(
     `plan` is that of the run's card, where the caller has one.
     Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
     """
-    progress = progress or Quiet()
+    progress = progress or NoProgress()
     plan = plan or Plan(run.card())
     card = plan.card
     if card.training is None:
@@ -78,14 +78,14 @@ def train(
         )
         first = observer.before["rung"]
         total = observer.before["steps"] + sum(rung.training.steps for rung in ladder[first:])
-        flow = ladder[first].flow() if latest else started(plan, run.root)
+        flow = ladder[first].flow() if latest else initial_flow(plan, run.root)
         trainer: Trainer | None = None
         outcome: Outcome | None = None
         resumed = 0
         with contextlib.ExitStack() as display:
             for position in range(first, len(ladder)):
                 rung, final = ladder[position], position == len(ladder) - 1
-                observer.climb(position, final)
+                observer.next_rung(position, final)
                 if trainer is not None and outcome is not None:
                     flow = trainer.flow(outcome.state).resize(rung.lattice, rung.target)
                 trainer = Trainer(flow, rung.target, rung.training, _key(plan, position, final), observer)
@@ -101,7 +101,7 @@ def train(
                     resumed, recorded = begun, run.summary().get("training") or {}
                     status = trainer.status(state, acceptance=acceptance, seconds=clock.before)
                     if final and status and (recorded.get("steps"), recorded.get("status")) == (begun, status):
-                        if first_process() and not is_model(run.model_path):
+                        if is_main_process() and not is_model(run.model_path):
                             _save(run, trainer.flow(state), plan)
                             progress.note(f"{run.model_path}: written again from the checkpoint")
                         progress.note(f"training is complete ({begun} steps)")
@@ -144,7 +144,7 @@ def _concluded(
     if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
         observer.evaluated(step, trainer.evaluate(outcome.state), 0.0)
     trained = trainer.flow(outcome.state)
-    if final and first_process():
+    if final and is_main_process():
         _save(run, trained, plan)
     summary = run.update_summary(
         model={"kind": "flow", "parameters": trained.parameters},
@@ -180,10 +180,10 @@ def _begin_metrics(
     """Drop what was noted after the step that training continues from, and say what is missing before it."""
     if size(run.metrics_path) < metadata.get("metrics_bytes", 0):
         progress.note(f"{run.metrics_path}: lines before step {step} are missing; training continues without them")
-    if complaint := run.metrics_complaint():
-        progress.note(complaint)
+    if damage := run.metrics_damage():
+        progress.note(damage)
     run.truncate_metrics(step)
-    if first_process() and recorded:
+    if is_main_process() and recorded:
         # Lines will be added, and after an older checkpoint than the last lines of steps that the summary knows.
         run.update_summary(training=recorded | {"metrics": run.metrics_mark() | {"step": None}})
 

@@ -1,7 +1,7 @@
 """Samplers: transition kernels."""
 
 from trivmap.samplers.annealed import Annealed as Annealed
-from trivmap.samplers.annealed import Population as Population
+from trivmap.samplers.annealed import SMCResult as SMCResult
 from trivmap.samplers.annealed import annealing_levels as annealing_levels
 from trivmap.samplers.annealed import tune_step_size as tune_step_size
 from trivmap.samplers.cluster import ClusterCycle as ClusterCycle
@@ -27,15 +27,16 @@ from trivmap.samplers.kernel import AbstractKernel as AbstractKernel
 from trivmap.samplers.kinetic import AbstractKinetic as AbstractKinetic
 from trivmap.samplers.kinetic import FourierMass as FourierMass
 from trivmap.samplers.kinetic import UnitMass as UnitMass
+from trivmap.samplers.langevin import Langevin as Langevin
 from trivmap.samplers.moves import AbstractMove as AbstractMove
 from trivmap.samplers.moves import Hamiltonian as Hamiltonian
 from trivmap.samplers.moves import HeatBath as HeatBath
 from trivmap.samplers.moves import SiteMetropolis as SiteMetropolis
 from trivmap.samplers.paths import AbstractPath as AbstractPath
 from trivmap.samplers.paths import FlowPath as FlowPath
-from trivmap.samplers.paths import HoppingPath as HoppingPath
+from trivmap.samplers.paths import HoppingExpansionPath as HoppingExpansionPath
 from trivmap.samplers.potentials import AbstractPotential as AbstractPotential
 from trivmap.samplers.potentials import ActionPotential as ActionPotential
-from trivmap.samplers.potentials import PulledBack as PulledBack
+from trivmap.samplers.potentials import FlowPotential as FlowPotential
 from trivmap.samplers.potentials import start_positions as start_positions
 from trivmap.streams import proposal_key as proposal_key

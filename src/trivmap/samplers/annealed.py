@@ -19,7 +19,7 @@ from trivmap.samplers.moves import AbstractMove, Hamiltonian, Point, point
 from trivmap.samplers.paths import AbstractPath
 
 
-class Population(NamedTuple):
+class SMCResult(NamedTuple):
     """Every particle of one run, and how the run went.
 
     E[N^-1 sum_i w_i f(field_i)] = integral of f exp(-S) d^V phi, so that the mean of w is an unbiased Z. Particles
@@ -29,7 +29,7 @@ class Population(NamedTuple):
     fields: Float[Array, "particles *lattice"]
     log_weights: Float[Array, " particles"]
     acceptance: Float[Array, "levels moves"]
-    """Of each move at each level, mean over the particles."""
+    """The acceptance of each move at each level, mean over the particles."""
     ess: Float[Array, " levels"]
     """(sum w)^2 / (N sum w^2) at each level, before resampling; 1 for a single particle."""
 
@@ -101,7 +101,7 @@ class Annealed(AbstractIndependence):
         log_weight = _log_mean(run.log_weights)
         return Proposal(run.fields[chosen], log_weight, draw_log_uniform(accept_key, log_weight.dtype))
 
-    def run(self, key: Key) -> Population:
+    def run(self, key: Key) -> SMCResult:
         """All particles of one proposal; batch with `jax.vmap`."""
         # At the start and at each level one for every particle, and one to resample by.
         keys = jax.random.split(key, (len(self.levels), self.particles + 1))
@@ -128,7 +128,7 @@ class Annealed(AbstractIndependence):
         begun = (starts, jnp.zeros(self.particles, self.levels.dtype))
         (points, log_weights), (acceptance, ess) = jax.lax.scan(level, begun, steps)
         fields = jax.vmap(self.path.field)(jax.random.split(keys[0, -1], self.particles), points.x)
-        return Population(fields, log_weights, acceptance, ess)
+        return SMCResult(fields, log_weights, acceptance, ess)
 
     def backward(self, key: Key, x: Field) -> Scalar:
         """log w of a history run backward from x, in the path's variable, drawn from exp(-U_1): E[1/w] = 1/Z.

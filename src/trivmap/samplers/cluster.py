@@ -11,6 +11,7 @@ import numpy as np
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
+from trivmap.actions.action import scalar_coefficients
 from trivmap.errors import InputError
 from trivmap.extras import require
 from trivmap.lattice import Lattice
@@ -46,7 +47,7 @@ class ClusterState(NamedTuple):
 
 
 class ClusterInfo(NamedTuple):
-    """What steps did, shape (steps,) each, or () for one step.
+    """The outcome of steps, shape (steps,) each, or () for one step.
 
     `acceptance`: accepted share of the Metropolis proposals. `cluster_size`: <n> / V for the cluster of a random site,
     n its sites (sum n^2 / V^2 over all clusters of Swendsen-Wang, the mean n / V of Wolff's: their means agree); 0
@@ -96,13 +97,13 @@ class ClusterCycle:
 
     def init(self, key: Key, *, chain: int = 0) -> ClusterState:
         """A hot start: independent Gaussian numbers."""
-        from trivmap.samplers import compiled
+        from trivmap.samplers import numba_kernels
 
         c1, c2, c4 = self.coefficients
         # The scale of a single site with the quadratic term made safe: only the warm-up depends on it.
         scale = 1 / math.sqrt(2 * abs(c1) + math.sqrt(abs(c4)) + max(c2, 0.0))
         flat = np.empty(self.lattice.volume)
-        compiled.scatter(flat, scale, seed_of(key), np.uint64(chain), np.uint64(_START))
+        numba_kernels.scatter(flat, scale, seed_of(key), np.uint64(chain), np.uint64(_START))
         return ClusterState(flat.reshape(self.lattice.shape))
 
     def step(self, key: Key, state: ClusterState) -> tuple[ClusterState, ClusterInfo]:
@@ -129,7 +130,7 @@ class ClusterCycle:
         `clusters` (of a Wolff update): other values than the kernel's. `out`, float64 (stop - start, V): takes the
         field after every step. Returns integers (stop - start, 3) that `rates` explains.
         """
-        from trivmap.samplers import compiled
+        from trivmap.samplers import numba_kernels
 
         if field.dtype != np.float64 or field.shape != self.lattice.shape or not field.flags.c_contiguous:
             raise InputError(
@@ -139,10 +140,10 @@ class ClusterCycle:
         if isinstance(self.update, Wolff):
             number = clusters or self.update.clusters or 1
         else:
-            number = 0 if self.update is None else compiled.SWENDSEN_WANG
+            number = 0 if self.update is None else numba_kernels.SWENDSEN_WANG
         back, ahead, neighbors = self._tables
         info = np.empty((stop - start, 3), np.int64)
-        compiled.run(
+        numba_kernels.run(
             field.reshape(-1, self.lattice.shape[-1]),
             back,
             ahead,
@@ -196,11 +197,12 @@ def seed_of(key: Key) -> np.uint64:
 def _ferromagnetic(action: AbstractAction, lattice: Lattice) -> tuple[float, float, float]:
     """(c1, c2, c4) of an action that cluster updates can serve."""
     needs = "cluster updates need S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4] with c1 < 0"
-    if action.coefficients is None or "z2" not in action.symmetries:
+    found = scalar_coefficients(action)
+    if found is None or "z2" not in action.symmetries:
         raise InputError(f"action: {needs}, and {type(action).__name__} is not of this form; use HMC")
     # A field of the wrong dimension is refused by the action itself.
     jax.eval_shape(action, jax.ShapeDtypeStruct(lattice.shape, jnp.float32))
-    c1, c2, c4 = (float(c) for c in action.coefficients)
+    c1, c2, c4 = (float(c) for c in found)
     if not c1 < 0:
         raise InputError(f"action: {needs} (ferromagnetic), got c1={c1:g}; use HMC")
     return c1, c2, c4

@@ -33,7 +33,10 @@ def require_contract(
         dtype: the precision that its fields must have (None: any).
         space: the space of its fields (None: real numbers).
     """
-    shape = (space or Real()).shape(kernel.lattice)
+    space = space or Real()
+    if kernel.space not in (None, space):
+        raise InputError(f"kernel: the fields of {type(kernel).__name__} are {kernel.space}, those of S are {space}")
+    shape = space.shape(kernel.lattice)
     kind = jnp.floating if dtype is None else jnp.dtype(dtype).type
     name, key = type(kernel).__name__, jax.eval_shape(jax.random.key, 0)
     if isinstance(kernel, AbstractIndependence):

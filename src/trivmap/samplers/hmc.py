@@ -20,6 +20,7 @@ from trivmap.samplers.integrators import INTEGRATORS, LEAPFROG, Evaluation, Inte
 from trivmap.samplers.kernel import AbstractKernel
 from trivmap.samplers.kinetic import AbstractKinetic, UnitMass
 from trivmap.samplers.potentials import AbstractPotential, start_positions
+from trivmap.spaces import AbstractSpace
 
 _MOST_STEPS = 4096
 _LEAST_ACCEPTED = 50
@@ -35,7 +36,7 @@ class HMCState(NamedTuple):
 
 
 class HMCInfo(NamedTuple):
-    """What a trajectory did: H(end) - H(start), and whether its end was accepted."""
+    """The outcome of a trajectory: H(end) - H(start), and whether its end was accepted."""
 
     accepted: Bool[Array, ""]
     delta_h: Scalar
@@ -78,6 +79,10 @@ class HMC(AbstractKernel):
     @property
     def lattice(self) -> Lattice:
         return self.potential.lattice
+
+    @property
+    def space(self) -> AbstractSpace:
+        return self.potential.space
 
     def init(self, key: Key) -> HMCState:
         """A start from noise."""

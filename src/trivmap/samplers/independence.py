@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What a step did."""
+    """The outcome of a step."""
 
     accepted: Bool[Array, ""]
     log_ratio: Scalar

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from trivmap._types import Key
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.spaces import AbstractSpace
 
 
 class AbstractKernel(eqx.Module):
@@ -20,7 +21,8 @@ class AbstractKernel(eqx.Module):
     To add one: give it a `lattice`, and write `init` and `step`. States and infos are pytrees of arrays, NamedTuples
     for example:
 
-    - a state has an attribute `field`, the configuration of the chain, and whatever else the next step needs;
+    - a state has an attribute `field`, the configuration of the chain in the shape of the action's space, and whatever
+      else the next step needs;
     - an info has an attribute `accepted`, a bool: whether the step changed the configuration.
 
     Everything random comes from the key of the step. A kernel that has an attribute `step_size` can be tuned: a driver
@@ -38,6 +40,11 @@ class AbstractKernel(eqx.Module):
         # An attribute or a property.
         lattice: eqx.AbstractVar[Lattice]
 
+    @property
+    def space(self) -> AbstractSpace | None:
+        """The space of its fields; None where the kernel does not say, and only the shape is compared."""
+        return None
+
     @abc.abstractmethod
     def init(self, key: Key) -> Any:
         """The state of a new chain; a driver warms it up before anything is measured."""
@@ -47,7 +54,7 @@ class AbstractKernel(eqx.Module):
         """(state, info) after one step; `shared` is what `shared(key)` of the driver's own key gave, or None."""
 
     def shared(self, key: Key) -> Any:
-        """What all chains have in common in a step, independent of the chains: by default nothing.
+        """Random numbers that all chains share in a step, independent of the chains: by default none.
 
         Hybrid Monte Carlo draws its number of integration steps here: chains of different lengths side by side would
         all take the time of the longest.

@@ -16,7 +16,7 @@ from trivmap.errors import InputError
 from trivmap.samplers.independence import draw_log_uniform
 from trivmap.samplers.integrators import LEAPFROG, Evaluation, Integrator
 from trivmap.samplers.integrators import Point as PhasePoint
-from trivmap.samplers.paths import AbstractPath, HoppingPath
+from trivmap.samplers.paths import AbstractPath, HoppingExpansionPath
 
 
 class Point(NamedTuple):
@@ -25,7 +25,7 @@ class Point(NamedTuple):
     x: Field
     residual: Scalar
     gradients: tuple[Field, Field] | None
-    """Of U_0 and of D; None where no move needs them."""
+    """The gradients of U_0 and of D; None where no move needs them."""
 
 
 def point(path: AbstractPath, x: Field, gradients: bool) -> Point:
@@ -92,7 +92,7 @@ class Hamiltonian(AbstractMove):
         def force(here: Point) -> Evaluation:
             assert here.gradients is not None
             of_start, of_residual = here.gradients
-            # What the next move needs of the end rides along: D as the energy, its gradient as the field.
+            # The next move needs D and its gradient at the end: they stand in the places of the energy and the field.
             return Evaluation(-(of_start + strength * of_residual), here.residual, of_residual)
 
         momentum = draw_normal(momentum_key, at.x.shape, dtype)
@@ -116,7 +116,7 @@ class Hamiltonian(AbstractMove):
 class AbstractSweep(AbstractMove):
     """`sweeps` sweeps of single sites given their neighbors, first all even and then all odd ones; backward odd first.
 
-    Only along a `HoppingPath`, whose sites have a `SiteDensity`.
+    Only along a `HoppingExpansionPath`, whose sites have a `SiteDensity`.
 
     Raises `InputError` for fewer than one sweep, on another path, or where an extent is odd.
     """
@@ -136,16 +136,17 @@ class AbstractSweep(AbstractMove):
         return False
 
     def check(self, path: AbstractPath) -> None:
-        if not isinstance(path, HoppingPath):
+        if not isinstance(path, HoppingExpansionPath):
             raise InputError(
-                f"annealing: {type(self).__name__} knows the sites of a HoppingPath only; elsewhere move by Hamiltonian"
+                f"annealing: {type(self).__name__} knows the sites of a HoppingExpansionPath only; elsewhere move by "
+                "Hamiltonian"
             )
         path.lattice.require_checkerboard()
 
     def __call__(
         self, key: Key, path: AbstractPath, s: Scalar, at: Point, *, backward: bool = False
     ) -> tuple[Point, Scalar]:
-        assert isinstance(path, HoppingPath)
+        assert isinstance(path, HoppingExpansionPath)
 
         def half_sweep(number: Array, state: tuple[Field, Scalar]) -> tuple[Field, Scalar]:
             x, moved = state

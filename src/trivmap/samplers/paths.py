@@ -8,6 +8,7 @@ from jaxtyping import DTypeLike
 
 from trivmap._types import Field, Key, Scalar, site_sum
 from trivmap.actions import AbstractAction
+from trivmap.actions.action import scalar_coefficients
 from trivmap.actions.nearest_neighbor import all_neighbors
 from trivmap.actions.site_density import SiteDensity
 from trivmap.errors import InputError
@@ -82,7 +83,7 @@ class FlowPath(AbstractPath):
         return self.action.sample_conditional(key, self.flow.push(x)[0])
 
 
-class HoppingPath(AbstractPath):
+class HoppingExpansionPath(AbstractPath):
     """From independent sites to exp(-S) in the nearest-neighbor coupling: S_s = S with s c1 in place of c1.
 
     S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] as `action.coefficients` has it. The start is drawn
@@ -98,12 +99,13 @@ class HoppingPath(AbstractPath):
     site_log_z: float = eqx.field(static=True)
 
     def __init__(self, lattice: Lattice, action: AbstractAction, *, dtype: DTypeLike):
-        if action.coefficients is None:
+        found = scalar_coefficients(action)
+        if found is None:
             raise InputError(
                 "annealing: the path in the hopping parameter needs an action with coefficients (c1, c2, c4); anneal "
                 "from a flow instead"
             )
-        c1, c2, c4 = action.coefficients
+        c1, c2, c4 = found
         self.c1, self.site = c1, SiteDensity(c2, c4)
         self.shape, self.dtype, self.site_log_z = lattice, jnp.dtype(dtype).name, self.site.log_z
 

@@ -76,7 +76,7 @@ class ActionPotential(AbstractPotential):
         return self.space.ordered(self.action, sign, self.lattice, self.dtype)
 
 
-class PulledBack(AbstractPotential):
+class FlowPotential(AbstractPotential):
     """U(z) = S(T(z)) + log q(T(z)) - log r(z) = S(T(z)) - log |det dT/dz| up to a constant, phi = T(z).
 
     T takes the base's noise z, of density r, through base and bijection. If phi has the density exp(-S), z has exp(-U),

@@ -37,7 +37,7 @@ class AbstractDriver(abc.ABC):
     """
 
     history: str = "chain"
-    """What entry i of a measurement is: that of the chain after step i ("chain"), or of proposal i ("proposals")."""
+    """The meaning of entry i of a measurement: the chain after step i ("chain"), or proposal i ("proposals")."""
     chains: int
     stride: int = 1
     """Steps of a chain that are computed together: fewer cost as much."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Key, Scalar
-from trivmap.devices import at_hand, replicated, spread
+from trivmap.devices import replicate, shard_batch, to_host
 from trivmap.errors import InputError
 from trivmap.samplers.contract import state_names
 from trivmap.samplers.kernel import AbstractKernel
@@ -22,6 +22,8 @@ from trivmap.tuning import tuning
 
 _LONGEST_CHUNK = 256
 _CAREFUL = 8
+_SMALLEST_STEP = 1e-6
+"""The smallest step size that the warm-up may find, in units of the one it begins with."""
 _STEP_SIZE = "step_size"
 
 
@@ -107,10 +109,10 @@ class MarkovChains(AbstractDriver):
                 moved_by = jnp.where(careful, step_size / _CAREFUL, step_size)
                 shared = at(arrays, step_size).shared(_common_key(key, first + index))
                 own = _keys(key, chains, first + index)
-                states, info, row = spread(advance, (arrays, moved_by, shared), (own, walk.states))
+                states, info, row = shard_batch(advance, (arrays, moved_by, shared), (own, walk.states))
                 if target is not None:
-                    # Whole: a mean over shares is another one within rounding, which a chain does not forget.
-                    chances = jax.vmap(kernel.acceptance)(replicated(info))
+                    # Over all chains: a mean over shares differs by rounding, which the step size would keep.
+                    chances = jax.vmap(kernel.acceptance)(replicate(info))
                     acceptance = jnp.mean(chances).astype(step_size.dtype)
                     updated = adaptation.update(acceptance, target)
                     adaptation = jax.tree.map(partial(jnp.where, careful), adaptation, updated)
@@ -131,7 +133,7 @@ class MarkovChains(AbstractDriver):
             if thin is not None:
                 field = walk.states.field
                 kept = jnp.zeros((self._chunk // thin + 2, *field.shape), field.dtype)
-            return replicated(jax.lax.fori_loop(0, count, body, (walk, rows, kept)))
+            return replicate(jax.lax.fori_loop(0, count, body, (walk, rows, kept)))
 
         def checked(arrays: AbstractKernel, key: Key, states: Any, step_size: Scalar) -> Mapping[str, Array]:
             moved = at(arrays, step_size)
@@ -158,8 +160,14 @@ class MarkovChains(AbstractDriver):
         for first in range(0, self._warmup, self._chunk):
             count = min(self._chunk, self._warmup - first)
             walk, _, _ = self._move(walk, self._warmup_key, first, count, warming=True)
-        adapted = self._target is not None and self._warmup
-        return self._packed(walk.states, walk.adaptation.final if adapted else size)
+        if self._target is None or not self._warmup:
+            return self._packed(walk.states, size)
+        if not float(walk.adaptation.final) > _SMALLEST_STEP * float(size):
+            raise InputError(
+                f"sampling.step_size: it fell to {float(walk.adaptation.final):.1g} in the warm-up: S has no lower "
+                "bound, or the force does not belong to it"
+            )
+        return self._packed(walk.states, walk.adaptation.final)
 
     def part(
         self,
@@ -216,7 +224,7 @@ class MarkovChains(AbstractDriver):
         self, walk: "_Walk", key: Key, first: int, count: int, *, warming: bool = False, thin: int | None = None
     ) -> tuple["_Walk", dict[str, Array], Array | None]:
         numbers = jnp.asarray(first, jnp.int32), jnp.asarray(count, jnp.int32), jnp.asarray(warming)
-        return at_hand(self._run(self._arrays, walk, key, *numbers, thin=thin))
+        return to_host(self._run(self._arrays, walk, key, *numbers, thin=thin))
 
 
 class _Walk(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from trivmap._types import Key
-from trivmap.ahead import Program, default_threads, in_order
-from trivmap.devices import at_hand, device_count, replicated, spread
+from trivmap.ahead import Program, concurrent_map, default_threads
+from trivmap.devices import device_count, replicate, shard_batch, to_host
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
 from trivmap.tuning import tuning
@@ -67,7 +67,7 @@ class ProposalChains(AbstractDriver):
                 size = kernel.micro_batch or len(indices)
                 return jax.lax.map(lambda index: one(*of, index), indices, batch_size=size)
 
-            return replicated(spread(share, (arguments, chain), indices))
+            return replicate(shard_batch(share, (arguments, chain), indices))
 
         self._accept = jax.jit(accept)
         self._propose = Program(jax.jit(many))
@@ -84,7 +84,7 @@ class ProposalChains(AbstractDriver):
         """
         arrays, _ = eqx.partition(kernel, eqx.is_array)
         indices = np.arange(first, first + self.stride, dtype=np.uint32)
-        return at_hand(self._propose((arrays, key), jnp.uint32(0), jnp.asarray(indices)))
+        return to_host(self._propose((arrays, key), jnp.uint32(0), jnp.asarray(indices)))
 
     def begin(self) -> None:
         self._propose.begin(self._arguments, jnp.uint32(0), jnp.arange(self.stride, dtype=jnp.uint32))
@@ -165,9 +165,9 @@ class ProposalChains(AbstractDriver):
             self.begin()
 
         def made(index: Array) -> tuple[Proposal, Mapping[str, Array]]:
-            return jax.block_until_ready(at_hand(self._propose(self._arguments, number, index)))
+            return jax.block_until_ready(to_host(self._propose(self._arguments, number, index)))
 
-        return zip(offsets, indices, in_order(made, indices, min(self.threads, len(indices))), strict=True)
+        return zip(offsets, indices, concurrent_map(made, indices, min(self.threads, len(indices))), strict=True)
 
 
 def _stacked(parts: Sequence[Part]) -> Part:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
@@ -25,9 +26,16 @@ class Angle(AbstractSpace):
     def shape(self, lattice: Lattice) -> tuple[int, ...]:
         return lattice.shape
 
+    def __str__(self) -> str:
+        return "angles"
+
     @property
     def linear(self) -> bool:
         return False
+
+    @property
+    def unit_vectors(self) -> bool:
+        return True
 
     def components(self, field: Field) -> tuple[Component, ...]:
         return jnp.cos(field), jnp.sin(field)
@@ -41,6 +49,10 @@ class Angle(AbstractSpace):
 
     def move(self, field: Field, tangent: Field) -> Field:
         return _wrapped(field + tangent)
+
+    def representative(self, key: Key, field: Field) -> Field:
+        """Random angles turned once."""
+        return field + _TURN * jax.random.bernoulli(key, shape=field.shape).astype(field.dtype)
 
     def displacement(self, start: Field, end: Field) -> Field:
         return _wrapped(end - start)

@@ -23,14 +23,17 @@ class Real(AbstractSpace):
         n: the number of components.
 
     Raises:
-        InputError: unless n is at least 1.
+        InputError: unless n is a whole number of at least 1.
     """
 
     n: int = 1
 
     def __post_init__(self):
-        if self.n < 1:
-            raise InputError(f"n: a real field needs at least one component, got {self.n}")
+        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1:
+            raise InputError(f"n: a real field needs a whole number of components, at least 1, got {self.n!r}")
+
+    def __str__(self) -> str:
+        return "one real number per site" if self.n == 1 else f"{self.n} real numbers per site"
 
     def shape(self, lattice: Lattice) -> tuple[int, ...]:
         return lattice.shape if self.n == 1 else (self.n, *lattice.shape)

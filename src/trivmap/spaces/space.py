@@ -15,11 +15,17 @@ class AbstractSpace(abc.ABC):
     """The set of values that a field takes at every site, with the measure that exp(-S) is a density of.
 
     Samplers move in a space by tangents: a tangent has the shape of the field, and its components belong to an
-    orthonormal frame, so that its square is the sum of theirs. A space is static: frozen, hashable, without arrays.
+    orthonormal frame, so that its square is the sum of theirs. The frame is carried along by `move`, so that a momentum
+    keeps its components: flat spaces, tori and groups have such frames, spheres do not. A space is static: frozen,
+    hashable, without arrays.
 
     To add one: make it a frozen dataclass and write the abstract methods. `components` is what correlators, the
     magnetization and the energy of neighbors are made of.
     """
+
+    @abc.abstractmethod
+    def __str__(self) -> str:
+        """The fields in words, as in "its fields are angles"."""
 
     @abc.abstractmethod
     def shape(self, lattice: Lattice) -> tuple[int, ...]:
@@ -33,6 +39,11 @@ class AbstractSpace(abc.ABC):
     @abc.abstractmethod
     def linear(self) -> bool:
         """Whether the fields are a vector space, whose measure is the flat one: the product of all d phi."""
+
+    @property
+    def unit_vectors(self) -> bool:
+        """Whether the vectors of `components` are those of a unit sphere, every point of it."""
+        return False
 
     @abc.abstractmethod
     def components(self, field: Field) -> tuple[Component, ...]:
@@ -60,6 +71,10 @@ class AbstractSpace(abc.ABC):
     @abc.abstractmethod
     def displacement(self, start: Field, end: Field) -> Field:
         """The shortest tangent that moves `start` to `end`."""
+
+    def representative(self, key: Key, field: Field) -> Field:
+        """Other numbers for the same point of the space, where it has such."""
+        return field
 
     def tangent(self, field: Field, cotangent: Field) -> Field:
         """The gradient of a function as a tangent, from its derivative by the numbers of the array (`jax.grad`).

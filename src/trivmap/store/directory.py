@@ -11,7 +11,7 @@ from typing import Any
 
 from trivmap.cards.card import RunCard, load_card
 from trivmap.errors import InputError
-from trivmap.processes import by_first
+from trivmap.processes import run_on_main
 from trivmap.store import metrics
 from trivmap.store.files import (
     append_bytes,
@@ -156,7 +156,7 @@ class RunDirectory:
         or replaced, nothing is written any more.
         """
         with contextlib.ExitStack() as held:
-            by_first(lambda: self._lock(held))
+            run_on_main(lambda: self._lock(held))
             yield
 
     def _lock(self, held: contextlib.ExitStack) -> str:
@@ -183,7 +183,7 @@ class RunDirectory:
 
         Raises `InputError` where lines that the summary was written beside are missing or altered.
         """
-        if complaint := self.metrics_complaint():
+        if complaint := self.metrics_damage():
             raise InputError(complaint)
         return list(metrics.records(self.metrics_path))
 
@@ -191,7 +191,7 @@ class RunDirectory:
         """The length and hash of `metrics.jsonl` that the summary notes."""
         return metrics.mark(self.metrics_path)
 
-    def metrics_complaint(self) -> str | None:
+    def metrics_damage(self) -> str | None:
         """A sentence about a `metrics.jsonl` that is not as the summary notes it, None for one that is."""
         training = self.summary().get("training") if is_file(self.summary_path) and not is_trusting() else None
         found = metrics.damage(self.metrics_path, (training or {}).get("metrics"))

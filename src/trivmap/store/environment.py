@@ -1,4 +1,4 @@
-"""What a run ran on: versions, devices, threads, the state of the source."""
+"""The environment of a run: versions, devices, threads, the state of the source."""
 
 import importlib.metadata
 import os

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trivmap.errors import InputError
-from trivmap.processes import first
+from trivmap.processes import is_main_process
 from trivmap.store.folders import folder_of, inside, new_file, new_folder, sync
 from trivmap.store.locks import try_lock
 from trivmap.store.plain import open_plain, strange
@@ -27,7 +27,7 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def _full(error: BaseException) -> str | None:
-    """Why the disk took no more, if that is what an exception says, wherever it comes from."""
+    """The reason why the disk took no more, if an exception, or one of its causes, says so."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return _FULL[error.errno]
     # TensorStore, under orbax, has the system's error only in its text.
@@ -76,7 +76,7 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
 
     Only the first of several processes of one run writes, here and in `append_bytes`.
     """
-    if not first():
+    if not is_main_process():
         return
     with storing(path), folder_of(path) as folder:
         with contextlib.suppress(FileNotFoundError):
@@ -115,7 +115,7 @@ def require_room(folder: Path, length: int) -> None:
 
 def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
     """Add a piece to the end of `path`, wholly or not at all, after `separator` if what is there does not end in it."""
-    if not first():
+    if not is_main_process():
         return
     with storing(path):
         descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)

@@ -106,7 +106,7 @@ def _contents(group: Any) -> Iterator[tuple[str, Any]]:
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """What to say of a file that may be well but cannot be read at this moment."""
+    """The sentence about a file that may be well but cannot be read at this moment."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return InputError(f"{path}: cannot be read ({reason}); see who may read it, and whether the disk is well")
 

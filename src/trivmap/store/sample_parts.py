@@ -112,7 +112,7 @@ def open_part(path: Path, *, again: bool = False) -> Any:
 
 
 def damaged(path: Path, error: OSError | None = None) -> InputError:
-    """What to say of a part that cannot be read: it is to blame, unless the system gave an `error` with a number."""
+    """The sentence about a part that cannot be read: it is damaged, unless the system gave an `error` with a number."""
     if error is not None and error.errno:
         return unreadable(path, error)
     return InputError(f"{path}: is truncated or damaged; {_remedy(path)}")

@@ -82,7 +82,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _form(name: str, leaf: Any) -> dict[str, Any]:
-    """What must agree between a stored leaf and the template's."""
+    """The facts that must agree between a stored leaf and the template's."""
     form: dict[str, Any] = {"name": name}
     if _is_key(leaf):
         # The dtype of a typed key names its generator: key<fry>.

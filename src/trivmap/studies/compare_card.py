@@ -14,7 +14,7 @@ from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, trained_by
-from trivmap.cards.values import Count, Flag, Long, Name, Positive, Threads, Whole, refusal
+from trivmap.cards.values import Count, Flag, Long, Name, Positive, Threads, Whole, validation_error
 from trivmap.errors import InputError, shown, suggestion
 from trivmap.store.sealed import ENVIRONMENT
 from trivmap.streams import derived_seed
@@ -68,8 +68,8 @@ class CompareCard(Section):
     schema_number: Count = Field(default=SCHEMA, alias="schema")
     name: Name | None = None
     description: str | None = None
-    follows: str | None = None
-    deviates: str | None = None
+    reference: str | None = None
+    deviations: str | None = None
     seed: Annotated[Long, Field(ge=0, lt=2**32)] = 0
     common_noise: Flag = False
     dtype: Literal["float32", "float64"] = "float32"
@@ -114,23 +114,29 @@ class CompareCard(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "CompareCard":
         if len(self.samplers) < 2:
-            raise refusal(f"needs at least two samplers to compare, got {len(self.samplers)}", "samplers")
+            raise validation_error(f"needs at least two samplers to compare, got {len(self.samplers)}", "samplers")
         for name, entry in self.samplers.items():
             if not DIRECTORY_NAME.fullmatch(name) or len(name) > DirectoryName().most:
-                raise refusal("cannot be a directory of its own; use letters, digits, '.', '_', '+' and '-'", name)
+                raise validation_error(
+                    "cannot be a directory of its own; use letters, digits, '.', '_', '+' and '-'", name
+                )
             # Some file systems know no capitals.
             if name.lower() in FILES.values():
-                raise refusal("is what the comparison itself calls a file of its own; choose another name", name)
+                raise validation_error(
+                    "is what the comparison itself calls a file of its own; choose another name", name
+                )
             if entry.map_of is None:
                 continue
             others = [other for other, found in self.samplers.items() if found.model is not None]
             if entry.map_of not in others:
-                raise refusal(
+                raise validation_error(
                     f"{shown(entry.map_of)} is no sampler here with a map; {suggestion(entry.map_of, others)}",
                     f"samplers.{name}.map_of",
                 )
             if entry.model is not None or entry.training is not None:
-                raise refusal(f"the map is that of {entry.map_of}; leave model and training out", f"samplers.{name}")
+                raise validation_error(
+                    f"the map is that of {entry.map_of}; leave model and training out", f"samplers.{name}"
+                )
         return self
 
     def _build(self, source: str, overridden: bool) -> None:
@@ -163,7 +169,7 @@ class CompareCard(Section):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was changed to make overrides fit."""
+        """Changes that made overrides fit."""
         return self._notes
 
     def to_data(self) -> dict[str, Any]:

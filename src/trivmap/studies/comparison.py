@@ -15,7 +15,7 @@ from trivmap.errors import InputError
 from trivmap.runs import pipeline
 from trivmap.runs.finish import finish
 from trivmap.runs.plan import Plan
-from trivmap.runs.progress import Interrupted, Interruption, Progress, Quiet
+from trivmap.runs.progress import Interrupted, Interruption, NoProgress, Progress
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment, describe_software
 from trivmap.store.files import new_directory, write_environment, write_json, write_text
@@ -24,7 +24,7 @@ from trivmap.store.sealed import read_json
 from trivmap.store.weights import copy_model, is_model, model_digest
 from trivmap.studies.compare_card import FILES, CompareCard, load_compare_card
 from trivmap.studies.comparison_result import comparison_result
-from trivmap.studies.rates import Timed, measure_rates
+from trivmap.studies.rates import TimedSampler, measure_rates
 
 
 class ComparisonDirectory:
@@ -87,7 +87,7 @@ def compare(
     wall time of every training: imports, on the command line. Rates are measured once all runs are there, and once
     only unless `again`. Raises `Interrupted` after a signal.
     """
-    progress = progress or Quiet()
+    progress = progress or NoProgress()
     card, root = directory.card(), directory.root
     plans = {name: Plan(each) for name, each in card.cards.items()}
     # A comparison holds its lock as a run does.
@@ -98,7 +98,7 @@ def compare(
                 _finish(directory, name, plans[name], card.samplers[name].map_of, progress, report, elapsed)
             rates = _rates(directory, card, plans, progress, again)
         except Interrupted as stop:
-            # What a run would say of itself alone is not the whole way on.
+            # The run's own advice would not continue the comparison.
             message = f"interrupted; continue with trivmap compare --resume {root}"
             raise Interrupted(stop.signal_number, message) from stop
         result = finite(comparison_result(directory.root, card, rates))
@@ -136,7 +136,7 @@ def _require_same_card(run: RunDirectory, wanted: RunCard) -> None:
     """Refuse a comparison whose card was changed in more than what a run can follow: its sampling."""
     stored, own = run.card().to_data(), wanted.to_data()
     for key in own:
-        if key not in ("sampling", "measure", "description", "follows", "deviates") and stored[key] != own[key]:
+        if key not in ("sampling", "measure", "description", "reference", "deviations") and stored[key] != own[key]:
             raise InputError(
                 f"{run.config_path}: {key} is not what comparison.yaml says; restore it, or start a new comparison"
             )
@@ -154,7 +154,7 @@ def _take_map(source: RunDirectory, run: RunDirectory) -> None:
 def _rates(
     directory: ComparisonDirectory, card: CompareCard, plans: dict[str, Plan], progress: Progress, again: bool
 ) -> dict[str, Any]:
-    """What `rates.json` holds, measured if it is not there."""
+    """The content of `rates.json`, measured if it is not there."""
     drawn = {name: directory.run(name).summary()["sampling"]["proposals"] for name in card.cards}
     if is_file(directory.rates_path) and not again:
         remedy = "delete it to have the rates measured again"
@@ -169,7 +169,7 @@ def _rates(
         timed = {}
         for name, plan in plans.items():
             check()
-            timed[name] = Timed(directory.run(name), plan)
+            timed[name] = TimedSampler(directory.run(name), plan)
         load = os.getloadavg()[0]
         found = measure_rates(
             timed, rounds=card.timing.rounds, seconds=card.timing.seconds, progress=progress, check=check

@@ -1,4 +1,4 @@
-"""What a comparison says: autocorrelation times, rates, costs, and whether the samplers agree."""
+"""The results of a comparison: autocorrelation times, rates, costs, and whether the samplers agree."""
 
 import itertools
 import math
@@ -77,7 +77,9 @@ def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping
         known = sampling["acceptance"]["value"] is not None
         own = observables(card)
         catalog = CATALOG.with_own(own)
-        names = [*COMPARED, *(each.name for each in own if not (each.axes or each.hidden))]
+        # A theory of other fields measures less: angles have no phi^2.
+        names = [name for name in COMPARED if catalog.series_of(name, reader.names)[0] in reader.names]
+        names += [each.name for each in own if not (each.axes or each.hidden)]
         found = {name: _observable(reader, catalog, name, summary, seconds, known) for name in names}
     weighted = sampling["ess"] is not None
     return {

@@ -1,4 +1,4 @@
-"""How long a step of each sampler takes, measured side by side in one process."""
+"""The time of a step of each sampler, measured side by side in one process."""
 
 import math
 import time
@@ -31,7 +31,7 @@ class Rate(NamedTuple):
     first_seconds: float
 
 
-class Timed:
+class TimedSampler:
     """The stored chains of a run continued without storing them, measuring the order parameter alone."""
 
     def __init__(self, run: RunDirectory, plan: Plan):
@@ -60,7 +60,7 @@ def measure_rates(
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Rate]:
-    """The rate of every sampler (each like a `Timed`), from rounds that take one turn of each after another.
+    """The rate of every sampler (each like a `TimedSampler`), from rounds that take one turn of each after another.
 
     A turn is as many steps as take `seconds`, found before; so load that comes and goes meets all alike. `check` is
     called between turns and may raise.

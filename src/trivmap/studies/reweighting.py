@@ -89,7 +89,7 @@ def joined(ensembles: Sequence[Ensemble], blocks: int) -> tuple[MultiHistogram, 
     block = np.concatenate([_blocks(each.energy.shape, blocks).ravel() for each in ensembles])
 
     def histogram(values: np.ndarray | None) -> np.ndarray:
-        """Of each block, (groups, bins)."""
+        """The values of each block, (groups, bins)."""
         return np.bincount(block * _BINS + place, values, groups * _BINS).reshape(groups, _BINS)
 
     samples = histogram(None)
@@ -111,6 +111,6 @@ def joined(ensembles: Sequence[Ensemble], blocks: int) -> tuple[MultiHistogram, 
 
 
 def _blocks(shape: tuple[int, ...], blocks: int) -> np.ndarray:
-    """Which block each sample of (chains, n) belongs to; every chain has its own blocks."""
+    """The block of each sample of (chains, n); every chain has its own blocks."""
     chains, count = shape
     return np.arange(chains)[:, None] * blocks + (np.arange(count) * blocks) // count

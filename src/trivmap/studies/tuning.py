@@ -13,7 +13,7 @@ from trivmap.errors import InputError
 from trivmap.estimate import Estimate, parenthesis
 from trivmap.lattice import Lattice
 from trivmap.observables.estimators import correlation_length
-from trivmap.runs.progress import Progress, Quiet, shown
+from trivmap.runs.progress import NoProgress, Progress, shown
 from trivmap.samplers import ClusterCycle
 from trivmap.simulation import ClusterChains
 from trivmap.streams import distinct
@@ -105,7 +105,7 @@ def tune(
         )
     if bracket is not None and not 0 < bracket[0] < bracket[1] < math.inf:
         raise InputError(f"bracket: needs 0 < low < high, got {bracket[0]} and {bracket[1]}")
-    search = _Search(lattice, key, lam, ratio, cycles, threads, progress or Quiet())
+    search = _Search(lattice, key, lam, ratio, cycles, threads, progress or NoProgress())
     return search.refined(search.place(bracket), accuracy)
 
 

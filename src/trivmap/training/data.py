@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from trivmap._types import Field, Key, Scalar
 from trivmap.actions import AbstractAction
 from trivmap.arguments import Count, DirectoryName, bounded
-from trivmap.devices import spread
+from trivmap.devices import shard_batch
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 
@@ -119,7 +119,7 @@ class Walkers(AbstractData):
     def draw(self, state: Fields, flow: Flow, action: AbstractAction, key: Key, batch: int) -> tuple[Drawn, Fields]:
         chains, chosen = jax.random.split(key)
         keys = jax.random.split(chains, self.count)
-        moved = spread(_steps, (flow, action), (keys, state))
+        moved = shard_batch(_steps, (flow, action), (keys, state))
         if batch == self.count:
             return moved, moved
         return moved[jax.random.randint(chosen, (batch,), 0, self.count)], moved

@@ -1,23 +1,23 @@
-"""What a training step draws, and what it notes: the same for optimizers of first and second order."""
+"""The draws of a training step, and its notes: the same for optimizers of first and second order."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from trivmap._types import Key, Scalar
-from trivmap.devices import spread
+from trivmap.devices import shard_batch
 from trivmap.flows import Flow
 from trivmap.objectives.objective import Noise, Residuals
 from trivmap.training.state import TrainingState
 
 METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature", "damping")
-"""Of each step of a chunk, one column each; NaN where the optimizer has no such thing."""
+"""Numbers of each step of a chunk, one column each; NaN where the optimizer has no such number."""
 
 
 def draw_noise(static: Flow, state: TrainingState, batch: int) -> Noise:
     """The noise of the next step: a function of the run's key and the step alone."""
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
-    return spread(lambda static, keys: jax.vmap(static.noise)(keys), static, keys)
+    return shard_batch(lambda static, keys: jax.vmap(static.noise)(keys), static, keys)
 
 
 def draw_offset(state: TrainingState) -> Scalar:

@@ -1,4 +1,4 @@
-"""How good is a flow now? Measured on fresh proposals, never on those it was trained on."""
+"""The quality of a flow, measured on fresh proposals, never on those it was trained on."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.devices import replicated, spread
+from trivmap.devices import replicate, shard_batch
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
@@ -42,9 +42,9 @@ def draw_log_weights(
         )
 
     def one(index: Array) -> Float[Array, " batch"]:
-        return -spread(residuals, (flow, action), jax.random.split(jax.random.fold_in(key, index), batch))
+        return -shard_batch(residuals, (flow, action), jax.random.split(jax.random.fold_in(key, index), batch))
 
-    return replicated(jax.lax.map(one, jnp.arange(batches)))
+    return replicate(jax.lax.map(one, jnp.arange(batches)))
 
 
 def evaluate(flow: Flow, action: AbstractAction, key: Key, *, proposals: int = 4096, batch: int = 1024) -> Evaluation:

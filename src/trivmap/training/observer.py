@@ -1,4 +1,4 @@
-"""What a training run tells the outside: progress, logging and saving are objects handed in."""
+"""The messages of a training to the outside: progress, logging and saving are objects handed in."""
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -25,7 +25,7 @@ class Observer(Protocol):
         ...
 
 
-class Silent:
+class NoObserver:
     """An observer that does nothing."""
 
     def logged(self, record: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ def _total(jaxpr: jex.ClosedJaxpr) -> float:
 
 
 def _missing(jaxpr: Any) -> float:
-    """What the compiler, which counts every body once, counts too little."""
+    """The operations that the compiler misses, because it counts every loop's body once."""
     missing = 0.0
     for equation in jaxpr.eqns:
         parameters = equation.params

@@ -34,7 +34,7 @@ class TrainingState(eqx.Module):
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How to train: what is minimized, by which steps, judged how often, stopped when.
+    """A plan of training: the quantity minimized, the steps, the evaluations, the end.
 
     `phases` are stretches of (steps, batch). `data` is where an objective that wants configurations of the target takes
     them from. `moving_average` is the decay of the weights' average that is evaluated and kept instead of the last
@@ -76,7 +76,7 @@ class TrainingPlan:
             raise InputError("training.batch: every phase needs at least one configuration and no negative steps")
 
     def initial_optimizer_state(self, parameters: PyTree) -> PyTree:
-        """What the optimizer remembers before the first step."""
+        """The memory of the optimizer before the first step."""
         return self.optimizer.begin(parameters, self.phases[0].batch, self.objective.least_squares)
 
     def rehearse_optimizer(self, parameters: PyTree) -> PyTree:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from trivmap._types import Scalar
 from trivmap.actions import AbstractAction
-from trivmap.devices import replicated
+from trivmap.devices import replicate
 from trivmap.flows import Flow
 from trivmap.objectives import Draws, residual_and_path
 from trivmap.optimizers import Problem
@@ -43,7 +43,7 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
         form = state.parameters
         rows = jnp.full((plan.chunk, len(METRICS)), jnp.nan, jnp.float32)
         state, rows = jax.lax.fori_loop(0, steps, body, (_with_trees(state, pack), rows))
-        return replicated((_with_trees(state, lambda vectors: unpack(vectors, form)), rows))
+        return replicate((_with_trees(state, lambda vectors: unpack(vectors, form)), rows))
 
     return chunk
 
@@ -84,7 +84,7 @@ def _make_step(
             surrogate=lambda parameters, draws: objective(flow_at(parameters), action, draws, temperature),
             residual=residual,
             pair=lambda parameters, z: residual_and_path(flow_at(parameters), action, z, temperature),
-            ridge=lambda: eqx.filter(eqx.combine(form, static).ridge(), eqx.is_inexact_array),
+            l2_weights=lambda: eqx.filter(eqx.combine(form, static).l2_weights(), eqx.is_inexact_array),
             least_squares=objective.least_squares,
             form=form,
             step=state.step,

@@ -13,15 +13,15 @@ from jaxtyping import PyTree
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
-from trivmap.ahead import compiled
-from trivmap.devices import at_hand, using
+from trivmap.ahead import compile_all
+from trivmap.devices import to_host, using
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
-from trivmap.processes import of_first
+from trivmap.processes import broadcast_from_main
 from trivmap.training.data import begin
 from trivmap.training.draws import METRICS
 from trivmap.training.evaluation import Evaluation, evaluate, evaluation_call
-from trivmap.training.observer import Observer, Silent
+from trivmap.training.observer import NoObserver, Observer
 from trivmap.training.operations import operations
 from trivmap.training.schedules import phase_at
 from trivmap.training.state import TrainingPlan, TrainingState
@@ -30,7 +30,7 @@ from trivmap.training.step import Chunk, make_chunk
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training run ended: `status` is "finished", "acceptance", "seconds", "interrupted" or "failed"."""
+    """The end of a training: `status` is "finished", "acceptance", "seconds", "interrupted" or "failed"."""
 
     status: str
     state: TrainingState
@@ -50,7 +50,7 @@ class Trainer:
         self, flow: Flow, action: AbstractAction, plan: TrainingPlan, key: Key, observer: Observer | None = None
     ):
         flow.require_match(action, evaluate=True)
-        self.action, self.plan, self.observer = action, plan, observer or Silent()
+        self.action, self.plan, self.observer = action, plan, observer or NoObserver()
         self._parameters, self._static = eqx.partition(flow, eqx.is_inexact_array)
         self._train_key, self._evaluation_key = jax.random.split(key)
         self._chunks: dict[int, Chunk] = {}
@@ -97,7 +97,7 @@ class Trainer:
             return operations(self._chunk(state), state, jnp.ones((), jnp.int32), self.plan.data)
 
     def status(self, state: TrainingState, *, acceptance: Estimate | None = None, seconds: float = 0.0) -> str | None:
-        """How training has ended at a state, None if it has not.
+        """The way training has ended at a state, None if it has not.
 
         `acceptance` is what an evaluation of this very state found, `seconds` what has been spent.
         """
@@ -106,7 +106,7 @@ class Trainer:
             return "acceptance"
         if int(state.step) >= self.plan.steps:
             return "finished"
-        if self.plan.stop_seconds is not None and of_first(seconds) >= self.plan.stop_seconds:
+        if self.plan.stop_seconds is not None and broadcast_from_main(seconds) >= self.plan.stop_seconds:
             return "seconds"
         return None
 
@@ -138,7 +138,7 @@ class Trainer:
             if status or step % plan.checkpoint_every == 0:
                 if not plan.optimizer.judges_itself:
                     # Only the loss of the next step tells whether the last update was good.
-                    ahead, rows = at_hand(self._program(state)(state, jnp.ones((), jnp.int32), self.plan.data))
+                    ahead, rows = to_host(self._program(state)(state, jnp.ones((), jnp.int32), self.plan.data))
                     if bool(ahead.failed):
                         return self._failed(kept, step, np.asarray(rows)[0])
                 observer.save(state)
@@ -166,7 +166,7 @@ class Trainer:
         _, end = phase_at(plan.phases, step)
         for every in (plan.evaluate_every, plan.checkpoint_every, plan.chunk):
             end = min(end, (step // every + 1) * every)
-        state, rows = at_hand(self._program(state)(state, jnp.asarray(end - step, jnp.int32), plan.data))
+        state, rows = to_host(self._program(state)(state, jnp.asarray(end - step, jnp.int32), plan.data))
         return state, np.asarray(rows)
 
     def _program(self, state: TrainingState) -> Chunk:
@@ -177,9 +177,9 @@ class Trainer:
             given = (state, jnp.ones((), jnp.int32), self.plan.data)
             calls: list[tuple[Any, tuple[Any, ...]]] = [(jax.jit(self._chunk(state)), given)]
             if not self._chunks:
-                # What judges the map, for `evaluate` to find ready.
+                # The program that judges the map: `evaluate` finds it ready.
                 calls.append(evaluation_call(*self._evaluation(state), **self._proposals))
-            self._chunks[batch], *_ = compiled(*calls)
+            self._chunks[batch], *_ = compile_all(*calls)
             self.compile_seconds += time.monotonic() - begun
         return self._chunks[batch]
 

@@ -1,4 +1,4 @@
-"""How long the chain remembers."""
+"""The autocorrelation of a chain."""
 
 import numpy as np
 from matplotlib.figure import Figure

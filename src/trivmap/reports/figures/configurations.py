@@ -1,4 +1,4 @@
-"""What the map does to a configuration."""
+"""Configurations before and after the map."""
 
 import numpy as np
 from matplotlib.cm import ScalarMappable

@@ -1,4 +1,4 @@
-"""How far the map's density is from the target's: the histogram of log-weights."""
+"""The histogram of log-weights: the distance between the map's density and the target's."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How costs grow with the lattice: the figures of a scaling study."""
+"""The figures of a scaling study: the growth of costs with the lattice."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ _MARKERS = "osDpXP*h"
 
 
 class _Look(NamedTuple):
-    """How a series is drawn: what it reached, what it did not, and lines."""
+    """The style of a series: its markers for runs that reached a target and for others, and its lines."""
 
     color: str
     marker: str

@@ -1,4 +1,4 @@
-"""How the training went: loss, quality of the map, and the schedules behind them."""
+"""The course of a training: loss, quality of the map, and the schedules behind them."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a study says: the cost of every run to every target, its quality, and the exponents of the costs."""
+"""The results of a study: the cost of every run to every target, its quality, and the exponents of the costs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -125,12 +125,12 @@ def _run(
 
 
 def label(series: str, settings: Mapping[str, str]) -> str:
-    """What a series at one point of its grid is called."""
+    """The name of a series at one point of its grid."""
     return ", ".join([series, *(f"{axis.rsplit('.', 1)[-1]} {value}" for axis, value in settings.items())])
 
 
 def _operations(done: Mapping[str, Any], steps: int) -> float:
-    """Those of the first `steps` steps, the ladder's included."""
+    """The operations of the first `steps` steps, the ladder's included."""
     total, left = 0.0, steps
     for stretch in done["operations"]:
         taken = min(left, stretch["steps"])
@@ -193,7 +193,7 @@ def _fits(card: StudyCard, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, 
 
 
 def _cost(run: Mapping[str, Any], target: str, cost: str) -> Cost:
-    """What a run says about the cost to a target; one that failed, nothing."""
+    """The cost of a run to a target; None for a run that failed."""
     if run["state"] != "complete":
         return Cost(0.0, math.inf)
     reached = run["reached"][target]

@@ -34,7 +34,7 @@ class Attempt:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                # What a terminal sends to the command is the command's own affair.
+                # The command itself answers the signals that a terminal sends to it.
                 start_new_session=True,
             )
 
@@ -53,7 +53,7 @@ class Attempt:
             self._process.wait(seconds)
 
     def failure(self) -> str | None:
-        """Why the run is not complete once the process has ended, None if it is; a silent end is noted as a failure."""
+        """The reason why a run is not complete after its process, None if it is; a silent end is noted as a failure."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         if self.directory.done(self.name) is not None:

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise, product
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from trivmap.cards import yaml_text
 from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema
 from trivmap.cards.errors import sentence
 from trivmap.cards.fields import Section
 from trivmap.cards.headings import true_headings
-from trivmap.cards.overrides import Change, apply_overrides, is_number, read_override
+from trivmap.cards.overrides import Change, apply_overrides, read_override
 from trivmap.cards.presets import preset_names, trained_by
-from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, refusal
+from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, validation_error
 from trivmap.errors import InputError, shown
+from trivmap.studies.scaling.series import Extent, Series, label_of, labeled, require_some, run_name_of
 
 PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""
@@ -28,32 +29,7 @@ _MOST_OVERRIDES = 256
 """Most overrides of a run: they are carried out on the card of each."""
 _MOST_RUNS = 4096
 """Most runs of a study: the card of each is checked before the first one starts."""
-_Extent = Annotated[Count, BeforeValidator(lambda key: int(key) if isinstance(key, str) and is_number(key) else key)]
-"""A key that is a lattice; JSON and overrides write it as text."""
 _OWN = ("model", "training", "sampling", "measure")
-
-
-class Series(Section):
-    """An architecture with its training: sections of a run card, and a `grid` of settings to vary.
-
-    `use` takes model and training of a preset of run cards. An axis of the grid is a key of the run card with the list
-    of its values, or a name with overrides for each label. With `transfer` every run starts from the trained map of the
-    next smaller lattice. `seeds_at` are the seeds of some L, in place of `seeds`; `set_at` are overrides for some L,
-    behind those of `set` and before those of the grid.
-    """
-
-    use: str | None = None
-    model: dict[str, Any] | None = None
-    training: dict[str, Any] | None = None
-    sampling: dict[str, Any] | None = None
-    measure: dict[str, Any] | None = None
-    set: list[str] = Field(default=[])
-    grid: dict[str, Any] = Field(default={})
-    extents: list[Count] | None = None
-    seeds: list[Index] | None = None
-    seeds_at: dict[_Extent, list[Index]] = Field(default={})
-    set_at: dict[_Extent, list[str]] = Field(default={})
-    transfer: bool = False
 
 
 class StudyRun(NamedTuple):
@@ -76,8 +52,8 @@ class StudyCard(Section):
     schema_number: Count = Field(default=SCHEMA, alias="schema")
     name: Name | None = None
     description: str | None = None
-    follows: str | None = None
-    deviates: str | None = None
+    reference: str | None = None
+    deviations: str | None = None
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None
     threads: Threads | None = 1
@@ -85,7 +61,7 @@ class StudyCard(Section):
     action: dict[str, Any] = Field(
         description="what all lattices share, such as {kind: phi4, notation: bosetti2015, lam: 0.5}"
     )
-    couplings: dict[_Extent, dict[str, Real]] = Field(description="for each extent, such as {8: {beta: 0.576}}")
+    couplings: dict[Extent, dict[str, Real]] = Field(description="for each extent, such as {8: {beta: 0.576}}")
     extents: list[Count] = Field(description="the list of extents, for example [8, 16]")
     seeds: list[Index] = Field(default=[0])
     targets: list[Annotated[Real, Field(gt=0, lt=1)]] = Field(default=[0.5, 0.7, 0.9])
@@ -121,32 +97,36 @@ class StudyCard(Section):
     @model_validator(mode="after")
     def _consistent(self) -> "StudyCard":
         if not self.series:
-            raise refusal("empty; name at least one architecture, such as {affine: {use: ...}}", "series")
+            raise validation_error("empty; name at least one architecture, such as {affine: {use: ...}}", "series")
         for name, series in self.series.items():
             if not _NAME.fullmatch(name):
-                raise refusal("cannot be part of a file's name; use letters, digits, '.', '+' and '-'", name)
+                raise validation_error("cannot be part of a file's name; use letters, digits, '.', '+' and '-'", name)
             for key, chosen in (("extents", series.extents), ("seeds", series.seeds)):
                 if chosen is not None:
-                    _require_some(chosen, f"series.{name}.{key}", "leave it out to take the study's own")
+                    require_some(chosen, f"series.{name}.{key}", "leave it out to take the study's own")
             self._require_at(name, series)
             for axis, values in series.grid.items():
                 key = f"series.{name}.grid.{axis}"
                 if not values:
-                    raise refusal("empty; give the values to try, or leave the axis out", key)
-                if not isinstance(values, list) and not (isinstance(values, dict) and _labeled(values)):
-                    raise refusal(
+                    raise validation_error("empty; give the values to try, or leave the axis out", key)
+                if not isinstance(values, list) and not (isinstance(values, dict) and labeled(values)):
+                    raise validation_error(
                         "must be the list of values of a key, or for every label a list of overrides such as "
                         "{small: [training.batch=64]}",
                         key,
                     )
             missing = [L for L in series.extents or self.extents if L not in self.couplings]
             if missing:
-                raise refusal(f"nothing for L = {missing[0]}, which series {name} runs at; add its line", "couplings")
+                raise validation_error(
+                    f"nothing for L = {missing[0]}, which series {name} runs at; add its line", "couplings"
+                )
         for extent, couplings in self.couplings.items():
             if twice := sorted(couplings.keys() & self.action.keys()):
-                raise refusal(f"couplings give it for L = {extent}; leave one of them out", f"action.{twice[0]}")
+                raise validation_error(
+                    f"couplings give it for L = {extent}; leave one of them out", f"action.{twice[0]}"
+                )
         for key in ("extents", "seeds"):
-            _require_some(getattr(self, key), key, "give at least one")
+            require_some(getattr(self, key), key, "give at least one")
         return self
 
     def _number(self, series: Series) -> int:
@@ -163,12 +143,14 @@ class StudyCard(Section):
         for key, said in (("seeds_at", series.seeds_at), ("set_at", series.set_at)):
             for extent in said:
                 if extent not in extents:
-                    raise refusal(f"series {name} does not run at L = {extent}", f"series.{name}.{key}.{extent}")
+                    raise validation_error(
+                        f"series {name} does not run at L = {extent}", f"series.{name}.{key}.{extent}"
+                    )
         for extent, seeds in series.seeds_at.items():
-            _require_some(seeds, f"series.{name}.seeds_at.{extent}", "leave it out to take the series' own")
+            require_some(seeds, f"series.{name}.seeds_at.{extent}", "leave it out to take the series' own")
         for small, large in pairwise(extents if series.transfer else []):
             if lost := set(self._seeds(series, large)) - set(self._seeds(series, small)):
-                raise refusal(
+                raise validation_error(
                     f"seed {min(lost)} at L = {large} has no run at L = {small} to start from",
                     f"series.{name}.seeds_at",
                 )
@@ -182,7 +164,7 @@ class StudyCard(Section):
                 raise InputError(f"{source}: series.{name}: {error}") from error
 
         axes = [
-            [(axis, _label(value), read([f"{axis}={json.dumps(value)}"])) for value in values]
+            [(axis, label_of(value), read([f"{axis}={json.dumps(value)}"])) for value in values]
             if isinstance(values, list)
             else [(axis, str(label), read(overrides)) for label, overrides in values.items()]
             for axis, values in series.grid.items()
@@ -208,9 +190,9 @@ class StudyCard(Section):
                         f"{source}: series.{name}: has {len(changes)} overrides for a run; at most {_MOST_OVERRIDES}"
                     )
                 for seed in self._seeds(series, extent):
-                    after = _run_name(name, labels, extents[position - 1], seed) if position else None
+                    after = run_name_of(name, labels, extents[position - 1], seed) if position else None
                     after = after if series.transfer else None
-                    run_name = _run_name(name, labels, extent, seed)
+                    run_name = run_name_of(name, labels, extent, seed)
                     data: dict[str, Any] = {
                         "name": run_name,
                         "seed": seed,
@@ -278,29 +260,3 @@ def _begun(training: Any, after: str) -> Any:
     if training and training.get("start") is not None:
         raise InputError("training.start: transfer: true gives the start; leave one of them out")
     return {**(training or {}), "start": after}
-
-
-def _require_some(values: list[int], key: str, otherwise: str) -> None:
-    """Refuse an empty list, and one with a value twice: two runs would have one name."""
-    if not values:
-        raise refusal(f"empty; {otherwise}", key)
-    if len(set(values)) < len(values):
-        raise refusal("one stands there twice", key)
-
-
-def _run_name(series: str, labels: Mapping[str, str], extent: int, seed: int) -> str:
-    """What the run's directory is called."""
-    parts = [series, *(_slug(label) for label in labels.values()), f"L{extent}", f"seed{seed}"]
-    return "_".join(parts)
-
-
-def _labeled(values: Mapping[str, Any]) -> bool:
-    return all(isinstance(each, list) and all(isinstance(text, str) for text in each) for each in values.values())
-
-
-def _label(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _slug(label: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.+-]+", "-", label).strip("-") or "none"

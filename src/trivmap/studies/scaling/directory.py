@@ -66,7 +66,7 @@ class StudyDirectory:
         return RunDirectory(self.runs_path / name)
 
     def done(self, name: str) -> dict[str, Any] | None:
-        """What a run noted when it was complete, None before."""
+        """The facts that a run noted when it was complete, None before."""
         return self._noted(self.done_path / f"{name}.json", "completed", {"operations?": list, "exclusive?": bool})
 
     def incomplete(self) -> list[str]:
@@ -127,7 +127,7 @@ class StudyDirectory:
         try:
             yield sessions
         except BaseException:
-            # What ended the work is worth more than the note.
+            # The exception that ended the work matters more than the note about it.
             with contextlib.suppress(InputError, OSError):
                 note(exclusive())
             raise

@@ -85,7 +85,7 @@ def _claim(folder: int, number: int, held: contextlib.ExitStack) -> int | None:
         with contextlib.ExitStack() as briefly:
             if not try_lock(claim) or not try_lock(_open(folder, f"{number}.shared", briefly)):
                 return None
-            # What earlier runs wrote to earlier owners.
+            # Claims that earlier runs wrote for earlier owners.
             os.ftruncate(claim, 0)
         held.push(opened.pop_all())
         return claim

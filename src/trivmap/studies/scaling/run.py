@@ -12,7 +12,7 @@ from trivmap.errors import InputError
 from trivmap.runs import pipeline
 from trivmap.runs.finish import finish as finish_run
 from trivmap.runs.plan import Plan
-from trivmap.runs.progress import Interrupted, Progress, Quiet
+from trivmap.runs.progress import Interrupted, NoProgress, Progress
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.sealed import digest
@@ -36,7 +36,7 @@ def finish(
     has of the machine, for the record; `elapsed` as in `train`. `trained` is called when the costs are known.
     A failure is noted in the study before it is raised.
     """
-    progress, study_run = progress or Quiet(), directory.found(name)
+    progress, study_run = progress or NoProgress(), directory.found(name)
     with directory.claimed(name):
         done = directory.done(name)
         if done is not None:

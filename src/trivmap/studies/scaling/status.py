@@ -43,7 +43,7 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
 
 
 def statuses(directory: StudyDirectory, known: dict[str, RunStatus] | None = None) -> list[RunStatus]:
-    """Of every run, in the order of the card; complete ones are taken from `known` and added to it, if given.
+    """The status of every run, in the order of the card; complete ones are taken from `known` and added to it.
 
     A run that starts from one that failed has failed with it.
     """

@@ -1,4 +1,4 @@
-"""Measures what docs/what-pays.md says: `python -m experiments.what_pays` writes what-pays.json in results/.
+"""Measures what docs/ablations.md says: `python -m experiments.ablations` writes ablations.json in results/.
 
 Two tables. `variants`: one thing of the recipe changed at a time, at L=16 and for some L=20, from scratch, all with the
 same number of configurations; what is already measured stays. `scaling`: the presets' map of the even sites, from
@@ -6,7 +6,7 @@ scratch and up a ladder, at L = 8 ... 32, until an evaluation shows 0.7; batches
 smaller lattices included, floating-point operations of the steps, and their processor seconds: compilation and
 evaluation stay outside. A machine's pace changes with what else runs on it. A step of the recipe is therefore timed
 before and after every variant, and a variant's seconds are given in units of that step.
-`python -m experiments.what_pays variants` or `scaling` measures one table and keeps the other; `variants NAME ...`
+`python -m experiments.ablations variants` or `scaling` measures one table and keeps the other; `variants NAME ...`
 only those variants.
 """
 
@@ -27,7 +27,7 @@ from trivmap.cards.overrides import apply_overrides
 from trivmap.diagnostics import certificate
 from trivmap.runs.plan import Plan
 from trivmap.training import Trainer
-from trivmap.training.observer import Silent
+from trivmap.training.observer import NoObserver
 
 BETA = {8: 0.576, 12: 0.616, 16: 0.634, 20: 0.645, 32: 0.6614}
 GOAL = 0.7
@@ -116,7 +116,7 @@ def card(extent: int, seed: int = 0, overrides: list[str] | None = None) -> RunC
     return RunCard.from_data(apply_overrides(RunCard.from_data(data).to_data(), overrides or []))
 
 
-class Clock(Silent):
+class Clock(NoObserver):
     """Interrupts the training after every chunk; processor seconds and configurations of all of them so far."""
 
     def __init__(self):
@@ -231,7 +231,7 @@ class Pace:
 
 def variants(names: list[str]) -> Iterator[list[dict[str, Any]]]:
     """The variants of these names, or all, seed after seed; what has a row is not measured again."""
-    rows = (kept("what-pays") or {}).get("variants", [])
+    rows = (kept("ablations") or {}).get("variants", [])
     for name, extent in ((name, extent) for extent in (16, 20) for name in names or VARIANTS):
         if extent == 20 and name not in LARGER:
             continue
@@ -249,7 +249,7 @@ def variants(names: list[str]) -> Iterator[list[dict[str, Any]]]:
 
 def scaling() -> Iterator[dict[str, Any]]:
     """Cost to 0.7 against L, three seeds each; what has a row is not measured again."""
-    rows = (kept("what-pays") or {}).get("scaling", {}).get("rows", [])
+    rows = (kept("ablations") or {}).get("scaling", {}).get("rows", [])
     for extent, ladder in LADDERS.items():
         for kind in ("scratch", "ladder") if ladder else ("scratch",):
             for seed in range(3):
@@ -295,11 +295,11 @@ def exponents(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what is asked for."""
-    content = kept("what-pays") or {}
+    content = kept("ablations") or {}
     for name in sys.argv[1:2] or ["scaling", "variants"]:
         for table in scaling() if name == "scaling" else variants(sys.argv[2:]):
             content[name] = table
-            store("what-pays", content)
+            store("ablations", content)
 
 
 if __name__ == "__main__":

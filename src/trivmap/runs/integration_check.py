@@ -27,7 +27,7 @@ _SHARE_OF_SAMPLES = 1 / 15
 """Pairs per sample, at most: n and 2n steps of each cost a fifth of the samples then."""
 
 
-class Certified:
+class IntegrationErrorCheck:
     """The trained flow of a run with the integration steps that its certificate names.
 
     `settle` measures the certificate, unless it is known. Only then `flow` has these steps, and so has `stepped`, as
@@ -74,7 +74,7 @@ class Certified:
 
         self._levels = Levels(self.flow, self._plan.target, self._key, batch=batch, size=driver.stride)
 
-    def settle(self) -> "Certified":
+    def settle(self) -> "IntegrationErrorCheck":
         """Measure the certificate, unless it is known."""
         if self.flow.integration_steps is not None and self.noted is None:
             found = certificate(self.flow, self._plan.target, self._key, steps=self._wanted, levels=self._levels)

@@ -1,0 +1,86 @@
+"""The section `sampling` of a kernel: one of the registry, or one of the user's own."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field, create_model
+
+from trivmap.cards.fields import ByKey
+from trivmap.cards.registry import KERNELS
+from trivmap.cards.sampling import Sampling
+from trivmap.cards.signature import Constructed
+from trivmap.cards.values import Real, Reference, one_of
+
+
+class OwnSampling(Sampling):
+    """A kernel of your own, `kind: my_module:MyKernel`; every further key is an argument of its constructor.
+
+    `warmup` steps come first and are not measured (null: a tenth, at most 1000); independent proposals count them among
+    `proposals`. The warm-up tunes the `step_size` of a kernel that has one to `target_acceptance` (null: it stays as it
+    is). `start` says where chains begin.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Reference
+    start: Annotated[str, one_of(("hot", "cold", "mixed"))] = Field(
+        default="hot", description="where chains begin: `hot`, `cold` or `mixed`"
+    )
+    target_acceptance: Annotated[Real, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="acceptance to which the warm-up tunes the `step_size`; null: it stays as it is"
+    )
+
+    @classmethod
+    def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
+        return None
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        # In one text: an argument may have the name of something else that samples carry.
+        settings = {"begin": self.start, "target_acceptance": self.target_acceptance}
+        given = {"arguments": json.dumps(self.arguments, sort_keys=True)} if self.arguments else {}
+        return {name: value for name, value in settings.items() if value is not None} | given
+
+
+class LibrarySampling(OwnSampling):
+    """A kernel of the registry: the arguments of its constructor are keys beside those of any kernel."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    made: ClassVar[type[Constructed]]
+    """The section of the kernel's own arguments."""
+
+    @classmethod
+    def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
+        return tuple(cls.model_fields)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in self.made.model_fields if key != "kind"}
+
+    def kernel(self, **offered: Any) -> Any:
+        """The kernel, given those of the `offered` arguments that its constructor takes."""
+        return self.made.model_validate({"kind": self.kind, **self.arguments}).build("sampling", **offered)
+
+    @property
+    def needs_model(self) -> bool:
+        return "flow" in self.made.offers
+
+
+def _section_of(made: Any) -> type[LibrarySampling]:
+    """The section `sampling` of a kernel of the registry."""
+    fields: Any = {key: Annotated[field.annotation, field] for key, field in made.model_fields.items()}
+    section: Any = create_model(
+        f"{made.__name__}Sampling",
+        __base__=LibrarySampling,
+        __module__=__name__,
+        __doc__=made.__doc__,
+        **fields,
+    )
+    section.made = made
+    return section
+
+
+LIBRARY = ByKey("kind", {name: _section_of(made) for name, made in KERNELS.by_key.table.items()})
+"""The sections of the kernels of the registry."""

@@ -1,0 +1,51 @@
+"""The contract of an objective, checked by tracing: one of somebody's own is checked before a run begins."""
+
+from typing import Any, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from trivmap.actions import AbstractAction
+from trivmap.errors import InputError, shown
+from trivmap.flows import Flow
+from trivmap.objectives.objective import AbstractObjective, Draws, Kind
+
+_BATCH = 3
+
+
+def require_objective(objective: AbstractObjective, flow: Flow, action: AbstractAction) -> None:
+    """Raise `InputError` where an objective does not give what training needs; nothing is computed.
+
+    Args:
+        objective: the objective.
+        flow: the flow, or its shapes.
+        action: the action that it is trained for.
+    """
+    name, kinds = type(objective).__name__, get_args(Kind)
+    draws = objective.draws
+    if not isinstance(draws, (set, frozenset)) or not draws or not draws <= set(kinds):
+        raise InputError(f"objective: {name}.draws must be a set of {' and '.join(kinds)}, got {shown(draws)}")
+    arrays, static = eqx.partition(flow, lambda leaf: isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)))
+    fields = jax.ShapeDtypeStruct((_BATCH, *flow.lattice.shape), jnp.dtype(flow.base.dtype))
+    given = {kind: fields for kind in kinds if kind in draws}
+
+    def evaluated(arrays: Any, given: Any) -> Any:
+        return objective(eqx.combine(arrays, static), action, Draws(**given), jnp.float32(1))
+
+    try:
+        # optax and training allow mixed precision.
+        with jax.numpy_dtype_promotion("standard"):
+            found = jax.eval_shape(evaluated, arrays, given)
+    except InputError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"objective: {name} cannot be traced by JAX ({said[:300]})") from error
+    wanted = f"objective: {name} must return (surrogate, residuals), a real number and one for each configuration"
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise InputError(f"{wanted}; got {type(found).__name__}")
+    forms = [getattr(each, "shape", None) for each in found]
+    if forms != [(), (_BATCH,)] or not all(jnp.issubdtype(each.dtype, jnp.floating) for each in found):
+        got = ", ".join(f"{each.dtype}{list(each.shape)}" for each in found)
+        raise InputError(f"{wanted}; for a batch of {_BATCH} got {got}")
