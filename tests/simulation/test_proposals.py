@@ -1,7 +1,9 @@
 """Chains run in parts and batches of any size are one and the same chain."""
 
-import gc
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ from trivmap.samplers import IndependenceMetropolis, proposal_key
 from trivmap.simulation import Part, ProposalChains, default_batch
 
 LATTICE = Lattice((4,))
+ROOT = Path(__file__).parents[2]
 ACTION = Phi4.from_couplings("bosetti2015", 1, beta=0.5, lam=0.5)
 KEY = jax.random.key(8)
 MAPS = coupling_stack(LATTICE, Affine(), 2, DenseNetwork((3,)), dtype=jnp.float64, key=jax.random.key(1)).maps
@@ -211,20 +214,30 @@ def test_a_wrong_width_gives_the_exact_ring():
     assert abs(proposed - 1) < 0.02 and exact.phi2 < 0.8
 
 
-def test_memory_does_not_grow_with_the_number_of_parts():
-    def held(parts):
-        """Bytes that are held after so many parts; what JAX needs on the way depends on the tests before."""
-        state = MANY.start()
-        tracemalloc.start()
-        for number in range(parts):
-            _, state = MANY.part(state, 640 * number, 640 * (number + 1), thin=64, fields=True)
-        gc.collect()
-        current, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return current
+def peak(parts):
+    """The most bytes that so many parts, one after another, take on the way."""
+    state = MANY.start()
+    tracemalloc.start()
+    for number in range(parts):
+        _, state = MANY.part(state, 640 * number, 640 * (number + 1), thin=64, fields=True)
+    _, highest = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return highest
 
-    held(2)
-    few, many = held(2), held(20)
+
+PEAKS = """
+import tests.conftest
+from tests.simulation.test_proposals import peak
+peak(2)
+print(peak(2), peak(20))
+"""
+
+
+def test_memory_does_not_grow_with_the_number_of_parts():
+    """In a process of its own: what JAX allocates on the way depends on the tests before."""
+    done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    few, many = map(int, done.stdout.split())
     assert many < few + 100_000  # half of the arrays of one part
 
 
