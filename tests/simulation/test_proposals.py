@@ -238,7 +238,7 @@ def test_memory_does_not_grow_with_the_number_of_parts():
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     few, many = map(int, done.stdout.split())
-    assert many < few + 100_000  # half of the arrays of one part
+    assert many < few + 400_000  # twice the arrays of one part; 18 more parts that stay would be 3.6 MB
 
 
 @pytest.mark.parametrize(("volume", "batch"), [(4, 4096), (64, 4096), (1024, 256), (64**2, 64), (64**3, 64)])
