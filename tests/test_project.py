@@ -32,6 +32,7 @@ FLOORS = [
         "spaces",
         "streams",
         "support",
+        "tracing",
         "trust",
         "tuning",
     },

@@ -1,9 +1,9 @@
 """Machine-learned trivializing maps for lattice field theory.
 
 The parts live in the subpackages, such as `actions`, `bijections`, `bases`, `objectives`, `training`, `samplers`,
-`simulation` and `observables`, which are imported when they are asked for. What a subpackage names in its `__init__` is
-public; the modules behind it may change. `fit` trains a flow, `draw` samples with it, and `analyze` makes observables
-with errors; `run` does what a run card says, and `load` opens what a run has left.
+`simulation` and `observables`, which are imported when they are asked for. The names in the `__init__` of a subpackage
+are public; the modules behind it may change. `fit` trains a flow, `draw` samples with it, and `analyze` makes
+observables with errors; `run` does what a run card says, and `load` opens what a run has left.
 """
 
 import importlib

@@ -46,7 +46,7 @@ def require(extra: str, what: str, *modules: str) -> None:
 
 @functools.cache
 def has_pyerrors() -> bool:
-    """Whether errors are those of pyerrors' objects."""
+    """True if pyerrors is installed, whose objects then hold the errors."""
     return _installed("pyerrors")
 
 

@@ -6,13 +6,11 @@ from jaxtyping import Array, DTypeLike
 
 from trivmap._types import Field, Key
 from trivmap.actions.action import AbstractAction
-from trivmap.actions.symmetry import EVERY
+from trivmap.actions.symmetry import EVERY, smallest_change
 from trivmap.errors import InputError, shown
 from trivmap.lattice import Lattice
 from trivmap.spaces import AbstractSpace
-
-_SMALLEST_CHANGE = 1e-8
-"""Change of S in units of its size, beyond rounding."""
+from trivmap.tracing import traced
 
 
 def require_action(action: AbstractAction, lattice: Lattice, dtype: DTypeLike) -> None:
@@ -38,17 +36,12 @@ def require_action(action: AbstractAction, lattice: Lattice, dtype: DTypeLike) -
             f"action: the symmetries of {name} must be a set of names among {', '.join(sorted(EVERY))}, got "
             f"{shown(symmetries)}"
         )
-    try:
-        traced = jax.eval_shape(action, space.form(lattice, dtype))
-    except InputError:
-        raise
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"action: S of {name} cannot be traced on a field of {space} by JAX ({said[:300]})") from error
-    if getattr(traced, "shape", None) != () or not jnp.issubdtype(traced.dtype, jnp.floating):
+    failure = f"action: S of {name} cannot be traced on a field of {space} by JAX"
+    found = traced(failure, action, space.form(lattice, dtype))
+    if getattr(found, "shape", None) != () or not jnp.issubdtype(found.dtype, jnp.floating):
         raise InputError(
-            f"action: S of {name} must be one real number, got {getattr(traced, 'dtype', type(traced).__name__)} of "
-            f"shape {list(getattr(traced, 'shape', ()))}; sum over the sites"
+            f"action: S of {name} must be one real number, got {getattr(found, 'dtype', type(found).__name__)} of "
+            f"shape {list(getattr(found, 'shape', ()))}; sum over the sites"
         )
     _require_values(action, lattice)
 
@@ -64,8 +57,7 @@ def _require_values(action: AbstractAction, lattice: Lattice) -> None:
             f"action: S of {name} does not depend on every number of its fields, which are {space}; declare the space, "
             "or add the terms of the other sites"
         )
-    limit = _SMALLEST_CHANGE if dtype == jnp.float64 else 1e-3
-    if not jnp.abs(other - value) <= limit * (jnp.abs(value) + jnp.linalg.norm(slope)):
+    if not jnp.abs(other - value) <= smallest_change() * (jnp.abs(value) + jnp.linalg.norm(slope)):
         raise InputError(f"action: S of {name} has two values at one point: its fields are {space}")
 
 

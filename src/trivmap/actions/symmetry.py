@@ -71,13 +71,18 @@ def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[
     return {name: float(error) for name, error in errors(fields).items()}
 
 
+def smallest_change() -> float:
+    """The smallest change of S, in units of its size, that rounding does not explain."""
+    return 1e-8 if jnp.result_type(float) == jnp.float64 else 1e-3
+
+
 def require_symmetries(action: AbstractAction, lattice: Lattice, wanted: Iterable[str] = ()) -> None:
     """Evaluate S on random fields and their images.
 
     Raises `InputError` where a symmetry that the action declares, or one of `wanted`, does not leave S as it is.
     """
     errors = symmetry_errors(action, jax.random.key(0), lattice)
-    limit = 1e-8 if jnp.result_type(float) == jnp.float64 else 1e-3
+    limit = smallest_change()
     for name in sorted(closed(action.symmetries) | frozenset(wanted)):
         if name in errors and errors[name] >= limit:
             declared = name in closed(action.symmetries)

@@ -8,7 +8,7 @@ from trivmap.actions import AbstractAction, Decimated
 from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.bijections import AbstractBijection, Chain
 from trivmap.cards.card import RunCard
-from trivmap.cards.kernels import LibrarySampling, OwnSampling
+from trivmap.cards.kernels import KernelSampling, LibrarySampling
 from trivmap.cards.registry import build_own
 from trivmap.errors import InputError
 from trivmap.flows import Flow
@@ -86,7 +86,7 @@ def build_training(card: RunCard) -> TrainingPlan:
 def build_kernel(card: RunCard, action: AbstractAction, flow: Flow | None) -> AbstractKernel:
     """The kernel that a card names, for its `action`; `flow` is the trained map of a card with a model."""
     section = card.sampling
-    assert isinstance(section, OwnSampling)
+    assert isinstance(section, KernelSampling)
     kind, lattice = section.kind, Lattice(card.lattice)
     offered = {"action": action, "lattice": lattice, "dtype": jnp.dtype(card.dtype)}
     offered |= {} if flow is None else {"flow": flow}

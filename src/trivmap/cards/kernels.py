@@ -13,27 +13,20 @@ from trivmap.cards.signature import Constructed
 from trivmap.cards.values import Real, Reference, one_of
 
 
-class OwnSampling(Sampling):
-    """A kernel of your own, `kind: my_module:MyKernel`; every further key is an argument of its constructor.
+class KernelSampling(Sampling):
+    """A kernel of one chain, with the arguments of its constructor.
 
     `warmup` steps come first and are not measured (null: a tenth, at most 1000); independent proposals count them among
     `proposals`. The warm-up tunes the `step_size` of a kernel that has one to `target_acceptance` (null: it stays as it
     is). `start` says where chains begin.
     """
 
-    model_config = ConfigDict(extra="allow")
-
-    kind: Reference
     start: Annotated[str, one_of(("hot", "cold", "mixed"))] = Field(
         default="hot", description="where chains begin: `hot`, `cold` or `mixed`"
     )
     target_acceptance: Annotated[Real, Field(gt=0, lt=1)] | None = Field(
         default=None, description="acceptance to which the warm-up tunes the `step_size`; null: it stays as it is"
     )
-
-    @classmethod
-    def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        return None
 
     @property
     def own_settings(self) -> dict[str, Any]:
@@ -43,17 +36,23 @@ class OwnSampling(Sampling):
         return {name: value for name, value in settings.items() if value is not None} | given
 
 
-class LibrarySampling(OwnSampling):
-    """A kernel of the registry: the arguments of its constructor are keys beside those of any kernel."""
+class OwnSampling(KernelSampling):
+    """A kernel of your own, `kind: my_module:MyKernel`; every further key is an argument of its constructor."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
 
-    made: ClassVar[type[Constructed]]
-    """The section of the kernel's own arguments."""
+    kind: Reference
 
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        return tuple(cls.model_fields)
+        return None
+
+
+class LibrarySampling(KernelSampling):
+    """A kernel of the registry: the arguments of its constructor are keys beside those of any kernel."""
+
+    made: ClassVar[type[Constructed]]
+    """The section of the kernel's own arguments."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -63,9 +62,14 @@ class LibrarySampling(OwnSampling):
         """The kernel, given those of the `offered` arguments that its constructor takes."""
         return self.made.model_validate({"kind": self.kind, **self.arguments}).build("sampling", **offered)
 
+    @classmethod
+    def takes_flow(cls) -> bool:
+        """True if its constructor takes the map."""
+        return "flow" in cls.made.offers
+
     @property
     def needs_model(self) -> bool:
-        return "flow" in self.made.offers
+        return self.takes_flow()
 
 
 def _section_of(made: Any) -> type[LibrarySampling]:

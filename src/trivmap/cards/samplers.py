@@ -23,7 +23,7 @@ def samples_without_flow(section: object) -> bool:
         return False
     of_library: Any = LIBRARY.section(section)
     if of_library is not None:
-        return "flow" not in of_library.made.offers
+        return not of_library.takes_flow()
     return section.get("kind") in ("hmc", "cluster") or section.get("moves") == "heat-bath"
 
 

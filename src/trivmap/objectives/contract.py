@@ -10,6 +10,7 @@ from trivmap.actions import AbstractAction
 from trivmap.errors import InputError, shown
 from trivmap.flows import Flow
 from trivmap.objectives.objective import AbstractObjective, Draws, Kind
+from trivmap.tracing import traced
 
 _BATCH = 3
 
@@ -33,15 +34,9 @@ def require_objective(objective: AbstractObjective, flow: Flow, action: Abstract
     def evaluated(arrays: Any, given: Any) -> Any:
         return objective(eqx.combine(arrays, static), action, Draws(**given), jnp.float32(1))
 
-    try:
-        # optax and training allow mixed precision.
-        with jax.numpy_dtype_promotion("standard"):
-            found = jax.eval_shape(evaluated, arrays, given)
-    except InputError:
-        raise
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"objective: {name} cannot be traced by JAX ({said[:300]})") from error
+    # optax and training allow mixed precision.
+    with jax.numpy_dtype_promotion("standard"):
+        found = traced(f"objective: {name} cannot be traced by JAX", evaluated, arrays, given)
     wanted = f"objective: {name} must return (surrogate, residuals), a real number and one for each configuration"
     if not isinstance(found, tuple) or len(found) != 2:
         raise InputError(f"{wanted}; got {type(found).__name__}")

@@ -177,5 +177,8 @@ def own_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [name for name, entry in entries.items() if "symbol" in entry]
 
 
-CATALOG = Catalog((*SCALAR_FIELD, *OF_VECTORS, *OF_UNIT_VECTORS, *OF_SAMPLERS))
+_OF_THEORIES = (*SCALAR_FIELD, *OF_VECTORS, *OF_UNIT_VECTORS)
+RESERVED = frozenset(name for each in _OF_THEORIES if isinstance(each, Mean) for name in (each.name, each.stored))
+"""The names of the means and measurements of all theories: own measurements and records of samplers have others."""
+CATALOG = Catalog((*_OF_THEORIES, *OF_SAMPLERS))
 """The observables of the theories and of the samplers."""

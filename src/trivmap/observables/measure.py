@@ -13,9 +13,7 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables.agreement import order_parameter
 from trivmap.observables.observable import Mean, Observable
-from trivmap.observables.scalar_field import SCALAR_FIELD
-from trivmap.observables.spin_field import OF_UNIT_VECTORS, of_space
-from trivmap.spaces import Real
+from trivmap.observables.spin_field import of_space
 
 
 def measure(action: AbstractAction, field: Field, *, own: Iterable[Observable] = ()) -> dict[str, Float[Array, "..."]]:
@@ -40,12 +38,6 @@ def measure(action: AbstractAction, field: Field, *, own: Iterable[Observable] =
 def measure_own(action: AbstractAction, own: Iterable[Observable], field: Field) -> dict[str, Float[Array, "..."]]:
     """The measurements of one configuration that some observables need, by name."""
     return {each.stored: measure(field, action.full) for each, measure in measuring(own)}
-
-
-def reserved() -> frozenset[str]:
-    """The names of the measurements and observables of all theories: what samplers record has other names."""
-    means = [each for each in (*SCALAR_FIELD, *of_space(Real(2)), *OF_UNIT_VECTORS) if isinstance(each, Mean)]
-    return frozenset(name for each in means for name in (each.name, each.stored))
 
 
 def measure_order(action: AbstractAction, field: Field) -> dict[str, Float[Array, "..."]]:

@@ -12,8 +12,8 @@ from trivmap.actions import AbstractAction
 from trivmap.actions.symmetry import EVERY
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
-from trivmap.observables.catalog import CATALOG
-from trivmap.observables.measure import measure, measuring, reserved
+from trivmap.observables.catalog import CATALOG, RESERVED
+from trivmap.observables.measure import measure, measuring
 from trivmap.observables.observable import FunctionOfMeans, Mean, Observable
 from trivmap.observables.spin_field import of_space
 
@@ -33,7 +33,7 @@ def require_measurable(own: Sequence[Observable], action: AbstractAction, lattic
     catalog = CATALOG.with_own(own)
     for each in own:
         _require_facts(each)
-    known, taken = {each.stored for each, _ in measuring(of_space(action.space))}, reserved()
+    known, taken = {each.stored for each, _ in measuring(of_space(action.space))}, RESERVED
     for each, _ in measuring(own):
         if each.stored in known | taken:
             raise InputError(f"observables: {each.stored} is the name of two measurements; rename one of them")

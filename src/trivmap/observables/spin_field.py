@@ -24,8 +24,7 @@ from trivmap.spaces import AbstractSpace, Real
 
 def magnetization_squared(field: Field, action: AbstractAction) -> Scalar:
     """m . m, m = V^-1 sum_x s(x)."""
-    means = [measurements.magnetization(each) for each in action.space.components(field)]
-    return functools.reduce(jnp.add, (mean * mean for mean in means))
+    return jnp.sum(magnetization_vector(field, action) ** 2)
 
 
 def magnetization_vector(field: Field, action: AbstractAction) -> Float[Array, " components"]:
@@ -66,20 +65,15 @@ def schwinger_dyson_of_neighbors(field: Field, action: AbstractAction) -> Scalar
     It is E[v . grad S - div v] for v = grad E, which vanishes on every space without a boundary. For unit vectors of n
     components the Laplacian of E is 2 (n - 1) sum_x sum_mu s(x) . s(x+mu).
     """
-    space = action.space
-    size = len(space.components(field)), space.components(field)[0].size
+    components = action.space.components(field)
+    number, volume = len(components), components[0].size
 
     def energy(field: Field) -> Scalar:
-        return -_sum_of_neighbors(space, field)
+        return -_neighbors(field, action) * (components[0].ndim * volume)
 
-    slope = space.tangent(field, jax.grad(energy)(field).astype(field.dtype))
+    slope = action.space.tangent(field, jax.grad(energy)(field).astype(field.dtype))
     product = -site_sum(slope * action.force(field))
-    return (product + 2 * (size[0] - 1) * energy(field)) / size[1]
-
-
-def _sum_of_neighbors(space: AbstractSpace, field: Field) -> Scalar:
-    parts = space.components(field)
-    return functools.reduce(jnp.add, (measurements.ising_energy(each) * (each.ndim * each.size) for each in parts))
+    return (product + 2 * (number - 1) * energy(field)) / volume
 
 
 def _over_components(function: Callable[[Field], Any]) -> Callable[[Field, AbstractAction], Any]:
@@ -89,6 +83,9 @@ def _over_components(function: Callable[[Field], Any]) -> Callable[[Field, Abstr
         return functools.reduce(jnp.add, map(function, action.space.components(field)))
 
     return measure
+
+
+_neighbors = _over_components(measurements.ising_energy)
 
 
 def _like_scalar(name: str, measure: Callable[[Field, AbstractAction], Any]) -> Mean:
@@ -101,7 +98,7 @@ _SPINS: tuple[Mean, ...] = (
     _like_scalar("abs_magnetization", abs_magnetization),
     _like_scalar("magnetization_squared", magnetization_squared),
     _like_scalar("magnetization_fourth", magnetization_fourth),
-    _like_scalar("ising_energy", _over_components(measurements.ising_energy)),
+    _like_scalar("ising_energy", _neighbors),
     _like_scalar("action_density", action_density),
     _like_scalar("momentum_two_point", _over_components(measurements.momentum_two_point)),
     _like_scalar("correlator", _over_components(measurements.correlator)),

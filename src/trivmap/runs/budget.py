@@ -18,12 +18,12 @@ import numpy as np
 import psutil
 
 from trivmap.cards.card import RunCard
-from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.kernels import KernelSampling
 from trivmap.cards.sampling import ClusterSampling, HamiltonianSampling, ProposalSampling
 from trivmap.errors import InputError
 from trivmap.runs.plan import Plan
+from trivmap.simulation import default_batch
 from trivmap.store.sample_parts import CHUNK
-from trivmap.tuning import tuning
 
 _SCALARS = 6
 """Measured numbers of a configuration that do not depend on the lattice, in float64."""
@@ -86,7 +86,7 @@ def _columns(plan: Plan) -> list[int]:
     lattice, section = plan.lattice, plan.card.sampling
     of_lattice = [8 * (max(lattice.shape) // 2 + 1), 4 * lattice.orbit_count()]
     match section:
-        case ProposalSampling() | HamiltonianSampling() | OwnSampling():
+        case ProposalSampling() | HamiltonianSampling() | KernelSampling():
             own = [8]
         case ClusterSampling():
             own = [8, 8]
@@ -264,12 +264,12 @@ def _sampling(plan: Plan) -> dict[str, int]:
     if section.save_fields:
         part += 2 * section.chains * -(-steps // section.thin) * field
     needs = {
-        "sampling.proposals": section.proposals * _PER_PROPOSAL[isinstance(section, ProposalSampling | OwnSampling)],
+        "sampling.proposals": section.proposals * _PER_PROPOSAL[isinstance(section, ProposalSampling | KernelSampling)],
         "sampling.chains" if section.part is None else "sampling.part": part,
     }
     match section:
         case ProposalSampling():
-            batch = section.batch or min(each, tuning().proposal_batch(plan.lattice.volume))
+            batch = section.batch or min(each, default_batch(plan.lattice.volume))
             needs["sampling.batch"] = batch * (2 * field + row)
         case HamiltonianSampling():
             needs["sampling.chains"] = max(needs.get("sampling.chains", 0), _HMC_FIELDS * section.chains * field)

@@ -13,7 +13,7 @@ from trivmap.actions.action import scalar_coefficients
 from trivmap.actions.notations import smallest_eigenvalue
 from trivmap.bases import FreeField
 from trivmap.cards.card import RunCard
-from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.kernels import KernelSampling
 from trivmap.cards.own import own_code, require_trust
 from trivmap.cards.registry import OwnSection
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling
@@ -44,8 +44,6 @@ def check(plan: Plan, root: Path) -> None:
     """
     card = plan.card
     _require_own_action(plan)
-    _require_right_force(plan)
-    _require_right_symmetries(plan)
     for rung in plan.rungs:
         _require_mass_at_single_precision(rung)
     if card.model is not None:
@@ -79,7 +77,7 @@ def _require_sampler(plan: Plan) -> None:
             ClusterCycle(plan.action, plan.lattice)
         case AnnealedSampling(moves="heat-bath"):
             HoppingExpansionPath(plan.lattice, plan.action, dtype=card.dtype)
-        case OwnSampling():
+        case KernelSampling():
             _require_own_kernel(plan)
         case AnnealedSampling() if card.model is None:
             if scalar_coefficients(plan.action) is None:
@@ -100,14 +98,14 @@ def _require_own_kernel(plan: Plan) -> None:
 
 def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:
     from trivmap.observables import measure
-    from trivmap.observables.measure import reserved
+    from trivmap.observables.catalog import RESERVED
 
     section, dtype = plan.card.sampling, jnp.dtype(plan.card.dtype)
-    assert isinstance(section, OwnSampling)
+    assert isinstance(section, KernelSampling)
     field = plan.action.space.form(plan.lattice, dtype)
     measured = jax.eval_shape(partial(measure, plan.action, own=plan.observables), field)
     try:
-        require_contract(kernel, measured=measured.keys() | reserved(), dtype=dtype, space=plan.action.space)
+        require_contract(kernel, measured=measured.keys() | RESERVED, dtype=dtype, space=plan.action.space)
         if not isinstance(kernel, AbstractIndependence):
             require_start(kernel, section.start, section.chains)
     except InputError as error:
@@ -215,24 +213,26 @@ def _is_inexact(leaf: jax.ShapeDtypeStruct) -> bool:
 
 
 def _require_own_action(plan: Plan) -> None:
-    """An action of the user's own must be a function of the fields that it declares."""
-    if isinstance(plan.card.action, OwnSection):
-        try:
-            require_action(plan.action, plan.lattice, plan.card.dtype)
-        except InputError as error:
-            raise InputError(f"action.kind: {str(error).removeprefix('action: ')}") from error
+    """Refuse an action of the user's own that is not what it declares.
 
-
-def _require_right_force(plan: Plan) -> None:
-    """A force that is not -dS/dphi would spoil the path gradient and the Schwinger-Dyson check without a word."""
-    section = plan.card.action
-    if isinstance(section, OwnSection) and jnp.result_type(float) == jnp.float64:
-        error = force_error(plan.action, jax.random.key(0), plan.lattice)
-        if not error < _LARGEST_FORCE_ERROR:
-            raise InputError(
-                f"action.kind: the force of {section.named} is not -dS/dphi (relative error {error:.2g}); "
-                "fix it, or leave it out for automatic differentiation"
-            )
+    A wrong force would spoil the path gradient and the Schwinger-Dyson check without a word; a symmetry that S lacks
+    would let an odd map be trained for it, or <m> be taken for 0.
+    """
+    section, action = plan.card.action, plan.action
+    if not isinstance(section, OwnSection):
+        return
+    try:
+        require_action(action, plan.lattice, plan.card.dtype)
+        if jnp.result_type(float) == jnp.float64:
+            error = force_error(action, jax.random.key(0), plan.lattice)
+            if not error < _LARGEST_FORCE_ERROR:
+                raise InputError(
+                    f"the force of {section.named} is not -dS/dphi (relative error {error:.2g}); "
+                    "fix it, or leave it out for automatic differentiation"
+                )
+        require_symmetries(action, plan.lattice)
+    except InputError as error:
+        raise InputError(f"action.kind: {str(error).removeprefix('action: ')}") from error
 
 
 def _require_mass_at_single_precision(plan: Plan) -> None:
@@ -247,12 +247,3 @@ def _require_mass_at_single_precision(plan: Plan) -> None:
             f"dtype: float32 loses the smallest eigenvalue of this action, {gap:.2g}, to rounding; give dtype: float64 "
             f"or a larger mass, for at least {_SMALLEST_GAP_AT_SINGLE_PRECISION * abs(c1):.2g}"
         )
-
-
-def _require_right_symmetries(plan: Plan) -> None:
-    """A symmetry that the action declares and lacks would let an odd map be trained for it, or <m> be taken for 0."""
-    if isinstance(plan.card.action, OwnSection):
-        try:
-            require_symmetries(plan.action, plan.lattice)
-        except InputError as error:
-            raise InputError(f"action.kind: {str(error).removeprefix('action: ')}") from error

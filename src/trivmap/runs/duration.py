@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from trivmap._types import Key, Scalar
 from trivmap.ahead import processors
-from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.kernels import KernelSampling
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, HamiltonianSampling, TrivializedSampling
 from trivmap.flows import Flow
 from trivmap.runs.plan import Plan
@@ -80,7 +80,7 @@ def _sampling(plan: Plan) -> float:
             forces = max(1.0, forces) * (2 if section.integrator == "omelyan" else 1)
             flows = isinstance(section, TrivializedSampling)
             each = forces * (_GRADIENT * _cost(plan, "map") if flows else _cost(plan, "force"))
-        case OwnSampling():
+        case KernelSampling():
             each = _cost(plan, "step")
         case AnnealedSampling(moves="heat-bath"):
             each = section.particles * section.steps * section.updates * volume * _HEAT_BATH

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.kernels import KernelSampling
 from trivmap.cards.sampling import FlowSampling
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
 from trivmap.diagnostics.rounding import RoundingMeasurement
@@ -64,7 +64,7 @@ class ProposalJudge:
     @property
     def _flow(self) -> Flow | SteppedFlow | None:
         """The flow whose weights the proposals have; a kernel of the user's own may make anything of its flow."""
-        if isinstance(self._section, OwnSampling):
+        if isinstance(self._section, KernelSampling):
             return None
         return self._untrained if self._certified is None else self._certified.stepped
 

@@ -9,7 +9,7 @@ import jax
 
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
-from trivmap.cards.kernels import OwnSampling
+from trivmap.cards.kernels import KernelSampling
 from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
@@ -96,7 +96,7 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
             return _chains(plan, driver, certified)
         case AnnealedSampling():
             return _annealed(run, plan, section, measure)
-        case OwnSampling():
+        case KernelSampling():
             return _own(run, plan, section, measure)
     raise AssertionError(section.kind)
 
@@ -221,7 +221,7 @@ def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure:
     return _proposals(plan, lambda: kernel, judge, measure, attributes, certified)
 
 
-def _own(run: RunDirectory, plan: Plan, section: OwnSampling, measure: Measure) -> Sampler:
+def _own(run: RunDirectory, plan: Plan, section: KernelSampling, measure: Measure) -> Sampler:
     """The sampler of a kernel of the user's own."""
     certified = None if plan.card.model is None else _certified(run, plan, measure).settle()
     kernel = plan.kernel(lambda: certified.flow if certified else plan.flow())

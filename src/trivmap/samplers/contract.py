@@ -11,6 +11,7 @@ from trivmap.errors import InputError
 from trivmap.samplers.independence import AbstractIndependence
 from trivmap.samplers.kernel import AbstractKernel
 from trivmap.spaces import AbstractSpace, Real
+from trivmap.tracing import traced
 
 _NOT_IN_STATES = ("step_size", "seconds")
 """Names that are stored beside the parts of a state."""
@@ -101,13 +102,7 @@ def _shown(tree: Any) -> str:
 
 
 def _traced(what: str, function: Any, *arguments: Any) -> Any:
-    try:
-        return jax.eval_shape(function, *arguments)
-    except InputError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{what}: cannot be traced by JAX ({type(error).__name__}: {said[:300]})") from error
+    return traced(f"{what}: cannot be traced by JAX", function, *arguments)
 
 
 def _require(what: str, found: Any, shape: tuple[int, ...], kind: Any) -> None:

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction, require_action
+from trivmap.actions.symmetry import can_be_evaluated
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.observables import ArrayHistory, Observable, measure
-from trivmap.observables.measure import measure_own, reserved
+from trivmap.observables.catalog import RESERVED
+from trivmap.observables.measure import measure_own
 from trivmap.observables.own import require_measurable
 from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle
 from trivmap.samplers.contract import require_contract, require_start
@@ -56,7 +58,8 @@ def simulate(
         raise InputError(
             f"chains, steps, warmup: needs a chain, a step and no negative warmup, got {chains}, {steps} and {warmup}"
         )
-    require_action(action, kernel.lattice, float)
+    if can_be_evaluated(action):
+        require_action(action, kernel.lattice, float)
     own = (observables,) if isinstance(observables, Observable) else tuple(observables)
     require_measurable(own, action, kernel.lattice, float)
     measured = eqx.Partial(measure, action, own=own)
@@ -64,7 +67,7 @@ def simulate(
         raise InputError(f"target, start: of no use, {type(kernel).__name__} has no step size and one kind of start")
     if not isinstance(kernel, ClusterCycle):
         field = action.space.form(kernel.lattice, jnp.result_type(float))
-        require_contract(kernel, measured=jax.eval_shape(measured, field).keys() | reserved(), space=action.space)
+        require_contract(kernel, measured=jax.eval_shape(measured, field).keys() | RESERVED, space=action.space)
         if not isinstance(kernel, AbstractIndependence):
             require_start(kernel, start, chains)
     driver: AbstractDriver

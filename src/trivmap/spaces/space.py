@@ -38,11 +38,11 @@ class AbstractSpace(abc.ABC):
     @property
     @abc.abstractmethod
     def linear(self) -> bool:
-        """Whether the fields are a vector space, whose measure is the flat one: the product of all d phi."""
+        """True if the fields are a vector space, whose measure is the flat one: the product of all d phi."""
 
     @property
     def unit_vectors(self) -> bool:
-        """Whether the vectors of `components` are those of a unit sphere, every point of it."""
+        """True if the vectors of `components` fill a unit sphere."""
         return False
 
     @abc.abstractmethod
