@@ -15,7 +15,7 @@ EDITABLE := -m pip install --quiet --quiet --disable-pip-version-check --no-deps
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --quiet
 
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test lint format docs bench lock clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' Makefile | expand -t 14
@@ -37,6 +37,9 @@ format: .venv/ready-to-develop  ## fix what the linters can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: .venv/ready-to-document  ## build the documentation site, its notebooks included: docs/_build/html/index.html
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+
 bench: experiments/.venv/ready  ## measure the speed of training and of the samplers, beside their peers
 	experiments/.venv/bin/python -m experiments.benchmarks training
 	experiments/.venv/bin/python -m experiments.benchmarks hmc
@@ -47,10 +50,12 @@ lock: .venv/ready  ## choose the locked versions again from pyproject.toml
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check uv==0.13.9
 	$(COMPILE) --upgrade --extra all --group build pyproject.toml --output-file requirements.lock
 	$(COMPILE) --upgrade --group test --group lint --constraints requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --upgrade --group docs --constraints requirements.lock --constraints requirements-dev.lock \
+		--output-file requirements-docs.lock
 	$(COMPILE) --upgrade --group bench --constraints requirements.lock --output-file requirements-bench.lock
 
 clean:  ## remove the environments
-	rm -rf .venv experiments/.venv
+	rm -rf .venv experiments/.venv docs/_build docs/reference/api
 
 # $(call environment,DIRECTORY): a virtual environment there, made again only where its Python is another one.
 define environment
@@ -75,6 +80,11 @@ endef
 .venv/ready-to-develop: .venv/ready requirements-dev.lock
 	@echo "Installing the tools of development into .venv ..."
 	@$(BIN)/python $(INSTALL) --requirement requirements-dev.lock
+	@touch $@
+
+.venv/ready-to-document: .venv/ready requirements-docs.lock
+	@echo "Installing the tools of the documentation into .venv ..."
+	@$(BIN)/python $(INSTALL) --requirement requirements-docs.lock
 	@touch $@
 
 experiments/.venv/ready: requirements.lock requirements-bench.lock pyproject.toml

@@ -1,4 +1,4 @@
-"""Measures what docs/ablations.md says: `python -m experiments.ablations` writes ablations.json in results/.
+"""Measures what the page ablations says: `python -m experiments.ablations` writes ablations.json in results/.
 
 Two tables. `variants`: one thing of the recipe changed at a time, at L=16 and for some L=20, from scratch, all with the
 same number of configurations; what is already measured stays. `scaling`: the presets' map of the even sites, from

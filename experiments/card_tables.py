@@ -1,4 +1,4 @@
-"""The tables of docs/run-card.md that follow from the signatures and docstrings of constructors."""
+"""The tables of docs/reference/run-card.md that follow from the signatures and docstrings of constructors."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Measures what docs/choosing.md says: `python -m experiments.choices [SEEDS]` writes choices.json in results/.
+"""Measures what docs/how-to/choosing.md says: `python -m experiments.choices [SEEDS]` writes choices.json in results/.
 
 Every variant changes one thing of `reference`. Each is trained for the same number of steps and judged on 16384 fresh
 proposals, over several seeds. Costs are processor time per step relative to the reference, compilation left out.

@@ -1,4 +1,4 @@
-"""Runs the presets of docs/comparison.md: `python -m experiments.comparison [PRESET ...] [--in DIR] [--again]`.
+"""Runs the presets of the page comparison: `python -m experiments.comparison [PRESET ...] [--in DIR] [--again]`.
 
 Every preset (or those named) is run by `trivmap compare` in DIR/PRESET, or continued if it is there; `--again`
 measures rates again. Judges the flow on configurations of embedded clusters (forward_ess.py), copies comparison.json

@@ -1,4 +1,4 @@
-"""The tables about samplers beside each other: docs/comparison.md, docs/samplers.md, and the line as tuned."""
+"""The tables about samplers beside each other, on the pages comparison and samplers, and the line as tuned."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ def compared(preset: str) -> str:
         )
     for picture, title in (("rates", "Independent samples per second"), ("break-even", "Seconds in all")):
         if (RESULTS / f"{preset}-{picture}.png").exists():
-            parts.append(f"![{title}](../experiments/results/{preset}-{picture}.png)")
+            parts.append(f"![{title}](../../experiments/results/{preset}-{picture}.png)")
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,7 +62,7 @@ def slowing_down() -> str:
             cells.append(f"{law['chi_squared']:.1f}/{law['degrees']}")
         rows.append([sampler, *cells])
     table = markdown(["tau_int of |m|", *(f"L={extent}" for extent in extents), "z", "chi^2/dof"], rows)
-    return f"{table}\n\n![tau_int against the correlation length](../experiments/results/slowing-down.png)\n"
+    return f"{table}\n\n![tau_int against the correlation length](../../experiments/results/slowing-down.png)\n"
 
 
 def tuned() -> str:

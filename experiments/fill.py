@@ -35,7 +35,7 @@ from trivmap.reports.formats import count, duration, parenthesis
 from trivmap.store.directory import RunDirectory
 from trivmap.studies.compare_card import PRESETS as COMPARISONS
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*/*.md"))]
 BLOCK = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 TABLES = (card_tables, comparison_tables, objective_tables, performance_tables, scaling_tables, trust_tables)
 VERSIONS = ("python", "trivmap", "jax")

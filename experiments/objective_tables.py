@@ -1,4 +1,4 @@
-"""The table of the objectives, for the page docs/ablations.md."""
+"""The table of the objectives, for the page docs/explanation/ablations.md."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from what the benchmarks keep in results/benchmarks."""
+"""The tables of docs/explanation/performance.md, from what the benchmarks keep in results/benchmarks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

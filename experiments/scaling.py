@@ -1,4 +1,4 @@
-"""Runs the studies of docs/scaling.md: `python -m experiments.scaling [STUDY ...] [--in DIR]`.
+"""Runs the studies of docs/explanation/scaling.md: `python -m experiments.scaling [STUDY ...] [--in DIR]`.
 
 Every study (or those named) is run by `trivmap study` in DIR/STUDY, or continued if it is there. Keeps
 study-STUDY.json in results/, draws scaling.png, the cost to 70 percent of all that is kept, and fills the pages.

@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md, from what scaling.py keeps."""
+"""The tables of docs/explanation/scaling.md, from what scaling.py keeps."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -61,7 +61,7 @@ def picture() -> str:
     """The cost to 0.7 of all that is measured."""
     if not (RESULTS / "scaling.png").exists():
         return not_measured("scaling")
-    return "![Cost to an acceptance of 0.7 against L](../experiments/results/scaling.png)\n"
+    return "![Cost to an acceptance of 0.7 against L](../../experiments/results/scaling.png)\n"
 
 
 def modes() -> str:
@@ -83,7 +83,7 @@ def modes() -> str:
         costs = [estimate_cell(row[name]) for name in names]
         ends = [f"{value:.3f}" for value in (ratio[0], ratio[-1])]
         cells.append([row["label"], str(row["extent"]), f"{row['acceptance']:.3f}", *costs, *ends])
-    picture = "![Spectra of the proposals over the exact ones](../experiments/results/modes.png)"
+    picture = "![Spectra of the proposals over the exact ones](../../experiments/results/modes.png)"
     return f"{picture}\n\n{markdown(header, cells)}\n"
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/trust.md, from what pulls.py, couplings.py and presets.py keep."""
+"""The tables of docs/explanation/trust.md, from what pulls.py, couplings.py and presets.py keep."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial

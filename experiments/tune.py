@@ -1,6 +1,6 @@
 """Finds the line xi = L/4 again: `python -m experiments.tune [L ...]` writes tune.json in results/.
 
-What `trivmap tune L --lam 0.5 --ratio 4` gives for every L of docs/presets.md, with the command's own settings.
+What `trivmap tune L --lam 0.5 --ratio 4` gives for every L of the page presets, with the command's own settings.
 """
 
 import json

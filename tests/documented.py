@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-_PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
+_PAGE = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "extending.md"
 
 
 def my_theory() -> ModuleType:

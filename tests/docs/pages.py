@@ -15,7 +15,7 @@ from trivmap.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").glob("*/*.md"))
 PAGES = [README, *DOCS]
 
 # The preset with its own map, training and sampling would take minutes. These are appended, each with --set, to the

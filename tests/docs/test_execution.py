@@ -15,8 +15,8 @@ from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
 from trivmap.reports import find_reference
 
-RUN_DIRECTORY = ROOT / "docs" / "run-directory.md"
-EXTENDING = ROOT / "docs" / "extending.md"
+RUN_DIRECTORY = ROOT / "docs" / "reference" / "run-directory.md"
+EXTENDING = ROOT / "docs" / "how-to" / "extending.md"
 LOG_Z_L6 = Estimate(30.72886, 0.00050)
 """By a million proposals of another flow: four affine couplings, float64, acceptance 0.77."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import fill
 from experiments.benchmarks.__main__ import COMMANDS
-from tests.docs.pages import DOCS, PAGES, README, ROOT, blocks, code, commands, prose, rows
+from tests.docs.pages import PAGES, ROOT, blocks, code, commands, prose, rows
 from trivmap.cards.presets import preset_names
 from trivmap.cli.main import cli
 
@@ -36,13 +36,9 @@ def test_internal_links_resolve(page):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_every_page_is_linked_from_the_readme():
-    assert {f"docs/{page.name}" for page in DOCS} <= set(re.findall(r"\]\(([^)\s#]+)", README.read_text()))
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_says_what_it_is(page):
-    assert {block.language for block in blocks(page)} <= {"sh", "python", "yaml", "text", "mermaid"}
+    assert {block.language for block in blocks(page)} <= {"sh", "python", "yaml", "text"}
     assert all(block.text.startswith("# file: ") for block in blocks(page) if block.language == "yaml")
 
 
@@ -76,7 +72,7 @@ def test_experiments_named_exist(page):
 
 
 def test_every_preset_is_described_and_none_is_invented():
-    page = ROOT / "docs" / "presets.md"
+    page = ROOT / "docs" / "reference" / "presets.md"
     described = set(re.findall(r"^### (\S+)$", page.read_text(), flags=re.MULTILINE))
     assert described == set(preset_names())
     stems = "|".join(sorted({name.split("-")[0] for name in preset_names() if "-" in name}))
@@ -109,7 +105,7 @@ def test_thresholds_are_those_of_the_library():
     from trivmap.runs import probe
     from trivmap.training.evaluation import FEWEST_PROPOSALS
 
-    text = " ".join((ROOT / "docs" / "conventions.md").read_text().split())
+    text = " ".join((ROOT / "docs" / "reference" / "conventions.md").read_text().split())
     p_value = "1e-4"
     assert float(p_value) == correlator_fits._LEAST_P_VALUE
     for said in (
@@ -146,7 +142,7 @@ def test_documented_observables_are_those_measured():
     from trivmap.observables import CATALOG
     from trivmap.observables.catalog import OF_SAMPLERS
 
-    page = ROOT / "docs" / "conventions.md"
+    page = ROOT / "docs" / "reference" / "conventions.md"
     documented = {
         name
         for row in rows(page)
@@ -160,13 +156,13 @@ def test_documented_observables_are_those_measured():
 def test_the_floors_are_those_that_are_checked():
     from tests.test_project import FLOORS
 
-    table = [row for row in rows(ROOT / "docs" / "architecture.md") if row.heading == "Floors"]
+    table = [row for row in rows(ROOT / "docs" / "explanation" / "architecture.md") if row.heading == "Floors"]
     documented = {int(row.cells[0]): set(code(row.cells[1])) for row in table}
     assert documented == {number: names for number, names in enumerate(FLOORS, 1) if "__init__" not in names}
 
 
 def test_the_picture_names_parts_that_exist():
-    (picture,) = (block for block in blocks(ROOT / "docs" / "architecture.md") if block.language == "mermaid")
-    labels = re.findall(r"-->\|\"?([^|\"]+)\"?\|", picture.text)
-    named = {part for label in labels for part in re.split(r", ", label.split(":")[0])}
+    picture = (ROOT / "docs" / "explanation" / "field-to-number.svg").read_text()
+    labels = re.findall(r'font-style="italic">([^<]+)<', picture)
+    named = {part for label in labels for part in label.split(", ")}
     assert len(named) > 5 and all((ROOT / "src" / "trivmap" / part).is_dir() for part in named)

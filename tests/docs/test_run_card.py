@@ -1,4 +1,4 @@
-"""docs/run-card.md against the schema: every section and key, with its default."""
+"""docs/reference/run-card.md against the schema: every section and key, with its default."""
 
 from collections.abc import Iterator
 from typing import Literal, get_args, get_origin
@@ -51,7 +51,7 @@ FROM_SIGNATURES = {
 }
 """Their tables are written by `experiments.fill`, as test_pages checks."""
 SECTIONS = BY_HAND | FROM_SIGNATURES
-TABLE = rows(ROOT / "docs" / "run-card.md")
+TABLE = rows(ROOT / "docs" / "reference" / "run-card.md")
 
 
 def inside(annotation, metadata=()) -> Iterator[type[Section] | str]:

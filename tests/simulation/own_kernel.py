@@ -1,4 +1,4 @@
-"""A kernel and an independent proposal of a user's own, as docs/extending.md describes them."""
+"""A kernel and an independent proposal of a user's own, as docs/how-to/extending.md describes them."""
 
 from typing import NamedTuple
 

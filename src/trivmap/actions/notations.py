@@ -77,6 +77,7 @@ NOTATIONS: Mapping[str, Notation] = {
     "bosetti2015": Notation(bosetti2015, "arXiv:1506.08587"),
     "nicoli2020": Notation(nicoli2020, "arXiv:2007.07115"),
 }
+"""The notations of the literature by name: how each makes (c1, c2, c4) from its couplings, and its source."""
 
 
 def coefficients(notation: str, couplings: Mapping[str, SupportsFloat], dimension: int) -> tuple[float, float, float]:

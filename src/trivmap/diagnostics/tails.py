@@ -18,7 +18,7 @@ SMOOTHED_AVERAGES = 0.7
 LARGEST_SKEWNESS = 0.12
 """Largest skewness of the mean weight at which averages over weights, and over chains, have errors that cover.
 
-Calibrated on one-dimensional phi^4 with exact answers, see docs/conventions.md.
+Calibrated on one-dimensional phi^4 with exact answers, see docs/reference/conventions.md.
 """
 FEWEST_JUDGES = 100
 """Fewest weights that the skewness is estimated from."""

@@ -29,6 +29,7 @@ OTHER: Mapping[str, Callable[[Array], Array]] = {
 }
 
 ACTIVATIONS = ODD | OTHER
+"""The activations by name: functions of an array, entry by entry."""
 
 
 def activation(name: str) -> Callable[[Array], Array]:

@@ -85,3 +85,4 @@ OMELYAN = Integrator(_LAMBDA, ((0.5, 1 - 2 * _LAMBDA), (0.5, 2 * _LAMBDA)))
 tenth of that of the leapfrog at equal step."""
 
 INTEGRATORS: Mapping[str, Integrator] = {"leapfrog": LEAPFROG, "omelyan": OMELYAN}
+"""The integrators by the name that a card uses."""

@@ -27,7 +27,7 @@ REFERENCE = "abs_magnetization"
 
 
 def comparison_result(root: Path, card: CompareCard, rates: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `comparison.json`, see docs/comparison.md."""
+    """The content of `comparison.json`, see docs/explanation/comparison.md."""
     own = {each.name: each for run_card in card.cards.values() for each in observables(run_card)}
     samplers = {
         name: _sampler(RunDirectory.open(root / name), run_card, card.samplers[name].map_of, rates["samplers"][name])

@@ -13,6 +13,7 @@ from trivmap.errors import InputError
 
 Step = Int[Array, ""] | int
 Schedule = Callable[[Step], Scalar | float]
+"""A quantity of training as a function of the step."""
 
 
 @bounded
