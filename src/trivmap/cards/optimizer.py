@@ -12,7 +12,6 @@ from trivmap.cards.references import resolve
 from trivmap.cards.registry import SCHEDULES, build_own
 from trivmap.cards.signature import Component, parameters, placed, section_of
 from trivmap.cards.values import REFERENCE, at, reference, validation_error
-from trivmap.errors import InputError
 from trivmap.optimizers import FirstOrder, GaussNewton, first_order, optimizer_keywords, optimizer_names
 
 _RATE = "a number, or a section such as {schedule: cosine, peak: 1.0e-3}"
@@ -67,10 +66,8 @@ class FirstOrderOptimizer(Component):
         if not REFERENCE.fullmatch(self.kind):
             # Some optimizers take a number only.
             given = constant.peak if constant.schedule == "constant" and not constant.warmup else rate
-            try:
+            with placed(where, {"kind", "learning_rate", *self.arguments}):
                 made = first_order(self.kind, given, clip=clip, **self.arguments)
-            except InputError as error:
-                raise InputError(placed(str(error), where, {"kind", "learning_rate", *self.arguments})) from error
             return dataclasses.replace(made, learning_rate=rate)
         factory = resolve(self.kind, optax.GradientTransformation, f"{where}.kind")
         first = next(iter(parameters(factory)), "learning_rate")

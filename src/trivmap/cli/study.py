@@ -158,7 +158,7 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
 def _require_models(card: Any) -> None:
     """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
     from trivmap.cli.process import prepare
-    from trivmap.errors import InputError
+    from trivmap.errors import prefixed
     from trivmap.runs.checking import require_buildable, require_transfer
     from trivmap.runs.plan import Plan
 
@@ -171,13 +171,11 @@ def _require_models(card: Any) -> None:
         seen.setdefault(f"{point} first", run)
         seen[f"{point} last"] = run
     for run in seen.values():
-        try:
+        with prefixed(f"series.{run.series}: {run.name}: "):
             plan = Plan(run.card)
             require_buildable(plan)
             if run.after is not None:
                 require_transfer(Plan(card.runs[run.after].card), plan)
-        except InputError as error:
-            raise InputError(f"series.{run.series}: {run.name}: {error}") from error
 
 
 def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from trivmap.ahead import processors
 from trivmap.cards.card import RunCard
-from trivmap.errors import InputError
+from trivmap.errors import InputError, prefixed
 from trivmap.runs import pipeline
 from trivmap.runs.finish import finish
 from trivmap.runs.plan import Plan
@@ -46,10 +46,8 @@ class ComparisonDirectory:
             write_text(cls(partial).card_path, card.to_yaml())
             write_environment(partial, describe_software())
             for name, run_card in card.cards.items():
-                try:
+                with prefixed(f"samplers.{name}: "):
                     pipeline.create(run_card, partial / name)
-                except InputError as error:
-                    raise InputError(f"samplers.{name}: {error}") from error
         return cls(root)
 
     @classmethod
