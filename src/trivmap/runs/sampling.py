@@ -14,8 +14,7 @@ from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.pipeline import facts_of_samples, own_measurements, renew
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interruption, NoProgress, Progress, shown
-from trivmap.runs.sampler import Sampler
-from trivmap.runs.samplers import build_sampler
+from trivmap.runs.samplers import Sampler, build_sampler
 from trivmap.simulation import State
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import generator, package_version, workforce
