@@ -29,6 +29,18 @@ def require_run_card(name: str) -> None:
         raise InputError(f"{name}: is a study of many runs; run it with trivmap study {name}")
 
 
+def require_one(
+    card: str | None, resume: Path | None, out: Path | None, overrides: tuple[str, ...], kind: str, continues: str
+) -> None:
+    """Refuse a card of this `kind` together with `--resume DIR`, neither of the two, and changes to what is resumed."""
+    from trivmap.errors import InputError
+
+    if (card is None) == (resume is None):
+        raise InputError(f"give either a {kind} card (a file or a preset, see trivmap presets) or --resume DIR")
+    if resume is not None and (out is not None or overrides):
+        raise InputError(f"--resume continues {continues}")
+
+
 def name_of(loaded: Any, card: str) -> str:
     """The name of a run of this card, unless the user gives another."""
     return loaded.name or Path(card).stem
@@ -45,11 +57,8 @@ def open_or_create(
     from trivmap.runs.plan import Plan
     from trivmap.store.directory import RunDirectory
 
-    if (card is None) == (resume is None):
-        raise InputError("give either a run card (a file or a preset, see trivmap presets) or --resume DIR")
+    require_one(card, resume, out, overrides, "run", "a run as its config.yaml says; --out and --set are for a new one")
     if resume is not None:
-        if out is not None or overrides:
-            raise InputError("--resume continues a run as its config.yaml says; --out and --set are for a new one")
         directory, display = opened(resume, joining=True), shown_progress()
         plan = Plan(directory.card())
         require_room([plan], directory.root, force=force, note=display.note)

@@ -30,6 +30,7 @@ def run_study(
     """The work of `trivmap study`; returns how many runs failed."""
     from trivmap.cards.own import require_trust
     from trivmap.cli.display import console
+    from trivmap.cli.opening import name_of, require_one
     from trivmap.cli.process import making, new_run_path
     from trivmap.cli.room import require_room
     from trivmap.errors import InputError
@@ -49,18 +50,16 @@ def run_study(
         raise InputError("--resources needs --scheduler: the workers on this machine have none")
     if workers is not None and scheduler is not None:
         raise InputError("--workers is for runs on this machine; leave it out with --scheduler")
-    if (card is None) == (resume is None):
-        raise InputError("give either a study card (a file or a preset, see trivmap presets) or --resume DIR")
+    continues = "as study.yaml says; --out and --set are for a new study"
+    require_one(card, resume, out, overrides, "study", continues)
     if resume is not None:
-        if out is not None or overrides:
-            raise InputError("--resume continues as study.yaml says; --out and --set are for a new study")
         directory = StudyDirectory.open(resume)
         require_trust(resume, *(run.card for run in directory.card().runs.values()))
     else:
         assert card is not None
         loaded = load_study_card(card, overrides)
         _require_models(loaded)
-        chosen = out if out is not None else new_run_path(loaded.name or Path(card).stem)
+        chosen = out if out is not None else new_run_path(name_of(loaded, card))
         plans = [Plan(each.card) for each in loaded.runs.values()]
         with making(chosen, "continue with trivmap study"):
             require_room(plans, chosen, force=force, note=lambda text: say(text, err=True))

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from trivmap.cli.main import command
+from trivmap.cli.main import command, json_flag
 from trivmap.cli.terminal import say
 
 
@@ -19,7 +19,7 @@ from trivmap.cli.terminal import say
 @click.option("--cycles", type=int, default=4_000_000, show_default=True, help="Cluster cycles to spend at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--threads", type=int, help="Threads (default: all processors).")
-@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+@json_flag
 def tune(
     lattice: str,
     lam: float,
