@@ -12,15 +12,14 @@ from pydantic import Field, model_validator
 from trivmap.cards import yaml_text
 from trivmap.cards.fields import write_out
 from trivmap.cards.headings import LatticeCard, true_headings
+from trivmap.cards.kernels import AnySampling, samples_without_flow
 from trivmap.cards.ladder import ladder_mismatch, led_there, rung_data
-from trivmap.cards.model import Model
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import RUNS, preset_text
 from trivmap.cards.registry import ACTIONS
-from trivmap.cards.samplers import AnySampling, samples_without_flow
 from trivmap.cards.sampling import AnnealedSampling, FlowSampling
 from trivmap.cards.signature import Component, Constructed
-from trivmap.cards.training import LEAST_BINS, Measure, Rung, Training
+from trivmap.cards.training import LEAST_BINS, Measure, Model, Rung, Training
 from trivmap.cards.values import require_lattice, validation_error
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice

@@ -17,19 +17,6 @@ from trivmap.optimizers import FirstOrder, GaussNewton, first_order, optimizer_k
 _RATE = "a number, or a section such as {schedule: cosine, peak: 1.0e-3}"
 
 
-def optax_parameters(kind: str) -> dict[str, Any] | None:
-    """Keyword arguments of an optax optimizer that a card may use, with their defaults; None if there is none.
-
-    `lbfgs` is no first-order optimizer (it searches along lines) and is not counted.
-    """
-    return None if kind == "lbfgs" else optimizer_keywords(kind)
-
-
-def optax_optimizers() -> list[str]:
-    """Names of the optax optimizers a card may use."""
-    return [name for name in optimizer_names() if name != "lbfgs"]
-
-
 class FirstOrderOptimizer(Component):
     """An optax optimizer by name, or a function `my_module:factory(learning_rate, **arguments)`.
 
@@ -43,7 +30,7 @@ class FirstOrderOptimizer(Component):
 
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        known = optax_parameters(str(data.get("kind")))
+        known = optimizer_keywords(str(data.get("kind")))
         return None if known is None else ("kind", "learning_rate", *known)
 
     @classmethod
@@ -55,7 +42,7 @@ class FirstOrderOptimizer(Component):
             raise validation_error(cls._missing("learning_rate", data), "learning_rate")
         if not isinstance(rate, (Mapping, Section)):
             data["learning_rate"] = {"schedule": "constant", "peak": rate}
-        known = optax_parameters(str(data["kind"])) or {}
+        known = optimizer_keywords(str(data["kind"])) or {}
         written_out = {name: value for name, value in known.items() if isinstance(value, (bool, int, float, str))}
         return data | {name: value for name, value in written_out.items() if name not in data}
 
@@ -85,9 +72,9 @@ class _Transformation:
 
 
 _SECOND_ORDER = {"gauss-newton": section_of(GaussNewton, (), (("kind", "gauss-newton"),))}
-OPTIMIZERS = ByKey(
-    "kind", _SECOND_ORDER | dict.fromkeys(optax_optimizers(), FirstOrderOptimizer), own=FirstOrderOptimizer
-)
+# lbfgs is no first-order optimizer: it searches along lines.
+_FIRST_ORDER = {name: FirstOrderOptimizer for name in optimizer_names() if name != "lbfgs"}
+OPTIMIZERS = ByKey("kind", _SECOND_ORDER | _FIRST_ORDER, own=FirstOrderOptimizer)
 
 
 def minimizes_by_default(optimizer: object) -> str:

@@ -250,12 +250,3 @@ def _built(value: Any, where: str, offered: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return tuple(_built(each, f"{where}.{position}", offered) for position, each in enumerate(value))
     return value.build(where, **offered) if isinstance(value, Component) else value
-
-
-def sections_in(annotation: Any) -> Iterator[type[Section]]:
-    """The sections that a key of this type may hold, apart from components, which are told apart by a key."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
-    elif get_origin(annotation) is not Annotated:
-        for inner in get_args(annotation):
-            yield from sections_in(inner)
