@@ -93,7 +93,7 @@ def _without_waiting(kind: type[BaseException] | None, *_: Any) -> None:
 
 def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
     """The facts that identify the samples: a resumed run must agree in all of them."""
-    section = plan.card.sampling
+    section, own = plan.card.sampling, sorted(own_measurements(plan))
     return {
         **facts_of_samples(plan.card),
         "history": sampler.driver.history,
@@ -103,15 +103,10 @@ def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
         "save_fields": section.save_fields,
         "generator": generator(plan.keys["sample"]),
         **sampler.settle(),
-        **_own_measurements(plan),
+        # Runs without them, old ones included, have none.
+        **({"own_measurements": ", ".join(own)} if own else {}),
         "trivmap": package_version("trivmap"),
     }
-
-
-def _own_measurements(plan: Plan) -> dict[str, str]:
-    """The names of the measurements of one's own; none for runs without them, old ones included."""
-    own = sorted(own_measurements(plan))
-    return {"own_measurements": ", ".join(own)} if own else {}
 
 
 def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:
