@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trivmap.cli.terminal import say
 from trivmap.cli.watching import Watch
+from trivmap.errors import InputError, cut, prefixed
 
 if TYPE_CHECKING:
     from trivmap.studies.scaling.directory import StudyDirectory
@@ -33,7 +34,6 @@ def run_study(
     from trivmap.cli.opening import name_of, require_one
     from trivmap.cli.process import making, new_run_path
     from trivmap.cli.room import require_room
-    from trivmap.errors import InputError
     from trivmap.extras import require
 
     require("studies", "trivmap study")
@@ -142,7 +142,6 @@ def _until_parent_ends() -> None:
 
 
 def _resources(texts: tuple[str, ...]) -> dict[str, float]:
-    from trivmap.errors import InputError, cut
 
     found = {}
     for text in texts:
@@ -157,7 +156,6 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
 def _require_models(card: Any) -> None:
     """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
     from trivmap.cli.process import prepare
-    from trivmap.errors import prefixed
     from trivmap.runs.checking import require_buildable, require_transfer
     from trivmap.runs.plan import Plan
 
