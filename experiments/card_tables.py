@@ -4,7 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
 
@@ -13,7 +13,7 @@ from trivmap.cards.fields import ByKey, Section
 from trivmap.cards.kernels import LIBRARY, LibrarySampling
 from trivmap.cards.optimizer import OPTIMIZERS
 from trivmap.cards.registry import ACTIONS, BASES, DATA, MAPS, NETWORKS, OBJECTIVES, SCHEDULES
-from trivmap.cards.signature import Constructed, sections_in
+from trivmap.cards.signature import Constructed
 
 HEAD = ["key", "default", "meaning"]
 
@@ -42,6 +42,15 @@ def inside(where: str, section: type[Section]) -> Iterator[tuple[str, type[Secti
             if issubclass(inner, Constructed):
                 yield f"{where}, {key}", inner
                 yield from inside(f"{where}, {key}", inner)
+
+
+def sections_in(annotation: Any) -> Iterator[type[Section]]:
+    """The sections that a key of this type may hold, apart from components, which are told apart by a key."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    elif get_origin(annotation) is not Annotated:
+        for inner in get_args(annotation):
+            yield from sections_in(inner)
 
 
 def table(heading: str, section: type[Section]) -> str:

@@ -21,7 +21,7 @@ from trivmap.lattice import Lattice
 from trivmap.observables.measure import measure_order
 from trivmap.samplers import ClusterCycle, SwendsenWang, Wolff
 from trivmap.simulation import ClusterChains
-from trivmap.studies.costs import independent_per_second
+from trivmap.studies.comparison_result import independent_per_second
 
 PACKAGES = ("trivmap", "numba", "jax", "jaxlib")
 LAM = 0.5

@@ -1,8 +1,9 @@
 """The one exception a user's mistake raises, and how its sentence shows values and names."""
 
+import contextlib
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
@@ -11,6 +12,15 @@ class InputError(ValueError):
     The command line prints the sentence and exits with code 2; everything else that is raised is a defect of the
     library.
     """
+
+
+@contextlib.contextmanager
+def prefixed(prefix: str, instead_of: str = "") -> Iterator[None]:
+    """Begin the sentence of an `InputError` from the block with `prefix`; a beginning that it replaces is cut off."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{prefix}{str(error).removeprefix(instead_of)}") from error
 
 
 def suggestion(word: object, known: Iterable[str]) -> str:

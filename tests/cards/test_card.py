@@ -6,7 +6,7 @@ import pytest
 from tests.runs.support import CARD
 from trivmap.cards import yaml_text
 from trivmap.cards.card import RunCard, load_card
-from trivmap.cards.optimizer import optax_optimizers
+from trivmap.cards.optimizer import OPTIMIZERS
 from trivmap.errors import InputError
 
 
@@ -67,8 +67,8 @@ def test_every_spelling_of_a_small_number(text):
 
 
 def test_every_first_order_optimizer_of_optax():
-    names = optax_optimizers()
-    assert {"adam", "adamw", "sgd", "lion", "rmsprop"} <= set(names) and "lbfgs" not in names
+    names = OPTIMIZERS.table.keys() - {"gauss-newton"}
+    assert {"adam", "adamw", "sgd", "lion", "rmsprop"} <= names and "lbfgs" not in names
     for name in names:
         training = CARD["training"] | {"optimizer": {"kind": name, "learning_rate": 0.01}}
         card = RunCard.from_data(changed(training=training))

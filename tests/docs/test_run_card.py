@@ -11,7 +11,7 @@ from experiments import card_tables
 from experiments.card_tables import plain
 from tests.docs.pages import ROOT, code, rows
 from trivmap.bijections import ConvolutionalNetwork, DenseNetwork
-from trivmap.cards import kernels, model, optimizer, registry, sampling, training
+from trivmap.cards import kernels, optimizer, registry, sampling, training
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import ByKey, Section
 from trivmap.cards.signature import described
@@ -20,7 +20,7 @@ from trivmap.networks.activations import ACTIVATIONS
 BY_HAND = {
     "The card": RunCard,
     "action, your own": registry.ACTIONS.by_key.own,
-    "model": model.Model,
+    "model": training.Model,
     "model.base, your own": registry.BASES.by_key.own,
     "model.maps, your own": registry.MAPS.by_key.own,
     "network, your own": registry.NETWORKS.by_key.own,
@@ -54,11 +54,17 @@ SECTIONS = BY_HAND | FROM_SIGNATURES
 TABLE = rows(ROOT / "docs" / "reference" / "run-card.md")
 
 
+def sections(several: ByKey) -> list[type[Section]]:
+    """All sections that a key distinguishes."""
+    found = [*several.table.values(), *([several.own] if several.own else [])]
+    return [section for each in found for section in (sections(each) if isinstance(each, ByKey) else [each])]
+
+
 def inside(annotation, metadata=()) -> Iterator[type[Section] | str]:
     """The sections and the words that a field may hold."""
     several = [mark for mark in (*metadata, *getattr(annotation, "__metadata__", ())) if isinstance(mark, ByKey)]
     if several:
-        yield from several[0].sections()
+        yield from sections(several[0])
     elif get_origin(annotation) is Literal:
         yield from get_args(annotation)
     elif isinstance(annotation, type) and issubclass(annotation, Section):

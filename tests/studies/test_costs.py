@@ -3,7 +3,7 @@ import math
 import pytest
 
 from trivmap.estimate import Estimate
-from trivmap.studies.costs import break_even, cost_of_one, independent_per_second
+from trivmap.studies.comparison_result import break_even, cost_of_one, independent_per_second
 
 
 def exactly(value):

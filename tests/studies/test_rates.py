@@ -37,11 +37,11 @@ def rates(clock, *samplers, rounds=5, seconds=0.5, **options):
 def test_seconds_of_one_step_of_one_chain_without_compilation():
     clock = Clock()
     found = rates(clock, Sampler(clock, "a", 0.001), Sampler(clock, "b", 0.02, chains=2, stride=8))
-    assert found["a"].seconds == pytest.approx((0.001 / 4, 0.0), abs=1e-12)
-    assert found["b"].seconds == pytest.approx((0.02 / 2, 0.0), abs=1e-12)
+    assert found["a"].seconds_per_step == pytest.approx((0.001 / 4, 0.0), abs=1e-12)
+    assert found["b"].seconds_per_step == pytest.approx((0.02 / 2, 0.0), abs=1e-12)
     assert found["a"].first_seconds == pytest.approx(3.001)
-    assert found["a"].steps == pytest.approx(500, rel=0.01)
-    assert found["b"].steps == 24
+    assert found["a"].steps_per_round == pytest.approx(500, rel=0.01)
+    assert found["b"].steps_per_round == 24
 
 
 def test_rounds_take_turns():
@@ -55,7 +55,7 @@ def test_one_slow_round_changes_nothing():
     clock = Clock()
     found = rates(clock, Sampler(clock, "a", 0.25, slow=(4,)), Sampler(clock, "b", 0.25))
     assert max(found["a"].rounds) == pytest.approx(10 * min(found["a"].rounds))
-    assert found["a"].seconds == pytest.approx(found["b"].seconds)
+    assert found["a"].seconds_per_step == pytest.approx(found["b"].seconds_per_step)
 
 
 def test_a_signal_is_seen_between_turns():

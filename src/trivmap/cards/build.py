@@ -9,20 +9,13 @@ from trivmap.bases import DecimatedFreeField, FreeField
 from trivmap.bijections import AbstractBijection, Chain
 from trivmap.cards.card import RunCard
 from trivmap.cards.kernels import KernelSampling, LibrarySampling
-from trivmap.cards.registry import build_own
+from trivmap.cards.registry import KERNELS, build_own
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.samplers.kernel import AbstractKernel
 from trivmap.training import Phase, TrainingPlan
 from trivmap.training.schedules import temperature_schedule
-
-
-class _Kernel:
-    """The requirements on a kernel of the user's own."""
-
-    key, makes, called = "kind", AbstractKernel, "AbstractKernel"
-    offers = ("action", "lattice", "dtype", "flow")
 
 
 def build_action(card: RunCard) -> AbstractAction:
@@ -92,7 +85,7 @@ def build_kernel(card: RunCard, action: AbstractAction, flow: Flow | None) -> Ab
     offered |= {} if flow is None else {"flow": flow}
     if isinstance(section, LibrarySampling):
         return section.kernel(**offered)
-    kernel = build_own(kind, section.arguments, _Kernel, "sampling", offered)
+    kernel = build_own(kind, section.arguments, KERNELS.by_key.own, "sampling", offered)
     if kernel.lattice != lattice:
         raise InputError(f"sampling.kind: {kind} makes a kernel on {kernel.lattice}, and the card's is {lattice}")
     return kernel

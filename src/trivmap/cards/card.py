@@ -5,47 +5,29 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from trivmap.cards import yaml_text
-from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Section, write_out
-from trivmap.cards.headings import true_headings
+from trivmap.cards.fields import write_out
+from trivmap.cards.headings import LatticeCard, true_headings
+from trivmap.cards.kernels import AnySampling, samples_without_flow
 from trivmap.cards.ladder import ladder_mismatch, led_there, rung_data
-from trivmap.cards.model import Model
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import RUNS, preset_text
 from trivmap.cards.registry import ACTIONS
-from trivmap.cards.samplers import AnySampling, samples_without_flow
 from trivmap.cards.sampling import AnnealedSampling, FlowSampling
 from trivmap.cards.signature import Component, Constructed
-from trivmap.cards.training import LEAST_BINS, Measure, Rung, Training
-from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole, require_lattice, validation_error
+from trivmap.cards.training import LEAST_BINS, Measure, Model, Rung, Training
+from trivmap.cards.values import require_lattice, validation_error
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
-SCHEMA = 1
-"""The newest schema of run cards that this version reads."""
 
-
-class RunCard(Section):
+class RunCard(LatticeCard):
     """A whole run. `load_card` and `RunCard.from_data` make one; every key they refuse is named in one sentence."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    schema_number: Count = Field(default=SCHEMA, alias="schema")
-    name: Name | None = None
-    description: str | None = None
-    reference: str | None = None
-    deviations: str | None = None
-    seed: Annotated[Long, Field(ge=0, lt=2**32)] = 0
-    common_noise: Flag = False
-    dtype: Literal["float32", "float64"] = "float32"
-    device: Literal["cpu", "gpu", "tpu"] | None = None
-    threads: Threads | None = None
-    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
     action: Annotated[Component, ACTIONS.by_key] = Field(
         description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}"
     )
@@ -53,7 +35,6 @@ class RunCard(Section):
     training: Training | None = None
     sampling: AnySampling = FlowSampling()
     measure: Measure = Measure()
-    _notes: tuple[str, ...] = PrivateAttr(default=())
 
     @classmethod
     def from_data(cls, data: object, source: str = "run card") -> "RunCard":
@@ -66,11 +47,7 @@ class RunCard(Section):
             raise InputError(f"{source}: compares several samplers; run it with trivmap compare")
         if "series" in data:
             raise InputError(f"{source}: is a study of many runs; run it with trivmap study")
-        require_known_schema(data, source)
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            raise InputError(f"{source}: {sentence(error, data)}") from error
+        return cls._validated(data, source)
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunCard":
@@ -145,19 +122,6 @@ class RunCard(Section):
         """The most steps that training takes, the ladder's included."""
         return sum(card.training.steps for card in self.rungs() if card.training)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Changes that made overrides fit."""
-        return self._notes
-
-    def to_data(self) -> dict[str, Any]:
-        """Plain data, every default written out."""
-        return self.model_dump(mode="json")
-
-    def to_yaml(self) -> str:
-        """The whole card as YAML; reading it gives an equal card."""
-        return yaml_text.dump(self.to_data())
-
     def with_overrides(self, overrides: Iterable[str]) -> "RunCard":
         """The card with `a.b=value` carried out as by `load_card`."""
         return _overridden(self.to_data(), list(overrides), self.name or "run card")
@@ -167,13 +131,6 @@ class RunCard(Section):
         data = self.to_data()
         relevant = {key: data[key] for key in ("lattice", "dtype", "action", "model")}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
-
-
-def require_known_schema(data: Mapping[str, Any], source: str) -> None:
-    """Raise `InputError` for a card of any kind that a newer version wrote."""
-    schema = data.get("schema", SCHEMA)
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise InputError(f"{source}: schema {schema} is newer than this trivmap, which reads {SCHEMA}: upgrade trivmap")
 
 
 def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunCard:

@@ -1,6 +1,5 @@
 """Sections of a card: they refuse unknown keys, and unions of them are distinguished by `kind`."""
 
-import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -96,12 +95,6 @@ class ByKey:
         """The section of these values; None if there is none."""
         found = self._entry(data.get(self.key))
         return found.section(data) if isinstance(found, ByKey) else found
-
-    def sections(self) -> list[type[Section]]:
-        """All sections, each once."""
-        found = [*self.table.values(), *([self.own] if self.own else [])]
-        inner = [each.sections() if isinstance(each, ByKey) else [each] for each in found]
-        return list(dict.fromkeys(itertools.chain.from_iterable(inner)))
 
     def _entry(self, name: object) -> "type[Section] | ByKey | None":
         if isinstance(name, str) and ":" in name and self.own:

@@ -1,10 +1,72 @@
-"""The texts by which a card describes itself, after overrides have changed the card."""
+"""What every card begins with, and the texts by which it describes itself after overrides have changed it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
+
+from trivmap.cards import yaml_text
+from trivmap.cards.errors import sentence
+from trivmap.cards.fields import Section
+from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole
+from trivmap.errors import InputError
+
+_SCHEMA = 1
+"""The newest schema of cards that this version reads."""
 TEXTS = ("description", "reference", "deviations")
 _CHANGED = "changed from "
+
+
+class Heading(Section):
+    """A card of any kind: the keys that it begins with."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    schema_number: Count = Field(default=_SCHEMA, alias="schema")
+    name: Name | None = None
+    description: str | None = None
+    reference: str | None = None
+    deviations: str | None = None
+
+    @classmethod
+    def _validated(
+        cls, data: Mapping[str, Any], source: str, written_out: Callable[[Mapping[str, Any], str], Any] | None = None
+    ) -> Any:
+        """The card of these keys and values, `written_out(data, source)` first; `InputError` for a newer schema."""
+        schema = data.get("schema", _SCHEMA)
+        if isinstance(schema, int) and schema > _SCHEMA:
+            raise InputError(
+                f"{source}: schema {schema} is newer than this trivmap, which reads {_SCHEMA}: upgrade trivmap"
+            )
+        try:
+            return cls.model_validate(written_out(data, source) if written_out else data)
+        except ValidationError as error:
+            raise InputError(f"{source}: {sentence(error, data)}") from error
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data, every default written out."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """The whole card as YAML; reading it gives a card of the same runs."""
+        return yaml_text.dump(self.to_data())
+
+
+class LatticeCard(Heading):
+    """A card of one lattice."""
+
+    seed: Annotated[Long, Field(ge=0, lt=2**32)] = 0
+    common_noise: Flag = False
+    dtype: Literal["float32", "float64"] = "float32"
+    device: Literal["cpu", "gpu", "tpu"] | None = None
+    threads: Threads | None = None
+    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
+    _notes: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Changes that made overrides fit."""
+        return self._notes
 
 
 def true_headings(

@@ -1,14 +1,21 @@
-"""The section `sampling` of a kernel: one of the registry, or one of the user's own."""
+"""The kinds of the section `sampling`, those of a kernel among them: one of the registry, or one of the user's own."""
 
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, create_model
+from pydantic import BeforeValidator, ConfigDict, Field, create_model
 
 from trivmap.cards.fields import ByKey
 from trivmap.cards.registry import KERNELS
-from trivmap.cards.sampling import Sampling
+from trivmap.cards.sampling import (
+    AnnealedSampling,
+    ClusterSampling,
+    FlowSampling,
+    HmcSampling,
+    Sampling,
+    TrivializedSampling,
+)
 from trivmap.cards.signature import Constructed
 from trivmap.cards.values import Real, Reference, one_of
 
@@ -62,15 +69,6 @@ class LibrarySampling(KernelSampling):
         """The kernel, given those of the `offered` arguments that its constructor takes."""
         return self.made.model_validate({"kind": self.kind, **self.arguments}).build("sampling", **offered)
 
-    @classmethod
-    def takes_flow(cls) -> bool:
-        """True if its constructor takes the map."""
-        return "flow" in cls.made.offers
-
-    @property
-    def needs_model(self) -> bool:
-        return self.takes_flow()
-
 
 def _section_of(made: Any) -> type[LibrarySampling]:
     """The section `sampling` of a kernel of the registry."""
@@ -82,9 +80,39 @@ def _section_of(made: Any) -> type[LibrarySampling]:
         __doc__=made.__doc__,
         **fields,
     )
-    section.made = made
+    section.made, section.needs_model = made, "flow" in made.offers
     return section
 
 
 LIBRARY = ByKey("kind", {name: _section_of(made) for name, made in KERNELS.by_key.table.items()})
 """The sections of the kernels of the registry."""
+
+
+def samples_without_flow(section: object) -> bool:
+    """True if a section of these values has no use for a map; what is no section is refused elsewhere."""
+    if not isinstance(section, Mapping):
+        return False
+    of_library: Any = LIBRARY.section(section)
+    if of_library is not None:
+        return not of_library.needs_model
+    return section.get("kind") in ("hmc", "cluster") or section.get("moves") == "heat-bath"
+
+
+def _kind_written_out(value: Any) -> Any:
+    """A section that names no kind samples by the flow."""
+    return {"kind": "flow", **value} if isinstance(value, dict) and "kind" not in value else value
+
+
+KINDS = ByKey(
+    "kind",
+    {
+        "flow": FlowSampling,
+        "hmc": HmcSampling,
+        "trivialized-hmc": TrivializedSampling,
+        "cluster": ClusterSampling,
+        "annealed": AnnealedSampling,
+        **LIBRARY.table,
+    },
+    OwnSampling,
+)
+AnySampling = Annotated[Sampling, KINDS, BeforeValidator(_kind_written_out)]

@@ -12,23 +12,9 @@ from trivmap.cards.references import resolve
 from trivmap.cards.registry import SCHEDULES, build_own
 from trivmap.cards.signature import Component, parameters, placed, section_of
 from trivmap.cards.values import REFERENCE, at, reference, validation_error
-from trivmap.errors import InputError
 from trivmap.optimizers import FirstOrder, GaussNewton, first_order, optimizer_keywords, optimizer_names
 
 _RATE = "a number, or a section such as {schedule: cosine, peak: 1.0e-3}"
-
-
-def optax_parameters(kind: str) -> dict[str, Any] | None:
-    """Keyword arguments of an optax optimizer that a card may use, with their defaults; None if there is none.
-
-    `lbfgs` is no first-order optimizer (it searches along lines) and is not counted.
-    """
-    return None if kind == "lbfgs" else optimizer_keywords(kind)
-
-
-def optax_optimizers() -> list[str]:
-    """Names of the optax optimizers a card may use."""
-    return [name for name in optimizer_names() if name != "lbfgs"]
 
 
 class FirstOrderOptimizer(Component):
@@ -44,7 +30,7 @@ class FirstOrderOptimizer(Component):
 
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        known = optax_parameters(str(data.get("kind")))
+        known = optimizer_keywords(str(data.get("kind")))
         return None if known is None else ("kind", "learning_rate", *known)
 
     @classmethod
@@ -56,7 +42,7 @@ class FirstOrderOptimizer(Component):
             raise validation_error(cls._missing("learning_rate", data), "learning_rate")
         if not isinstance(rate, (Mapping, Section)):
             data["learning_rate"] = {"schedule": "constant", "peak": rate}
-        known = optax_parameters(str(data["kind"])) or {}
+        known = optimizer_keywords(str(data["kind"])) or {}
         written_out = {name: value for name, value in known.items() if isinstance(value, (bool, int, float, str))}
         return data | {name: value for name, value in written_out.items() if name not in data}
 
@@ -67,10 +53,8 @@ class FirstOrderOptimizer(Component):
         if not REFERENCE.fullmatch(self.kind):
             # Some optimizers take a number only.
             given = constant.peak if constant.schedule == "constant" and not constant.warmup else rate
-            try:
+            with placed(where, {"kind", "learning_rate", *self.arguments}):
                 made = first_order(self.kind, given, clip=clip, **self.arguments)
-            except InputError as error:
-                raise InputError(placed(str(error), where, {"kind", "learning_rate", *self.arguments})) from error
             return dataclasses.replace(made, learning_rate=rate)
         factory = resolve(self.kind, optax.GradientTransformation, f"{where}.kind")
         first = next(iter(parameters(factory)), "learning_rate")
@@ -88,9 +72,9 @@ class _Transformation:
 
 
 _SECOND_ORDER = {"gauss-newton": section_of(GaussNewton, (), (("kind", "gauss-newton"),))}
-OPTIMIZERS = ByKey(
-    "kind", _SECOND_ORDER | dict.fromkeys(optax_optimizers(), FirstOrderOptimizer), own=FirstOrderOptimizer
-)
+# lbfgs is no first-order optimizer: it searches along lines.
+_FIRST_ORDER = {name: FirstOrderOptimizer for name in optimizer_names() if name != "lbfgs"}
+OPTIMIZERS = ByKey("kind", _SECOND_ORDER | _FIRST_ORDER, own=FirstOrderOptimizer)
 
 
 def minimizes_by_default(optimizer: object) -> str:

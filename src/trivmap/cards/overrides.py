@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from trivmap.cards import yaml_text
+from trivmap.cards.kernels import KINDS
 from trivmap.cards.optimizer import OPTIMIZERS, minimizes_by_default
 from trivmap.cards.registry import ACTIONS, BASES, DATA, MAPS, NETWORKS, OBJECTIVES, SCHEDULES, written_out
-from trivmap.cards.samplers import KINDS
 from trivmap.errors import InputError, cut, shown
 
 _SECTIONS = {

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
 
 from trivmap.cards import yaml_text
-from trivmap.errors import InputError, cut, suggestion
+from trivmap.errors import InputError, cut, prefixed, suggestion
 
 
 class Preset(NamedTuple):
@@ -50,9 +50,13 @@ def _parsed(name: str, package: str) -> Any:
     return yaml_text.parse(preset_text(name, package), name)
 
 
-def trained_by(name: str) -> dict[str, Any]:
-    """Model and training of a preset of run cards, the caller's own to change; `InputError` for an unknown name."""
-    preset = _parsed(name, RUNS)
+def trained_by(name: str, where: str) -> dict[str, Any]:
+    """Model and training of a preset of run cards, the caller's own to change.
+
+    Raises `InputError`, beginning with the key `where` that names the preset, for an unknown name.
+    """
+    with prefixed(f"{where}: "):
+        preset = _parsed(name, RUNS)
     return copy.deepcopy({key: preset[key] for key in ("model", "training") if key in preset})
 
 

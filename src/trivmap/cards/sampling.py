@@ -1,6 +1,6 @@
 """The section `sampling` of the run card: one for each kind of sampler."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,9 @@ class Sampling(Section):
     `thin` and `save_fields` say which fields are kept; `part` is the number of steps of a chain in one part file.
     """
 
+    needs_model: ClassVar[bool] = False
+    """Whether it samples through a map."""
+
     kind: Any
     chains: Count = Field(default=4, description="independent chains")
     proposals: LongCount = Field(default=100_000, description="steps of all chains together; a multiple of `chains`")
@@ -35,11 +38,6 @@ class Sampling(Section):
     )
     save_fields: Flag = Field(default=False, description="whether the chains' fields are stored")
     part: Count | None = Field(default=None, description="steps of a chain in one file; null: about 64 MB")
-
-    @property
-    def needs_model(self) -> bool:
-        """Whether it samples through a map."""
-        return False
 
     @property
     def measured_warmup(self) -> int:
@@ -110,13 +108,11 @@ class FlowSampling(ProposalSampling):
     `probe`: compare the map with a short run of another sampler, which sees what the map misses.
     """
 
+    needs_model: ClassVar[bool] = True
+
     kind: Literal["flow"] = "flow"
     integration_steps: Count | None = None
     probe: Flag = True
-
-    @property
-    def needs_model(self) -> bool:
-        return True
 
 
 class AnnealedSampling(ProposalSampling):
@@ -175,13 +171,11 @@ class HmcSampling(HamiltonianSampling):
 class TrivializedSampling(HamiltonianSampling):
     """Hybrid Monte Carlo in the noise of the map (arXiv:2302.08408)."""
 
+    needs_model: ClassVar[bool] = True
+
     kind: Literal["trivialized-hmc"]
     trajectory_length: Positive = 1.5
     integration_steps: Count | None = None
-
-    @property
-    def needs_model(self) -> bool:
-        return True
 
 
 class ClusterSampling(ChainSampling):

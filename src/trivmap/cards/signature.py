@@ -5,6 +5,7 @@ action, the precision, keys for random numbers). Types become strict checks, bou
 defaults, and the line of an argument in the docstring's `Args:` list describes the key.
 """
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -59,10 +60,8 @@ class Constructed(Component):
         keys = [name for name in type(self).model_fields if name in parameters(self.make)]
         arguments = {name: _built(getattr(self, name), f"{where}.{name}", offered) for name in keys}
         taken = {name: value for name, value in offered.items() if name in self.offers}
-        try:
+        with placed(where, {*keys, *self.arguments}, offered):
             return self.make(**taken, **arguments, **self.arguments)
-        except InputError as error:
-            raise InputError(placed(str(error), where, {*keys, *self.arguments}, offered)) from error
 
     def require_fit(self, lattice: Lattice, where: str) -> None:
         for name in type(self).model_fields:
@@ -71,18 +70,26 @@ class Constructed(Component):
                 value.require_fit(lattice, f"{where}.{name}")
         if hasattr(self.make, "require_fit"):
             made = self.build(where)
-            try:
+            with placed(where, type(self).model_fields):
                 made.require_fit(lattice)
-            except InputError as error:
-                raise InputError(placed(str(error), where, type(self).model_fields)) from error
 
 
-def placed(said: str, where: str, keys: Collection[str], others: Collection[str] = ()) -> str:
-    """A sentence with its place in the card: it may begin with one of the `keys` at `where`, or with other keys."""
-    key = re.match(r"(\w+)[.:]", said)
-    if key and key[1] in keys:
-        return f"{where}.{said}"
-    return said if key and key[1] in others else f"{where}: {said}"
+@contextlib.contextmanager
+def placed(where: str, keys: Collection[str], others: Collection[str] = ()) -> Iterator[None]:
+    """Begin the sentence of an `InputError` from the block with its place in the card.
+
+    It may begin already with one of the `keys` at `where`, or with one of `others`, which stand elsewhere.
+    """
+    try:
+        yield
+    except InputError as error:
+        said = str(error)
+        key = re.match(r"(\w+)[.:]", said)
+        if key and key[1] in keys:
+            said = f"{where}.{said}"
+        elif not key or key[1] not in others:
+            said = f"{where}: {said}"
+        raise InputError(said) from error
 
 
 def parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
@@ -243,12 +250,3 @@ def _built(value: Any, where: str, offered: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         return tuple(_built(each, f"{where}.{position}", offered) for position, each in enumerate(value))
     return value.build(where, **offered) if isinstance(value, Component) else value
-
-
-def sections_in(annotation: Any) -> Iterator[type[Section]]:
-    """The sections that a key of this type may hold, apart from components, which are told apart by a key."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        yield annotation
-    elif get_origin(annotation) is not Annotated:
-        for inner in get_args(annotation):
-            yield from sections_in(inner)

@@ -22,9 +22,9 @@ def run_comparison(
     """The work of `trivmap compare`."""
     from trivmap.cards.own import require_trust
     from trivmap.cli.display import Display
+    from trivmap.cli.opening import name_of, require_one
     from trivmap.cli.process import making, new_run_path, prepare
     from trivmap.cli.room import require_room
-    from trivmap.errors import InputError
     from trivmap.extras import require
 
     require("reports", "trivmap compare")
@@ -35,12 +35,10 @@ def run_comparison(
     from trivmap.studies.compare_card import load_compare_card
     from trivmap.studies.comparison import ComparisonDirectory, compare
 
-    if (card is None) == (resume is None):
-        raise InputError("give either a compare card (a file or a preset, see trivmap presets) or --resume DIR")
+    continues = "as comparison.yaml says; --out and --set are for a new comparison"
+    require_one(card, resume, out, overrides, "compare", continues)
     display, elapsed = Display(), process_age()
     if resume is not None:
-        if out is not None or overrides:
-            raise InputError("--resume continues as comparison.yaml says; --out and --set are for a new comparison")
         directory = ComparisonDirectory.open(resume)
         require_trust(resume, *directory.card().cards.values())
         prepare(next(iter(directory.card().cards.values())))
@@ -48,7 +46,7 @@ def run_comparison(
         assert card is not None
         loaded = load_compare_card(card, overrides)
         prepare(next(iter(loaded.cards.values())))
-        chosen = out if out is not None else new_run_path(loaded.name or Path(card).stem)
+        chosen = out if out is not None else new_run_path(name_of(loaded, card))
         with making(chosen, "continue with trivmap compare"):
             require_room(map(Plan, loaded.cards.values()), chosen, force=force, note=display.note)
             directory = ComparisonDirectory.create(chosen, loaded)

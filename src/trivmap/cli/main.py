@@ -36,15 +36,16 @@ from trivmap.trust import trusting
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-def _set_option(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def set_option(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option `--set` of a command whose card may hold the key of the `example`."""
     text = f"Override one key of the card, e.g. {example}."
     return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text)
 
 
-_set = _set_option("training.steps=500")
-_force = click.option("--force", is_flag=True, help="Start even if memory or disk seems too small.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
-_out = click.option(
+_set = set_option("training.steps=500")
+force_flag = click.option("--force", is_flag=True, help="Start even if memory or disk seems too small.")
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+out_option = click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Directory to make (default: runs/NAME, or runs/NAME-2 and so on).",
@@ -55,7 +56,20 @@ _resume = click.option(
 trust_flag = click.option(
     "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )
+_LAST = (force_flag, json_flag, trust_flag)
+_card = click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
 _directory = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+
+
+def options(*several: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Several options of a command, in the order of its help."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(several):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -97,13 +111,7 @@ def cli() -> None:
 
 
 @command("trivmap run quickstart --set seed=1 --out runs/first")
-@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
-@_out
-@_set
-@_resume
-@_force
-@_json
-@trust_flag
+@options(_card, out_option, _set, _resume, *_LAST)
 def run(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, as_json: bool
 ) -> None:
@@ -130,13 +138,7 @@ def run(
 
 
 @command("trivmap train quickstart --out runs/first")
-@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
-@_out
-@_set
-@_resume
-@_force
-@_json
-@trust_flag
+@options(_card, out_option, _set, _resume, *_LAST)
 def train(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, as_json: bool
 ) -> None:
@@ -156,10 +158,8 @@ def train(
 
 @command("trivmap sample runs/first --set sampling.proposals=1000000")
 @_directory
-@_set_option("sampling.proposals=200000")
-@_force
-@_json
-@trust_flag
+@set_option("sampling.proposals=200000")
+@options(*_LAST)
 def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Draw the proposals a run's card asks for and that are not stored yet; --set may ask for more."""
     from trivmap.runs.sampling import sample as draw
@@ -169,8 +169,8 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
 
 @command("trivmap measure runs/first")
 @_directory
-@_set_option("measure.bins=500")
-@_json
+@set_option("measure.bins=500")
+@json_flag
 @trust_flag
 def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Analyze the samples of a run: observables with errors, and the stages of its map; renew its report, if any."""
@@ -196,7 +196,7 @@ def report(directory: Path) -> None:
 
 @command("trivmap show runs/first --json")
 @_directory
-@_json
+@json_flag
 @trust_flag
 def show(directory: Path, as_json: bool) -> None:
     """Print a run's state and results."""
@@ -207,14 +207,9 @@ def show(directory: Path, as_json: bool) -> None:
 
 
 @command("trivmap compare compare-L8 --out runs/compare-L8")
-@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
-@_out
-@_set
-@_resume
+@options(_card, out_option, _set, _resume)
 @click.option("--again", is_flag=True, help="With --resume: measure the rates again, for example on a quieter machine.")
-@_force
-@_json
-@trust_flag
+@options(*_LAST)
 def compare(
     card: str | None,
     out: Path | None,
@@ -236,7 +231,7 @@ def compare(
 
 @command("trivmap presets")
 @click.argument("name", required=False)
-@_json
+@json_flag
 def presets(name: str | None, as_json: bool) -> None:
     """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
     from trivmap.cli.listing import list_presets
@@ -247,9 +242,7 @@ def presets(name: str | None, as_json: bool) -> None:
 @command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
 @click.argument("card", metavar="CARD_OR_PRESET")
 @_set
-@_force
-@_json
-@trust_flag
+@options(*_LAST)
 def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Check a run card as trivmap run does before it starts, and print it with every default.
 

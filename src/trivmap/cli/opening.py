@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trivmap.cli.process import exit_workers, making, new_run_path, prepare, shown_progress
 from trivmap.cli.room import require_room
 from trivmap.cli.terminal import say
+from trivmap.errors import InputError, cut
 from trivmap.extras import missing
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 def require_run_card(name: str) -> None:
     """Refuse the name of another kind of card."""
-    from trivmap.errors import InputError
     from trivmap.studies.compare_card import is_comparison
     from trivmap.studies.scaling.card import is_study
 
@@ -27,6 +27,16 @@ def require_run_card(name: str) -> None:
         raise InputError(f"{name}: compares several samplers; run it with trivmap compare {name}")
     if is_study(name):
         raise InputError(f"{name}: is a study of many runs; run it with trivmap study {name}")
+
+
+def require_one(
+    card: str | None, resume: Path | None, out: Path | None, overrides: tuple[str, ...], kind: str, continues: str
+) -> None:
+    """Refuse a card of this `kind` together with `--resume DIR`, neither of the two, and changes to what is resumed."""
+    if (card is None) == (resume is None):
+        raise InputError(f"give either a {kind} card (a file or a preset, see trivmap presets) or --resume DIR")
+    if resume is not None and (out is not None or overrides):
+        raise InputError(f"--resume continues {continues}")
 
 
 def name_of(loaded: Any, card: str) -> str:
@@ -39,17 +49,13 @@ def open_or_create(
 ) -> "tuple[RunDirectory, Progress, Plan]":
     """The run directory in which a command works, where to show progress, and the plan of its card."""
     from trivmap.cards.card import load_card
-    from trivmap.errors import InputError
     from trivmap.processes import run_on_main
     from trivmap.runs import pipeline
     from trivmap.runs.plan import Plan
     from trivmap.store.directory import RunDirectory
 
-    if (card is None) == (resume is None):
-        raise InputError("give either a run card (a file or a preset, see trivmap presets) or --resume DIR")
+    require_one(card, resume, out, overrides, "run", "a run as its config.yaml says; --out and --set are for a new one")
     if resume is not None:
-        if out is not None or overrides:
-            raise InputError("--resume continues a run as its config.yaml says; --out and --set are for a new one")
         directory, display = opened(resume, joining=True), shown_progress()
         plan = Plan(directory.card())
         require_room([plan], directory.root, force=force, note=display.note)
@@ -100,7 +106,6 @@ def step(
 ) -> None:
     """One step of the pipeline on an existing run, after changes to its own section of the card."""
     from trivmap.cli.results import print_results
-    from trivmap.errors import InputError, cut
     from trivmap.runs.plan import Plan
 
     directory = opened(path, joining=section == "sampling")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from trivmap.cli.terminal import one_line, say
+from trivmap.errors import InputError, shown
 
 if TYPE_CHECKING:
     from trivmap.cards.card import RunCard
@@ -34,7 +35,6 @@ _LONGEST_PART, _LONGEST_PATH = 220, 3000
 def one_sentence() -> Iterator[None]:
     """Print what a user's mistake or a signal leads to as one line, without a traceback."""
     from trivmap.cli.signals import Stop
-    from trivmap.errors import InputError
     from trivmap.processes import RaisedOnMain, is_distributed, is_main_process
     from trivmap.runs.progress import Interrupted
 
@@ -83,8 +83,6 @@ def _abandon_output() -> None:
 
 def require_possible(path: Path) -> None:
     """Refuse a path that cannot name a file or directory here."""
-    from trivmap.errors import InputError
-
     text = os.fspath(path)
     if "\0" in text:
         raise InputError(f"{_shown(path)!r}: has a NUL character, which no path may have")
@@ -98,8 +96,6 @@ def require_possible(path: Path) -> None:
 @contextmanager
 def making(root: Path, way_on: str) -> Iterator[None]:
     """Make a directory of the user's in the block; `way_on` says how to continue an existing one."""
-    from trivmap.errors import InputError
-
     if os.path.lexists(root):
         raise InputError(f"{root}: exists already; give another --out, or {way_on} --resume {root}")
     try:
@@ -139,8 +135,6 @@ def start_backend(device: str | None = None, *, joining: bool = False) -> None:
     """Start JAX on a device, in double precision where programs ask for it."""
     import jax
 
-    from trivmap.errors import InputError
-
     jax.config.update("jax_enable_x64", True)
     for name in ("jax_debug_nans", "jax_debug_infs"):
         if getattr(jax.config, name):
@@ -175,8 +169,6 @@ def _join() -> None:
         return
     import jax
 
-    from trivmap.errors import InputError
-
     count, index = (_number(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
     # JAX's own handler of SIGTERM would only take a note.
     jax.config.update("jax_enable_preemption_service", False)
@@ -199,7 +191,6 @@ def _join() -> None:
 
 
 def _require_same_command() -> None:
-    from trivmap.errors import InputError
     from trivmap.processes import largest, run_on_main
 
     own = " ".join(sys.argv[1:])
@@ -209,7 +200,6 @@ def _require_same_command() -> None:
 
 
 def _number(name: str) -> int | None:
-    from trivmap.errors import InputError, shown
 
     text = os.environ.get(name)
     if text is None:
@@ -248,8 +238,6 @@ def quieten_dependencies() -> None:
 
 def allow_own_modules() -> None:
     """Let `kind: my_module:MyAction` find modules of the working directory, as `python -m` does."""
-    from trivmap.errors import InputError
-
     try:
         folder = os.getcwd()
     except FileNotFoundError as error:

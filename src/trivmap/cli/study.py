@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trivmap.cli.terminal import say
 from trivmap.cli.watching import Watch
+from trivmap.errors import InputError, cut, prefixed
 
 if TYPE_CHECKING:
     from trivmap.studies.scaling.directory import StudyDirectory
@@ -30,9 +31,9 @@ def run_study(
     """The work of `trivmap study`; returns how many runs failed."""
     from trivmap.cards.own import require_trust
     from trivmap.cli.display import console
+    from trivmap.cli.opening import name_of, require_one
     from trivmap.cli.process import making, new_run_path
     from trivmap.cli.room import require_room
-    from trivmap.errors import InputError
     from trivmap.extras import require
 
     require("studies", "trivmap study")
@@ -49,18 +50,16 @@ def run_study(
         raise InputError("--resources needs --scheduler: the workers on this machine have none")
     if workers is not None and scheduler is not None:
         raise InputError("--workers is for runs on this machine; leave it out with --scheduler")
-    if (card is None) == (resume is None):
-        raise InputError("give either a study card (a file or a preset, see trivmap presets) or --resume DIR")
+    continues = "as study.yaml says; --out and --set are for a new study"
+    require_one(card, resume, out, overrides, "study", continues)
     if resume is not None:
-        if out is not None or overrides:
-            raise InputError("--resume continues as study.yaml says; --out and --set are for a new study")
         directory = StudyDirectory.open(resume)
         require_trust(resume, *(run.card for run in directory.card().runs.values()))
     else:
         assert card is not None
         loaded = load_study_card(card, overrides)
         _require_models(loaded)
-        chosen = out if out is not None else new_run_path(loaded.name or Path(card).stem)
+        chosen = out if out is not None else new_run_path(name_of(loaded, card))
         plans = [Plan(each.card) for each in loaded.runs.values()]
         with making(chosen, "continue with trivmap study"):
             require_room(plans, chosen, force=force, note=lambda text: say(text, err=True))
@@ -143,7 +142,6 @@ def _until_parent_ends() -> None:
 
 
 def _resources(texts: tuple[str, ...]) -> dict[str, float]:
-    from trivmap.errors import InputError, cut
 
     found = {}
     for text in texts:
@@ -158,7 +156,6 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
 def _require_models(card: Any) -> None:
     """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
     from trivmap.cli.process import prepare
-    from trivmap.errors import InputError
     from trivmap.runs.checking import require_buildable, require_transfer
     from trivmap.runs.plan import Plan
 
@@ -171,13 +168,11 @@ def _require_models(card: Any) -> None:
         seen.setdefault(f"{point} first", run)
         seen[f"{point} last"] = run
     for run in seen.values():
-        try:
+        with prefixed(f"series.{run.series}: {run.name}: "):
             plan = Plan(run.card)
             require_buildable(plan)
             if run.after is not None:
                 require_transfer(Plan(card.runs[run.after].card), plan)
-        except InputError as error:
-            raise InputError(f"series.{run.series}: {run.name}: {error}") from error
 
 
 def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bool) -> None:

@@ -5,26 +5,22 @@ from pathlib import Path
 
 import click
 
-from trivmap.cli.main import command, trust_flag
+from trivmap.cli.main import command, force_flag, json_flag, out_option, set_option, trust_flag
 
 
 @command("trivmap study quick-study --out runs/quick")
 @click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Directory to make (default: runs/NAME, or runs/NAME-2 and so on)."
-)
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one key of the card, e.g. seeds=[0]."
-)
+@out_option
+@set_option("seeds=[0]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue this study instead.")
 @click.option("--watch", "watched", type=click.Path(path_type=Path), metavar="DIR", help="Show where a study stands.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler's address or file (default: this machine).")
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: as many as fit).")
 @click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="Resources that a run takes, e.g. GPU=1.")
 @click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
-@click.option("--force", is_flag=True, help="Start even if memory or disk seems too small.")
+@force_flag
 @click.option("--while-parent-lives", is_flag=True, hidden=True)
-@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+@json_flag
 @trust_flag
 def study(
     card: str | None,

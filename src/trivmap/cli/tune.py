@@ -6,8 +6,9 @@ import time
 
 import click
 
-from trivmap.cli.main import command
+from trivmap.cli.main import command, json_flag
 from trivmap.cli.terminal import say
+from trivmap.errors import InputError, shown
 
 
 @command("trivmap tune 16 --lam 0.5 --ratio 4")
@@ -19,7 +20,7 @@ from trivmap.cli.terminal import say
 @click.option("--cycles", type=int, default=4_000_000, show_default=True, help="Cluster cycles to spend at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--threads", type=int, help="Threads (default: all processors).")
-@click.option("--json", "as_json", is_flag=True, help="Print machine-readable JSON.")
+@json_flag
 def tune(
     lattice: str,
     lam: float,
@@ -39,7 +40,6 @@ def tune(
 
     from trivmap.cli.display import Display
     from trivmap.cli.process import start_backend
-    from trivmap.errors import InputError
     from trivmap.reports.formats import count, duration, parenthesis
     from trivmap.studies.tuning import tune as find
 
@@ -90,7 +90,6 @@ def _lattice(text: str):
     from pydantic_core import PydanticCustomError
 
     from trivmap.cards.values import require_lattice
-    from trivmap.errors import InputError, shown
 
     if not re.fullmatch(r"[0-9]{1,9}(x[0-9]{1,9})*", text):
         raise InputError(f"lattice: {shown(text)} is neither an extent like 16 nor extents like 8x8x16")

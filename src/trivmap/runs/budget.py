@@ -54,19 +54,14 @@ def budget(plan: Plan, *, training: bool = True) -> Budget:
     card, volume = plan.card, plan.lattice.volume
     rungs = plan.rungs if training and card.training is not None else ()
     parameters = (plan.parameters or 0) if rungs else 0
-    memory: dict[str, int] = {}
-
-    def need(key: str, size: int) -> None:
-        memory[key] = max(size, memory.get(key, 0))
-
-    for rung in rungs:
-        for key, size in _training(rung, parameters).items():
-            need(key, size)
-    for key, size in _sampling(plan).items():
-        need(key, size)
+    needs = [*(_training(rung, parameters) for rung in rungs), _sampling(plan)]
     if card.model is not None:
-        number = card.measure.stages.proposals
-        need("measure.stages.proposals", number // _STAGE_BATCHES * volume * _item(card) * (len(card.model.maps) + 1))
+        batch = card.measure.stages.proposals // _STAGE_BATCHES
+        needs.append({"measure.stages.proposals": batch * volume * _item(card) * (len(card.model.maps) + 1)})
+    memory: dict[str, int] = {}
+    for each in needs:
+        for key, size in each.items():
+            memory[key] = max(size, memory.get(key, 0))
     configurations = sum(_configurations(rung) for rung in rungs)
     return Budget(configurations, card.sampling.proposals, _disk(plan), memory)
 
@@ -276,8 +271,6 @@ def _sampling(plan: Plan) -> dict[str, int]:
         case ClusterSampling():
             fields = section.chains * plan.lattice.volume * 8
             needs["sampling.chains"] = max(needs.get("sampling.chains", 0), fields)
-        case _:
-            pass
     return needs
 
 

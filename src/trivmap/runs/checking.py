@@ -19,7 +19,7 @@ from trivmap.cards.registry import OwnSection
 from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling
 from trivmap.cards.signature import placed
 from trivmap.cards.training import LEAST_BINS
-from trivmap.errors import InputError
+from trivmap.errors import InputError, prefixed
 from trivmap.flows import Flow
 from trivmap.objectives.contract import require_objective
 from trivmap.runs.data import source
@@ -59,12 +59,11 @@ def check(plan: Plan, root: Path) -> None:
         for rung in plan.rungs:
             _require_trainable(rung)
         for position, rung in enumerate(plan.rungs):
-            try:
+            with prefixed(f"training.ladder.{position}: " if position < len(plan.rungs) - 1 else ""):
                 source(rung.card, root)
-            except InputError as error:
-                of_rung = position < len(plan.rungs) - 1
-                raise InputError(f"training.ladder.{position}: {error}" if of_rung else str(error)) from error
-        _require_ladder(plan)
+        for position, (below, above) in enumerate(itertools.pairwise(plan.rungs)):
+            with prefixed(f"training.ladder.{position}: "):
+                require_transfer(below, above)
         if card.training.start is not None:
             initial_flow(plan, root)
 
@@ -104,12 +103,10 @@ def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:
     assert isinstance(section, KernelSampling)
     field = plan.action.space.form(plan.lattice, dtype)
     measured = jax.eval_shape(partial(measure, plan.action, own=plan.observables), field)
-    try:
+    with prefixed("sampling.kind: "):
         require_contract(kernel, measured=measured.keys() | RESERVED, dtype=dtype, space=plan.action.space)
         if not isinstance(kernel, AbstractIndependence):
             require_start(kernel, section.start, section.chains)
-    except InputError as error:
-        raise InputError(f"sampling.kind: {error}") from error
     if isinstance(kernel, AbstractIndependence):
         if section.target_acceptance is not None or section.start != "hot":
             raise InputError(
@@ -130,10 +127,8 @@ def _require_observables(plan: Plan) -> None:
     from trivmap.observables.own import require_measurable
 
     if plan.observables:
-        try:
+        with prefixed("measure."):
             require_measurable(plan.observables, plan.action, plan.lattice, jnp.dtype(plan.card.dtype))
-        except InputError as error:
-            raise InputError(f"measure.{error}") from error
 
 
 def initial_flow(plan: Plan, root: Path) -> Flow:
@@ -153,12 +148,10 @@ def initial_flow(plan: Plan, root: Path) -> Flow:
             require_trust(source, known)
         return Plan(known).shapes
 
-    try:
+    with prefixed("training.start: "):
         flow, known = load_model(RunDirectory(source).model_path, structure)
         if (known.lattice, known.action) != (card.lattice, card.action):
             flow = flow.resize(rung.lattice, rung.target)
-    except InputError as error:
-        raise InputError(f"training.start: {error}") from error
     structures = [jax.tree.structure(each) for each in (flow, own)]
     shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(each)] for each in (flow, own)]
     if structures[0] != structures[1] or shapes[0] != shapes[1]:
@@ -178,30 +171,20 @@ def require_transfer(below: Plan, above: Plan) -> None:
     eqx.filter_eval_shape(lambda: below.flow().resize(above.lattice, above.target))
 
 
-def _require_ladder(plan: Plan) -> None:
-    for position, (below, above) in enumerate(itertools.pairwise(plan.rungs)):
-        try:
-            require_transfer(below, above)
-        except InputError as error:
-            raise InputError(f"training.ladder.{position}: {error}") from error
-
-
 def _require_trainable(plan: Plan) -> None:
     """Raise `InputError` where the optimizer cannot take a step with this flow's parameters, seen by tracing one."""
     assert plan.card.training is not None
     training = plan.training
     if isinstance(plan.card.training.objective, OwnSection):
-        try:
+        with prefixed("training."):
             require_objective(training.objective, plan.shapes, plan.target)
-        except InputError as error:
-            raise InputError(f"training.{error}") from error
     parameters = eqx.filter(plan.shapes, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct) and _is_inexact(leaf))
     try:
         # optax mixes dtypes in its own arithmetic.
-        with jax.numpy_dtype_promotion("standard"):
+        with placed("training.optimizer", {"finish"}), jax.numpy_dtype_promotion("standard"):
             jax.eval_shape(training.rehearse_optimizer, parameters)
-    except InputError as error:
-        raise InputError(placed(str(error), "training.optimizer", {"finish"})) from error
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"training.optimizer: {plan.card.training.optimizer.named} cannot train this model ({error})"
@@ -221,7 +204,7 @@ def _require_own_action(plan: Plan) -> None:
     section, action = plan.card.action, plan.action
     if not isinstance(section, OwnSection):
         return
-    try:
+    with prefixed("action.kind: ", instead_of="action: "):
         require_action(action, plan.lattice, plan.card.dtype)
         if jnp.result_type(float) == jnp.float64:
             error = force_error(action, jax.random.key(0), plan.lattice)
@@ -231,8 +214,6 @@ def _require_own_action(plan: Plan) -> None:
                     "fix it, or leave it out for automatic differentiation"
                 )
         require_symmetries(action, plan.lattice)
-    except InputError as error:
-        raise InputError(f"action.kind: {str(error).removeprefix('action: ')}") from error
 
 
 def _require_mass_at_single_precision(plan: Plan) -> None:

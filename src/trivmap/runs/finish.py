@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from trivmap.cards.card import RunCard, load_card
+from trivmap.cards.headings import TEXTS
 from trivmap.errors import InputError
 from trivmap.runs import pipeline
 from trivmap.runs.loading import Run
@@ -97,14 +98,17 @@ def run(
     with trusting(trust), jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         if not is_file(directory.config_path):
             directory = pipeline.create(plan, out)
-        elif fixed := _difference(directory.card(), plan.card):
+        elif fixed := difference(directory.card(), plan.card, "name"):
             raise InputError(f"{directory.config_path}: its {fixed} is not that of the card; give another directory")
         finish(directory, progress, plan)
     return Run(directory, trust=trust)
 
 
-def _difference(stored: RunCard, wanted: RunCard) -> str | None:
-    """The first key in which a card is not the one that a run was made with, of those that a run cannot change."""
-    free = ("sampling", "measure", "name", "description", "reference", "deviations")
+def difference(stored: RunCard, wanted: RunCard, *also: str) -> str | None:
+    """The first key in which a card is not the one that a run was made with.
+
+    What a run can change is left out: its sampling and measuring, its texts, and `also`.
+    """
+    free = ("sampling", "measure", *TEXTS, *also)
     own, other = stored.to_data(), wanted.to_data()
     return next((key for key in other if key not in free and own[key] != other[key]), None)

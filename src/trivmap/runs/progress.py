@@ -33,20 +33,8 @@ class Progress(Protocol):
         """A line worth keeping on the screen."""
 
 
-class NoProgress:
+class NoProgress(Progress):
     """Shows nothing."""
-
-    def begin(self, task: str, total: int, done: int = 0) -> None:
-        pass
-
-    def update(self, done: int, **figures: Any) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
 
 
 @contextmanager

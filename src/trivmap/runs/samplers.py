@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,16 +21,15 @@ from trivmap.cards.sampling import (
 )
 from trivmap.devices import device_count
 from trivmap.flows import Flow
-from trivmap.runs.chain_outcome import judge_chains
 from trivmap.runs.integration_check import IntegrationErrorCheck
+from trivmap.runs.outcome import Outcome, ProposalJudge, judge_chains
 from trivmap.runs.pipeline import load_flow
 from trivmap.runs.plan import Plan
-from trivmap.runs.proposal_outcome import ProposalJudge
-from trivmap.runs.sampler import Sampler
 from trivmap.samplers import (
     HMC,
     INTEGRATORS,
     AbstractIndependence,
+    AbstractKernel,
     AbstractMove,
     AbstractPath,
     AbstractPotential,
@@ -49,12 +48,29 @@ from trivmap.samplers import (
     annealing_levels,
     tune_step_size,
 )
-from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains, Measure, ProposalChains
+from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains, Measure, ProposalChains, State
 from trivmap.store.directory import RunDirectory
+from trivmap.store.samples import SampleReader
 from trivmap.tuning import tuning
 
 _FIRST_STEP = 0.1
 """Where the adaptation of the step size begins."""
+
+
+class Sampler(NamedTuple):
+    """A driver with what a run has to know about it.
+
+    `begin` starts to compile, in the background, what drawing and judging need. `settle` comes before anything is drawn
+    and gives the attributes that identify the samples beyond those that all samplers share: a resumed run must agree in
+    all of them. `judge` is given the samples and the last state of the driver. `certified` is the flow that it samples
+    through, if any.
+    """
+
+    driver: AbstractDriver
+    begin: Callable[[], None]
+    settle: Callable[[], dict[str, Any]]
+    judge: Callable[[SampleReader, State], Outcome]
+    certified: IntegrationErrorCheck | None = None
 
 
 def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None) -> Sampler:
@@ -156,6 +172,7 @@ def _hmc(
     start: str,
     measure: Measure,
 ) -> MarkovChains:
+    target = section.target_acceptance if section.step_size is None else None
     kernel = HMC(
         potential,
         step_size=section.step_size or _FIRST_STEP,
@@ -163,6 +180,11 @@ def _hmc(
         integrator=INTEGRATORS[section.integrator],
         kinetic=kinetic,
     )
+    return _markov(plan, kernel, measure, start, target)
+
+
+def _markov(plan: Plan, kernel: AbstractKernel, measure: Measure, start: str, target: float | None) -> MarkovChains:
+    section = plan.card.sampling
     return MarkovChains(
         kernel,
         plan.keys["sample"],
@@ -170,7 +192,7 @@ def _hmc(
         measure=measure,
         start=start,
         warmup=section.warmup or 0,
-        target=section.target_acceptance if section.step_size is None else None,
+        target=target,
     )
 
 
@@ -228,13 +250,4 @@ def _own(run: RunDirectory, plan: Plan, section: KernelSampling, measure: Measur
     if isinstance(kernel, AbstractIndependence):
         judge = ProposalJudge(plan, certified=certified, facts=kernel.facts())
         return _proposals(plan, lambda: kernel, judge, measure, section.own_settings, certified)
-    driver = MarkovChains(
-        kernel,
-        plan.keys["sample"],
-        chains=section.chains,
-        measure=measure,
-        start=section.start,
-        warmup=section.warmup or 0,
-        target=section.target_acceptance,
-    )
-    return _chains(plan, driver, certified)
+    return _chains(plan, _markov(plan, kernel, measure, section.start, section.target_acceptance), certified)

@@ -14,8 +14,7 @@ from trivmap.runs.budget import part_length, within_memory
 from trivmap.runs.pipeline import facts_of_samples, own_measurements, renew
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interruption, NoProgress, Progress, shown
-from trivmap.runs.sampler import Sampler
-from trivmap.runs.samplers import build_sampler
+from trivmap.runs.samplers import Sampler, build_sampler
 from trivmap.simulation import State
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import generator, package_version, workforce
@@ -94,7 +93,7 @@ def _without_waiting(kind: type[BaseException] | None, *_: Any) -> None:
 
 def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
     """The facts that identify the samples: a resumed run must agree in all of them."""
-    section = plan.card.sampling
+    section, own = plan.card.sampling, sorted(own_measurements(plan))
     return {
         **facts_of_samples(plan.card),
         "history": sampler.driver.history,
@@ -104,15 +103,10 @@ def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
         "save_fields": section.save_fields,
         "generator": generator(plan.keys["sample"]),
         **sampler.settle(),
-        **_own_measurements(plan),
+        # Runs without them, old ones included, have none.
+        **({"own_measurements": ", ".join(own)} if own else {}),
         "trivmap": package_version("trivmap"),
     }
-
-
-def _own_measurements(plan: Plan) -> dict[str, str]:
-    """The names of the measurements of one's own; none for runs without them, old ones included."""
-    own = sorted(own_measurements(plan))
-    return {"own_measurements": ", ".join(own)} if own else {}
 
 
 def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,13 +53,11 @@ def train(
         clock = Clock(metadata.get("seconds", 0.0), elapsed)
         trainers: list[Trainer] = []
         path = [[rung.card.lattice, rung.card.to_data()["action"]] for rung in ladder[:-1]]
-        _require_same_ladder(run, path, metadata)
+        other = "training.ladder differs from the one that the checkpoint was trained with; restore it"
+        _require_same(run, metadata, "ladder", path, other)
         data = card.to_data()["training"]["data"]
-        if metadata.get("data", data) != data:
-            raise InputError(
-                f"{run.config_path}: training.data differs from that of the steps already taken; restore it, or "
-                "start a new run"
-            )
+        other = "training.data differs from that of the steps already taken; restore it"
+        _require_same(run, metadata, "data", data, other)
         observer = RunObserver(
             run,
             store,
@@ -188,50 +186,35 @@ def _begin_metrics(
         run.update_summary(training=recorded | {"metrics": run.metrics_mark() | {"step": None}})
 
 
-def _require_same_ladder(run: RunDirectory, path: list[Any], metadata: dict[str, Any]) -> None:
-    """Refuse a card whose rungs differ from those that a checkpoint was trained on."""
-    if metadata.get("ladder", path) != path:
-        raise InputError(
-            f"{run.config_path}: training.ladder differs from the one that the checkpoint was trained with; restore "
-            "it, or start a new run"
-        )
+def _require_same(run: RunDirectory, metadata: dict[str, Any], key: str, now: Any, complaint: str) -> None:
+    """Refuse a card with which `key` is not what a checkpoint notes, if it notes it; `complaint` says what is wrong."""
+    if metadata.get(key, now) != now:
+        raise InputError(f"{run.config_path}: {complaint}, or start a new run")
 
 
 def _same_fields(run: RunDirectory, fields: Array, metadata: dict[str, Any]) -> str:
     """A fingerprint of the configurations of a training; refuse others than those of the steps already taken."""
     found = hashlib.sha256(np.asarray(fields).tobytes()).hexdigest()
-    if metadata.get("fields", found) != found:
-        raise InputError(
-            f"{run.config_path}: training.data.run holds other configurations than those of the steps already taken; "
-            "restore them, or start a new run"
-        )
+    others = "training.data.run holds other configurations than those of the steps already taken; restore them"
+    _require_same(run, metadata, "fields", found, others)
     return found
 
 
 def _require_same_past(run: RunDirectory, plan: Plan, configurations: int, metadata: dict[str, Any]) -> None:
     """Refuse a card whose seed or batch sizes differ from those of the steps already taken, or its random numbers."""
-    card = plan.card
-    if metadata.get("seed", card.seed) != card.seed:
-        raise InputError(
-            f"{run.config_path}: seed is {card.seed}, but the checkpoint was trained with {metadata['seed']}; "
-            "restore it, or start a new run"
-        )
+    card, noted = plan.card, metadata["configurations"]
+    other = f"seed is {card.seed}, but the checkpoint was trained with {metadata.get('seed')}; restore it"
+    _require_same(run, metadata, "seed", card.seed, other)
+    other = f"common_noise is {card.common_noise}, but the checkpoint was trained with the other random numbers"
     # Older versions always drew from the seed alone.
-    if metadata.get("common_noise", True) != card.common_noise:
-        raise InputError(
-            f"{run.config_path}: common_noise is {card.common_noise}, but the checkpoint was trained with the other "
-            "random numbers; restore it, or start a new run"
-        )
+    _require_same(run, {"common_noise": True} | metadata, "common_noise", card.common_noise, f"{other}; restore it")
     if metadata.get("generator", now := generator(plan.keys["train"])) != now:
         raise InputError(
             f"{run.root}: was trained with the random numbers of {metadata['generator']}, JAX is now set to {now}; set "
             "JAX_THREEFRY_PARTITIONABLE and JAX_DEFAULT_PRNG_IMPL as they were"
         )
-    if metadata["configurations"] != configurations:
-        raise InputError(
-            f"{run.config_path}: training.batch does not fit the {metadata['configurations']} configurations of the "
-            "steps already taken; restore it, or start a new run"
-        )
+    other = f"training.batch does not fit the {noted} configurations of the steps already taken; restore it"
+    _require_same(run, metadata, "configurations", configurations, other)
 
 
 def _save(run: RunDirectory, flow: Flow, plan: Plan) -> None:

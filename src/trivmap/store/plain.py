@@ -65,11 +65,8 @@ def size(path: Path) -> int:
     """Bytes of a file, 0 where there is none."""
     if not is_file(path):
         return 0
-    descriptor = open_plain(path, os.O_RDONLY)
-    try:
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
+    with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def sha256(path: Path, length: int | None = None) -> str:

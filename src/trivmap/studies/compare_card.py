@@ -2,19 +2,17 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from trivmap.arguments import DIRECTORY_NAME, DirectoryName
-from trivmap.cards import yaml_text
-from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema, without_unfit_ladder
-from trivmap.cards.errors import sentence
+from trivmap.cards.card import RunCard, read_data, without_unfit_ladder
 from trivmap.cards.fields import Section
-from trivmap.cards.headings import true_headings
+from trivmap.cards.headings import LatticeCard, true_headings
 from trivmap.cards.overrides import apply_overrides
 from trivmap.cards.presets import preset_names, trained_by
-from trivmap.cards.values import Count, Flag, Long, Name, Positive, Threads, Whole, validation_error
+from trivmap.cards.values import Positive, Whole, validation_error
 from trivmap.errors import InputError, shown, suggestion
 from trivmap.store.sealed import ENVIRONMENT
 from trivmap.streams import derived_seed
@@ -60,29 +58,15 @@ class Timing(Section):
     seconds: Positive = 0.5
 
 
-class CompareCard(Section):
+class CompareCard(LatticeCard):
     """A comparison. `load_compare_card` and `CompareCard.from_data` make one."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    schema_number: Count = Field(default=SCHEMA, alias="schema")
-    name: Name | None = None
-    description: str | None = None
-    reference: str | None = None
-    deviations: str | None = None
-    seed: Annotated[Long, Field(ge=0, lt=2**32)] = 0
-    common_noise: Flag = False
-    dtype: Literal["float32", "float64"] = "float32"
-    device: Literal["cpu", "gpu", "tpu"] | None = None
-    threads: Threads | None = None
-    lattice: list[Whole] = Field(description="the list of extents, for example [8, 8]")
     action: Any = Field(description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}")
     samplers: dict[str, Entry] = Field(
         description="the samplers by name, such as {hmc: {sampling: {kind: hmc}}}", max_length=_MOST_SAMPLERS
     )
     timing: Timing = Timing()
     _cards: dict[str, RunCard] = PrivateAttr(default_factory=dict)
-    _notes: tuple[str, ...] = PrivateAttr(default=())
 
     @classmethod
     def from_data(cls, data: object, source: str = "compare card", *, overridden: bool = False) -> "CompareCard":
@@ -94,11 +78,7 @@ class CompareCard(Section):
             raise InputError(f"{source}: a compare card is a list of keys and values, beginning with lattice: [8, 8]")
         if "samplers" not in data and "sampling" in data:
             raise InputError(f"{source}: is the card of one run, run it with trivmap run; a compare card has samplers")
-        require_known_schema(data, source)
-        try:
-            card = cls.model_validate(_presets_used(data, source))
-        except ValidationError as error:
-            raise InputError(f"{source}: {sentence(error, data)}") from error
+        card = cls._validated(data, source, _presets_used)
         card._build(source, overridden)
         return card
 
@@ -167,11 +147,6 @@ class CompareCard(Section):
         """The run card of every sampler, in order."""
         return self._cards
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Changes that made overrides fit."""
-        return self._notes
-
     def to_data(self) -> dict[str, Any]:
         """Plain data, every default written out and no preset referred to."""
         data = self.model_dump(mode="json", exclude={"samplers"})
@@ -184,10 +159,6 @@ class CompareCard(Section):
                 kept = {"map_of": entry.map_of} | {key: kept[key] for key in ("sampling", "measure")}
             data.setdefault("samplers", {})[name] = kept
         return data
-
-    def to_yaml(self) -> str:
-        """The whole card as YAML; reading it gives a card of the same runs."""
-        return yaml_text.dump(self.to_data())
 
 
 def load_compare_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> CompareCard:
@@ -219,10 +190,7 @@ def _presets_used(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     written["samplers"] = {}
     for name, entry in data["samplers"].items():
         if isinstance(entry, Mapping) and entry.get("use") is not None:
-            try:
-                taken = trained_by(str(entry["use"]))
-            except InputError as error:
-                raise InputError(f"{source}: samplers.{name}.use: {error}") from error
+            taken = trained_by(str(entry["use"]), f"{source}: samplers.{name}.use")
             entry = {**taken, **{key: value for key, value in entry.items() if key != "use"}}
         written["samplers"][name] = entry
     return written

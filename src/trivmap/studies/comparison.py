@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from trivmap.ahead import processors
-from trivmap.cards.card import RunCard
-from trivmap.errors import InputError
+from trivmap.errors import InputError, prefixed
 from trivmap.runs import pipeline
-from trivmap.runs.finish import finish
+from trivmap.runs.finish import difference, finish
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interrupted, Interruption, NoProgress, Progress
 from trivmap.store.directory import RunDirectory, finite
@@ -46,10 +45,8 @@ class ComparisonDirectory:
             write_text(cls(partial).card_path, card.to_yaml())
             write_environment(partial, describe_software())
             for name, run_card in card.cards.items():
-                try:
+                with prefixed(f"samplers.{name}: "):
                     pipeline.create(run_card, partial / name)
-                except InputError as error:
-                    raise InputError(f"samplers.{name}: {error}") from error
         return cls(root)
 
     @classmethod
@@ -95,7 +92,18 @@ def compare(
         # Maps come before what takes them over.
         try:
             for name in sorted(plans, key=lambda name: card.samplers[name].map_of is not None):
-                _finish(directory, name, plans[name], card.samplers[name].map_of, progress, report, elapsed)
+                run, source = directory.run(name), card.samplers[name].map_of
+                progress.note(f"{name}:")
+                if changed := difference(run.card(), plans[name].card):
+                    raise InputError(
+                        f"{run.config_path}: {changed} is not what comparison.yaml says; restore it, or start a new "
+                        "comparison"
+                    )
+                if source is not None:
+                    _take_map(directory.run(source), run)
+                finish(run, progress, plans[name], elapsed=elapsed, training=source is None and not _trained(run))
+                if not run.report_path.exists() or run.report_path.stat().st_mtime < run.summary_path.stat().st_mtime:
+                    report(run)
             rates = _rates(directory, card, plans, progress, again)
         except Interrupted as stop:
             # The run's own advice would not continue the comparison.
@@ -106,40 +114,10 @@ def compare(
     return result
 
 
-def _finish(
-    directory: ComparisonDirectory,
-    name: str,
-    plan: Plan,
-    source: str | None,
-    progress: Progress,
-    report: Callable[[RunDirectory], object],
-    elapsed: float,
-) -> None:
-    """Train, sample, measure and report one sampler, leaving out what is done; `source`: whose map it takes, if any."""
-    run = directory.run(name)
-    progress.note(f"{name}:")
-    _require_same_card(run, plan.card)
-    if source is not None:
-        _take_map(directory.run(source), run)
-    finish(run, progress, plan, elapsed=elapsed, training=source is None and not _trained(run))
-    if not run.report_path.exists() or run.report_path.stat().st_mtime < run.summary_path.stat().st_mtime:
-        report(run)
-
-
 def _trained(run: RunDirectory) -> bool:
     """Whether training has come to its end."""
     training = run.summary().get("training") or {}
     return is_model(run.model_path) and training.get("status", "failed") not in ("failed", "interrupted")
-
-
-def _require_same_card(run: RunDirectory, wanted: RunCard) -> None:
-    """Refuse a comparison whose card was changed in more than what a run can follow: its sampling."""
-    stored, own = run.card().to_data(), wanted.to_data()
-    for key in own:
-        if key not in ("sampling", "measure", "description", "reference", "deviations") and stored[key] != own[key]:
-            raise InputError(
-                f"{run.config_path}: {key} is not what comparison.yaml says; restore it, or start a new comparison"
-            )
 
 
 def _take_map(source: RunDirectory, run: RunDirectory) -> None:
@@ -177,13 +155,7 @@ def _rates(
     rates = {
         "proposals": drawn,
         "samplers": {
-            name: {
-                "seconds_per_step": rate.seconds._asdict(),
-                "rounds": rate.rounds,
-                "steps_per_round": rate.steps,
-                "first_seconds": rate.first_seconds,
-            }
-            for name, rate in found.items()
+            name: rate._asdict() | {"seconds_per_step": rate.seconds_per_step._asdict()} for name, rate in found.items()
         },
         # No sampler is held to fewer.
         "processors": processors(),

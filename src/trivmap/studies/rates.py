@@ -25,9 +25,9 @@ class Rate(NamedTuple):
     first call took, which compiles.
     """
 
-    seconds: Estimate
+    seconds_per_step: Estimate
     rounds: list[float]
-    steps: int
+    steps_per_round: int
     first_seconds: float
 
 

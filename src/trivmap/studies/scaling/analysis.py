@@ -116,11 +116,7 @@ def _run(
         },
         "untrusted": summary.get("untrusted") or {},
         "pulls": _pulls(reference(run.card), summary["observables"]),
-        "processors": done["processors"],
-        "exclusive": done["exclusive"],
-        "sessions": done["sessions"],
-        "host": done["host"],
-        "load": done["load"],
+        **{key: done[key] for key in ("processors", "exclusive", "sessions", "host", "load")},
     }
 
 

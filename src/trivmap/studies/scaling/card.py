@@ -8,17 +8,14 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise, product
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from trivmap.cards import yaml_text
-from trivmap.cards.card import SCHEMA, RunCard, read_data, require_known_schema
-from trivmap.cards.errors import sentence
-from trivmap.cards.fields import Section
-from trivmap.cards.headings import true_headings
+from trivmap.cards.card import RunCard, read_data
+from trivmap.cards.headings import Heading, true_headings
 from trivmap.cards.overrides import Change, apply_overrides, read_override
 from trivmap.cards.presets import preset_names, trained_by
-from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Name, Real, Threads, validation_error
-from trivmap.errors import InputError, shown
+from trivmap.cards.values import MOST_DIMENSIONS, Count, Index, Real, Threads, validation_error
+from trivmap.errors import InputError, prefixed, shown
 from trivmap.studies.scaling.series import Extent, Series, label_of, labeled, require_some, run_name_of
 
 PRESETS = "trivmap.studies.scaling"
@@ -44,16 +41,9 @@ class StudyRun(NamedTuple):
     after: str | None
 
 
-class StudyCard(Section):
+class StudyCard(Heading):
     """A study. `load_study_card` and `StudyCard.from_data` make one."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    schema_number: Count = Field(default=SCHEMA, alias="schema")
-    name: Name | None = None
-    description: str | None = None
-    reference: str | None = None
-    deviations: str | None = None
     dtype: Literal["float32", "float64"] = "float32"
     device: Literal["cpu", "gpu", "tpu"] | None = None
     threads: Threads | None = 1
@@ -79,11 +69,7 @@ class StudyCard(Section):
                 raise InputError(
                     f"{source}: is the card of {what}, run it with trivmap {command}; a study card has series"
                 )
-        require_known_schema(data, source)
-        try:
-            card = cls.model_validate(data)
-        except ValidationError as error:
-            raise InputError(f"{source}: {sentence(error, data)}") from error
+        card = cls._validated(data, source)
         number = sum(card._number(series) for series in card.series.values())
         if number > _MOST_RUNS:
             raise InputError(f"{source}: series: has {shown(number)} runs in all; at most {_MOST_RUNS} in one study")
@@ -158,10 +144,8 @@ class StudyCard(Section):
     def _grid(self, name: str, series: Series, source: str) -> Iterable[StudyRun]:
         def read(overrides: list[str]) -> list[Change]:
             # Once for all runs: reading YAML takes longer than all else.
-            try:
+            with prefixed(f"{source}: series.{name}: "):
                 return [read_override(override) for override in overrides]
-            except InputError as error:
-                raise InputError(f"{source}: series.{name}: {error}") from error
 
         axes = [
             [(axis, label_of(value), read([f"{axis}={json.dumps(value)}"])) for value in values]
@@ -170,12 +154,7 @@ class StudyCard(Section):
             for axis, values in series.grid.items()
         ]
         common, at = read(series.set), {extent: read(overrides) for extent, overrides in series.set_at.items()}
-        taken: dict[str, Any] = {}
-        if series.use is not None:
-            try:
-                taken = trained_by(series.use)
-            except InputError as error:
-                raise InputError(f"{source}: series.{name}.use: {error}") from error
+        taken = {} if series.use is None else trained_by(series.use, f"{source}: series.{name}.use")
         taken |= {key: getattr(series, key) for key in _OWN if getattr(series, key) is not None}
         if series.transfer and (taken.get("training") or {}).get("ladder"):
             taken["training"] = {**taken["training"], "ladder": []}
@@ -204,13 +183,11 @@ class StudyCard(Section):
                         **taken,
                     }
                     where = f"{source}: series.{name}: {run_name}"
-                    try:
+                    with prefixed(f"{where}: ", instead_of=f"{run_name}: "):
                         data = apply_overrides(data, changes)
                         if after is not None:
                             data["training"] = _begun(data.get("training"), after)
                         run_card = RunCard.from_data(data, run_name)
-                    except InputError as error:
-                        raise InputError(f"{where}: {str(error).removeprefix(f'{run_name}: ')}") from error
                     if run_card.training is None:
                         raise InputError(f"{where}: has no section training; a study asks what training costs")
                     yield StudyRun(run_name, name, labels, extent, seed, run_card, after)
@@ -226,10 +203,6 @@ class StudyCard(Section):
             "couplings": self.couplings,
             "threads": self.threads,
         }
-
-    def to_yaml(self) -> str:
-        """The whole card as YAML; reading it gives a card of the same runs."""
-        return yaml_text.dump(self.to_data())
 
 
 def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> StudyCard:

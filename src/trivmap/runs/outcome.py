@@ -1,7 +1,11 @@
-"""The outcome of independent proposals, from their weights: acceptance, log Z, and whether to trust them."""
+"""What a run has drawn, and whether to trust it.
+
+Of Markov chains: their acceptance, their autocorrelation, and whether they agree. Of independent proposals, from their
+weights: acceptance and log Z.
+"""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +14,70 @@ import numpy as np
 from trivmap.cards.kernels import KernelSampling
 from trivmap.cards.sampling import FlowSampling
 from trivmap.diagnostics import acceptance, effective_sample_size, log_z, tau_int_from_rejections
+from trivmap.diagnostics.autocorrelation import autocorrelation_time
+from trivmap.diagnostics.convergence import disagreement_reason
 from trivmap.diagnostics.rounding import RoundingMeasurement
 from trivmap.diagnostics.tails import tail_reason
 from trivmap.flows import Flow, SteppedFlow
+from trivmap.observables import order_parameter, r_hat_of
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.integration_check import IntegrationErrorCheck
 from trivmap.runs.pipeline import OF_WEIGHTS, integration_reason
 from trivmap.runs.plan import Plan
 from trivmap.runs.probe import Densities, examine
-from trivmap.runs.sampler import Outcome
-from trivmap.samplers import IndependenceMetropolis
-from trivmap.simulation import ProposalChains, State
+from trivmap.samplers import IndependenceMetropolis, standstill
+from trivmap.simulation import AbstractDriver, ProposalChains, State
 from trivmap.store.samples import SampleReader
 from trivmap.streams import proposal_key, proposal_keys
 
 _ROUNDED = 256
 """Configurations whose rounding is measured."""
+
+
+class Outcome(NamedTuple):
+    """The entries of the summary about the samples."""
+
+    sampling: dict[str, Any]
+    log_z: dict[str, Any] | None
+    reasons: dict[str, str]
+    """Reasons to distrust a number, by its name."""
+
+
+def judge_chains(
+    driver: AbstractDriver, certified: IntegrationErrorCheck | None, reader: SampleReader, state: State
+) -> Outcome:
+    """The outcome of the chains of a driver that stands at `state`; `certified`: the flow they run through, if any."""
+    order = order_parameter(reader.names)
+    tau_int, agreement = autocorrelation_time(np.abs(reader[order])), r_hat_of(reader)
+    reason, noted = disagreement_reason(agreement, order), None if certified is None else certified.noted
+    if "exp_minus_delta_h" in reader.names:
+        reason = standstill(reader["accepted"], reader["exp_minus_delta_h"]) or reason
+    sampling = {
+        "acceptance": _acceptance(reader["accepted"]),
+        "ess": None,
+        "tau_int": tau_int._asdict(),
+        "certificate": noted,
+        "r_hat": agreement,
+        "diagnostics": driver.diagnostics(state),
+    }
+    reasons = {} if reason is None else {"chains": reason}
+    if certified is not None:
+        certified.refine(reader.chains * reader.n, tau_int.value if np.isfinite(tau_int.value) else 0.5)
+    if noted and not noted["passed"]:
+        reasons |= dict.fromkeys(("acceptance", "tau_int"), integration_reason(noted))
+    return Outcome(sampling, None, reasons)
+
+
+def _acceptance(accepted: np.ndarray) -> dict[str, float]:
+    """Fraction of accepted steps with the error of its mean, correlations in time included."""
+    if accepted.all():
+        return {"value": 1.0, "error": 0.0}
+    tau_int = autocorrelation_time(accepted.astype(np.float64)).value
+    variance = float(np.var(accepted))
+    return {
+        "value": float(accepted.mean()),
+        "error": float(np.sqrt(2 * max(tau_int, 0.5) * variance / accepted.size)),
+    }
 
 
 class ProposalJudge:
