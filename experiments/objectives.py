@@ -66,7 +66,7 @@ def clusters(lattice: Lattice, action: AbstractAction) -> tuple[np.ndarray, floa
         ClusterCycle(action, lattice), jax.random.key(77), chains=chains, warmup=400, measure=lambda field: {}
     )
     steps = 2 * CONFIGURATIONS * EVERY // chains
-    part, _ = driver.part(driver.start(), 0, steps, thin=EVERY, fields=True)
+    part, _ = driver.part(driver.start(), 0, steps, thin=EVERY)
     assert part.fields is not None
     # Neighbors in time stay together: the halves are independent but for one autocorrelation time.
     return np.moveaxis(part.fields, 0, 1).reshape(-1, *lattice.shape), (time.perf_counter() - begun) / 2

@@ -13,8 +13,8 @@ from typing import Any
 
 from experiments.keeping import RESULTS, fill_pages, kept, named_runs, store_shortened
 from experiments.scaling_tables import STUDIES
-from trivmap.reports.figures import png
 from trivmap.reports.figures.study import cost_figure
+from trivmap.reports.figures.style import png
 from trivmap.studies.scaling.analysis import COSTS
 
 COMMAND = [sys.executable, "-m", "trivmap", "study"]

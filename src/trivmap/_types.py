@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
+AnyModule = TypeVar("AnyModule", bound=eqx.Module)
 Key = PRNGKeyArray
 Scalar = Float[Array, ""]
 Field = Float[Array, "*lattice"]
@@ -31,3 +34,11 @@ def draw_normal(key: Key, shape: Sequence[int], dtype: DTypeLike) -> Float[Array
 def draw_uniform(key: Key, shape: Sequence[int], dtype: DTypeLike) -> Float[Array, "..."]:
     """The numbers of `jax.random.uniform`, drawn along one axis as in `draw_normal`."""
     return jax.random.uniform(key, (math.prod(shape),), jnp.dtype(dtype)).reshape(shape)
+
+
+def changed(module: AnyModule, **fields: Any) -> AnyModule:
+    """The module with other values of some fields, those of its form included; they are not checked."""
+    new = object.__new__(type(module))
+    for name, value in {**vars(module), **fields}.items():
+        object.__setattr__(new, name, value)
+    return new

@@ -92,11 +92,11 @@ def everything():
     yield "log_weights", draw_log_weights(integrated, ACTION, KEY, 2, 30)
     kernel = IndependenceMetropolis(coupled, ACTION)
     proposals = ProposalChains(kernel, KEY, chains=2, measure=partial(measure, ACTION), batch=18)
-    part, _ = proposals.part(proposals.start(), 3, 43, fields=True)
+    part, _ = proposals.part(proposals.start(), 3, 43, thin=1)
     yield from leaves("proposals", part._asdict())
     hmc = HMC(ActionPotential(ACTION, LATTICE, jnp.float64), step_size=0.3)
     chains = MarkovChains(hmc, KEY, chains=6, measure=partial(measure, ACTION), warmup=8)
-    part, state = chains.part(chains.start(), 0, 5, thin=2, fields=True)
+    part, state = chains.part(chains.start(), 0, 5, thin=2)
     yield from leaves("chains", {name: each for name, each in part._asdict().items() if each is not None} | state)
     yield "shares", spread_keys()
 

@@ -69,13 +69,12 @@ def test_reweighted_values_and_differences(results):
         assert results.reweighted[name].dvalue > 0
 
 
-def test_where_they_appear(results, tmp_path):
+def test_where_they_appear(results):
     summary = results.summary()
     assert list(summary)[-4:] == ["square", "cube", "force", "kurtosis"]
     assert summary["square"]["symbol"] == "⟨φ²⟩ again" and summary["force"]["symbol"] == ""
     assert "symbol" not in summary["phi2"] and "rows" not in summary and "hidden" not in results
-    results.to_json(tmp_path / "observables.json")
-    back = Results.from_json(tmp_path / "observables.json")
+    back = Results.from_text(results.to_text(), "observables.json")
     assert {name: entry.get("symbol") for name, entry in back.summary().items()} == {
         name: entry.get("symbol") for name, entry in summary.items()
     }

@@ -199,16 +199,16 @@ def test_collected_curves_are_the_analyzed_ones(measured_run, chains):
     assert data.curves.plateau["value"] == pytest.approx(mass)
     relative = float(results.chain.error("correlation_length_arccosh")) * mass
     assert data.curves.plateau["error"] == pytest.approx(relative * mass, rel=1e-6)
-    assert [stage["name"] for stage in stages] == ["base", "1 FourierDiagonal", "2 Rescale"]
+    assert [stage.name for stage in stages] == ["base", "1 FourierDiagonal", "2 Rescale"]
     content = json.loads(measured_run.stages_path.read_text())
-    np.testing.assert_array_equal(stages[1]["two_point"], content["stages"][1]["two_point"])
+    np.testing.assert_array_equal(stages[1].two_point, content["stages"][1]["two_point"])
     base, output = data.configurations
     np.testing.assert_allclose(
         np.fft.fft2(output), np.fft.fft2(base) / np.sqrt(synthetic.Lattice((4, 4)).momentum_squared + 0.3), rtol=1e-9
     )
     # They are among those that the stages were measured on, whose largest modulus lies just below the histogram's end.
     for stage, fields in ((stages[0], base), (stages[-1], output)):
-        assert fields.shape == (4, 4, 4) and np.max(np.abs(fields)) < stage["field_edges"][-1] / 1.04
+        assert fields.shape == (4, 4, 4) and np.max(np.abs(fields)) < stage.field.edges[-1] / 1.04
 
 
 def test_ess_of_a_few_samples_is_no_result(tmp_path):

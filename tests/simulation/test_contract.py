@@ -109,12 +109,12 @@ def test_the_exact_ring(name):
 def test_parts_are_one_run(name):
     own = driver(name)
     start = own.start()
-    whole, end = own.part(start, 0, 40, fields=True)
+    whole, end = own.part(start, 0, 40, thin=1)
     state, parts = own.start(), []
     for first, last in ((0, 7), (7, 8), (8, 40)):
         # As it comes back from the disk.
         state = {entry: np.array(values) for entry, values in state.items()}
-        part, state = own.part(state, first, last, fields=True)
+        part, state = own.part(state, first, last, thin=1)
         parts.append(part)
     joined = whole._replace(
         accepted=np.concatenate([part.accepted for part in parts], axis=1),
@@ -132,7 +132,7 @@ def test_parts_are_one_run(name):
 @pytest.mark.parametrize("name", KERNELS)
 def test_the_key_decides(name):
     own, other = driver(name), driver(name, seed=32)
-    first, second, third = (each.part(each.start(), 0, 40, fields=True)[0] for each in (own, own, other))
+    first, second, third = (each.part(each.start(), 0, 40, thin=1)[0] for each in (own, own, other))
     assert_same(first, second)
     assert np.abs(first.fields - third.fields).max() > 0.1
     for chain in range(1, 3):
@@ -142,7 +142,7 @@ def test_the_key_decides(name):
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_chain_does_not_depend_on_the_others(name):
     few, many = (driver(name, chains=chains) for chains in (1, 3))
-    alone, among = (each.part(each.start(), 0, 40, fields=True)[0] for each in (few, many))
+    alone, among = (each.part(each.start(), 0, 40, thin=1)[0] for each in (few, many))
     among = among._replace(
         accepted=among.accepted[:1],
         observables={entry: values[:1] for entry, values in among.observables.items()},
@@ -154,7 +154,7 @@ def test_a_chain_does_not_depend_on_the_others(name):
 @pytest.mark.parametrize("name", KERNELS)
 def test_steps_that_are_accepted_change_the_field(name):
     own = driver(name)
-    part, _ = own.part(own.start(), 0, 40, fields=True)
+    part, _ = own.part(own.start(), 0, 40, thin=1)
     changed = np.any(part.fields[:, 1:] != part.fields[:, :-1], axis=-1)
     assert np.array_equal(changed, part.accepted[:, 1:])
     assert part.accepted.any()
@@ -341,7 +341,7 @@ def test_single_precision():
     """A step size that is a plain number does not widen the fields."""
     kernel = RandomWalk(ACTION, RING, 0.6, jnp.dtype("float32"))
     driver = MarkovChains(kernel, KEY, chains=2, measure=scalars, warmup=20, target=0.4)
-    part, state = driver.part(driver.start(), 0, 30, fields=True)
+    part, state = driver.part(driver.start(), 0, 30, thin=1)
     assert part.fields.dtype == state["step_size"].dtype == np.float32
     with pytest.raises(InputError, match="must be float64 of shape"):
         require_contract(kernel, dtype="float64")

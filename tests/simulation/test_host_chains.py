@@ -48,10 +48,10 @@ class TestContract:
         cut.batch = 7
         state = whole.start()
         assert_same(state, cut.start())
-        expected, last = whole.part(state, 0, 30, thin=4, fields=True)
+        expected, last = whole.part(state, 0, 30, thin=4)
         parts, edges = [], [0, 1, 9, 10, 30]
         for start, stop in itertools.pairwise(edges):
-            part, state = cut.part(state, start, stop, thin=4, fields=True)
+            part, state = cut.part(state, start, stop, thin=4)
             parts.append(part)
         assert_same(last, state)
         assert expected.accepted.all() and expected.accepted.shape == (2, 30)
@@ -72,7 +72,7 @@ class TestContract:
 
     def test_observables_are_those_of_the_stored_fields(self):
         driver = chains()
-        part, state = driver.part(driver.start(), 0, 12, fields=True)
+        part, state = driver.part(driver.start(), 0, 12, thin=1)
         expected = jax.vmap(jax.vmap(functools.partial(measure, phi4(0.5))))(part.fields)
         assert set(part.observables) == {*expected, "metropolis_acceptance", "cluster_size"}
         for name, values in expected.items():

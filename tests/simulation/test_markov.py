@@ -184,12 +184,12 @@ class TestParts:
     @pytest.fixture(scope="class")
     @classmethod
     def whole(cls, start):
-        return cls.DRIVER.part(start, 0, 600, fields=True)
+        return cls.DRIVER.part(start, 0, 600, thin=1)
 
     def in_parts(self, start, edges, thin):
         state, parts = start, []
         for first, last in zip([0, *edges], [*edges, 600], strict=True):
-            part, state = self.DRIVER.part(state, first, last, thin=thin, fields=True)
+            part, state = self.DRIVER.part(state, first, last, thin=thin)
             parts.append(part)
         return parts, state
 

@@ -72,13 +72,13 @@ def joined(parts):
 
 @pytest.fixture(scope="module")
 def whole():
-    part, state = run(MANY, 2, 0, 50, fields=True)
+    part, state = run(MANY, 2, 0, 50, thin=1)
     return part, state
 
 
 @pytest.mark.parametrize("other", [ONE, SEVEN])
 def test_batch_size_changes_nothing(whole, other):
-    part, state = run(other, 2, 0, 50, fields=True)
+    part, state = run(other, 2, 0, 50, thin=1)
     assert_same(part, whole[0])
     assert state["log_weight"][2] == pytest.approx(whole[1]["log_weight"][2], rel=1e-13)
     np.testing.assert_allclose(state["fields"], whole[1]["fields"], rtol=1e-12)
@@ -87,8 +87,8 @@ def test_batch_size_changes_nothing(whole, other):
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_change_no_bit(threads):
     one, several = simulation(7, threads=1), simulation(7, threads=threads)
-    part, state = run(one, 2, 3, 50, fields=True)
-    other, state_there = run(several, 2, 3, 50, fields=True)
+    part, state = run(one, 2, 3, 50, thin=1)
+    other, state_there = run(several, 2, 3, 50, thin=1)
     assert_same(other, part, exactly=True)
     for name in ("log_weight", "fields"):
         assert np.array_equal(state_there[name], state[name])
@@ -120,7 +120,7 @@ def test_every_entry_is_the_proposal_of_its_index(whole):
 def test_parts_change_nothing(whole, edges):
     parts, state = [], None
     for start, stop in zip([0, *edges], [*edges, 50], strict=True):
-        part, state = run(SEVEN, 2, start, stop, state, fields=True)
+        part, state = run(SEVEN, 2, start, stop, state, thin=1)
         parts.append(part)
     assert_same(joined(parts), whole[0])
     np.testing.assert_allclose(state["fields"], whole[1]["fields"], rtol=1e-12)
@@ -131,7 +131,7 @@ def test_parts_change_nothing(whole, edges):
 def test_thinning_keeps_every_so_many_th_configuration(whole, thin, edges):
     parts, state = [], None
     for start, stop in zip([0, *edges], [*edges, 50], strict=True):
-        part, state = run(SEVEN, 2, start, stop, state, thin=thin, fields=True)
+        part, state = run(SEVEN, 2, start, stop, state, thin=thin)
         parts.append(part)
     fields = joined(parts).fields
     assert fields.shape == (-(-50 // thin), 4)
@@ -148,7 +148,7 @@ def test_fields_are_kept_only_where_they_are_wanted(whole):
 def test_chains_are_different_and_repeatable(whole):
     other, _ = run(MANY, 3, 0, 50)
     assert np.abs(other.log_weight - whole[0].log_weight).min() > 1e-9
-    again, _ = run(MANY, 2, 0, 50, fields=True)
+    again, _ = run(MANY, 2, 0, 50, thin=1)
     assert_same(again, whole[0], exactly=True)
 
 
@@ -169,7 +169,7 @@ class TestUndefinedProposals:
     SIMULATION = simulation(7, flow=FLOW, chains=20)
 
     def test_are_never_accepted(self):
-        part, _ = run(self.SIMULATION, 0, 0, 60, fields=True)
+        part, _ = run(self.SIMULATION, 0, 0, 60, thin=1)
         negative = part.observables["m"] < 0
         assert 10 < negative.sum() < 50
         assert np.array_equal(np.isnan(part.log_weight), negative)
@@ -180,13 +180,13 @@ class TestUndefinedProposals:
     def test_a_chain_may_begin_with_them(self):
         """Until something is accepted the fields are zero, whatever the parts."""
         chain = next(c for c in range(20) if np.isnan(run(self.SIMULATION, c, 0, 3)[0].log_weight).all())
-        whole, end = run(self.SIMULATION, chain, 0, 30, fields=True)
+        whole, end = run(self.SIMULATION, chain, 0, 30, thin=1)
         first = int(np.flatnonzero(whole.accepted)[0])
         assert first >= 3
         assert np.all(whole.fields[:first] == 0) and np.all(whole.fields[first:].any(axis=1))
-        head, state = run(self.SIMULATION, chain, 0, 2, fields=True)
+        head, state = run(self.SIMULATION, chain, 0, 2, thin=1)
         assert state["log_weight"][chain] == -np.inf and np.all(state["fields"][chain] == 0)
-        tail, state = run(self.SIMULATION, chain, 2, 30, state, fields=True)
+        tail, state = run(self.SIMULATION, chain, 2, 30, state, thin=1)
         assert_same(joined([head, tail]), whole)
         np.testing.assert_allclose(state["fields"], end["fields"])
 
@@ -219,7 +219,7 @@ def peak(parts):
     state = MANY.start()
     tracemalloc.start()
     for number in range(parts):
-        _, state = MANY.part(state, 640 * number, 640 * (number + 1), thin=64, fields=True)
+        _, state = MANY.part(state, 640 * number, 640 * (number + 1), thin=64)
     _, highest = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return highest

@@ -3,21 +3,17 @@
 import math
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Scalar, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.actions.symmetry import EVERY
-from trivmap.bases.base import AbstractBase
-from trivmap.bases.free_field import FreeField
-from trivmap.fourier import apply_spectrum, orbit_sum
+from trivmap.bases.free_field import AbstractFreeField, FreeField
 from trivmap.lattice import Lattice
 from trivmap.support import Support
 
 
-class DecimatedFreeField(AbstractBase):
+class DecimatedFreeField(AbstractFreeField):
     """The marginal of a `FreeField` of variances v_k on the even sites; fields are zero at the odd ones.
 
     Noise is drawn at all sites, what it is at the odd ones does not matter.
@@ -44,18 +40,6 @@ class DecimatedFreeField(AbstractBase):
     def equivariant_under(self) -> frozenset[str]:
         return EVERY - {"translations"}
 
-    def push(self, z: Field) -> tuple[Field, Scalar, Field]:
-        log_width = self._log_width()
-        z = self.support.restrict(self.lattice, z)
-        x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
-        score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
-        return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
-
-    def log_density(self, x: Field) -> Scalar:
-        log_width = self._log_width()
-        even = self.support.restrict(self.lattice, x)
-        return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), even), log_width)
-
     def astype(self, dtype: DTypeLike) -> "DecimatedFreeField":
         return DecimatedFreeField(self.full.astype(dtype))
 
@@ -63,12 +47,7 @@ class DecimatedFreeField(AbstractBase):
         """As `FreeField.resize` of the whole field."""
         return DecimatedFreeField(self.full.resize(lattice, action and action.full))
 
-    def _log_width(self) -> Float[Array, " orbits"]:
+    def log_width(self) -> Float[Array, " orbits"]:
         """1/2 log((v_k + v_{k + pi}) / 2)."""
         twice = 2 * self.full.log_width()
         return 0.5 * (jnp.logaddexp(twice, twice[self.lattice.shifted_orbits]) - math.log(2))
-
-    def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
-        # Every mode of the even sites is counted twice among the orbits.
-        normalization = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
-        return -0.5 * site_sum(z * z) - 0.5 * normalization

@@ -1,5 +1,6 @@
 """A free field: normal, translation invariant, with one variance per momentum orbit."""
 
+import abc
 import math
 
 import equinox as eqx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Scalar, site_sum
+from trivmap._types import Field, Scalar, changed, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.actions.action import scalar_coefficients
 from trivmap.actions.symmetry import EVERY
@@ -18,9 +19,37 @@ from trivmap.bases.hartree import hartree_mass
 from trivmap.errors import InputError
 from trivmap.fourier import apply_spectrum, interpolate_spectrum, orbit_sum
 from trivmap.lattice import Lattice
+from trivmap.support import Support
 
 
-class FreeField(AbstractBase):
+class AbstractFreeField(AbstractBase):
+    """A normal density with one variance per orbit of momenta, at all sites or at the even ones."""
+
+    @abc.abstractmethod
+    def log_width(self) -> Float[Array, " orbits"]:
+        """1/2 log of the variance of every orbit."""
+
+    def push(self, z: Field) -> tuple[Field, Scalar, Field]:
+        log_width = self.log_width()
+        z = self.support.restrict(self.lattice, z)
+        x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
+        score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
+        return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
+
+    def log_density(self, x: Field) -> Scalar:
+        log_width = self.log_width()
+        x = self.support.restrict(self.lattice, x)
+        return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), x), log_width)
+
+    def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
+        normalization = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
+        if self.support is Support.EVEN:
+            # Every mode of the even sites is counted twice among the orbits.
+            normalization = 0.5 * normalization
+        return -0.5 * site_sum(z * z) - normalization
+
+
+class FreeField(AbstractFreeField):
     """q(x) ~ exp(-1/2 V^-1 sum_k |x_k|^2 / v_k), v_k = e^{2 a_k} / (stiffness khat^2 + mass).
 
     The start 1 / (stiffness khat^2 + mass), a = 0, is the Hartree spectrum for stiffness = -c1 and `hartree_mass`, or
@@ -47,15 +76,10 @@ class FreeField(AbstractBase):
         from_action: bool = False,
         dtype: DTypeLike,
     ):
-        inverse = stiffness * lattice.orbit_momenta + mass
-        if not np.all((inverse > 0) & np.isfinite(inverse)):
-            raise InputError(
-                f"mass: the spectrum 1/({stiffness:g} khat^2 + {mass:g}) must be positive and finite at every "
-                "momentum; raise the mass"
-            )
+        _require_positive(lattice, stiffness, mass)
         self.lattice, self.dtype = lattice, jnp.dtype(dtype).name
         self.stiffness, self.mass, self.from_action = float(stiffness), float(mass), from_action
-        self.log_factor = jnp.zeros(len(inverse), dtype) if learnable else None
+        self.log_factor = jnp.zeros(len(lattice.orbit_sizes), dtype) if learnable else None
 
     @classmethod
     def hartree(
@@ -119,47 +143,20 @@ class FreeField(AbstractBase):
     def equivariant_under(self) -> frozenset[str]:
         return EVERY
 
-    def push(self, z: Field) -> tuple[Field, Scalar, Field]:
-        log_width = self.log_width()
-        x = apply_spectrum(self.lattice, jnp.exp(log_width), z)
-        score = -apply_spectrum(self.lattice, jnp.exp(-log_width), z)
-        return x, self._log_density(z, log_width), jax.lax.stop_gradient(score)
-
-    def log_density(self, x: Field) -> Scalar:
-        log_width = self.log_width()
-        return self._log_density(apply_spectrum(self.lattice, jnp.exp(-log_width), x), log_width)
-
     def astype(self, dtype: DTypeLike) -> "FreeField":
-        learnable = self.log_factor is not None
-        blank = FreeField(
-            self.lattice,
-            mass=self.mass,
-            stiffness=self.stiffness,
-            learnable=learnable,
-            from_action=self.from_action,
-            dtype=dtype,
-        )
         cast = None if self.log_factor is None else self.log_factor.astype(dtype)
-        return eqx.tree_at(lambda base: base.log_factor, blank, cast, is_leaf=lambda leaf: leaf is None)
+        return changed(self, log_factor=cast, dtype=jnp.dtype(dtype).name)
 
     def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "FreeField":
         """a_k is interpolated in khat^2; a Hartree start is that of the new lattice and action, if one is given."""
-        learnable = self.log_factor is not None
         if self.from_action and action is not None:
-            blank = FreeField.hartree(lattice, action, learnable=learnable, dtype=self.dtype)
+            start = FreeField.hartree(lattice, action, learnable=False, dtype=self.dtype)
         else:
-            blank = FreeField(
-                lattice,
-                mass=self.mass,
-                stiffness=self.stiffness,
-                learnable=learnable,
-                from_action=self.from_action,
-                dtype=self.dtype,
-            )
+            _require_positive(lattice, self.stiffness, self.mass)
+            start = changed(self, lattice=lattice)
         if self.log_factor is None:
-            return blank
-        carried = interpolate_spectrum(self.lattice, lattice, self.log_factor)
-        return eqx.tree_at(lambda base: base.log_factor, blank, carried)
+            return start
+        return changed(start, log_factor=interpolate_spectrum(self.lattice, lattice, self.log_factor))
 
     def log_width(self) -> Float[Array, " orbits"]:
         """1/2 log v_k."""
@@ -167,6 +164,11 @@ class FreeField(AbstractBase):
         start = jnp.asarray(start, self.dtype)
         return start if self.log_factor is None else start + self.log_factor
 
-    def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
-        normalization = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
-        return -0.5 * site_sum(z * z) - normalization
+
+def _require_positive(lattice: Lattice, stiffness: float, mass: float) -> None:
+    inverse = stiffness * lattice.orbit_momenta + mass
+    if not np.all((inverse > 0) & np.isfinite(inverse)):
+        raise InputError(
+            f"mass: the spectrum 1/({stiffness:g} khat^2 + {mass:g}) must be positive and finite at every momentum; "
+            "raise the mass"
+        )

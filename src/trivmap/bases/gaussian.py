@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
-from trivmap._types import Field, Scalar, site_sum
+from trivmap._types import Field, Scalar, changed, site_sum
 from trivmap.actions import AbstractAction
 from trivmap.actions.symmetry import EVERY
 from trivmap.bases.base import AbstractBase
@@ -43,13 +43,11 @@ class Gaussian(AbstractBase):
         return self._log_density(x * jnp.exp(-self._log_width()))
 
     def astype(self, dtype: DTypeLike) -> "Gaussian":
-        blank = Gaussian(self.lattice, learnable=self.log_width is not None, dtype=dtype)
         cast = None if self.log_width is None else self.log_width.astype(dtype)
-        return eqx.tree_at(lambda base: base.log_width, blank, cast, is_leaf=lambda leaf: leaf is None)
+        return changed(self, log_width=cast, dtype=jnp.dtype(dtype).name)
 
     def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "Gaussian":
-        blank = Gaussian(lattice, learnable=self.log_width is not None, dtype=self.dtype)
-        return eqx.tree_at(lambda base: base.log_width, blank, self.log_width, is_leaf=lambda leaf: leaf is None)
+        return changed(self, lattice=lattice)
 
     def _log_width(self) -> Scalar:
         return jnp.zeros((), self.dtype) if self.log_width is None else self.log_width

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from trivmap._types import Field, Scalar, site_sum
+from trivmap._types import Field, Scalar, changed, site_sum
 from trivmap.actions.symmetry import EVERY
 from trivmap.arguments import Bounds, Count, OneOf, bounded
 from trivmap.bijections.bijection import AbstractBijection
@@ -122,28 +122,19 @@ class Continuous(AbstractBijection):
                 f"Continuous: cannot be carried from {self.lattice.dimension} to {lattice.dimension} dimensions"
             )
         carry = jnp.asarray(self.kernel.carry(self.lattice, lattice), self.coefficients.dtype)
-        blank = Continuous(
-            lattice,
-            features=self.features,
-            kernel=self.kernel,
-            times=len(self.coefficients),
-            steps=self.steps,
-            scheme=self.scheme,
-            smoothness=self.smoothness,
-            even=self.even,
-            dtype=self.coefficients.dtype,
-        )
+        if self.even:
+            lattice.require_checkerboard()
         carried = jnp.matmul(self.coefficients, carry, precision=jax.lax.Precision.HIGHEST)
-        return eqx.tree_at(lambda flow: flow.coefficients, blank, carried)
+        return changed(self, lattice=lattice, coefficients=carried, offset=None)
 
     def l2_weights(self) -> "Continuous":
         """smoothness n^4 for the coefficients of cos(pi n t): what varies fast in time costs integration steps."""
         weights = self.smoothness * np.arange(len(self.coefficients)) ** 4.0
         weights = jnp.broadcast_to(jnp.asarray(weights)[:, None, None], self.coefficients.shape)
-        return eqx.tree_at(lambda flow: flow.coefficients, self, weights.astype(self.coefficients.dtype))
+        return changed(self, coefficients=weights.astype(self.coefficients.dtype))
 
     def perturbed(self, u: Scalar) -> "Continuous":
-        return eqx.tree_at(lambda flow: flow.offset, self, u, is_leaf=lambda leaf: leaf is None)
+        return changed(self, offset=u)
 
     @property
     def supports(self) -> frozenset[Support]:
@@ -160,11 +151,7 @@ class Continuous(AbstractBijection):
     def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Continuous":
         if isinstance(steps, int) and steps < 1:
             raise InputError(f"continuous.steps: must be at least 1, got {steps}")
-        changed = Continuous.__new__(Continuous)
-        for name in ("coefficients", "offset", "features", "kernel", "scheme", "smoothness", "even", "lattice"):
-            object.__setattr__(changed, name, getattr(self, name))
-        object.__setattr__(changed, "steps", steps)
-        return changed
+        return changed(self, steps=steps)
 
     def _integrate(self, velocity: Velocity, state: Any, span: tuple[float, float] = (0.0, 1.0)) -> Any:
         return integrate(velocity, state, steps=self.steps, scheme=self.scheme, offset=self.offset, span=span)

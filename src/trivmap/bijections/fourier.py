@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Scalar
+from trivmap._types import Field, Scalar, changed
 from trivmap.actions.symmetry import EVERY
 from trivmap.arguments import Positive, bounded
 from trivmap.bijections.bijection import AbstractBijection
@@ -47,8 +47,7 @@ class FourierDiagonal(AbstractBijection):
 
     def resize(self, lattice: Lattice) -> "FourierDiagonal":
         carried = interpolate_spectrum(self.lattice, lattice, self.log_factor)
-        blank = FourierDiagonal(lattice, mass_squared=self.mass_squared, dtype=self.log_factor.dtype)
-        return eqx.tree_at(lambda fourier: fourier.log_factor, blank, carried)
+        return changed(self, lattice=lattice, log_factor=carried)
 
     def _log_factor(self) -> Float[Array, " orbits"]:
         """a_k + log f_k."""

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import DTypeLike
 
-from trivmap._types import Field, Scalar, site_sum
+from trivmap._types import Field, Scalar, changed, site_sum
 from trivmap.actions.symmetry import EVERY
 from trivmap.bijections.bijection import AbstractBijection
 from trivmap.lattice import Lattice
@@ -30,5 +30,4 @@ class Rescale(AbstractBijection):
         return y * jnp.exp(-self.log_scale), -site_sum(self.log_scale) * self.lattice.volume
 
     def resize(self, lattice: Lattice) -> "Rescale":
-        blank = Rescale(lattice, dtype=self.log_scale.dtype)
-        return eqx.tree_at(lambda rescale: rescale.log_scale, blank, self.log_scale)
+        return changed(self, lattice=lattice)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from trivmap._types import Field, Scalar, site_sum
+from trivmap._types import Field, Scalar, changed, site_sum
 from trivmap.actions.symmetry import EVERY
 from trivmap.arguments import Positive, bounded
 from trivmap.bijections.bijection import AbstractBijection
@@ -70,10 +70,7 @@ class ZeroMode(AbstractBijection):
         return y, log_det, rest + jnp.mean(rest) * jnp.expm1(-log_gradient)
 
     def resize(self, lattice: Lattice) -> "ZeroMode":
-        blank = ZeroMode(
-            lattice, bins=self.spline.bins, interval=self.spline.interval, z2=self.odd is None, dtype=self.even.dtype
-        )
-        return eqx.tree_at(lambda z: (z.odd, z.even), blank, (self.odd, self.even), is_leaf=lambda leaf: leaf is None)
+        return changed(self, lattice=lattice)
 
     def _parameters(self) -> Float[Array, " parameters"]:
         odd = jnp.zeros(self.spline.parity_counts[0], self.even.dtype) if self.odd is None else self.odd

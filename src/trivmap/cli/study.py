@@ -179,6 +179,7 @@ def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bo
     """The outcome of a study on stdout."""
     from trivmap.cli.display import console as make_console
     from trivmap.reports.study import fit_rows, not_fitted, run_rows
+    from trivmap.reports.tables import rich_table
 
     if as_json:
         say(json.dumps({"study": str(directory.root), **result}, indent=2))
@@ -190,23 +191,10 @@ def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bo
     console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
     for title, (header, rows) in (("Runs", run_rows(result)), ("cost ~ L^z", fit_rows(result))):
         if rows:
-            console.print(_table(title, header, rows))
+            console.print(rich_table(title, header, rows))
     if missing := not_fitted(result):
         console.print(missing, markup=False, soft_wrap=True)
     for entry in result["runs"]:
         if entry["state"] != "complete":
             console.print(f"{entry['state']}: {entry['name']}: {entry['reason']}", markup=False, style="yellow")
     console.print(f"page: {directory.page_path}", markup=False, soft_wrap=True)
-
-
-def _table(title: str, header: list[str], rows: list[list[str]]) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, name in enumerate(header):
-        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table

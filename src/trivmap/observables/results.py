@@ -1,11 +1,9 @@
 """The results of an analysis: objects with errors by name, their tables, and their file formats."""
 
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,24 +140,6 @@ class Results(Mapping[str, Any]):
                 }
         return _anonymous_text(objects, {"INFO": _INFO, "OBSDICT": placeholders, "description": facts})
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_text` to a file in one go."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".part.json")
-        try:
-            partial.write_text(self.to_text(), encoding="utf-8")
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-    @classmethod
-    def from_json(cls, path: str | os.PathLike[str]) -> "Results":
-        """Read what `to_json` wrote, as `from_text`."""
-        try:
-            return cls.from_text(Path(path).read_text(encoding="utf-8"), str(path))
-        except UnicodeDecodeError as error:
-            raise InputError(_incomplete(str(path))) from error
-
     @classmethod
     def from_text(cls, text: str, source: str) -> "Results":
         """Read what `to_text` gave; errors are computed again. Raises `InputError`, of `source`, for anything else."""
@@ -183,7 +163,8 @@ class Results(Mapping[str, Any]):
             raise
         except Exception as error:
             # pyerrors raises that itself for what it does not know.
-            raise InputError(_incomplete(source)) from error
+            said = f"{source}: not a complete observables file of trivmap; run `trivmap measure` again"
+            raise InputError(said) from error
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with one variable per observable, dimensions (source, quantity, ...).
@@ -243,10 +224,6 @@ def _anonymous_text(objects: list[Any], description: dict[str, Any]) -> str:
     finally:
         for module, own in before.items():
             setattr(writer, module, own)
-
-
-def _incomplete(source: str) -> str:
-    return f"{source}: not a complete observables file of trivmap; run `trivmap measure` again"
 
 
 def _trusted(entries: Any) -> Any:

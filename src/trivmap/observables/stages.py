@@ -19,6 +19,8 @@ from trivmap.observables.estimators import correlation_length
 from trivmap.observables.measurements import momentum_two_point, two_point
 from trivmap.support import Support
 
+_BINS = 60
+"""Of a histogram."""
 _LEAST_BATCHES = 8
 
 
@@ -82,13 +84,7 @@ class FlowStages:
 
 
 def along_the_map(
-    flow: Flow,
-    key: Key,
-    *,
-    action: AbstractAction | None = None,
-    proposals: int = 8192,
-    batch: int | None = None,
-    histogram_bins: int = 60,
+    flow: Flow, key: Key, *, action: AbstractAction | None = None, proposals: int = 8192, batch: int | None = None
 ) -> FlowStages:
     """Push `proposals` noise fields through the flow and summarize every stage; errors come from the batches.
 
@@ -106,9 +102,7 @@ def along_the_map(
     names = [stage.name for stage in eqx.filter_eval_shape(lambda f, k: f.stages(f.noise(k)), flow, keys[0, 0])]
     # Arrays, not numbers: a compiled function takes a Python number for a constant and compiles again for another.
     reach = [(1.05 * a, 1.05 * b) for a, b in _largest(fields_along_the_map(flow, action, keys[0]))]
-    measured = [
-        jax.device_get(_measure(fields_along_the_map(flow, action, part), reach, histogram_bins)) for part in keys
-    ]
+    measured = [jax.device_get(_measure(fields_along_the_map(flow, action, part), reach)) for part in keys]
     ranges = [(float(a), float(b)) for a, b in reach]
     return FlowStages(
         list(flow.lattice.shape),
@@ -163,26 +157,26 @@ def _largest(fields: list[Float[Array, "batch *lattice"]]) -> list[tuple[Array, 
 
 @eqx.filter_jit
 def _measure(
-    fields: list[Float[Array, "batch *lattice"]], reach: Sequence[tuple[Array, Array]], bins: int
+    fields: list[Float[Array, "batch *lattice"]], reach: Sequence[tuple[Array, Array]]
 ) -> list[dict[str, Array]]:
     """Batch means of each stage."""
     return [
         {
             "two_point": jnp.mean(jax.vmap(two_point)(stage), axis=0),
             "momentum_two_point": jnp.mean(jax.vmap(momentum_two_point)(stage), axis=0),
-            "field": _counts(stage, a, bins),
-            "magnetization": _counts(_magnetizations(stage), b, bins),
+            "field": _counts(stage, a),
+            "magnetization": _counts(_magnetizations(stage), b),
         }
         for stage, (a, b) in zip(fields, reach, strict=True)
     ]
 
 
-def _counts(values: Float[Array, "..."], reach: Array, bins: int) -> Array:
-    """The number of values in each of `bins` equal intervals of [-reach, reach)."""
-    position = jnp.floor((values.ravel() / reach.astype(values.dtype) + 1) * (bins / 2))
-    inside = (position >= 0) & (position < bins)
-    index = jnp.where(inside, position, bins).astype(jnp.int32)
-    return jnp.zeros(bins, jnp.int32).at[index].add(1, mode="drop")
+def _counts(values: Float[Array, "..."], reach: Array) -> Array:
+    """The number of values in each interval of a histogram of [-reach, reach)."""
+    position = jnp.floor((values.ravel() / reach.astype(values.dtype) + 1) * (_BINS / 2))
+    inside = (position >= 0) & (position < _BINS)
+    index = jnp.where(inside, position, _BINS).astype(jnp.int32)
+    return jnp.zeros(_BINS, jnp.int32).at[index].add(1, mode="drop")
 
 
 def _summarize(

@@ -82,20 +82,11 @@ def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch paramet
 def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
     """Products with a Jacobian that is never formed; the whole batch's intermediate values are kept instead."""
 
-    def batched(theta: Vector) -> Float[Array, " batch"]:
-        return shard_batch(lambda theta, noise: jax.vmap(lambda z: residual(theta, z))(noise), theta, noise)
+    def pair(theta: Vector, z: Array) -> tuple[Scalar, Scalar]:
+        f = residual(theta, z)
+        return f, jnp.zeros_like(f)
 
-    residuals, push_raw = jax.linearize(batched, parameters)
-    pull_raw = jax.linear_transpose(push_raw, parameters)
-
-    def push(v: Vector) -> Float[Array, " batch"]:
-        change = push_raw(v.astype(parameters.dtype))
-        return change - jnp.mean(change)
-
-    def pull(r: Float[Array, " batch"]) -> Vector:
-        return pull_raw((r - jnp.mean(r)).astype(residuals.dtype))[0]
-
-    return Linearization(residuals, push, pull, None)
+    return matrix_free_pair(pair, parameters, noise)._replace(path=None)
 
 
 def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:

@@ -1,16 +1,14 @@
 """Reading a run directory for its report."""
 
 import os
-from typing import Any
 
 import numpy as np
 
 from trivmap.cards.own import own_code, untrusted
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
-from trivmap.lattice import Lattice
 from trivmap.observables import Estimates, History, Results
-from trivmap.observables.stages import StageSummary, fields_along_the_map, keys_of_batches
+from trivmap.observables.stages import fields_along_the_map, keys_of_batches
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
@@ -136,22 +134,7 @@ def _plateau(results: Results, last: int) -> dict[str, float] | None:
 
 
 def _add_stages(data: RunData, run: RunDirectory) -> None:
-    data.stages = [_stage(stage, data.lattice) for stage in load(run.root).stages.stages]
-
-
-def _stage(stage: StageSummary, lattice: tuple[int, ...]) -> dict[str, Any]:
-    length, error = stage.correlation_length, stage.correlation_length_error
-    return {
-        "name": stage.name,
-        "distance": np.linalg.norm(Lattice(lattice).orbit_representatives, axis=1),
-        "two_point": np.array(stage.two_point, dtype=float),
-        "two_point_error": np.array(stage.two_point_error, dtype=float),
-        "correlation_length": None if length is None or error is None else (length, error),
-        "field_edges": np.array(stage.field.edges, dtype=float),
-        "field_density": np.array(stage.field.density, dtype=float),
-        "magnetization_edges": np.array(stage.magnetization.edges, dtype=float),
-        "magnetization_density": np.array(stage.magnetization.density, dtype=float),
-    }
+    data.stages = load(run.root).stages.stages
 
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:

@@ -8,9 +8,8 @@ from trivmap.cards import yaml_text
 from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell
-from trivmap.reports.page import Picture, Section, plain_table, render
-from trivmap.store.directory import RunDirectory
-from trivmap.store.environment import package_version
+from trivmap.reports.page import Picture, Section, plain_table, render, write_page
+from trivmap.reports.tables import rich_table
 from trivmap.store.files import write_text
 from trivmap.studies.comparison import ComparisonDirectory
 from trivmap.studies.comparison_result import CONSISTENCY, REFERENCE
@@ -25,10 +24,8 @@ def write_comparison(directory: ComparisonDirectory) -> None:
     """Write `comparison.html`, `comparison.csv` and `figures/*.png` from `comparison.json`."""
     result = directory.result()
     pictures = draw(result)
-    for picture in pictures:
-        RunDirectory(directory.root).write_figure(picture.key, picture.data)
     write_text(directory.table_path, table_text(result))
-    write_text(directory.page_path, page(directory, result, pictures))
+    write_page(directory.page_path, page(directory, result, pictures), pictures)
 
 
 def compared(result: Mapping[str, Any]) -> list[str]:
@@ -129,26 +126,12 @@ def conditions(result: Mapping[str, Any]) -> str:
 
 def terminal_tables(result: Mapping[str, Any]) -> list["Table"]:
     """The tables for a terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    tables = []
-    for title, (header, rows) in (
-        ("Independent samples per second", rate_rows(result)),
-        ("τ_int in steps; effective samples by reweighting", time_rows(result)),
-        (_COSTS, cost_rows(result)),
-        ("Results", value_rows(result)),
-    ):
-        style = {"title_justify": "left", "header_style": "bold", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
-        table = Table(title=title, pad_edge=False, **style)
-        for number, name in enumerate(header):
-            width = max((len(row[number]) for row in rows), default=0)
-            table.add_column(Text(name), justify="right" if number else "left", min_width=width, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        tables.append(table)
-    return tables
+    return [
+        rich_table("Independent samples per second", *rate_rows(result), whole=True),
+        rich_table("τ_int in steps; effective samples by reweighting", *time_rows(result), whole=True),
+        rich_table(_COSTS, *cost_rows(result), whole=True),
+        rich_table("Results", *value_rows(result), whole=True),
+    ]
 
 
 def table_text(result: Mapping[str, Any]) -> str:
@@ -170,7 +153,8 @@ def table_text(result: Mapping[str, Any]) -> str:
 
 def draw(result: Mapping[str, Any]) -> list[Picture]:
     """The two figures."""
-    from trivmap.reports.figures import break_even_figure, png, rates_figure
+    from trivmap.reports.figures.comparison import break_even_figure, rates_figure
+    from trivmap.reports.figures.style import png
 
     rates: dict[str, dict[str, Estimate | None]] = {}
     costs: dict[str, tuple[float, Estimate] | None] = {}
@@ -205,14 +189,13 @@ def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Se
     lattice = " × ".join(map(str, result["lattice"]))
     couplings = ", ".join(f"{key} {value}" for key, value in result["action"].items())
     blocks = [
-        {"title": "Compare card (comparison.yaml)", "text": directory.card_path.read_text(), "open": False},
-        {"title": "Environment", "text": yaml_text.dump(result["environment"]), "open": False},
+        {"title": "Compare card (comparison.yaml)", "text": directory.card_path.read_text()},
+        {"title": "Environment", "text": yaml_text.dump(result["environment"])},
     ]
     return render(
         title=result["name"] or directory.root.resolve().name,
         subtitle=f"{lattice}; {couplings}",
         description=result["description"],
-        tiles=[],
         warnings=untrusted(result),
         sections=[
             Section("speed", "Speed", table=plain_table(rate_rows(result), conditions(result))),
@@ -222,8 +205,6 @@ def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Se
             Section("comparison", "The comparison", blocks=blocks),
         ],
         pictures=pictures,
-        missing={},
-        version=package_version("trivmap") or "",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from trivmap.estimate import Estimate
+from trivmap.observables.stages import StageSummary
 from trivmap.reports.references import Reference
 from trivmap.reports.streams import ChainStatistics, LogWeightHistogram
 
@@ -52,8 +53,8 @@ class RunData:
     reweighted: dict[str, Estimate] = field(default_factory=dict)
     differences: dict[str, Estimate] = field(default_factory=dict)
     untrusted: dict[str, str] = field(default_factory=dict)
-    stages: list[dict[str, Any]] | None = None
-    configurations: tuple[np.ndarray | None, np.ndarray] | None = None
+    stages: list[StageSummary] | None = None
+    configurations: tuple[np.ndarray, np.ndarray] | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -76,18 +77,7 @@ class RunData:
 
 def training_log(lines: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> TrainingLog:
     """Arrays from the parsed lines of `metrics.jsonl`, milestones from the summary or else from the evaluations."""
-    names = (
-        "step",
-        "loss",
-        "loss_error",
-        "ess",
-        "acceptance",
-        "learning_rate",
-        "temperature",
-        "gradient_norm",
-        "damping",
-        "batch",
-    )
+    names = ("step", "loss", "loss_error", "ess", "acceptance", "learning_rate", "temperature", "damping")
     # Losses of other lattices would squeeze those of the last one into a line.
     last = max((line.get("rung", 0) for line in lines), default=0)
     first = min((line.get("step", 0) for line in lines if line.get("rung", 0) == last and "loss" in line), default=0)

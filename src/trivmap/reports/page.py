@@ -4,7 +4,12 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
+
+from trivmap.store.directory import RunDirectory
+from trivmap.store.environment import package_version
+from trivmap.store.files import write_text
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Section:
     title: str
     text: str = ""
     table: PageTable | None = None
-    blocks: Sequence[Mapping[str, Any]] = ()
+    blocks: Sequence[Mapping[str, str]] = ()
+    """Each a `title` with a `text` that is shown on demand."""
 
 
 def render(
@@ -61,12 +67,11 @@ def render(
     title: str,
     subtitle: str,
     description: str | None,
-    tiles: Sequence[Any],
     warnings: Sequence[str],
     sections: Sequence[Section],
     pictures: Sequence[Picture],
-    missing: Mapping[str, str],
-    version: str = "",
+    tiles: Sequence[Any] = (),
+    missing: Mapping[str, str] | None = None,
     results: str = "",
 ) -> str:
     """The HTML text, with a fingerprint of the `results` that it shows.
@@ -81,21 +86,21 @@ def render(
     )  # fmt: skip
     style = resources.files("trivmap.reports").joinpath("templates/report.css").read_text()
     filled = [
-        {
-            "anchor": section.anchor,
-            "title": section.title,
-            "text": section.text,
-            "table": section.table,
-            "blocks": section.blocks,
-            "pictures": [_inlined(picture) for picture in pictures if picture.section == section.anchor],
-        }
+        {**vars(section), "pictures": [_inlined(picture) for picture in pictures if picture.section == section.anchor]}
         for section in sections
     ]
     kept = [section for section in filled if section["pictures"] or section["table"] or section["blocks"]]
     return environment.get_template("report.html.j2").render(
         title=title, subtitle=subtitle, description=description, style=style, tiles=tiles, warnings=warnings,
-        sections=kept, missing=missing, version=version, results=results,
+        sections=kept, missing=missing, version=package_version("trivmap") or "", results=results,
     )  # fmt: skip
+
+
+def write_page(path: Path, text: str, pictures: Sequence[Picture]) -> None:
+    """Write a page, and its pictures into the folder of figures beside it."""
+    for picture in pictures:
+        RunDirectory(path.parent).write_figure(picture.key, picture.data)
+    write_text(path, text)
 
 
 def _inlined(picture: Picture) -> dict[str, Any]:

@@ -14,11 +14,9 @@ from trivmap.reports.checks import tiles
 from trivmap.reports.collect import collect
 from trivmap.reports.data import RunData
 from trivmap.reports.facts import facts, milestones, subtitle
-from trivmap.reports.page import PageTable, Picture, Row, Section, render
+from trivmap.reports.page import PageTable, Picture, Row, Section, render, write_page
 from trivmap.reports.tables import ResultRow, columns, result_rows
 from trivmap.store.directory import RunDirectory
-from trivmap.store.environment import package_version
-from trivmap.store.files import write_text
 from trivmap.store.folders import inside
 from trivmap.trust import trusting
 
@@ -39,9 +37,7 @@ def write_report(run_directory: str | os.PathLike[str], *, trust: bool = False) 
         data = collect(run)
         rows = rows_of(data)
         pictures = draw_pictures(data, rows)
-        for picture in pictures:
-            run.write_figure(picture.key, picture.data)
-        write_text(run.report_path, page(data, rows, pictures))
+        write_page(run.report_path, page(data, rows, pictures), pictures)
     return run.report_path
 
 
@@ -74,15 +70,14 @@ def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Picture]) 
         sections=_sections(data, rows),
         pictures=pictures,
         missing=data.missing,
-        version=package_version("trivmap") or "",
         results=_fingerprint(data.summary),
     )
 
 
 def _sections(data: RunData, rows: Sequence[ResultRow]) -> list[Section]:
     blocks = [
-        {"title": "Run card (config.yaml)", "text": yaml_text.dump(data.card), "open": False},
-        {"title": "Environment (environment.json)", "text": yaml_text.dump(data.environment), "open": False},
+        {"title": "Run card (config.yaml)", "text": yaml_text.dump(data.card)},
+        {"title": "Environment (environment.json)", "text": yaml_text.dump(data.environment)},
     ]
     return [
         Section("results", "Results", table=_results(data, rows)),

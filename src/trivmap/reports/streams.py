@@ -1,7 +1,7 @@
 """Histograms and autocorrelations of a sampler's history, read block by block so that memory stays bounded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from trivmap.observables.history import History
 _BLOCK = 2**18
 _BATCHES = 64
 _LARGEST_LAG = 1024
+_SHOWN = 1000
 
 
 @dataclass(frozen=True)
@@ -86,44 +87,10 @@ def log_weight_histogram(history: History) -> LogWeightHistogram:
     )
 
 
-@dataclass
-class _Accumulator:
-    """Sums over the measured part of all chains."""
-
-    edges: np.ndarray
-    mean: float
-    largest_log_weight: float
-    lags: int
-    counts: list[np.ndarray] = field(default_factory=list)
-    sizes: list[float] = field(default_factory=list)
-    weighted: list[np.ndarray] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
-    covariance: np.ndarray = field(init=False)
-    pairs: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.covariance, self.pairs = np.zeros(self.lags), np.zeros(self.lags)
-
-    def add_chain(self, values: np.ndarray) -> None:
-        self.counts.append(np.histogram(values, self.edges)[0].astype(float))
-        self.sizes.append(len(values))
-        deviation = np.abs(values) - self.mean
-        lags = min(self.lags, len(values))
-        padded = np.fft.rfft(deviation, 2 * len(values))
-        self.covariance[:lags] += np.fft.irfft(np.abs(padded) ** 2, 2 * len(values))[:lags]
-        self.pairs[:lags] += len(values) - np.arange(lags)
-
-    def add_proposals(self, values: np.ndarray, log_weights: np.ndarray) -> None:
-        known = ~(np.isnan(log_weights) | np.isposinf(log_weights))
-        weights = np.exp(log_weights[known] - self.largest_log_weight)
-        self.weighted.append(np.histogram(values[known], self.edges, weights=weights)[0])
-        self.weights.append(float(weights.sum()))
-
-
-def chain_statistics(history: History, *, window: int = 1000) -> ChainStatistics:
+def chain_statistics(history: History) -> ChainStatistics:
     """Stream the order parameter of every chain through histograms, autocorrelations and runs of rejections.
 
-    `window` steps of the history are kept for drawing, of at most four chains.
+    1000 steps of the history are kept for drawing, of at most four chains.
     """
     proposals = history.attrs.get("history") == "proposals"
     low, high, largest, total, count = np.inf, -np.inf, -np.inf, 0.0, 0
@@ -134,21 +101,31 @@ def chain_statistics(history: History, *, window: int = 1000) -> ChainStatistics
             largest = max(largest, float(np.max(log_weights, initial=-np.inf, where=np.isfinite(log_weights))))
     margin, bins = 1e-9 + 1e-3 * (high - low), _bins(count)
     edges = np.linspace(low - margin, high + margin, bins + 1)
-    sums = _Accumulator(edges, total / count, largest, min(_LARGEST_LAG, max(history.n - history.warmup, 2) // 2))
+    # One entry for every block of the history.
+    counts, sizes, weighted, weights = [], [], [], []
+    covariance, pairs = np.zeros((2, min(_LARGEST_LAG, max(history.n - history.warmup, 2) // 2)))
     shown: dict[int, list[np.ndarray]] = {}
     for chain, values, drawn, log_weights in _measured(history, proposals):
-        sums.add_chain(values)
+        counts.append(np.histogram(values, edges)[0].astype(float))
+        sizes.append(len(values))
+        padded = np.fft.rfft(np.abs(values) - total / count, 2 * len(values))
+        lags = min(len(covariance), len(values))
+        covariance[:lags] += np.fft.irfft(np.abs(padded) ** 2, 2 * len(values))[:lags]
+        pairs[:lags] += len(values) - np.arange(lags)
         if log_weights is not None:
-            sums.add_proposals(drawn, log_weights)
+            known = ~(np.isnan(log_weights) | np.isposinf(log_weights))
+            relative = np.exp(log_weights[known] - largest)
+            weighted.append(np.histogram(drawn[known], edges, weights=relative)[0])
+            weights.append(float(relative.sum()))
         kept = shown.setdefault(chain, []) if chain < 4 else []
-        if chain < 4 and sum(map(len, kept)) < window:
-            kept.append(values[: window - sum(map(len, kept))])
+        if chain < 4 and sum(map(len, kept)) < _SHOWN:
+            kept.append(values[: _SHOWN - sum(map(len, kept))])
     histories = [np.concatenate(pieces) for pieces in shown.values()]
     shortest = min(map(len, histories))
     width = edges[1] - edges[0]
-    density, error = _ratio(np.stack(sums.counts), np.array(sums.sizes))
-    reweighted = _ratio(np.stack(sums.weighted), np.array(sums.weights)) if proposals else None
-    rho, rho_error = _normalized(sums.covariance, sums.pairs)
+    density, error = _ratio(np.stack(counts), np.array(sizes))
+    reweighted = _ratio(np.stack(weighted), np.array(weights)) if proposals else None
+    rho, rho_error = _normalized(covariance, pairs)
     runs, acceptance = _rejection_runs(history) if proposals else (None, None)
     return ChainStatistics(
         order=order_parameter(history.names),

@@ -7,10 +7,8 @@ from trivmap.cards.card import RunCard
 from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell, parenthesis
-from trivmap.reports.page import Picture, Section, plain_table, render
+from trivmap.reports.page import Picture, Section, plain_table, render, write_page
 from trivmap.reports.references import find_reference
-from trivmap.store.directory import RunDirectory
-from trivmap.store.environment import package_version
 from trivmap.store.files import write_json, write_text
 from trivmap.studies.scaling.analysis import COSTS, OBSERVED, study_result
 from trivmap.studies.scaling.directory import StudyDirectory
@@ -21,11 +19,9 @@ def write_study(directory: StudyDirectory, failures: Mapping[str, str]) -> dict[
     result = study_result(directory, failures, known_values)
     write_json(directory.result_path, result)
     pictures = draw(result)
-    for picture in pictures:
-        RunDirectory(directory.root).write_figure(picture.key, picture.data)
     write_text(directory.root / "runs.csv", runs_text(result))
     write_text(directory.root / "fits.csv", fits_text(result))
-    write_text(directory.page_path, page(directory, result, pictures))
+    write_page(directory.page_path, page(directory, result, pictures), pictures)
     return result
 
 
@@ -177,8 +173,8 @@ def fits_text(result: Mapping[str, Any]) -> str:
 
 def draw(result: Mapping[str, Any]) -> list[Picture]:
     """The figures; none before a run is complete."""
-    from trivmap.reports.figures import png
     from trivmap.reports.figures.study import acceptance_figure, cost_figure, quality_figure
+    from trivmap.reports.figures.style import png
 
     if not any(run["state"] == "complete" for run in result["runs"]):
         return []
@@ -219,7 +215,6 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
         title=result["name"] or directory.root.resolve().name,
         subtitle=f"{result['dimension']}D, L = {extents}; {action}",
         description=result["description"],
-        tiles=[],
         warnings=unfinished,
         sections=[
             Section("costs", "Cost against lattice", not_fitted(result), plain_table(fit_rows(result), note)),
@@ -230,12 +225,10 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
             Section(
                 "study",
                 "The study",
-                blocks=[{"title": "Study card (study.yaml)", "text": directory.card_path.read_text(), "open": False}],
+                blocks=[{"title": "Study card (study.yaml)", "text": directory.card_path.read_text()}],
             ),
         ],
         pictures=pictures,
-        missing={},
-        version=package_version("trivmap") or "",
     )
 
 

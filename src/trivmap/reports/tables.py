@@ -1,7 +1,7 @@
 """The table of results: one source for the terminal and for the page."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,27 +116,45 @@ def columns(rows: list[ResultRow]) -> list[str]:
     return [name for name in (filled[0] if filled else {}) if any(cells[name] for cells in filled)]
 
 
-def results_table(rows: list[ResultRow], title: str | None = None) -> "Table":
-    """The rows as a table for a terminal of 80 columns; the difference stands for the reweighted values."""
+def rich_table(
+    title: str | None,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    styles: Sequence[str] | None = None,
+    whole: bool = False,
+) -> "Table":
+    """A table for a terminal, each row in its style; with `whole` columns are never narrower than their cells."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
+    look: Any = {"title_justify": "left", "header_style": "bold", "box": SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
+    table = Table(title=title, pad_edge=not whole, **look)
+    for number, name in enumerate(header):
+        width = max((len(row[number]) for row in rows), default=0) if whole else None
+        table.add_column(Text(name), justify="right" if number else "left", min_width=width, overflow="fold")
+    for row, style in zip(rows, styles or [""] * len(rows), strict=True):
+        table.add_row(*map(Text, row), style=style)
+    return table
+
+
+def results_table(rows: list[ResultRow], title: str | None = None) -> "Table":
+    """The rows as a table for a terminal of 80 columns; the difference stands for the reweighted values."""
     names = [name for name in columns(rows) if name not in ("definition", "reweighted")]
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    if DIFFERENCE in names:
-        table.caption, table.caption_justify = f"Δ: {DIFFERENCE.removesuffix(' [σ]')}", "left"
-    for name in names:
-        header = "Δ [σ]" if name == DIFFERENCE else name
-        table.add_column(header, justify="left" if name == "observable" else "right", overflow="fold")
     told: set[str] = set()
+    printed, styles = [], []
     for row in rows:
         cells = row.cells()
         if row.reason in told:
             cells["value"] = "not trusted: as above"
         told |= {row.reason} if row.reason else set()
-        style = "yellow" if row.reason else ("bold red" if row.pull is not None and abs(row.pull) > 3 else "")
-        table.add_row(*(Text(cells[name]) for name in names), style=style)
+        printed.append([cells[name] for name in names])
+        styles.append("yellow" if row.reason else "bold red" if row.pull is not None and abs(row.pull) > 3 else "")
+    header = ["Δ [σ]" if name == DIFFERENCE else name for name in names]
+    table = rich_table(title, header, printed, styles=styles)
+    if DIFFERENCE in names:
+        table.caption, table.caption_justify = f"Δ: {DIFFERENCE.removesuffix(' [σ]')}", "left"
     return table
 
 

@@ -143,12 +143,12 @@ def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) ->
                 warmup=_WARMUP,
             )
             steps = count // _CHAINS * _THIN
-            part, _ = driver.part(driver.start(), 0, steps, thin=_THIN, fields=True)
+            part, _ = driver.part(driver.start(), 0, steps, thin=_THIN)
             assert part.fields is not None
             parts.append(part.fields[part.accepted.mean(axis=1) > 0.5])
         return "hmc", np.concatenate(parts)
     driver = ClusterChains(kernel, key, chains=_CHAINS, warmup=_WARMUP, two_point=False)
-    part, _ = driver.part(driver.start(), 0, count // _CHAINS * _THIN, thin=_THIN, fields=True)
+    part, _ = driver.part(driver.start(), 0, count // _CHAINS * _THIN, thin=_THIN)
     assert part.fields is not None
     return "cluster", part.fields
 

@@ -71,8 +71,8 @@ def sample(
                         # A whole part is stored first.
                         interruption.check(stopped)
 
-                thin, fields = section.thin, section.save_fields
-                part, state = sampler.driver.part(state, start, stop, thin=thin, fields=fields, done=done)
+                thin = section.thin if section.save_fields else None
+                part, state = sampler.driver.part(state, start, stop, thin=thin, done=done)
                 if is_main_process():
                     writer.append(**part._asdict(), state=state | {"seconds": seconds + time.monotonic() - started})
         if is_main_process():

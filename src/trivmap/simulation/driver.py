@@ -16,6 +16,14 @@ State = dict[str, np.ndarray]
 """Where the chains stand: plain arrays by name, so that it can be stored and resumed."""
 
 
+Done = Callable[[int], None]
+"""It is told the number of steps made so far, all chains together; it may raise."""
+
+
+def unheard(steps: int) -> None:
+    """A `Done` that does nothing."""
+
+
 class Part(NamedTuple):
     """Steps `start` ... `start + n` of every chain, in order."""
 
@@ -51,18 +59,11 @@ class AbstractDriver(abc.ABC):
 
     @abc.abstractmethod
     def part(
-        self,
-        state: State,
-        start: int,
-        stop: int,
-        *,
-        thin: int = 1,
-        fields: bool = False,
-        done: Callable[[int], None] = lambda steps: None,
+        self, state: State, start: int, stop: int, *, thin: int | None = None, done: Done = unheard
     ) -> tuple[Part, State]:
         """Run steps `start` <= i < `stop` of every chain, from `state`.
 
-        `done(n)` is called now and then with the number of steps made so far, all chains together; it may raise.
+        `thin` None saves no configurations; `done` is called now and then.
         """
 
     @abc.abstractmethod

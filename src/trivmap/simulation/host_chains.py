@@ -12,7 +12,7 @@ from trivmap.ahead import processors
 from trivmap.errors import InputError
 from trivmap.observables.host import measure_on_host
 from trivmap.samplers.cluster import ClusterCycle, SwendsenWang, Wolff, seed_of
-from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
+from trivmap.simulation.driver import AbstractDriver, Done, Measure, Part, State, unheard
 from trivmap.simulation.proposals import default_batch
 
 _WARMUP = 2**61
@@ -81,23 +81,16 @@ class ClusterChains(AbstractDriver):
         }
 
     def part(
-        self,
-        state: State,
-        start: int,
-        stop: int,
-        *,
-        thin: int = 1,
-        fields: bool = False,
-        done: Callable[[int], None] = lambda steps: None,
+        self, state: State, start: int, stop: int, *, thin: int | None = None, done: Done = unheard
     ) -> tuple[Part, State]:
-        advanced = self._each(lambda chain: self._advance(state, chain, start, stop, thin if fields else 0))
+        advanced = self._each(lambda chain: self._advance(state, chain, start, stop, thin))
         columns, present, totals, kept = zip(*advanced, strict=True)
         done((stop - start) * self.chains)
         new = state | {"fields": np.stack(present), "totals": state["totals"] + np.stack(totals)}
         part = Part(
             accepted=np.ones((self.chains, stop - start), bool),
             observables={name: np.stack([each[name] for each in columns]) for name in columns[0]},
-            fields=np.stack(kept) if fields else None,
+            fields=np.stack(kept) if thin else None,
         )
         return part, new
 
@@ -147,9 +140,9 @@ class ClusterChains(AbstractDriver):
         return field, width, clusters
 
     def _advance(
-        self, state: State, chain: int, start: int, stop: int, thin: int
+        self, state: State, chain: int, start: int, stop: int, thin: int | None
     ) -> tuple[Columns, np.ndarray, np.ndarray, np.ndarray | None]:
-        """One chain's columns, last field, sums over the steps, and every `thin`-th field unless that is 0."""
+        """One chain's columns, last field, sums over the steps, and every `thin`-th field unless that is None."""
         kernel, shape = self.kernel, self.kernel.lattice.shape
         field = np.array(state["fields"][chain], np.float64)
         width, clusters = float(state["width"][chain]), int(state["clusters"][chain]) or None

@@ -1,6 +1,6 @@
 """Many chains of one compiled kernel side by side: warm-up with adaptation, then parts that are measured on the way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from trivmap.errors import InputError
 from trivmap.samplers.contract import state_names
 from trivmap.samplers.kernel import AbstractKernel
 from trivmap.simulation.adaptation import DualAveraging
-from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
+from trivmap.simulation.driver import AbstractDriver, Done, Measure, Part, State, unheard
 from trivmap.streams import proposal_key
 from trivmap.tuning import tuning
 
@@ -170,14 +170,7 @@ class MarkovChains(AbstractDriver):
         return self._packed(walk.states, walk.adaptation.final)
 
     def part(
-        self,
-        state: State,
-        start: int,
-        stop: int,
-        *,
-        thin: int = 1,
-        fields: bool = False,
-        done: Callable[[int], None] = lambda steps: None,
+        self, state: State, start: int, stop: int, *, thin: int | None = None, done: Done = unheard
     ) -> tuple[Part, State]:
         states, step_size = self._unpacked(state)
         walk = _Walk(states, step_size, DualAveraging.begin(step_size))
@@ -185,15 +178,15 @@ class MarkovChains(AbstractDriver):
         pictures: list[np.ndarray] = []
         for first in range(start, stop, self._chunk):
             count = min(self._chunk, stop - first)
-            walk, rows, kept = self._move(walk, self._key, first, count, thin=thin if fields else None)
+            walk, rows, kept = self._move(walk, self._key, first, count, thin=thin)
             for name, column in rows.items():
                 columns.setdefault(name, []).append(np.asarray(column)[:count])
-            if kept is not None:
+            if thin is not None and kept is not None:
                 number = -(-(first + count) // thin) - -(-first // thin)
                 pictures.append(np.asarray(kept)[:number])
         joined = {name: np.moveaxis(np.concatenate(pieces), 0, 1) for name, pieces in columns.items()}
         accepted = joined.pop("accepted")
-        saved = np.moveaxis(np.concatenate(pictures), 0, 1) if fields else None
+        saved = np.moveaxis(np.concatenate(pictures), 0, 1) if pictures else None
         done((stop - start) * self.chains)
         return Part(accepted, joined, saved), self._packed(walk.states, step_size)
 

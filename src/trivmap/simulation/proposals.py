@@ -1,6 +1,6 @@
 """Chains of independence Metropolis, run through in parts so that memory stays bounded."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +13,7 @@ from trivmap._types import Key
 from trivmap.ahead import Program, concurrent_map, default_threads
 from trivmap.devices import device_count, replicate, shard_batch, to_host
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
-from trivmap.simulation.driver import AbstractDriver, Measure, Part, State
+from trivmap.simulation.driver import AbstractDriver, Done, Measure, Part, State, unheard
 from trivmap.tuning import tuning
 
 
@@ -93,20 +93,13 @@ class ProposalChains(AbstractDriver):
         return {"log_weight": np.full(self.chains, -np.inf)}
 
     def part(
-        self,
-        state: State,
-        start: int,
-        stop: int,
-        *,
-        thin: int = 1,
-        fields: bool = False,
-        done: Callable[[int], None] = lambda steps: None,
+        self, state: State, start: int, stop: int, *, thin: int | None = None, done: Done = unheard
     ) -> tuple[Part, State]:
         present = state.get("fields", [None] * self.chains)
         parts: list[Part] = []
         weights, configurations = [], []
         for chain, (weight, field) in enumerate(zip(state["log_weight"], present, strict=True)):
-            part, weight, field = self._chain(chain, start, stop, float(weight), field, thin=thin, fields=fields)
+            part, weight, field = self._chain(chain, start, stop, float(weight), field, thin=thin)
             parts.append(part)
             weights.append(weight)
             configurations.append(field)
@@ -120,7 +113,7 @@ class ProposalChains(AbstractDriver):
         return {}
 
     def _chain(
-        self, chain: int, start: int, stop: int, weight: float, present: np.ndarray | None, *, thin: int, fields: bool
+        self, chain: int, start: int, stop: int, weight: float, present: np.ndarray | None, *, thin: int | None
     ) -> tuple[Part, float, np.ndarray | None]:
         """A part of one chain, whose arrays have no axis of chains, and where the chain then stands."""
         count = stop - start
@@ -139,7 +132,7 @@ class ProposalChains(AbstractDriver):
             tested = jnp.where(index < stop, proposal.log_weight, -jnp.inf)
             last, flags = self._accept(tested.dtype.type(weight), tested, proposal.log_uniform)
             log_weight[where], accepted[where] = np.asarray(proposal.log_weight)[:size], np.asarray(flags)[:size]
-            if fields:
+            if thin is not None:
                 batch_fields = np.asarray(proposal.field)[:size]
                 chosen = _last_accepted(accepted[where])
                 wanted = np.arange(-(start + offset) % thin, size, thin)
@@ -150,7 +143,7 @@ class ProposalChains(AbstractDriver):
                 kept.append(picked)
                 present = batch_fields[chosen[-1]].copy() if chosen[-1] >= 0 else present
             weight = float(last)
-        stored = np.concatenate(kept) if fields else None
+        stored = np.concatenate(kept) if kept else None
         return Part(accepted, columns, stored, log_weight), weight, present
 
     def _batches(

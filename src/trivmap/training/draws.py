@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 from trivmap._types import Key, Scalar
 from trivmap.devices import shard_batch
 from trivmap.flows import Flow
-from trivmap.objectives.objective import Noise, Residuals
+from trivmap.objectives.objective import Noise
+from trivmap.optimizers.optimizer import Taken
 from trivmap.training.state import TrainingState
 
 METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature", "damping")
@@ -31,25 +32,18 @@ def data_key(state: TrainingState) -> Key:
     return jax.random.fold_in(jax.random.fold_in(state.key, state.step), 2**32 - 2)
 
 
-def metrics(
-    monitored: Residuals,
-    *,
-    weights: bool,
-    gradient_norm: Scalar,
-    learning_rate: Scalar | float,
-    temperature: Scalar,
-    damping: Scalar | float,
-) -> Float[Array, " metrics"]:
+def metrics(taken: Taken, temperature: Scalar, *, weights: bool) -> Float[Array, " metrics"]:
     """The row of `METRICS` of one step; `weights`: whether what is monitored are -log w of the flow's proposals."""
+    monitored = taken.monitored
     log_ratio = jnp.min(monitored) - monitored
     ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (len(monitored) * jnp.sum(jnp.exp(2 * log_ratio)))
     row = (
         jnp.mean(monitored),
         jnp.var(monitored),
         ess if weights else jnp.nan,
-        gradient_norm,
-        learning_rate,
+        taken.gradient_norm,
+        taken.learning_rate,
         temperature,
-        damping,
+        taken.damping,
     )
     return jnp.stack([jnp.asarray(value).astype(jnp.float32) for value in row])

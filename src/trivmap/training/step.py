@@ -108,15 +108,7 @@ def _make_step(
             failed=failed,
             data=jax.tree.map(lambda old, new: jnp.where(failed, old, new), state.data, moved),
         )
-        row = metrics(
-            taken.monitored,
-            weights="noise" in objective.draws,
-            gradient_norm=taken.gradient_norm,
-            learning_rate=taken.learning_rate,
-            temperature=temperature,
-            damping=taken.damping,
-        )
-        return new, row
+        return new, metrics(taken, temperature, weights="noise" in objective.draws)
 
     return step
 

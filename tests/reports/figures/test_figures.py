@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from trivmap.reports import figures
+from trivmap.observables.stages import Histogram, StageSummary
+from trivmap.reports.figures.autocorrelation import autocorrelation_figure, rejection_runs_figure
+from trivmap.reports.figures.configurations import configurations_figure
+from trivmap.reports.figures.consistency import consistency_figure
+from trivmap.reports.figures.correlator import correlator_figure
+from trivmap.reports.figures.effective_mass import effective_mass_figure
+from trivmap.reports.figures.log_weights import log_weight_figure
+from trivmap.reports.figures.magnetization import magnetization_figure, magnetization_history_figure
+from trivmap.reports.figures.stages import stages_figure
+from trivmap.reports.figures.style import png
+from trivmap.reports.figures.training import training_figure
 
 RANDOM = np.random.default_rng(0)
 
@@ -58,7 +68,7 @@ def training_log(steps=50):
 
 def test_training_draws_the_log():
     log, evaluations = training_log()
-    figure = figures.training_figure(log, evaluations, {"0.5": 40})
+    figure = training_figure(log, evaluations, {"0.5": 40})
     loss, quality, rate, temperature = figure.axes
     np.testing.assert_array_equal(lines(loss)["loss"], (log["step"], log["loss"]))
     band = loss.collections[0].get_paths()[0].vertices[:, 1]
@@ -80,7 +90,7 @@ def test_training_draws_the_log():
 def test_training_leaves_out_what_was_not_logged():
     log, _ = training_log()
     nothing = np.full(50, math.nan)
-    figure = figures.training_figure(
+    figure = training_figure(
         {"step": log["step"], "loss": log["loss"], "learning_rate": nothing, "temperature": nothing, "ess": nothing}
     )
     assert [axes.get_ylabel() for axes in figure.axes] == [r"$\langle \log q + S \rangle$"]
@@ -88,14 +98,14 @@ def test_training_leaves_out_what_was_not_logged():
 
 def test_milestones_that_lie_together_share_a_label():
     log, evaluations = training_log()
-    quality = figures.training_figure(log, evaluations, {"0.5": 10, "0.7": 11, "0.9": 40}).axes[1]
+    quality = training_figure(log, evaluations, {"0.5": 10, "0.7": 11, "0.9": 40}).axes[1]
     assert [text.get_text() for text in quality.texts] == ["> 0.5, 0.7", "> 0.9"]
 
 
 def test_early_losses_do_not_squeeze_the_rest():
     log, _ = training_log(200)
     log["loss"][:3] = 1e6, 1e4, 1e2
-    loss = figures.training_figure(log).axes[0]
+    loss = training_figure(log).axes[0]
     assert loss.get_ylim()[1] < 0
     assert "above" in loss.get_title(loc="left")
 
@@ -103,7 +113,7 @@ def test_early_losses_do_not_squeeze_the_rest():
 def test_log_weights():
     edges, s = np.linspace(-2, 2, 41), 0.5
     proposals, target = RANDOM.random(40), RANDOM.random(40)
-    figure = figures.log_weight_figure(
+    figure = log_weight_figure(
         edges, proposals, target, mean=-0.125, variance=s**2, ess=(0.7789, 0.0012), acceptance=(0.7236, None)
     )
     (axes,) = figure.axes
@@ -128,7 +138,7 @@ def test_correlator_with_fit_and_reweighted_values():
         "amplitude": 0.9, "correlation_length": 1 / mass, "correlation_length_error": 0.02, "start": 1,
         "chi_squared": 0.5, "expected_chi_squared": 0.7,
     }  # fmt: skip
-    figure = figures.correlator_figure(correlator, error, extent=extent, fit=fit, reweighted=(1.01 * correlator, error))
+    figure = correlator_figure(correlator, error, extent=extent, fit=fit, reweighted=(1.01 * correlator, error))
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
     x, y, low, high = bars(axes)["chain"]
@@ -144,7 +154,7 @@ def test_correlator_with_fit_and_reweighted_values():
 
 
 def test_correlator_leaves_out_what_is_not_positive_or_unknown():
-    figure = figures.correlator_figure(np.array([1.0, 0.1, -0.01, math.nan]), np.full(4, 0.2), extent=6)
+    figure = correlator_figure(np.array([1.0, 0.1, -0.01, math.nan]), np.full(4, 0.2), extent=6)
     x, _, low, _ = bars(figure.axes[0])["chain"]
     np.testing.assert_array_equal(x, [0, 1])
     assert (low > 0).all()
@@ -152,7 +162,7 @@ def test_correlator_leaves_out_what_is_not_positive_or_unknown():
 
 def test_effective_mass_with_its_plateau():
     mass, error = np.array([math.nan, 0.6, 0.52, 0.5, 0.9]), np.array([math.nan, 0.01, 0.01, 0.02, 3.0])
-    figure = figures.effective_mass_figure(
+    figure = effective_mass_figure(
         np.arange(5), mass, error, plateau={"value": 0.51, "error": 0.015, "first": 2, "last": 4}, exact=0.505
     )
     (axes,) = figure.axes
@@ -168,7 +178,7 @@ def test_effective_mass_with_its_plateau():
 
 def test_magnetization():
     edges, density = np.linspace(-1, 1, 21), RANDOM.random(20)
-    figure = figures.magnetization_figure(edges, density, 0.1 * density, (1.1 * density, 0.2 * density))
+    figure = magnetization_figure(edges, density, 0.1 * density, (1.1 * density, 0.2 * density))
     (axes,) = figure.axes
     np.testing.assert_array_equal(step_values(axes).values, density)
     x, y, low, high = bars(axes)["reweighted"]
@@ -181,7 +191,7 @@ def test_magnetization():
 
 def test_magnetization_history_has_a_panel_for_each_chain():
     step, histories = np.arange(100, 150), RANDOM.normal(size=(3, 50))
-    figure = figures.magnetization_history_figure(step, histories)
+    figure = magnetization_history_figure(step, histories)
     assert len(figure.axes) == 3
     for axes, history in zip(figure.axes, histories, strict=True):
         np.testing.assert_array_equal(axes.get_lines()[-1].get_data(), (step, history))
@@ -191,7 +201,7 @@ def test_magnetization_history_has_a_panel_for_each_chain():
 
 def test_autocorrelation():
     rho, error = 0.7 ** np.arange(20), np.full(20, 0.03)
-    figure = figures.autocorrelation_figure(rho, error, tau_int=2.8333, rejections=0.6 ** np.arange(30))
+    figure = autocorrelation_figure(rho, error, tau_int=2.8333, rejections=0.6 ** np.arange(30))
     (axes,) = figure.axes
     drawn = lines(axes)
     np.testing.assert_array_equal(drawn[r"$\rho_{|m|}(t)$, $\tau_\mathrm{int}=2.83$"], (np.arange(20), rho))
@@ -203,7 +213,7 @@ def test_autocorrelation():
 
 def test_rejection_runs_beside_a_constant_acceptance():
     counts = np.array([600, 250, 90, 0, 12])
-    figure = figures.rejection_runs_figure(counts, 0.6)
+    figure = rejection_runs_figure(counts, 0.6)
     (axes,) = figure.axes
     x, y, _, high = bars(axes)["chain"]
     np.testing.assert_array_equal(x, [0, 1, 2, 4])
@@ -213,29 +223,37 @@ def test_rejection_runs_beside_a_constant_acceptance():
     assert labels(figure) == [("rejections in a row $n$", "number of runs")]
 
 
+DISTANCE = np.array([0.0, 1.0, 2.0, 2**0.5])
+
+
+def histogram(reach):
+    return Histogram(np.linspace(-reach, reach, 11).tolist(), RANDOM.random(10).tolist(), [0.0] * 10)
+
+
 def stage(name, length):
-    return {
-        "name": name, "distance": np.array([0.0, 1.0, 2.0, 2**0.5]), "correlation_length": length,
-        "two_point": np.array([1.0, 0.5, 0.2, 0.001]), "two_point_error": np.full(4, 0.002),
-        "field_edges": np.linspace(-3, 3, 11), "field_density": RANDOM.random(10),
-        "magnetization_edges": np.linspace(-1, 1, 11), "magnetization_density": RANDOM.random(10),
-    }  # fmt: skip
+    value, error = length or (None, None)
+    return StageSummary(
+        name=name, two_point=[1.0, 0.5, 0.2, 0.001], two_point_error=[0.002] * 4,
+        momentum_two_point=[1.0, 0.5], momentum_two_point_error=[0.1, 0.1],
+        correlation_length=value, correlation_length_error=error, untrusted=None,
+        field=histogram(3), magnetization=histogram(1),
+    )  # fmt: skip
 
 
 def test_stages():
     stages = [stage("base", None), stage("1 affine", (1.5, 0.1)), stage("2 affine", (2.0, 0.2))]
-    target = {"correlation_length": (1.9, 0.05), "distance": np.arange(3.0), "two_point": np.array([1.0, 0.4, 0.3])}
-    figure = figures.stages_figure(stages, target=target)
+    target = {"correlation_length": (1.9, 0.05), "two_point": np.array([1.0, 0.4, 0.2, 0.3])}
+    figure = stages_figure(stages, DISTANCE, target=target)
     correlation, length, field, magnetization = figure.axes
     # Sorted by distance, and without the point that the error drowns.
     np.testing.assert_array_equal(correlation.containers[0].lines[0].get_data(), ([0, 1, 2], [1.0, 0.5, 0.2]))
-    np.testing.assert_array_equal(lines(correlation)["chain"][1], target["two_point"])
+    np.testing.assert_array_equal(lines(correlation)["chain"][1], [1.0, 0.4, 0.3, 0.2])
     assert [container.lines[0].get_ydata()[0] for container in length.containers] == [1.5, 2.0]
     assert length.get_lines()[0].get_marker() == "x"
     assert [label.get_text() for label in length.get_xticklabels()] == ["base", "1 affine", "2 affine"]
     for index, each in enumerate(stages):
-        np.testing.assert_array_equal(step_values(field, index).values, each["field_density"])
-        np.testing.assert_array_equal(step_values(magnetization, index).values, each["magnetization_density"])
+        np.testing.assert_array_equal(step_values(field, index).values, each.field.density)
+        np.testing.assert_array_equal(step_values(magnetization, index).values, each.magnetization.density)
     assert labels(figure) == [
         ("$|x|$", r"$G(x)=\langle\phi(y)\,\phi(y+x)\rangle$"), ("after the stage", r"correlation length $\xi$"),
         (r"$\phi(x)$", r"$P($$\phi(x)$$)$"), ("$m$", "$P($$m$$)$"),
@@ -244,14 +262,14 @@ def test_stages():
 
 def test_names_are_no_formulas():
     name = r"$\frac{$"
-    figures.png(figures.stages_figure([stage(name, (1.5, 0.1))]))
-    figures.png(figures.consistency_figure([name], {"chain": [1.0]}))
+    png(stages_figure([stage(name, (1.5, 0.1))], DISTANCE))
+    png(consistency_figure([name], {"chain": [1.0]}))
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 4, 2), (2, 2, 2, 2)])
 def test_configurations_as_images(shape):
     base, output = RANDOM.normal(size=(3, *shape)), RANDOM.normal(size=(3, *shape))
-    figure = figures.configurations_figure(base, output)
+    figure = configurations_figure(base, output)
     panels = [axes for axes in figure.axes if axes.images]
     assert len(panels) == 6
     for axes, field in zip(panels, [*base, *output], strict=True):
@@ -264,19 +282,14 @@ def test_configurations_as_images(shape):
 
 def test_configurations_in_one_dimension_are_lines():
     base, output = RANDOM.normal(size=(4, 8)), RANDOM.normal(size=(4, 8))
-    figure = figures.configurations_figure(base, output)
+    figure = configurations_figure(base, output)
     for index, axes in enumerate(figure.axes):
         np.testing.assert_array_equal(lines(axes)["base"][1], base[index])
         np.testing.assert_array_equal(lines(axes)["output"][1], output[index])
 
 
-def test_configurations_without_a_map():
-    figure = figures.configurations_figure(None, RANDOM.normal(size=(2, 4, 4)))
-    assert [axes.get_ylabel() for axes in figure.axes if axes.images] == ["output, $x_2$", ""]
-
-
 def test_consistency():
-    figure = figures.consistency_figure(["binder", "phi2"], {"chain − reweighted": [5.5, None], "other": [0.5, -1.0]})
+    figure = consistency_figure(["binder", "phi2"], {"chain − reweighted": [5.5, None], "other": [0.5, -1.0]})
     (axes,) = figure.axes
     drawn = lines(axes)
     np.testing.assert_array_equal(drawn["chain − reweighted"][0], [5.5, math.nan])
@@ -288,7 +301,7 @@ def test_consistency():
 
 def test_png_is_a_picture_and_the_settings_stay():
     before = dict(matplotlib.rcParams)
-    picture = figures.png(figures.rejection_runs_figure(np.array([10, 4, 1]), 0.7))
+    picture = png(rejection_runs_figure(np.array([10, 4, 1]), 0.7))
     assert dict(matplotlib.rcParams) == before
     assert imread(io.BytesIO(picture)).shape == (640, 960, 4)
     assert b"Software" not in picture

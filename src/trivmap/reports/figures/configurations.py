@@ -10,13 +10,13 @@ from trivmap.reports.figures.style import CHAIN, PROPOSALS, new_figure, styled
 
 
 @styled
-def configurations_figure(base: np.ndarray | None, output: np.ndarray) -> Figure:
+def configurations_figure(base: np.ndarray, output: np.ndarray) -> Figure:
     """Configurations phi(x) of shape (n, *lattice), those of the base above the ones that the map makes of them.
 
     One dimension is drawn as lines, two as images, more as the slice x_3 = x_4 = ... = 0. One scale of colors,
     symmetric about zero, serves all pictures.
     """
-    rows = [(name, fields) for name, fields in (("base", base), ("output", output)) if fields is not None]
+    rows = [("base", base), ("output", output)]
     if output.ndim == 2:
         return _lines(rows, len(output))
     planes = [(name, fields.reshape(*fields.shape[:3], -1)[..., 0]) for name, fields in rows]
@@ -45,7 +45,7 @@ def _lines(rows: list[tuple[str, np.ndarray]], number: int) -> Figure:
     grid = figure.subplots(-(-number // 2), 2, sharex=True, sharey=True, squeeze=False)
     panels = grid.flat[:number]
     for index, axes in enumerate(panels):
-        for (name, fields), color in zip(rows, (PROPOSALS, CHAIN)[-len(rows) :], strict=True):
+        for (name, fields), color in zip(rows, (PROPOSALS, CHAIN), strict=True):
             axes.plot(fields[index], color=color, marker="o", markersize=3, linewidth=1, label=name)
         axes.axhline(0, color="#999999", linewidth=0.8, zorder=0)
     for axes in grid.flat[number:]:
