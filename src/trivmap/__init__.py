@@ -11,10 +11,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from trivmap.errors import InputError as InputError
-from trivmap.lattice import Lattice as Lattice
 
 if TYPE_CHECKING:
     from trivmap.flows import Flow as Flow
+    from trivmap.lattice import Lattice as Lattice
     from trivmap.observables import analyze as analyze
     from trivmap.runs.finish import run as run
     from trivmap.runs.loading import Run
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_FLAT = {"Flow": "flows", "fit": "training", "draw": "simulation", "analyze": "observables", "run": "runs.finish"}
+_FLAT = {
+    **{"Lattice": "lattice", "Flow": "flows", "fit": "training", "draw": "simulation", "analyze": "observables"},
+    **{"run": "runs.finish"},
+}
 _PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimizers")
 _PACKAGES += ("samplers", "simulation", "spaces", "training")
 _OF_EXTRAS = ("cards", "runs", "studies", "reports")
 # A core without extras gives all of these: `from trivmap import *` must work.
-__all__ = ["InputError", "Lattice", "__version__", "load", *sorted(_FLAT.keys() - {"run"}), *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["InputError", "__version__", "load", *sorted(_FLAT.keys() - {"run"}), *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 import time
 import traceback
@@ -34,39 +35,44 @@ _LONGEST_PART, _LONGEST_PATH = 220, 3000
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Print what a user's mistake or a signal leads to as one line, without a traceback."""
-    from trivmap.cli.signals import Stop
-    from trivmap.processes import RaisedOnMain, is_distributed, is_main_process
-    from trivmap.runs.progress import Interrupted
-
     try:
         yield
         # Buffered output is written here, so that its failure is one sentence, too.
         sys.stdout.flush()
-    except RaisedOnMain:
-        _end(USER_ERROR)
-    except InputError as error:
-        which = "" if is_main_process() else f"process {os.getpid()}: "
-        _end(USER_ERROR, f"trivmap: {which}{one_line(str(error))}")
-    except Interrupted as stop:
-        # The shell's convention for a program that a signal ended.
-        _end(128 + stop.signal_number, f"trivmap: {stop}" if is_main_process() else None)
-    except Stop as stop:
-        _end(128 + stop.number, "trivmap: interrupted; finished steps are kept")
-    except KeyboardInterrupt:
-        _end(130, "trivmap: interrupted; finished steps are kept")
-    except MemoryError:
-        _end(USER_ERROR, "trivmap: there is not enough memory for this; take a machine with more, or a smaller lattice")
-    except OSError as error:
-        if error.errno not in _SURROUNDINGS:
-            raise
-        if error.filename is None:
-            _abandon_output()
-        _end(USER_ERROR, f"trivmap: {_shown(error.filename) or 'standard output'}: {error.strerror}")
-    except Exception:
-        if not is_distributed():
-            raise
-        traceback.print_exc()
-        _end(1)
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        _end_by(error)
+        raise
+
+
+def _end_by(error: BaseException) -> None:
+    """End the process for an error that has a sentence; return for a defect of the library."""
+    from trivmap.cli.signals import Stop
+    from trivmap.processes import RaisedOnMain, is_distributed, is_main_process
+    from trivmap.runs.progress import Interrupted
+
+    match error:
+        case RaisedOnMain():
+            _end(USER_ERROR)
+        case InputError():
+            which = "" if is_main_process() else f"process {os.getpid()}: "
+            _end(USER_ERROR, f"trivmap: {which}{one_line(str(error))}")
+        case Interrupted():
+            # The shell's convention for a program that a signal ended.
+            _end(128 + error.signal_number, f"trivmap: {error}" if is_main_process() else None)
+        case Stop() | KeyboardInterrupt():
+            number = error.number if isinstance(error, Stop) else signal.SIGINT
+            _end(128 + number, "trivmap: interrupted; finished steps are kept")
+        case MemoryError():
+            _end(USER_ERROR, "trivmap: there is not enough memory for this; take a machine with more, or a smaller lattice")
+        case OSError() if error.errno in _SURROUNDINGS:
+            if error.filename is None:
+                _abandon_output()
+            _end(USER_ERROR, f"trivmap: {_shown(error.filename) or 'standard output'}: {error.strerror}")
+        case Exception() if not isinstance(error, OSError) and is_distributed():
+            traceback.print_exception(error)
+            _end(1)
 
 
 def _shown(path: object) -> str:
