@@ -1,5 +1,7 @@
 """Work done ahead of its use, by several threads, handed over in order."""
 
+import contextlib
+import ctypes
 import os
 import threading
 from collections import deque
@@ -71,12 +73,20 @@ def compile_async(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
     # One is compiled while the next is traced.
     found = []
     for function, arguments in calls:
-        work = function.lower(*arguments).compile
+        lowered = function.lower(*arguments)
         with _lock:
             if _pool is None:
                 _pool = ThreadPoolExecutor(default_threads())
-            found.append(_pool.submit(work))
+            found.append(_pool.submit(_compiled, lowered))
     return found
+
+
+def _compiled(lowered: Any) -> Any:
+    """The program; the C library, where it is GNU's, keeps the compiler's hundreds of megabytes unless it is asked."""
+    program = lowered.compile()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return program
 
 
 def give_up() -> None:
