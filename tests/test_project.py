@@ -29,6 +29,7 @@ FLOORS = [
         "fourier",
         "lattice",
         "processes",
+        "progress",
         "spaces",
         "streams",
         "support",

@@ -2,8 +2,8 @@
 
 The parts live in the subpackages, such as `actions`, `bijections`, `bases`, `objectives`, `training`, `samplers`,
 `simulation` and `observables`, which are imported when they are asked for. The names in the `__init__` of a subpackage
-are public; the modules behind it may change. `fit` trains a flow, `draw` samples with it, and `analyze` makes
-observables with errors; `run` does what a run card says, and `load` opens what a run has left.
+are public; the modules behind it may change. `recommended` makes a flow, `fit` trains it, `draw` samples with it, and
+`analyze` makes observables with errors; `run` does what a run card says, and `load` opens what a run has left.
 """
 
 import importlib
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from trivmap.runs.loading import Run
     from trivmap.simulation import draw as draw
     from trivmap.training import fit as fit
+    from trivmap.training import recommended as recommended
 
     __version__: str
 
 _FLAT = {
     **{"Lattice": "lattice", "Flow": "flows", "fit": "training", "draw": "simulation", "analyze": "observables"},
-    **{"run": "runs.finish"},
+    **{"recommended": "training", "run": "runs.finish"},
 }
 _PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimizers")
 _PACKAGES += ("samplers", "simulation", "spaces", "training")

@@ -10,6 +10,11 @@ class Estimate(NamedTuple):
     value: float
     error: float
 
+    def __repr__(self) -> str:
+        return parenthesis(self.value, self.error)
+
+    __str__ = __repr__
+
 
 def parenthesis(value: float, error: float | None = None) -> str:
     """`value` with its standard error in the usual notation, the error to two significant digits.

@@ -14,7 +14,7 @@ from trivmap.cards.fields import write_out
 from trivmap.cards.headings import LatticeCard, true_headings
 from trivmap.cards.kernels import AnySampling, samples_without_flow
 from trivmap.cards.ladder import ladder_mismatch, led_there, rung_data
-from trivmap.cards.overrides import apply_overrides
+from trivmap.cards.overrides import Change, apply_overrides, read_override
 from trivmap.cards.presets import RUNS, preset_text
 from trivmap.cards.registry import ACTIONS
 from trivmap.cards.sampling import AnnealedSampling, FlowSampling
@@ -122,7 +122,7 @@ class RunCard(LatticeCard):
         """The most steps that training takes, the ladder's included."""
         return sum(card.training.steps for card in self.rungs() if card.training)
 
-    def with_overrides(self, overrides: Iterable[str]) -> "RunCard":
+    def with_overrides(self, overrides: Iterable[str | Change]) -> "RunCard":
         """The card with `a.b=value` carried out as by `load_card`."""
         return _overridden(self.to_data(), list(overrides), self.name or "run card")
 
@@ -133,7 +133,7 @@ class RunCard(LatticeCard):
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
-def load_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> RunCard:
+def load_card(source: str | os.PathLike[str], overrides: Iterable[str | Change] = ()) -> RunCard:
     """The card of a file or of a preset, with `overrides` such as `training.steps=500` carried out.
 
     Text that ends in .yaml or .yml or contains a slash names a file, any other a preset; a `Path` is a file. Raises
@@ -173,15 +173,15 @@ def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, An
     return data, []
 
 
-def _overridden(data: dict[str, Any], overrides: list[str], label: str) -> RunCard:
+def _overridden(data: dict[str, Any], overrides: list[str | Change], label: str) -> RunCard:
     """The card of data with overrides.
 
     A ladder that another lattice or action leaves without sense is dropped, and so is the map where another kind of
     sampling has no use for it.
     """
-    changed = apply_overrides(data, overrides)
-    keys = [override.split("=")[0].strip() for override in overrides]
-    sections = {key.split(".")[0] for key in keys}
+    changes = [read_override(each) if isinstance(each, str) else each for each in overrides]
+    changed = apply_overrides(data, changes)
+    keys, sections = {".".join(change.path) for change in changes}, {change.path[0] for change in changes}
     notes: list[str] = []
     other_kind = "sampling.kind" in keys and not sections & {"model", "training"}
     if other_kind and changed.get("model") and samples_without_flow(changed["sampling"]):

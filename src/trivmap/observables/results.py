@@ -4,12 +4,14 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from trivmap.errors import InputError
+from trivmap.estimate import parenthesis
 from trivmap.extras import require
 from trivmap.lattice import Lattice
 from trivmap.observables.catalog import CATALOG
@@ -44,13 +46,34 @@ class Results(Mapping[str, Any]):
         return len(self.chain)
 
     def __repr__(self) -> str:
-        """A line for each scalar: its value with the error, or the reason why it has none."""
-        lines = []
-        for name in self.chain:
-            if not isinstance(self.chain[name], np.ndarray):
-                lines.append(f"{name} {self.chain.value(name):.8g} +- {self.chain.error(name):.2g}")
-        lines += [f"{name} not trusted: {reason}" for name, reason in self.untrusted.items() if "[" not in name]
-        return "\n".join(lines) or "no observables"
+        """A line for each scalar: its value with the error and tau_int, or the reason why it has none."""
+        rows = self._rows()
+        widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+        lines = [f"{name:{widths[0]}}  {value:>{widths[1]}}  {tau_int}".rstrip() for name, value, tau_int in rows]
+        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in self._reasons())]) or "no observables"
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        head = "".join(f"<th>{title}</th>" for title in ("observable", "value", "tau_int"))
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._rows())
+        withheld = "".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in self._reasons())
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return table + (f"<p>withheld</p><ul>{withheld}</ul>" if withheld else "")
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        rows = []
+        for name, found in self.summary().items():
+            tau_int = "reweighted" if found["tau_int"] is None else f"{found['tau_int']:.3f}"
+            rows.append((name, parenthesis(found["value"], found["error"]), tau_int))
+        return rows
+
+    def _reasons(self) -> list[tuple[str, str]]:
+        """The observables that are withheld, those with one reason together."""
+        printed, found = self.summary(), dict[str, list[str]]()
+        for name, reason in self.untrusted.items():
+            if "[" not in name and name not in printed:
+                found.setdefault(reason, []).append(name)
+        return [(", ".join(names), reason) for reason, names in found.items()]
 
     @property
     def tau_int(self) -> dict[str, Any]:

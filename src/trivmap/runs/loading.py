@@ -1,7 +1,9 @@
 """A run's content as objects, for notebooks and scripts."""
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
+from html import escape
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,8 +14,11 @@ from jaxtyping import Array, Float
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
+from trivmap.cards.build import build_action
 from trivmap.cards.card import RunCard
+from trivmap.cards.overrides import Change
 from trivmap.cards.own import require_trust
+from trivmap.diagnostics.integration_error import Level
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import load_flow
@@ -21,9 +26,11 @@ from trivmap.runs.plan import Plan
 from trivmap.samplers import IndependenceMetropolis, Proposal, proposal_key
 from trivmap.simulation import default_batch
 from trivmap.store.directory import RunDirectory
+from trivmap.store.levels import read_levels
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
 from trivmap.store.sealed import MAYBE, Shape, read_json, read_sealed_text
+from trivmap.store.weights import model_digest
 from trivmap.trust import trusting
 
 if TYPE_CHECKING:
@@ -109,6 +116,50 @@ class Run:
         made = _propose(IndependenceMetropolis(self.flow, self.action), key, n)
         return Configurations(made.field, made.log_weight)
 
+    def reweight(self, **couplings: float) -> "Results":
+        """The observables at other couplings, from the proposals of this run; see `runs.reweighting.reweight`.
+
+        >>> run.reweight(beta=0.58)["susceptibility"]
+
+        Couplings that are not named keep their values. Where the couplings are too far away, the weights do not
+        permit errors and the observables are withheld, each with the reason. Raises `InputError` for a run that is not
+        by independent proposals of a map, and an action without coefficients.
+        """
+        from trivmap.runs.reweighting import reweight
+
+        if self.card.sampling.kind != "flow":
+            raise InputError(
+                f"reweight: needs proposals of a map, and this run was sampled by {self.card.sampling.kind}"
+            )
+        levels = [] if not is_file(self.directory.integration_path) else self._levels()
+        return reweight(self.samples, levels, self._plan.action, self._at(couplings), self._plan.lattice)
+
+    def derivative(self, coupling: str) -> Any:
+        """d log Z / d coupling = -<dS / d coupling> of this run, an object with its error.
+
+        Raises `InputError` for an unknown coupling, and an action without coefficients.
+        """
+        from trivmap.runs.reweighting import derivative, difference
+
+        value = self.card.to_data()["action"].get(coupling)
+        if not isinstance(value, float | int):
+            raise InputError(f"derivative: {coupling!r} is no coupling of this action")
+        step = 2.0**-20
+        above, below = (self._at({coupling: value + sign * step}) for sign in (1, -1))
+        change = difference(below, above, self._plan.lattice)
+        return derivative(self.results, {name: factor / (2 * step) for name, factor in change.items()})
+
+    def _at(self, couplings: Mapping[str, float]) -> AbstractAction:
+        """The action of this run at other couplings."""
+        changes = [Change(("action", name), value) for name, value in couplings.items()]
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return build_action(self.card.with_overrides(changes))
+
+    def _levels(self) -> list[Level]:
+        with trusting(self._trust):
+            return read_levels(self.directory.integration_path, model_digest(self.directory.model_path))
+
     @property
     def samples(self) -> SampleReader:
         """Log-weights, accept decisions and measurements of every proposal."""
@@ -142,7 +193,14 @@ class Run:
             raise InputError(f"{path}: is damaged; {remedy}") from error
 
     def __repr__(self) -> str:
-        return f"Run({str(self.directory.root)!r})"
+        """The directory and the lattice, and below them the results where there are any."""
+        head = f"Run({str(self.directory.root)!r}), {self.card.name or 'no name'}, lattice {self.card.lattice}"
+        return f"{head}\n{self.results!r}" if is_file(self.directory.observables_path) else head
+
+    def _repr_html_(self) -> str:
+        head, _, _ = repr(self).partition("\n")
+        results = self.results._repr_html_() if is_file(self.directory.observables_path) else ""
+        return f"<p>{escape(head)}</p>{results}"
 
 
 @eqx.filter_jit

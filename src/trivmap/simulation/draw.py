@@ -27,6 +27,7 @@ def draw(
     warmup: int = 100,
     common_noise: bool = False,
     observables: Observable | Sequence[Observable] = (),
+    progress: bool = False,
 ) -> ArrayHistory:
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
@@ -43,6 +44,7 @@ def draw(
         warmup: proposals of each chain that are kept and not measured.
         common_noise: the same random numbers on every lattice and at all couplings.
         observables: observables of one's own, measured and analyzed beside those of `observables.CATALOG`.
+        progress: show a line with the proposals and the time left.
 
     Raises:
         InputError: unless the chains share the proposals evenly, for an action that does not fit the flow, and for an
@@ -64,4 +66,4 @@ def draw(
         measure=eqx.Partial(measure, action, own=observables),
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
-    return in_memory(driver, each, flow.lattice, action, observables, warmup=warmup)
+    return in_memory(driver, each, flow.lattice, action, observables, warmup=warmup, progress=progress)

@@ -15,9 +15,10 @@ from trivmap.observables import ArrayHistory, Observable, measure
 from trivmap.observables.catalog import RESERVED
 from trivmap.observables.measure import measure_own
 from trivmap.observables.own import require_measurable
+from trivmap.progress import Line
 from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle
 from trivmap.samplers.contract import require_contract, require_start
-from trivmap.simulation.driver import AbstractDriver
+from trivmap.simulation.driver import AbstractDriver, unheard
 from trivmap.simulation.host_chains import ClusterChains
 from trivmap.simulation.markov import MarkovChains
 from trivmap.simulation.proposals import ProposalChains
@@ -34,6 +35,7 @@ def simulate(
     start: str = "hot",
     target: float | None = None,
     observables: Observable | Sequence[Observable] = (),
+    progress: bool = False,
 ) -> ArrayHistory:
     """Chains of a kernel in memory, of the library or of your own; `observables.analyze` turns them into numbers.
 
@@ -49,6 +51,7 @@ def simulate(
         start: `hot`, `cold` or `mixed`, as far as the kernel knows them.
         target: mean acceptance that the warm-up tunes the kernel's step size to; None keeps it.
         observables: observables of your own, measured and analyzed beside those of `observables.CATALOG`.
+        progress: show a line with the steps and the time left.
 
     Raises:
         InputError: unless there are a chain and a step, for a kernel that does not keep its contract, and for an own
@@ -79,7 +82,7 @@ def simulate(
     else:
         driver = MarkovChains(kernel, key, chains=chains, measure=measured, start=start, warmup=warmup, target=target)
     stored = warmup if driver.history == "proposals" else 0
-    return in_memory(driver, stored + steps, kernel.lattice, action, own, warmup=stored)
+    return in_memory(driver, stored + steps, kernel.lattice, action, own, warmup=stored, progress=progress)
 
 
 def in_memory(
@@ -90,9 +93,15 @@ def in_memory(
     own: Sequence[Observable],
     *,
     warmup: int,
+    progress: bool = False,
 ) -> ArrayHistory:
     """The history of so many steps of a driver from its start, of which `warmup` are kept and not measured."""
-    part, _ = driver.part(driver.start(), 0, steps)
+    line = Line()
+    if progress:
+        line.begin("sample", steps * driver.chains)
+    part, _ = driver.part(driver.start(), 0, steps, done=line.update if progress else unheard)
+    if progress:
+        line.end()
     return ArrayHistory(
         part.observables,
         lattice=lattice.shape,

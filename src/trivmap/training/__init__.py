@@ -7,6 +7,7 @@ from trivmap.training.evaluation import Evaluation as Evaluation
 from trivmap.training.evaluation import evaluate as evaluate
 from trivmap.training.fit import fit as fit
 from trivmap.training.observer import Observer as Observer
+from trivmap.training.recipe import recommended as recommended
 from trivmap.training.schedules import Phase as Phase
 from trivmap.training.schedules import Schedule as Schedule
 from trivmap.training.state import TrainingPlan as TrainingPlan

@@ -12,7 +12,9 @@ from trivmap.objectives import AbstractObjective
 from trivmap.optimizers import AbstractOptimizer
 from trivmap.training.data import AbstractData
 from trivmap.training.evaluation import FEWEST_PROPOSALS
-from trivmap.training.schedules import Phase, Schedule
+from trivmap.training.schedules import Phase, Schedule, constant_rate
+
+_ONE = constant_rate(1.0)
 
 
 class TrainingState(eqx.Module):
@@ -46,8 +48,8 @@ class TrainingPlan:
 
     objective: AbstractObjective
     optimizer: AbstractOptimizer
-    temperature: Schedule
     phases: Sequence[Phase]
+    temperature: Schedule = _ONE
     data: AbstractData | None = None
     moving_average: float | None = None
     chunk: int = 10

@@ -1,0 +1,53 @@
+"""Progress of the calls that take long, for scripts and notebooks: one line that is written again and again."""
+
+import sys
+import time
+from typing import Any
+
+
+class Line:
+    """A line on stderr with the share that is done and the time left, at the mean rate since the first units were done.
+
+    A terminal and a notebook see one line that changes. Elsewhere there is a line every ten seconds.
+
+    Args:
+        stream: where the line goes (None: stderr).
+    """
+
+    def __init__(self, stream: Any = None):
+        self._stream = stream or sys.stderr
+        self._rewrites = self._stream.isatty() or "ipykernel" in sys.modules
+        self._task, self._total, self._width = "", 0, 0
+        self._first: tuple[float, int] | None = None
+        self._spoken = 0.0
+
+    def begin(self, task: str, total: int, done: int = 0) -> None:
+        """A task of `total` units starts, `done` of them before; its programs are compiled first."""
+        self._task, self._total, self._first = task, total, None
+        self._write(f"{task}: {done} of {total}  compiling")
+
+    def update(self, done: int, **figures: Any) -> None:
+        """`done` units of the task are complete; `figures` are worth showing."""
+        now = time.monotonic()
+        first = self._first = self._first or (now, done)
+        if self._rewrites or now - self._spoken > 10 or done >= self._total:
+            seconds = (now - first[0]) / max(1, done - first[1]) * (self._total - done)
+            left = f"  about {seconds:.0f} s left" if first[1] < done < self._total else ""
+            numbers = "".join(f"  {name} {value:.4g}" for name, value in figures.items() if value is not None)
+            self._write(f"{self._task}: {done} of {self._total}{left}{numbers}")
+
+    def end(self) -> None:
+        """The task is over."""
+        if self._rewrites:
+            self._stream.write("\n")
+        self._width = 0
+
+    def note(self, text: str) -> None:
+        """A line worth keeping."""
+        self._stream.write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        self._spoken = time.monotonic()
+        self._stream.write(f"\r{text:{self._width}}" if self._rewrites else f"{text}\n")
+        self._stream.flush()
+        self._width = len(text)
