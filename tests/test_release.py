@@ -7,6 +7,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
 from hatchling import build
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,3 +80,13 @@ def test_version_is_the_same_everywhere():
 
 def test_the_build_group_installs_what_a_build_needs():
     assert PROJECT["dependency-groups"]["build"] == PROJECT["build-system"]["requires"]
+
+
+def test_references_of_the_citation_are_read_as_written():
+    """YAML reads 034515 without quotes as an octal number."""
+    references = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
+    assert {r["doi"].rpartition(".")[2]: r["start"] for r in references if "PhysRevD" in r["doi"]} == {
+        "034515": "034515",
+        "094507": "094507",
+    }
+    assert all(r["authors"] and r["year"] and r["identifiers"][0]["value"].startswith("arXiv:") for r in references)
