@@ -90,3 +90,13 @@ def test_references_of_the_citation_are_read_as_written():
         "094507": "094507",
     }
     assert all(r["authors"] and r["year"] and r["identifiers"][0]["value"].startswith("arXiv:") for r in references)
+
+
+def test_an_image_is_built_from_what_its_context_holds():
+    rules = [(ROOT / name).read_text().splitlines()[1:] for name in (".dockerignore", ".containerignore")]
+    assert rules[0] == rules[1]
+    sent = {rule[1:] for rule in rules[0] if rule.startswith("!")}
+    lines = (ROOT / "Containerfile").read_text().splitlines()
+    copied = {name for line in lines if re.match(r"COPY (?!--from)", line) for name in line.split()[1:-1]}
+    assert copied == sent and all((ROOT / name).exists() for name in sent)
+    assert 'ENTRYPOINT ["trivmap"]' in lines and "USER 1000" in lines
