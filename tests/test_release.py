@@ -100,3 +100,27 @@ def test_an_image_is_built_from_what_its_context_holds():
     copied = {name for line in lines if re.match(r"COPY (?!--from)", line) for name in line.split()[1:-1]}
     assert copied == sent and all((ROOT / name).exists() for name in sent)
     assert 'ENTRYPOINT ["trivmap"]' in lines and "USER 1000" in lines
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflow_names_its_actions_by_commit_and_targets_that_exist(path):
+    text = path.read_text()
+    jobs = yaml.safe_load(text)["jobs"].values()
+    used = [line for line in text.splitlines() if "uses:" in line]
+    assert used and all(re.fullmatch(r" +- uses: [\w/-]+@[0-9a-f]{40} # v[\d.]+", line) for line in used)
+    assert all("timeout-minutes" in job and "permissions" in job for job in jobs)
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(re.findall(r"run: make (\w+)", text)) <= set(targets)
+
+
+def test_the_tests_run_on_every_python_that_the_makefile_knows():
+    (matrix,) = [w for w in WORKFLOWS if w.name == "tests.yml"]
+    versions = yaml.safe_load(matrix.read_text())["jobs"]["test"]["strategy"]["matrix"]["python"]
+    makefile = (ROOT / "Makefile").read_text()
+    oldest, newest = (
+        int(re.search(rf"^{name} := 3, (\d+)$", makefile, re.MULTILINE)[1]) for name in ("OLDEST", "NEWEST")
+    )
+    assert versions == [f"3.{minor}" for minor in range(oldest, newest + 1)]
