@@ -243,12 +243,6 @@ def test_no_function_within_a_function_is_filter_jitted(path):
     assert not [each for each in (*decorated, *called) if ast.unparse(each) == "eqx.filter_jit"]
 
 
-def test_version_is_the_same_everywhere():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE).group(1) == version
-
-
 # In pieces, so that this file does not find itself.
 BRITISH = re.compile(
     "|".join(
