@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from trivmap.cli.completion import complete_card, complete_directory, complete_key, complete_preset
 from trivmap.cli.opening import (
     import_quietly,
     name_of,
@@ -39,7 +40,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def set_option(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option `--set` of a command whose card may hold the key of the `example`."""
     text = f"Override one key of the card, e.g. {example}."
-    return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text)
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text, shell_complete=complete_key
+    )
 
 
 _set = set_option("training.steps=500")
@@ -50,15 +53,21 @@ out_option = click.option(
     type=click.Path(path_type=Path),
     help="Directory to make (default: runs/NAME, or runs/NAME-2 and so on).",
 )
-_resume = click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue the work in this directory instead."
+resume_option = click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Continue the work in this directory instead.",
+    shell_complete=complete_directory,
 )
 trust_flag = click.option(
     "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )
 _LAST = (force_flag, json_flag, trust_flag)
-_card = click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
-_directory = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+card_argument = click.argument("card", required=False, metavar="[CARD_OR_PRESET]", shell_complete=complete_card)
+_directory = click.argument(
+    "directory", type=click.Path(path_type=Path), metavar="DIR", shell_complete=complete_directory
+)
 
 
 def options(*several: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -111,7 +120,7 @@ def cli() -> None:
 
 
 @command("trivmap run quickstart --set seed=1 --out runs/first")
-@options(_card, out_option, _set, _resume, *_LAST)
+@options(card_argument, out_option, _set, resume_option, *_LAST)
 def run(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, as_json: bool
 ) -> None:
@@ -138,7 +147,7 @@ def run(
 
 
 @command("trivmap train quickstart --out runs/first")
-@options(_card, out_option, _set, _resume, *_LAST)
+@options(card_argument, out_option, _set, resume_option, *_LAST)
 def train(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, as_json: bool
 ) -> None:
@@ -207,7 +216,7 @@ def show(directory: Path, as_json: bool) -> None:
 
 
 @command("trivmap compare compare-L8 --out runs/compare-L8")
-@options(_card, out_option, _set, _resume)
+@options(card_argument, out_option, _set, resume_option)
 @click.option("--again", is_flag=True, help="With --resume: measure the rates again, for example on a quieter machine.")
 @options(*_LAST)
 def compare(
@@ -230,7 +239,7 @@ def compare(
 
 
 @command("trivmap presets")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_preset)
 @json_flag
 def presets(name: str | None, as_json: bool) -> None:
     """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
@@ -240,7 +249,7 @@ def presets(name: str | None, as_json: bool) -> None:
 
 
 @command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
-@click.argument("card", metavar="CARD_OR_PRESET")
+@click.argument("card", metavar="CARD_OR_PRESET", shell_complete=complete_card)
 @_set
 @options(*_LAST)
 def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:

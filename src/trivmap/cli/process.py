@@ -65,7 +65,10 @@ def _end_by(error: BaseException) -> None:
             number = error.number if isinstance(error, Stop) else signal.SIGINT
             _end(128 + number, "trivmap: interrupted; finished steps are kept")
         case MemoryError():
-            _end(USER_ERROR, "trivmap: there is not enough memory for this; take a machine with more, or a smaller lattice")
+            _end(
+                USER_ERROR,
+                "trivmap: there is not enough memory for this; take a machine with more, or a smaller lattice",
+            )
         case OSError() if error.errno in _SURROUNDINGS:
             if error.filename is None:
                 _abandon_output()
