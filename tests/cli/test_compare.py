@@ -51,7 +51,7 @@ def test_mistakes(folder, arguments, sentence):
 def test_presets_are_listed_under_the_command_they_are_for():
     listed = CliRunner().invoke(cli, ["presets"]).stdout
     runs, comparisons = listed.split("Compare cards, for trivmap compare:")
-    assert runs.startswith("Run cards, for trivmap run:\nquickstart")
+    assert runs.startswith("Run cards, for trivmap run:\nname ")
     assert "compare-L8" in comparisons and "compare-L8" not in runs
 
 

@@ -1,7 +1,6 @@
 """The commands."""
 
 import inspect
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,8 @@ import click
 from trivmap.cli.completion import complete_card, complete_directory, complete_key, complete_preset
 from trivmap.cli.opening import (
     import_quietly,
-    name_of,
     open_or_create,
     opened,
-    require_run_card,
     step,
     write_report_if_possible,
     write_report_of,
@@ -23,13 +20,10 @@ from trivmap.cli.opening import (
 from trivmap.cli.process import (
     allow_own_modules,
     exit_workers,
-    new_run_path,
     one_sentence,
-    prepare,
     quieten_dependencies,
     require_possible,
 )
-from trivmap.cli.room import require_room
 from trivmap.cli.signals import stoppable
 from trivmap.cli.terminal import Commands, say, show_whatever_comes
 from trivmap.trust import trusting
@@ -242,7 +236,10 @@ def compare(
 @click.argument("name", required=False, shell_complete=complete_preset)
 @json_flag
 def presets(name: str | None, as_json: bool) -> None:
-    """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
+    """List the cards of runs, comparisons and studies that are shipped, and what they cost; with NAME print that card.
+
+    Costs are the configurations on which training evaluates the map, and the proposals.
+    """
     from trivmap.cli.listing import list_presets
 
     list_presets(name, as_json)
@@ -258,29 +255,9 @@ def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) 
     The last lines say what a run will take: configurations, bytes on disk, at least so many bytes of memory, and
     on a processor an estimate of the seconds.
     """
-    from trivmap.cards.card import load_card
-    from trivmap.cards.own import require_trust
-    from trivmap.runs.budget import budget
-    from trivmap.runs.checking import check
-    from trivmap.runs.plan import Plan
+    from trivmap.cli.validating import validate_card
 
-    require_run_card(card)
-    loaded = load_card(card, overrides)
-    require_trust(card, loaded)
-    prepare(loaded)
-    root, plan = new_run_path(name_of(loaded, card)), Plan(loaded)
-    check(plan, root)
-    said: list[str] = []
-    seconds = require_room([plan], root, force=force, note=said.append)
-    if as_json:
-        found = {**budget(plan)._asdict(), "seconds": seconds}
-        content = {"valid": True, "parameters": plan.parameters, "expected": found, "card": loaded.to_data()}
-        say(json.dumps(content, indent=2))
-        return
-    say(loaded.to_yaml(), end=False)
-    model = "without a map" if plan.parameters is None else f"the model has {plan.parameters} parameters"
-    for line in (f"valid; {model}", *said):
-        say(f"# {line}")
+    validate_card(card, overrides, force, as_json)
 
 
 def main() -> None:
