@@ -10,7 +10,7 @@ from trivmap.cli.columns import action_text, aligned, lattice_text, method_text
 def test_columns_are_as_wide_as_their_widest_cell():
     lines = aligned(("name", "n"), [("a", "10"), ("longer", "3")], right=("n",))
     assert lines == ["name     n", "a       10", "longer   3"]
-    assert aligned(("name",), [("x" * 100,)])[1] == "x" * 37 + "..."
+    assert aligned(("run", "name"), [("y" * 50, "x" * 100)])[1] == f"{'y' * 50}  {'x' * 37}..."
     assert aligned(("name", "n"), []) == ["name  n"]
 
 

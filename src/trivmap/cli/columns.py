@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+NONE = "–"
+"""Stands for what is not there."""
 _LONGEST = 40
-"""Letters of a cell; names of a user's own classes may have many."""
+"""Letters of a cell but the first of a line; names of a user's own classes may have many."""
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> list[str]:
@@ -15,7 +17,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequ
         rows: the cells of each line.
         right: the columns of numbers.
     """
-    table = [list(header), *([_short(cell) for cell in row] for row in rows)]
+    table = [list(header), *([row[0], *map(_short, row[1:])] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(
@@ -24,6 +26,11 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequ
         ).rstrip()
         for row in table
     ]
+
+
+def grouped(number: int) -> str:
+    """A whole number with thin spaces between groups of three digits."""
+    return f"{number:,}".replace(",", "\u202f")
 
 
 def lattice_text(lattices: Sequence[Sequence[int]]) -> str:
@@ -47,7 +54,8 @@ def action_text(actions: Sequence[Mapping[str, Any]]) -> str:
 def method_text(card: Mapping[str, Any]) -> str:
     """The sampler and the kinds of maps of a card's data."""
     sampling, model = card.get("sampling") or {}, card.get("model") or {}
-    kinds = [str(part.get("kind")) for part in model.get("maps") or []]
+    maps = model.get("maps")
+    kinds = [str(part.get("kind")) for part in (maps if isinstance(maps, list) else []) if isinstance(part, dict)]
     kind = str(sampling.get("kind", "flow"))
     return f"{kind}: {', '.join(dict.fromkeys(kinds))}" if kinds else kind
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from trivmap.cli.columns import action_text, aligned, lattice_text, method_text
+from trivmap.cli.columns import NONE, action_text, aligned, grouped, lattice_text, method_text
 from trivmap.cli.terminal import say
 
 _HEADER = ("name", "lattice", "action", "method", "training", "proposals")
@@ -21,11 +21,9 @@ class _Entry(NamedTuple):
     proposals: int
 
     def cells(self, name: str) -> list[str]:
-        from trivmap.reports.formats import NONE, count
-
-        training = count(self.configurations) if self.configurations else NONE
+        training = grouped(self.configurations) if self.configurations else NONE
         what = (lattice_text(self.lattices), action_text(self.actions), self.method)
-        return [name, *what, training, count(self.proposals)]
+        return [name, *what, training, grouped(self.proposals)]
 
 
 def list_presets(name: str | None, as_json: bool) -> None:

@@ -204,9 +204,28 @@ def report(directory: Path) -> None:
 def show(directory: Path, as_json: bool) -> None:
     """Print a run's state and results."""
     from trivmap.cli.results import print_results
+    from trivmap.cli.runs_list import require_one_run
     from trivmap.store.directory import RunDirectory
 
+    require_one_run(directory)
     print_results(RunDirectory.open(directory), as_json)
+
+
+@command("trivmap list runs")
+@click.argument(
+    "directory",
+    default="runs",
+    type=click.Path(path_type=Path),
+    metavar="[DIR]",
+    shell_complete=complete_directory,
+)
+@json_flag
+@trust_flag
+def list_(directory: Path, as_json: bool) -> None:
+    """List the runs in a folder (default: runs) and in the folders in it, with their states and results."""
+    from trivmap.cli.runs_list import list_runs
+
+    list_runs(directory, as_json)
 
 
 @command("trivmap compare compare-L8 --out runs/compare-L8")

@@ -2,6 +2,7 @@
 
 import json
 
+from trivmap.cli.columns import grouped
 from trivmap.cli.terminal import say
 
 
@@ -13,7 +14,6 @@ def validate_card(card: str, overrides: tuple[str, ...], force: bool, as_json: b
     from trivmap.cli.opening import name_of, require_run_card
     from trivmap.cli.process import new_run_path, prepare
     from trivmap.cli.room import require_room
-    from trivmap.reports.formats import count
     from trivmap.runs.budget import budget
     from trivmap.runs.checking import check
     from trivmap.runs.plan import Plan
@@ -34,6 +34,8 @@ def validate_card(card: str, overrides: tuple[str, ...], force: bool, as_json: b
         return
     say(loaded.to_yaml(), end=False)
     model = "without a map" if plan.parameters is None else f"the model has {plan.parameters} parameters"
-    training = [f"training: {count(configurations)} configurations, evaluations not counted"] if configurations else []
+    training = (
+        [f"training: {grouped(configurations)} configurations, evaluations not counted"] if configurations else []
+    )
     for line in (f"valid; {model}", *training, *said):
         say(f"# {line}")
