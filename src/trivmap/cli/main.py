@@ -25,6 +25,7 @@ from trivmap.cli.process import (
     require_possible,
 )
 from trivmap.cli.signals import stoppable
+from trivmap.cli.speaking import speaking, speaking_options
 from trivmap.cli.terminal import Commands, say, show_whatever_comes
 from trivmap.trust import trusting
 
@@ -57,7 +58,7 @@ resume_option = click.option(
 trust_flag = click.option(
     "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )
-_LAST = (force_flag, json_flag, trust_flag)
+_LAST = (speaking_options, force_flag, json_flag, trust_flag)
 card_argument = click.argument("card", required=False, metavar="[CARD_OR_PRESET]", shell_complete=complete_card)
 _directory = click.argument(
     "directory", type=click.Path(path_type=Path), metavar="DIR", shell_complete=complete_directory
@@ -79,8 +80,11 @@ def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
     """A command whose help ends in an example and whose errors are one sentence."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        def guarded(*, trust: bool = False, **arguments: Any) -> None:
-            with one_sentence(), stoppable(), trusting(trust):
+        def guarded(
+            *, trust: bool = False, quiet: bool = False, log_file: Path | None = None, **arguments: Any
+        ) -> None:
+            # The errors of the inner block are lines of the log, too.
+            with one_sentence(), speaking(quiet, log_file), one_sentence(), stoppable(), trusting(trust):
                 quieten_dependencies()
                 allow_own_modules()
                 for value in arguments.values():
@@ -173,6 +177,7 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
 @command("trivmap measure runs/first")
 @_directory
 @set_option("measure.bins=500")
+@speaking_options
 @json_flag
 @trust_flag
 def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -190,6 +195,7 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @command("trivmap report runs/first")
 @_directory
+@speaking_options
 @trust_flag
 def report(directory: Path) -> None:
     """Write report.html and figures/ from what a run has."""
@@ -267,7 +273,7 @@ def presets(name: str | None, as_json: bool) -> None:
 @command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
 @click.argument("card", metavar="CARD_OR_PRESET", shell_complete=complete_card)
 @_set
-@options(*_LAST)
+@options(force_flag, json_flag, trust_flag)
 def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Check a run card as trivmap run does before it starts, and print it with every default.
 

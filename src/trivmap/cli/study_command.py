@@ -8,6 +8,7 @@ import click
 
 from trivmap.cli.completion import complete_directory
 from trivmap.cli.main import card_argument, command, force_flag, json_flag, out_option, set_option, trust_flag
+from trivmap.cli.speaking import speaking_options
 
 
 def _directory_option(option: str, name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -26,6 +27,7 @@ def _directory_option(option: str, name: str, text: str) -> Callable[[Callable[.
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: as many as fit).")
 @click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="Resources that a run takes, e.g. GPU=1.")
 @click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
+@speaking_options
 @force_flag
 @click.option("--while-parent-lives", is_flag=True, hidden=True)
 @json_flag

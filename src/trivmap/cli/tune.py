@@ -7,6 +7,7 @@ import time
 import click
 
 from trivmap.cli.main import command, json_flag
+from trivmap.cli.speaking import speaking_options
 from trivmap.cli.terminal import say
 from trivmap.errors import InputError, shown
 
@@ -20,6 +21,7 @@ from trivmap.errors import InputError, shown
 @click.option("--cycles", type=int, default=4_000_000, show_default=True, help="Cluster cycles to spend at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--threads", type=int, help="Threads (default: all processors).")
+@speaking_options
 @json_flag
 def tune(
     lattice: str,
@@ -38,8 +40,7 @@ def tune(
     """
     import jax
 
-    from trivmap.cli.display import Display
-    from trivmap.cli.process import start_backend
+    from trivmap.cli.process import shown_progress, start_backend
     from trivmap.reports.formats import count, duration, parenthesis
     from trivmap.studies.tuning import tune as find
 
@@ -56,7 +57,7 @@ def tune(
         bracket=bracket,
         cycles=cycles,
         threads=threads,
-        progress=Display(),
+        progress=shown_progress(),
     )
     seconds, action = time.monotonic() - begin, {"kind": "phi4", "notation": "bosetti2015"}
     if as_json:
