@@ -35,6 +35,12 @@ def complete_preset(context: click.Context, parameter: click.Parameter, incomple
     return [name for kind in _PRESETS for name in _starting(incomplete, _preset_names(kind))]
 
 
+def complete_run_or_card(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Presets of every kind, YAML files, and run directories."""
+    given = (context, parameter, incomplete)
+    return list(dict.fromkeys([*complete_preset(*given), *_files(incomplete), *complete_directory(*given)]))
+
+
 def complete_key(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """`KEY=` for the keys of the card, and `KEY=WORD` once a key with known words is there."""
     command = str(context.command.name)
