@@ -26,7 +26,20 @@ from trivmap.store.sealed import seal
 from trivmap.studies.compare_card import PRESETS
 from trivmap.studies.scaling.card import PRESETS as STUDIES
 
-COMMANDS = ["run", "train", "sample", "measure", "report", "show", "list", "compare", "presets", "validate", "tune", "cite"]
+COMMANDS = [
+    "run",
+    "train",
+    "sample",
+    "measure",
+    "report",
+    "show",
+    "list",
+    "compare",
+    "presets",
+    "validate",
+    "tune",
+    "cite",
+]
 
 
 def answer(*arguments, folder):

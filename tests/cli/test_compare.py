@@ -40,7 +40,6 @@ def refused(*arguments, folder):
         (["compare", "card.yaml", "--out", "card.yaml"], "card.yaml: exists already; give another --out"),
         (["run", "compare-L8"], "compare-L8: compares several samplers; run it with trivmap compare compare-L8"),
         (["train", "compare-L8"], "compare-L8: compares several samplers; run it with trivmap compare compare-L8"),
-        (["validate", "compare-L8"], "compare-L8: compares several samplers; run it with trivmap compare compare-L8"),
         (["run", "card.yaml"], "card.yaml: compares several samplers; run it with trivmap compare"),
     ],
 )

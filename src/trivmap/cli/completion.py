@@ -17,7 +17,7 @@ _PRESETS = {"run": "cards/presets", "compare": "studies/presets", "study": "stud
 """The folder of the presets of each kind of card, by the command that runs it."""
 _MARKS = {"run": "config.yaml", "compare": "comparison.yaml", "study": "study.yaml"}
 """The file by which a directory of each kind is known."""
-_RUN_CARDS = ("run", "train", "validate")
+_RUN_CARDS = ("run", "train")
 _SECTIONS = {"sample": ("sampling.",), "measure": ("measure.",)}
 """The beginnings of the keys that steps of a run may change."""
 _SHARED = ("seed", "name", "description", "device", "dtype", "threads", "lattice", "action")
@@ -26,6 +26,8 @@ _SHARED = ("seed", "name", "description", "device", "dtype", "threads", "lattice
 
 def complete_card(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Presets of the command's kind of card, and the YAML files and folders of the folder that is being typed."""
+    if context.command.name == "validate":
+        return [*complete_preset(context, parameter, incomplete), *_files(incomplete)]
     kind = "run" if context.command.name in _RUN_CARDS else str(context.command.name)
     return [*_starting(incomplete, _preset_names(kind)), *_files(incomplete)]
 

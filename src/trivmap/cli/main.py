@@ -275,7 +275,9 @@ def presets(name: str | None, as_json: bool) -> None:
 @_set
 @options(force_flag, json_flag, trust_flag)
 def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Check a run card as trivmap run does before it starts, and print it with every default.
+    """Check a card as trivmap run does before it starts, and print it with every default.
+
+    Of a compare or study card every run is checked, and their number is printed.
 
     The last lines say what a run will take: configurations, bytes on disk, at least so many bytes of memory, and
     on a processor an estimate of the seconds.

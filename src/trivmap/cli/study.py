@@ -58,7 +58,7 @@ def run_study(
     else:
         assert card is not None
         loaded = load_study_card(card, overrides)
-        _require_models(loaded)
+        require_models(loaded)
         chosen = out if out is not None else new_run_path(name_of(loaded, card))
         plans = [Plan(each.card) for each in loaded.runs.values()]
         with making(chosen, "continue with trivmap study"):
@@ -152,7 +152,7 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _require_models(card: Any) -> None:
+def require_models(card: Any) -> None:
     """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
     from trivmap.cli.process import prepare
     from trivmap.runs.checking import require_buildable, require_transfer
