@@ -1,6 +1,7 @@
 """What the commands do and print, each as a process of its own."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import ClassVar
@@ -19,12 +20,26 @@ from trivmap.cards.presets import preset_names
 from trivmap.cli.main import cli
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.reports.formats import count
 from trivmap.store.samples import SampleReader
 from trivmap.store.sealed import seal
 from trivmap.studies.compare_card import PRESETS
 from trivmap.studies.scaling.card import PRESETS as STUDIES
 
-COMMANDS = ["run", "train", "sample", "measure", "report", "show", "compare", "presets", "validate", "tune"]
+COMMANDS = [
+    "run",
+    "train",
+    "sample",
+    "measure",
+    "report",
+    "show",
+    "list",
+    "compare",
+    "presets",
+    "validate",
+    "tune",
+    "cite",
+]
 
 
 def answer(*arguments, folder):
@@ -261,18 +276,30 @@ class TestShow:
 
 
 class TestPresets:
-    def test_list(self, tmp_path):
+    def test_table(self, tmp_path):
         done = trivmap("presets", folder=tmp_path)
         assert done.code == 0
-        lines = done.out.splitlines()
         kinds = {"Run": preset_names(), "Compare": preset_names(PRESETS), "Study": preset_names(STUDIES)}
-        listed = []
-        for kind, names in kinds.items():
-            listed += [f"{kind} cards, for trivmap {kind.lower()}:", *names]
-        assert [line for line in lines if line and not line.startswith(" ")] == listed
-        count = sum(map(len, kinds.values()))
-        assert done.out.count("reference: ") == done.out.count("deviations: ") == count
-        assert max(map(len, lines)) <= 100
+        *blocks, last = done.out.split("\n\n")
+        for block, (kind, names) in zip(blocks, kinds.items(), strict=True):
+            title, header, *lines = block.splitlines()
+            assert title == f"{kind} cards, for trivmap {kind.lower()}:"
+            assert header.split() == ["name", "lattice", "action", "method", "training", "proposals"]
+            assert [line.split()[0] for line in lines] == names
+            assert max(map(len, lines)) <= 125
+        assert "trivmap presets NAME prints a card" in last
+        affine = next(line for line in done.out.splitlines() if line.startswith("albergo-2019-L6"))
+        expected = ["6x6", "phi4 m_sq=-4 lam=6.975", "flow: affine, rescale", count(32_000_000), count(100_000)]
+        assert re.split(r" {2,}", affine)[1:] == expected
+
+    def test_json(self, tmp_path):
+        listed = {each["name"]: each for each in answer("presets", folder=tmp_path)}
+        found = listed["quick-study"]
+        assert found["lattices"] == [[4, 4], [6, 6], [8, 8]] and found["runs"] == 12
+        assert len(found["actions"]) == 3 and found["command"] == "study"
+        card = load_card("free-L8")
+        assert listed["free-L8"]["configurations"] == card.training.steps * card.training.batch
+        assert all(each["description"] and each["reference"] and each["deviations"] for each in listed.values())
 
     def test_one_of_them_is_a_card(self, tmp_path):
         done = trivmap("presets", "free-L8", folder=tmp_path)
@@ -288,11 +315,13 @@ class TestValidate:
         assert load_card(tmp_path / "whole.yaml") == load_card("free-L8", ["lattice=[4, 4]"])
         # 6 orbits of momenta on 4x4 and the factor of the rescaling.
         assert "# valid; the model has 7 parameters" in done.out
+        assert f"# training: {count(51_200)} configurations, evaluations not counted\n" in done.out
         assert list(tmp_path.iterdir()) == [tmp_path / "whole.yaml"]
 
     def test_json(self, tmp_path):
         found = answer("validate", "free-L8", "--set", "lattice=[4, 4]", folder=tmp_path)
         assert (found["valid"], found["parameters"]) == (True, 7)
+        assert found["expected"]["training_configurations"] == 51_200 < found["expected"]["configurations"]
         assert found["card"]["lattice"] == [4, 4]
 
 
@@ -302,6 +331,7 @@ import jax.numpy as jnp
 from trivmap.actions import FreeScalar
 from trivmap.bijections import AbstractBijection
 from trivmap.lattice import Lattice
+from trivmap.reports.formats import count
 
 with open("processors.txt", "w") as file:
     file.write(str(len(os.sched_getaffinity(0))))

@@ -40,7 +40,6 @@ def refused(*arguments, folder):
         (["compare", "card.yaml", "--out", "card.yaml"], "card.yaml: exists already; give another --out"),
         (["run", "compare-L8"], "compare-L8: compares several samplers; run it with trivmap compare compare-L8"),
         (["train", "compare-L8"], "compare-L8: compares several samplers; run it with trivmap compare compare-L8"),
-        (["validate", "compare-L8"], "compare-L8: compares several samplers; run it with trivmap compare compare-L8"),
         (["run", "card.yaml"], "card.yaml: compares several samplers; run it with trivmap compare"),
     ],
 )
@@ -51,7 +50,7 @@ def test_mistakes(folder, arguments, sentence):
 def test_presets_are_listed_under_the_command_they_are_for():
     listed = CliRunner().invoke(cli, ["presets"]).stdout
     runs, comparisons = listed.split("Compare cards, for trivmap compare:")
-    assert runs.startswith("Run cards, for trivmap run:\nquickstart")
+    assert runs.startswith("Run cards, for trivmap run:\nname ")
     assert "compare-L8" in comparisons and "compare-L8" not in runs
 
 

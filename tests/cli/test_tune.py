@@ -36,7 +36,7 @@ def test_json(tmp_path):
     assert content["correlation_length"]["value"] == 1.2
     assert content["correlation_length"]["error"] <= 0.05 * 1.2
     assert content["cycles"] == sum(each["cycles"] for each in content["simulations"])
-    assert content["simulations"][0]["beta"] == 0.3
+    assert content["simulations"][0]["beta"] == 0.3 and content["accurate"] is True
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,16 @@ def test_senseless_numbers(tmp_path, arguments, message):
 def test_absurd_lattices(tmp_path, lattice):
     done = trivmap("tune", lattice, "--lam", "0.5", folder=tmp_path)
     assert done.code == 2 and done.err.startswith("trivmap: lattice: ") and len(done.err) < 250
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_too_few_cycles_are_not_spent_in_vain(tmp_path, as_json):
+    few = ["--lam", "0.5", "--accuracy", "0.001", "--cycles", "20000"]
+    done = trivmap("tune", "4", *few, "-q", *(["--json"] if as_json else []), folder=tmp_path)
+    assert done.code == 2
+    assert done.err.startswith("trivmap: cycles: ") and "not the wanted 0.1%" in done.err and done.err.count("\n") == 1
+    if as_json:
+        content = json.loads(done.out)
+        assert content["accurate"] is False and content["correlation_length"]["error"] > 0.001
+    else:
+        assert done.out.startswith("beta = 0.4") and done.out.splitlines()[-1].startswith("action: {kind: phi4")

@@ -21,9 +21,8 @@ def run_comparison(
 ) -> None:
     """The work of `trivmap compare`."""
     from trivmap.cards.own import require_trust
-    from trivmap.cli.display import Display
     from trivmap.cli.opening import name_of, require_one
-    from trivmap.cli.process import making, new_run_path, prepare
+    from trivmap.cli.process import making, new_run_path, prepare, shown_progress
     from trivmap.cli.room import require_room
     from trivmap.extras import require
 
@@ -37,7 +36,7 @@ def run_comparison(
 
     continues = "as comparison.yaml says; --out and --set are for a new comparison"
     require_one(card, resume, out, overrides, "compare", continues)
-    display, elapsed = Display(), process_age()
+    display, elapsed = shown_progress(), process_age()
     if resume is not None:
         directory = ComparisonDirectory.open(resume)
         require_trust(resume, *directory.card().cards.values())

@@ -30,8 +30,13 @@ class _Console(Console):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
-def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Where text goes; as wide as usual where the environment says that it has no width at all."""
+def console(*, stderr: bool = False, width: int | None = None, file: Any = None) -> Console:
+    """Where text goes; as wide as usual where the environment says that it has no width at all.
+
+    A `file`, with the methods write and flush, gets plain lines, whatever the environment says about terminals.
+    """
+    if file is not None:
+        return _Console(file=file, highlight=False, width=width or 80, force_terminal=False, color_system=None)
     made = _Console(stderr=stderr, highlight=False, width=width)
     return made if made.width > 0 else _Console(stderr=stderr, highlight=False, width=80)
 

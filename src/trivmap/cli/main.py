@@ -1,7 +1,6 @@
 """The commands."""
 
 import inspect
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 
 import click
 
+from trivmap.cli.completion import complete_card, complete_directory, complete_key, complete_preset
 from trivmap.cli.opening import (
     import_quietly,
-    name_of,
     open_or_create,
     opened,
-    require_run_card,
     step,
     write_report_if_possible,
     write_report_of,
@@ -22,14 +20,12 @@ from trivmap.cli.opening import (
 from trivmap.cli.process import (
     allow_own_modules,
     exit_workers,
-    new_run_path,
     one_sentence,
-    prepare,
     quieten_dependencies,
     require_possible,
 )
-from trivmap.cli.room import require_room
 from trivmap.cli.signals import stoppable
+from trivmap.cli.speaking import speaking, speaking_options
 from trivmap.cli.terminal import Commands, say, show_whatever_comes
 from trivmap.trust import trusting
 
@@ -39,7 +35,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def set_option(example: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option `--set` of a command whose card may hold the key of the `example`."""
     text = f"Override one key of the card, e.g. {example}."
-    return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text)
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help=text, shell_complete=complete_key
+    )
 
 
 _set = set_option("training.steps=500")
@@ -50,15 +48,21 @@ out_option = click.option(
     type=click.Path(path_type=Path),
     help="Directory to make (default: runs/NAME, or runs/NAME-2 and so on).",
 )
-_resume = click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue the work in this directory instead."
+resume_option = click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Continue the work in this directory instead.",
+    shell_complete=complete_directory,
 )
 trust_flag = click.option(
     "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )
-_LAST = (force_flag, json_flag, trust_flag)
-_card = click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
-_directory = click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+_LAST = (speaking_options, force_flag, json_flag, trust_flag)
+card_argument = click.argument("card", required=False, metavar="[CARD_OR_PRESET]", shell_complete=complete_card)
+_directory = click.argument(
+    "directory", type=click.Path(path_type=Path), metavar="DIR", shell_complete=complete_directory
+)
 
 
 def options(*several: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -76,8 +80,11 @@ def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
     """A command whose help ends in an example and whose errors are one sentence."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        def guarded(*, trust: bool = False, **arguments: Any) -> None:
-            with one_sentence(), stoppable(), trusting(trust):
+        def guarded(
+            *, trust: bool = False, quiet: bool = False, log_file: Path | None = None, **arguments: Any
+        ) -> None:
+            # The errors of the inner block are lines of the log, too.
+            with one_sentence(), speaking(quiet, log_file), one_sentence(), stoppable(), trusting(trust):
                 quieten_dependencies()
                 allow_own_modules()
                 for value in arguments.values():
@@ -111,7 +118,7 @@ def cli() -> None:
 
 
 @command("trivmap run quickstart --set seed=1 --out runs/first")
-@options(_card, out_option, _set, _resume, *_LAST)
+@options(card_argument, out_option, _set, resume_option, *_LAST)
 def run(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, as_json: bool
 ) -> None:
@@ -138,7 +145,7 @@ def run(
 
 
 @command("trivmap train quickstart --out runs/first")
-@options(_card, out_option, _set, _resume, *_LAST)
+@options(card_argument, out_option, _set, resume_option, *_LAST)
 def train(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, as_json: bool
 ) -> None:
@@ -170,6 +177,7 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
 @command("trivmap measure runs/first")
 @_directory
 @set_option("measure.bins=500")
+@speaking_options
 @json_flag
 @trust_flag
 def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
@@ -187,6 +195,7 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @command("trivmap report runs/first")
 @_directory
+@speaking_options
 @trust_flag
 def report(directory: Path) -> None:
     """Write report.html and figures/ from what a run has."""
@@ -201,13 +210,32 @@ def report(directory: Path) -> None:
 def show(directory: Path, as_json: bool) -> None:
     """Print a run's state and results."""
     from trivmap.cli.results import print_results
+    from trivmap.cli.runs_list import require_one_run
     from trivmap.store.directory import RunDirectory
 
+    require_one_run(directory)
     print_results(RunDirectory.open(directory), as_json)
 
 
+@command("trivmap list runs")
+@click.argument(
+    "directory",
+    default="runs",
+    type=click.Path(path_type=Path),
+    metavar="[DIR]",
+    shell_complete=complete_directory,
+)
+@json_flag
+@trust_flag
+def list_(directory: Path, as_json: bool) -> None:
+    """List the runs in a folder (default: runs) and in the folders in it, with their states and results."""
+    from trivmap.cli.runs_list import list_runs
+
+    list_runs(directory, as_json)
+
+
 @command("trivmap compare compare-L8 --out runs/compare-L8")
-@options(_card, out_option, _set, _resume)
+@options(card_argument, out_option, _set, resume_option)
 @click.option("--again", is_flag=True, help="With --resume: measure the rates again, for example on a quieter machine.")
 @options(*_LAST)
 def compare(
@@ -230,48 +258,33 @@ def compare(
 
 
 @command("trivmap presets")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_preset)
 @json_flag
 def presets(name: str | None, as_json: bool) -> None:
-    """List and explain the cards of runs, comparisons and studies that are shipped; with NAME print that card."""
+    """List the cards of runs, comparisons and studies that are shipped, and what they cost; with NAME print that card.
+
+    Costs are the configurations on which training evaluates the map, and the proposals.
+    """
     from trivmap.cli.listing import list_presets
 
     list_presets(name, as_json)
 
 
 @command("trivmap validate my-card.yaml --set lattice='[16, 16]'")
-@click.argument("card", metavar="CARD_OR_PRESET")
+@click.argument("card", metavar="CARD_OR_PRESET", shell_complete=complete_card)
 @_set
-@options(*_LAST)
+@options(force_flag, json_flag, trust_flag)
 def validate(card: str, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Check a run card as trivmap run does before it starts, and print it with every default.
+    """Check a card as trivmap run does before it starts, and print it with every default.
+
+    Of a compare or study card every run is checked, and their number is printed.
 
     The last lines say what a run will take: configurations, bytes on disk, at least so many bytes of memory, and
     on a processor an estimate of the seconds.
     """
-    from trivmap.cards.card import load_card
-    from trivmap.cards.own import require_trust
-    from trivmap.runs.budget import budget
-    from trivmap.runs.checking import check
-    from trivmap.runs.plan import Plan
+    from trivmap.cli.validating import validate_card
 
-    require_run_card(card)
-    loaded = load_card(card, overrides)
-    require_trust(card, loaded)
-    prepare(loaded)
-    root, plan = new_run_path(name_of(loaded, card)), Plan(loaded)
-    check(plan, root)
-    said: list[str] = []
-    seconds = require_room([plan], root, force=force, note=said.append)
-    if as_json:
-        found = {**budget(plan)._asdict(), "seconds": seconds}
-        content = {"valid": True, "parameters": plan.parameters, "expected": found, "card": loaded.to_data()}
-        say(json.dumps(content, indent=2))
-        return
-    say(loaded.to_yaml(), end=False)
-    model = "without a map" if plan.parameters is None else f"the model has {plan.parameters} parameters"
-    for line in (f"valid; {model}", *said):
-        say(f"# {line}")
+    validate_card(card, overrides, force, as_json)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trivmap.cli.process import exit_workers, making, new_run_path, prepare, shown_progress
 from trivmap.cli.room import require_room
-from trivmap.cli.terminal import say
+from trivmap.cli.speaking import note
 from trivmap.errors import InputError, cut
 from trivmap.extras import missing
 
@@ -77,8 +77,8 @@ def open_or_create(
             return str(pipeline.create(plan, chosen, accept).root)
 
     directory = RunDirectory(Path(run_on_main(made)))
-    for note in loaded.notes:
-        display.note(note)
+    for each in loaded.notes:
+        display.note(each)
     display.note(f"run directory: {directory.root}")
     return directory, display, plan
 
@@ -130,7 +130,7 @@ def write_report_of(directory: Any) -> Path:
 def write_report_if_possible(directory: Any) -> None:
     """Write the report of a run, or say which package it needs: the results are there without it."""
     if reason := missing("reports", "a report"):
-        say(f"trivmap: no report is written; {reason}", err=True)
+        note(f"trivmap: no report is written; {reason}")
     else:
         write_report_of(directory)
 

@@ -15,6 +15,7 @@ from os import _exit
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from trivmap.cli.speaking import log, note, progress
 from trivmap.cli.terminal import one_line, say
 from trivmap.errors import InputError, shown
 
@@ -117,6 +118,7 @@ def _end(code: int, message: str | None = None) -> NoReturn:
     from trivmap.processes import is_distributed, is_main_process
 
     if message is not None:
+        log(message)
         say(message, err=True)
     if not is_distributed():
         sys.exit(code)
@@ -148,7 +150,7 @@ def start_backend(device: str | None = None, *, joining: bool = False) -> None:
     for name in ("jax_debug_nans", "jax_debug_infs"):
         if getattr(jax.config, name):
             jax.config.update(name, False)
-            say(f"trivmap: {name.upper()} is switched off: weights of 0 make infinities in every run", err=True)
+            note(f"trivmap: {name.upper()} is switched off: weights of 0 make infinities in every run")
     if device is not None:
         jax.config.update("jax_platforms", {"gpu": "cuda,rocm"}.get(device, device))
     if joining:
@@ -233,11 +235,10 @@ def exit_workers() -> None:
 
 def shown_progress() -> "Progress":
     """Where progress is shown: nowhere by processes other than the first."""
-    from trivmap.cli.display import Display
     from trivmap.processes import is_main_process
     from trivmap.runs.progress import NoProgress
 
-    return Display() if is_main_process() else NoProgress()
+    return progress() if is_main_process() else NoProgress()
 
 
 def quieten_dependencies() -> None:

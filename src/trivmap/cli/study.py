@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trivmap.cli.speaking import consoles, note
 from trivmap.cli.terminal import say
 from trivmap.cli.watching import Watch
 from trivmap.errors import InputError, cut, prefixed
@@ -30,7 +31,6 @@ def run_study(
 ) -> int:
     """The work of `trivmap study`; returns how many runs failed."""
     from trivmap.cards.own import require_trust
-    from trivmap.cli.display import console
     from trivmap.cli.opening import name_of, require_one
     from trivmap.cli.process import making, new_run_path
     from trivmap.cli.room import require_room
@@ -58,13 +58,13 @@ def run_study(
     else:
         assert card is not None
         loaded = load_study_card(card, overrides)
-        _require_models(loaded)
+        require_models(loaded)
         chosen = out if out is not None else new_run_path(name_of(loaded, card))
         plans = [Plan(each.card) for each in loaded.runs.values()]
         with making(chosen, "continue with trivmap study"):
-            require_room(plans, chosen, force=force, note=lambda text: say(text, err=True))
+            require_room(plans, chosen, force=force, note=note)
             directory = StudyDirectory.create(chosen, loaded)
-    display = Watch(directory, console(stderr=True))
+    display = Watch(directory, *consoles())
     display.note(f"study: {directory.root}")
     with RunDirectory(directory.root).locked():
         failures: dict[str, str] = {}
@@ -96,8 +96,7 @@ def _run_elsewhere(
 def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     """One run of a study in this process: what a worker starts, and a job array may."""
     from trivmap.cards.own import require_trust
-    from trivmap.cli.display import Display
-    from trivmap.cli.process import prepare
+    from trivmap.cli.process import prepare, shown_progress
     from trivmap.runs.progress import process_age
     from trivmap.studies.scaling.directory import StudyDirectory
     from trivmap.studies.scaling.pinning import share_of_processors
@@ -117,7 +116,7 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
             os.sched_setaffinity(0, share.processors)
         prepare(card)
         cached = partial(_keep_programs, programs_folder(directory.root))
-        finish(directory, name, share, Display(), elapsed=process_age(), trained=cached)
+        finish(directory, name, share, shown_progress(), elapsed=process_age(), trained=cached)
 
 
 def _keep_programs(folder: Path | None) -> None:
@@ -153,7 +152,7 @@ def _resources(texts: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _require_models(card: Any) -> None:
+def require_models(card: Any) -> None:
     """Refuse a card with a model that does not build, at the smallest and the largest lattice of every series."""
     from trivmap.cli.process import prepare
     from trivmap.runs.checking import require_buildable, require_transfer

@@ -1,23 +1,33 @@
 """The command `trivmap study`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from trivmap.cli.main import command, force_flag, json_flag, out_option, set_option, trust_flag
+from trivmap.cli.completion import complete_directory
+from trivmap.cli.main import card_argument, command, force_flag, json_flag, out_option, set_option, trust_flag
+from trivmap.cli.speaking import speaking_options
+
+
+def _directory_option(option: str, name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that names the directory of a study."""
+    kind = click.Path(path_type=Path)
+    return click.option(option, name, type=kind, metavar="DIR", help=text, shell_complete=complete_directory)
 
 
 @command("trivmap study quick-study --out runs/quick")
-@click.argument("card", required=False, metavar="[CARD_OR_PRESET]")
+@card_argument
 @out_option
 @set_option("seeds=[0]")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="DIR", help="Continue this study instead.")
-@click.option("--watch", "watched", type=click.Path(path_type=Path), metavar="DIR", help="Show where a study stands.")
+@_directory_option("--resume", "resume", "Continue this study instead.")
+@_directory_option("--watch", "watched", "Show where a study stands.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler's address or file (default: this machine).")
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: as many as fit).")
 @click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="Resources that a run takes, e.g. GPU=1.")
 @click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
+@speaking_options
 @force_flag
 @click.option("--while-parent-lives", is_flag=True, hidden=True)
 @json_flag

@@ -3,12 +3,17 @@
 import json
 import re
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from trivmap.cli.main import command, json_flag
+from trivmap.cli.speaking import speaking_options
 from trivmap.cli.terminal import say
 from trivmap.errors import InputError, shown
+
+if TYPE_CHECKING:
+    from trivmap.studies.tuning import Tuning
 
 
 @command("trivmap tune 16 --lam 0.5 --ratio 4")
@@ -20,6 +25,7 @@ from trivmap.errors import InputError, shown
 @click.option("--cycles", type=int, default=4_000_000, show_default=True, help="Cluster cycles to spend at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--threads", type=int, help="Threads (default: all processors).")
+@speaking_options
 @json_flag
 def tune(
     lattice: str,
@@ -34,31 +40,44 @@ def tune(
 ) -> None:
     """Find the coupling beta of phi^4 at which L / xi has a wanted value, by cluster simulation.
 
-    LATTICE is an extent L for L x L, or all extents: 8x8x16.
+    LATTICE is an extent L for L x L, or all extents: 8x8x16. If the cycles do not suffice for the accuracy, what they
+    give is printed all the same, and the exit code is 2.
     """
     import jax
 
-    from trivmap.cli.display import Display
-    from trivmap.cli.process import start_backend
-    from trivmap.reports.formats import count, duration, parenthesis
+    from trivmap.cli.process import shown_progress, start_backend
+    from trivmap.studies.tuning import TooFewCycles
     from trivmap.studies.tuning import tune as find
 
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: must be at least 0 and less than {2**32}, got {seed}")
     start_backend()
     begin = time.monotonic()
-    found = find(
-        _lattice(lattice),
-        jax.random.key(seed),
-        lam=lam,
-        ratio=ratio,
-        accuracy=accuracy,
-        bracket=bracket,
-        cycles=cycles,
-        threads=threads,
-        progress=Display(),
-    )
-    seconds, action = time.monotonic() - begin, {"kind": "phi4", "notation": "bosetti2015"}
+    try:
+        found = find(
+            _lattice(lattice),
+            jax.random.key(seed),
+            lam=lam,
+            ratio=ratio,
+            accuracy=accuracy,
+            bracket=bracket,
+            cycles=cycles,
+            threads=threads,
+            progress=shown_progress(),
+        )
+    except TooFewCycles as error:
+        # What was found is worth its cycles, though its error is larger than wanted.
+        if error.found is not None:
+            _print(error.found, seed, time.monotonic() - begin, as_json, enough=False)
+        raise
+    _print(found, seed, time.monotonic() - begin, as_json, enough=True)
+
+
+def _print(found: "Tuning", seed: int, seconds: float, as_json: bool, *, enough: bool) -> None:
+    """The outcome on stdout; `enough` says whether its error is as small as wanted."""
+    from trivmap.reports.formats import count, duration, parenthesis
+
+    lam, ratio, action = found.lam, found.ratio, {"kind": "phi4", "notation": "bosetti2015"}
     if as_json:
         content = {
             "schema": 1,
@@ -72,6 +91,7 @@ def tune(
                 each._asdict() | {"correlation_length": each.correlation_length._asdict()} for each in found.simulations
             ],
             "cycles": found.cycles,
+            "accurate": enough,
             "wall_seconds": seconds,
         }
         say(json.dumps(content, indent=2))

@@ -31,8 +31,9 @@ def watch(root: Path) -> None:
 class Watch:
     """A study's progress: a table in a terminal, elsewhere a line whenever a run changes its state."""
 
-    def __init__(self, directory: "StudyDirectory", console: Any):
-        self._directory, self._console = directory, console
+    def __init__(self, directory: "StudyDirectory", *consoles: Any):
+        self._directory, self._consoles = directory, consoles
+        self._terminal = next((each for each in consoles if each.is_terminal), None)
         self._live: Any = None
         self._said: dict[str, str] = {}
         self._known: dict[str, RunStatus] = {}
@@ -42,8 +43,8 @@ class Watch:
     def __enter__(self) -> "Watch":
         from rich.live import Live
 
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="visible")
+        if self._terminal is not None:
+            self._live = Live(console=self._terminal, auto_refresh=False, vertical_overflow="visible")
             self._live.start()
         return self
 
@@ -54,7 +55,8 @@ class Watch:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        for console in self._consoles:
+            console.print(text, markup=False, soft_wrap=True)
 
     def refresh(self, now: bool = False) -> None:
         """Read the runs' files and show what has changed, at most once in two seconds."""
@@ -65,13 +67,14 @@ class Watch:
         self._next = time.monotonic() + 2
         found = statuses(self._directory, self._known)
         self.settled = all(status.state in ("complete", "failed") for status in found)
-        if self._live is not None:
-            self._live.update(_shown(found, self._console.height), refresh=True)
-            return
+        if self._live is not None and self._terminal is not None:
+            self._live.update(_shown(found, self._terminal.height), refresh=True)
         for status in found:
             if self._said.get(status.name, "waiting") != status.state:
                 self._said[status.name] = status.state
-                self.note(line(status))
+                for console in self._consoles:
+                    if console is not self._terminal:
+                        console.print(line(status), markup=False, soft_wrap=True)
 
 
 def line(status: "RunStatus") -> str:

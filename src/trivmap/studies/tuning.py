@@ -63,6 +63,19 @@ class Tuning:
         return sum(each.cycles for each in self.simulations)
 
 
+class TooFewCycles(InputError):
+    """The cycles that were allowed do not suffice for the wanted error; `found` is what they give, if it has an error.
+
+    Args:
+        message: the sentence.
+        found: the outcome with the error that it has.
+    """
+
+    def __init__(self, message: str, found: Tuning | None):
+        super().__init__(message)
+        self.found = found
+
+
 def tune(
     lattice: Lattice,
     key: Key,
@@ -83,8 +96,8 @@ def tune(
 
     At most `cycles` are spent, in all chains and simulations together, their warm-up aside.
 
-    Raises `InputError` for senseless arguments, where no beta in reach gives the ratio, and where `cycles` do not
-    suffice for the accuracy: the sentence has the beta that they give, with its error.
+    Raises `InputError` for senseless arguments and where no beta in reach gives the ratio; and `TooFewCycles` where
+    `cycles` do not suffice for the accuracy: it has the beta that they give, with its error.
     """
     if cycles < _CHAINS * _PILOT:
         raise InputError(
@@ -176,12 +189,14 @@ class _Search:
             estimate, slope, share = self.estimate(beta)
             relative = slope * estimate.error
             inside = share > _LEAST_SHARE and abs(estimate.value - beta) * slope < _CLOSE
+            xi = Estimate(self.wanted, relative * self.wanted)
+            found = Tuning(self.lattice.shape, self.lam, self.ratio, estimate, xi, slope, self.made)
             if inside and relative <= accuracy:
-                xi = Estimate(self.wanted, relative * self.wanted)
-                return Tuning(self.lattice.shape, self.lam, self.ratio, estimate, xi, slope, self.made)
+                return found
             beta = float(np.clip(estimate.value, *self.reach)) if math.isfinite(estimate.value) else beta
             if self.left < _LEAST:
-                raise InputError(self.short_of(estimate, relative, accuracy))
+                known = math.isfinite(estimate.error) and math.isfinite(relative)
+                raise TooFewCycles(self.short_of(estimate, relative, accuracy), found if known else None)
             if inside:
                 # As many as are missing if the error falls like the root of the number, and a few more.
                 missing = self.near(beta)[1] * ((1.05 * relative / accuracy) ** 2 - 1)
