@@ -36,8 +36,20 @@ def test_from_an_action_to_numbers(capsys):
     assert "train: 8 of 8" in capsys.readouterr().err
     history = trivmap.draw(flow, target, jax.random.key(1), proposals=8000, progress=True)
     assert "sample: 8000 of 8000" in capsys.readouterr().err
-    found = trivmap.analyze(history)["schwinger_dyson"]
+    results = trivmap.analyze(history)
+    found = results["schwinger_dyson"]
     assert abs(found.value - 1) < 4 * found.dvalue
+    assert 0 < abs(results.info["integration_shift"]["phi2"]["value"]) < 0.1 * results["phi2"].dvalue
+
+    # Too few steps move observables by much more than their errors; the correction says so or withholds them.
+    rough = trivmap.draw(flow.with_integration_steps(1), target, jax.random.key(1), proposals=8000)
+    judged = trivmap.analyze(rough)
+    for name in ("phi2", "phi4", "susceptibility"):
+        if name in judged:
+            error = (judged[name].dvalue ** 2 + results[name].dvalue ** 2) ** 0.5
+            assert abs(judged[name].value - results[name].value) < 4 * error
+        else:
+            assert name in judged.untrusted
 
 
 @pytest.mark.usefixtures("optax_mixes_dtypes")

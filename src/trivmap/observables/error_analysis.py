@@ -55,7 +55,7 @@ def analyze(
         symmetries: those of the action, see `AbstractAction.symmetries`; observables that they make zero are checked
             (None: those in `history.attrs`, if any).
         integration: configurations of the flow at several numbers of integration steps; the shift of an observable by
-            finer steps is added to it, with its error.
+            finer steps is added to it, with its error (none: those in `history.attrs`, if any).
         observables: observables of one's own beside those of `CATALOG` (none: those in `history.attrs`, if any).
         correct: False where the weights are not those of the flow alone (annealing): the shift is then an error only.
 
@@ -73,7 +73,7 @@ def analyze(
     weights = None if binned.weight is None else trust.judge_weights(history)
     odd = [name for symmetry in symmetries for name in catalog.odd_under(symmetry)]
     r_hat, disagreement = trust.agreement_reason(binned)
-    corrections = shifts(integration, binned.columns)
+    corrections = shifts(integration or history.attrs.get("integration", ()), binned.columns)
 
     reason_against = trust.chains_reason(binned, weights) or disagreement
     shared = trust.curved_reason(weights), lattice, start, corrections

@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
 from trivmap.devices import device_count
+from trivmap.diagnostics.integration_error import BATCH, Levels
 from trivmap.errors import InputError
 from trivmap.flows import Flow
 from trivmap.observables import ArrayHistory, Observable, measure
+from trivmap.observables.integration_shift import pairs
 from trivmap.observables.own import require_measurable
 from trivmap.samplers import IndependenceMetropolis
 from trivmap.simulation.proposals import ProposalChains, default_batch
 from trivmap.simulation.simulate import in_memory
 from trivmap.streams import distinct
+
+_CHECKED = 15
+"""Proposals for each configuration on which the integration of a continuous flow is checked."""
 
 
 def draw(
@@ -32,8 +38,10 @@ def draw(
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
     `observables.analyze` turns the history into observables with errors; `diagnostics.log_z` and its neighbors judge
-    the flow by `history["log_weight"]`. One key gives unrelated random numbers on another lattice or with other
-    couplings; with `common_noise` it gives the same ones, for differences. Two flows at one point share them.
+    the flow by `history["log_weight"]`. For a continuous flow the history also holds what twice the integration steps
+    change, on a fifteenth as many configurations; `analyze` corrects every observable by it. One key gives unrelated
+    random numbers on another lattice or with other couplings; with `common_noise` it gives the same ones, for
+    differences. Two flows at one point share them.
 
     Args:
         flow: the map whose proposals are drawn.
@@ -59,11 +67,18 @@ def draw(
     flow.require_match(action, evaluate=True)
     observables = (observables,) if isinstance(observables, Observable) else tuple(observables)
     require_measurable(observables, action, flow.lattice, flow.base.dtype)
+    key = key if common_noise else distinct(key, flow.lattice, action)
+    measured = eqx.Partial(measure, action, own=observables)
     driver = ProposalChains(
         IndependenceMetropolis(flow, action),
-        key if common_noise else distinct(key, flow.lattice, action),
+        key,
         chains=chains,
-        measure=eqx.Partial(measure, action, own=observables),
+        measure=measured,
         batch=min(each, default_batch(flow.lattice.volume) * device_count()),
     )
-    return in_memory(driver, each, flow.lattice, action, observables, warmup=warmup, progress=progress)
+    history = in_memory(driver, each, flow.lattice, action, observables, warmup=warmup, progress=progress)
+    if flow.integration_steps is not None:
+        levels = Levels(flow, action, jax.random.fold_in(key, 2**32 - 2), measured)
+        count, steps = max(BATCH, proposals // _CHECKED), int(flow.integration_steps)
+        history.attrs["integration"] = pairs([levels.at(steps, count), levels.at(2 * steps, count)])
+    return history
