@@ -5,8 +5,26 @@ import time
 from typing import Any
 
 
+class TimeLeft:
+    """The seconds that are left of a task, at the mean rate since the first units were done: an estimate.
+
+    What comes before the first units, such as compilation, does not count.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def seconds(self, done: int, total: int) -> float | None:
+        """The seconds left now that `done` of `total` units are complete; None while there is no rate to go by."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, done)
+        begun, before = self._first
+        return (now - begun) / (done - before) * (total - done) if done > before else None
+
+
 class Line:
-    """A line on stderr with the share that is done and the time left, at the mean rate since the first units were done.
+    """A line on stderr with the share that is done and the time left.
 
     A terminal and a notebook see one line that changes. Elsewhere there is a line every ten seconds.
 
@@ -18,21 +36,18 @@ class Line:
         self._stream = stream or sys.stderr
         self._rewrites = self._stream.isatty() or "ipykernel" in sys.modules
         self._task, self._total, self._width = "", 0, 0
-        self._first: tuple[float, int] | None = None
-        self._spoken = 0.0
+        self._left, self._spoken = TimeLeft(), 0.0
 
     def begin(self, task: str, total: int, done: int = 0) -> None:
         """A task of `total` units starts, `done` of them before; its programs are compiled first."""
-        self._task, self._total, self._first = task, total, None
+        self._task, self._total, self._left = task, total, TimeLeft()
         self._write(f"{task}: {done} of {total}  compiling")
 
     def update(self, done: int, **figures: Any) -> None:
         """`done` units of the task are complete; `figures` are worth showing."""
-        now = time.monotonic()
-        first = self._first = self._first or (now, done)
-        if self._rewrites or now - self._spoken > 10 or done >= self._total:
-            seconds = (now - first[0]) / max(1, done - first[1]) * (self._total - done)
-            left = f"  about {seconds:.0f} s left" if first[1] < done < self._total else ""
+        seconds = self._left.seconds(done, self._total)
+        if self._rewrites or time.monotonic() - self._spoken > 10 or done >= self._total:
+            left = "" if seconds is None or done >= self._total else f"  about {seconds:.0f} s left"
             numbers = "".join(f"  {name} {value:.4g}" for name, value in figures.items() if value is not None)
             self._write(f"{self._task}: {done} of {self._total}{left}{numbers}")
 

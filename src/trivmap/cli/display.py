@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.segment import Segment
 
 from trivmap.cli.terminal import printable
+from trivmap.progress import TimeLeft
 
 _COMPILED = ("train", "sample", "stages")
 """Tasks that begin with minutes of compilation where maps are large."""
@@ -44,7 +45,7 @@ def console(*, stderr: bool = False, width: int | None = None, file: Any = None)
 class Display:
     """Shows the pipeline's progress on stderr: a bar in a terminal, a line every ten seconds elsewhere.
 
-    The time left is that at the mean rate since the first units were done: an estimate.
+    The time left is an estimate, see `progress.TimeLeft`.
     """
 
     def __init__(self, shown_on: Console | None = None):
@@ -54,12 +55,12 @@ class Display:
         self._total = self._done = 0
         self._spoken = 0.0
         self._figures: dict[str, Any] = {}
-        self._first: tuple[float, int] | None = None
+        self._left = TimeLeft()
         self._compiling: threading.Event | None = None
 
     def begin(self, task: str, total: int, done: int = 0) -> None:
         self._task, self._total, self._done, self._figures, self._spoken = task, total, done, {}, time.monotonic()
-        self._first = None
+        self._left = TimeLeft()
         compiles = task in _COMPILED and done < total
         if self.console.is_terminal:
             self._bar = Progress(
@@ -94,25 +95,17 @@ class Display:
 
     def update(self, done: int, **figures: Any) -> None:
         self._has_begun()
-        if self._first is None:
-            self._first = (time.monotonic(), done)
+        seconds = self._left.seconds(done, self._total)
         self._done = done
         self._figures |= figures
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, figures=self._text())
         elif time.monotonic() - self._spoken > 10:
             self._spoken = time.monotonic()
-            self.note(f"{self._task}: {done} of {self._total}  {self._left()}{self._text()}".rstrip())
+            from trivmap.reports.formats import duration
 
-    def _left(self) -> str:
-        """About how long the rest of the task will take, once there is a rate to go by."""
-        from trivmap.reports.formats import duration
-
-        if self._first is None or self._done <= self._first[1]:
-            return ""
-        begun, before = self._first
-        seconds = (time.monotonic() - begun) / (self._done - before) * (self._total - self._done)
-        return f"about {duration(seconds)} left  "
+            left = "" if seconds is None else f"about {duration(seconds)} left  "
+            self.note(f"{self._task}: {done} of {self._total}  {left}{self._text()}".rstrip())
 
     def end(self) -> None:
         self._has_begun()
