@@ -54,8 +54,9 @@ class Row(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     """The fenced code blocks."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return [Block(language, text) for language, text in found]
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    # What stands in braces is a directive of the site, such as the cell of a notebook, which its build runs.
+    return [Block(language, text) for language, text in found if not language.startswith("{")]
 
 
 def prose(page: Path) -> str:
