@@ -20,8 +20,8 @@ from experiments.keeping import RESULTS  # noqa: E402
 from trivmap.actions import Phi4  # noqa: E402
 from trivmap.cards.card import load_card  # noqa: E402
 from trivmap.diagnostics import effective_sample_size, forward_effective_sample_size  # noqa: E402
+from trivmap.loading import Run  # noqa: E402
 from trivmap.runs import pipeline  # noqa: E402
-from trivmap.runs.loading import Run  # noqa: E402
 from trivmap.runs.sampling import sample  # noqa: E402
 from trivmap.runs.train import train  # noqa: E402
 

@@ -18,7 +18,7 @@ import jax
 from experiments.forward_ess import judged
 from experiments.keeping import RESULTS, fill_pages, named_runs, store
 from trivmap.cards.presets import preset_names
-from trivmap.runs.loading import Run
+from trivmap.loading import Run
 from trivmap.store.directory import RunDirectory
 from trivmap.studies.compare_card import PRESETS
 

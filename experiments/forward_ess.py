@@ -18,8 +18,8 @@ from experiments.fill import changes
 from experiments.keeping import kept, store
 from trivmap.cards.card import RunCard
 from trivmap.diagnostics import effective_sample_size, forward_effective_sample_size
+from trivmap.loading import Run
 from trivmap.runs import pipeline
-from trivmap.runs.loading import Run
 from trivmap.runs.sampling import sample
 from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader

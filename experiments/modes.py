@@ -20,9 +20,9 @@ from experiments.forward_ess import simulated
 from experiments.keeping import RESULTS, fill_pages, folder_of_runs, store_shortened
 from trivmap.estimate import Estimate
 from trivmap.lattice import Lattice
+from trivmap.loading import Run
 from trivmap.observables.stages import fields_along_the_map, keys_of_batches
-from trivmap.reports.figures.style import SERIES, logarithmic, new_figure, png, styled
-from trivmap.runs.loading import Run
+from trivmap.reports.figures.style import SERIES, logarithmic, new_figure, picture, styled
 from trivmap.store.directory import RunDirectory
 from trivmap.support import Support
 
@@ -173,7 +173,7 @@ def main() -> None:
     """Measure, draw, and fill the pages."""
     rows = measured(folder_of_runs(__doc__))
     store_shortened("modes", {"rows": rows})
-    (RESULTS / "modes.png").write_bytes(png(figure(rows)))
+    (RESULTS / "modes.png").write_bytes(picture(figure(rows)))
     fill_pages()
 
 

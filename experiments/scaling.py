@@ -14,7 +14,7 @@ from typing import Any
 from experiments.keeping import RESULTS, fill_pages, kept, named_runs, store_shortened
 from experiments.scaling_tables import STUDIES
 from trivmap.reports.figures.study import cost_figure
-from trivmap.reports.figures.style import png
+from trivmap.reports.figures.style import picture
 from trivmap.studies.scaling.analysis import COSTS
 
 COMMAND = [sys.executable, "-m", "trivmap", "study"]
@@ -64,7 +64,7 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.mkdtemp())
     for study in arguments.named or STUDIES:
         keep(study, folder)
-    (RESULTS / "scaling.png").write_bytes(png(cost_figure(together(), TARGET, COSTS)))
+    (RESULTS / "scaling.png").write_bytes(picture(cost_figure(together(), TARGET, COSTS)))
     fill_pages()
 
 

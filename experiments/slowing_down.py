@@ -33,9 +33,9 @@ from trivmap.diagnostics.autocorrelation import autocorrelation_time  # noqa: E4
 from trivmap.diagnostics.convergence import r_hat  # noqa: E402
 from trivmap.estimate import Estimate  # noqa: E402
 from trivmap.lattice import Lattice  # noqa: E402
+from trivmap.loading import load  # noqa: E402
 from trivmap.observables.measure import measure_order  # noqa: E402
-from trivmap.reports.figures.style import SERIES, new_figure, png, styled  # noqa: E402
-from trivmap.runs.loading import load  # noqa: E402
+from trivmap.reports.figures.style import SERIES, new_figure, picture, styled  # noqa: E402
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FlowPotential, FourierMass  # noqa: E402
 from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains  # noqa: E402
 from trivmap.store.directory import RunDirectory  # noqa: E402
@@ -225,7 +225,7 @@ def main() -> None:
         sys.stderr.write(f"{sampler}/{extent}: {entry['abs_magnetization']}, {entry['wall_seconds']:.0f} s\n")
     content = with_fits(content["entries"])
     store(NAME, content)
-    (RESULTS / f"{NAME}.png").write_bytes(png(figure(content)))
+    (RESULTS / f"{NAME}.png").write_bytes(picture(figure(content)))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from trivmap.errors import InputError as InputError
 if TYPE_CHECKING:
     from trivmap.flows import Flow as Flow
     from trivmap.lattice import Lattice as Lattice
+    from trivmap.loading import Run
     from trivmap.observables import analyze as analyze
-    from trivmap.runs.finish import run as run
-    from trivmap.runs.loading import Run
+    from trivmap.running import run as run
     from trivmap.simulation import draw as draw
     from trivmap.training import fit as fit
     from trivmap.training import recommended as recommended
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FLAT = {
     **{"Lattice": "lattice", "Flow": "flows", "fit": "training", "draw": "simulation", "analyze": "observables"},
-    **{"recommended": "training", "run": "runs.finish"},
+    **{"recommended": "training", "run": "running"},
 }
 _PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimizers")
 _PACKAGES += ("samplers", "simulation", "spaces", "training")
@@ -56,13 +56,13 @@ def __dir__() -> list[str]:
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> "Run":
-    """The run in a directory: `.flow`, `.action`, `.results`, `.samples`, `.summary`, see `runs.loading.Run`.
+    """The run in a directory: `.flow`, `.action`, `.results`, `.samples`, `.summary`, see `loading.Run`.
 
     Raises `InputError` where there is no run. Its flow and action may be code that its card names, `my_module:MyClass`,
     and its files may have been altered after they were written: with `trust` both are used, without it they are
     refused and nothing is imported. A float64 model needs JAX's float64 switched on.
     """
     # Run cards and storage take longer to import than the numerics.
-    from trivmap.runs.loading import load as load_run
+    from trivmap.loading import load as load_run
 
     return load_run(path, trust=trust)

@@ -54,6 +54,10 @@ class Page(HTMLParser):
         if "style" not in self.open:
             self.text += data
 
+    @property
+    def pictures(self):
+        return [link for link in self.links if link.startswith("data:image/png;base64,")]
+
     def rows(self, first_header):
         table = next(table for table in self.tables if table[0][0] == first_header)
         return {row[0].strip(): dict(zip(table[0], row, strict=True)) for row in table[1:]}
@@ -65,8 +69,8 @@ def page(measured_run):
 
 
 def test_page_needs_nothing_but_itself(page):
-    assert page.links
-    assert all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert page.pictures
+    assert all(link.startswith("#") for link in page.links if link not in page.pictures)
     style = re.search(r"<style>(.*?)</style>", page.source, re.DOTALL).group(1)
     assert "url(" not in style
     assert "@import" not in style
@@ -76,7 +80,7 @@ def test_page_needs_nothing_but_itself(page):
 def test_pictures_are_those_of_the_figures_folder(measured_run, page):
     kept = {path.stem: path.read_bytes() for path in measured_run.figures_path.glob("*.png")}
     assert kept.keys() == FIGURES
-    inlined = [base64.b64decode(link.partition(",")[2]) for link in page.links]
+    inlined = [base64.b64decode(link.partition(",")[2]) for link in page.pictures]
     assert sorted(inlined) == sorted(kept.values())
     for picture in inlined:
         assert min(imread(io.BytesIO(picture)).shape[:2]) > 200
@@ -133,6 +137,45 @@ def test_untrusted_numbers_are_named_and_never_printed(tmp_path, measured_run, c
     assert parenthesis(summary["observables"]["phi2"]["value"], summary["observables"]["phi2"]["error"]) in page.text
 
 
+def test_contents_lead_to_the_sections(page):
+    targets = [link.removeprefix("#") for link in page.links if link.startswith("#")]
+    assert targets[:3] == ["results", "training", "sampling"]
+    assert all(f'<section id="{target}">' in page.source for target in targets)
+
+
+def test_alternative_texts_say_what_is_seen(measured_run, page):
+    alternatives = re.findall(r'<img [^>]*alt="([^"]*)"', page.source)
+    assert len(alternatives) == len(FIGURES) == len(set(alternatives))
+    assert all(re.search(r"\d", text) for text in alternatives), "each has a number of the run"
+    first = measured_run.summary()["observables"]
+    assert first
+
+
+def test_figures_have_their_numbers_and_formats_beside_them(tmp_path, chains):
+    run = synthetic.trained_run(tmp_path / "run", (4, 4))
+    synthetic.add_samples(run, chains)
+    synthetic.add_measurements(run, chains, (4, 4))
+    (run.figures_path).mkdir(exist_ok=True)
+    (run.figures_path / "mine.pdf").write_bytes(b"mine")
+    write_report(run.root, formats=["pdf"])
+    suffixes = {(path.stem, path.suffix) for path in run.figures_path.iterdir()}
+    assert suffixes == {(name, s) for name in FIGURES for s in (".png", ".csv", ".pdf")} | {("mine", ".pdf")}
+    results = synthetic.analyze(chains)
+    table = np.genfromtxt(run.figures_path / "correlator.csv", delimiter=",", names=True)
+    np.testing.assert_allclose(table["chain"], results.chain.value("correlator"), rtol=1e-12)
+    np.testing.assert_allclose(table["reweighted_error"], results.reweighted.error("correlator"), rtol=1e-6)
+    # Another report writes what is there again, and removes the pictures of what the run has no longer.
+    before = (run.figures_path / "training.pdf").read_bytes()
+    run.stages_path.unlink()
+    (run.figures_path / "training.pdf").write_bytes(b"old")
+    write_report(run.root)
+    assert (run.figures_path / "training.pdf").read_bytes() == before
+    assert not list(run.figures_path.glob("stages.*"))
+    assert (run.figures_path / "mine.pdf").read_bytes() == b"mine"
+    with pytest.raises(InputError, match="'eps' is no format of figures"):
+        write_report(run.root, formats=["eps"])
+
+
 def test_run_that_was_only_trained(tmp_path):
     run = synthetic.trained_run(tmp_path / "run", (4, 4))
     page = Page(write_report(run.root))
@@ -146,7 +189,7 @@ def test_run_that_was_only_trained(tmp_path):
 def test_run_that_has_only_begun(tmp_path):
     run = RunDirectory.create(tmp_path / "run", synthetic.card((4,)), {})
     page = Page(write_report(run.root))
-    assert not page.links
+    assert not page.pictures
     assert "this run has no training" in page.text
 
 

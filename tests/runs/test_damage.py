@@ -19,6 +19,7 @@ from trivmap.runs import pipeline, sampling
 from trivmap.runs.progress import NoProgress
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
+from trivmap.store.figures import write_figures
 from trivmap.trust import trusting
 
 pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
@@ -332,11 +333,12 @@ def test_two_that_write_the_same_at_once(run, monkeypatch):
     def replace(*arguments, **options):
         if not begun:
             begun.append(True)
-            run.write_figure("stages", b"second")
+            write_figures(run.root, {"stages.png": b"second"})
         own(*arguments, **options)
 
     monkeypatch.setattr(os, "replace", replace)
-    assert run.write_figure("stages", b"first").read_bytes() == b"first"
+    write_figures(run.root, {"stages.png": b"first"})
+    assert (run.figures_path / "stages.png").read_bytes() == b"first"
     assert [path.name for path in run.figures_path.iterdir()] == ["stages.png"]
 
 

@@ -14,8 +14,8 @@ from trivmap.cards.build import build_action, build_target
 from trivmap.cards.card import RunCard
 from trivmap.diagnostics import log_z
 from trivmap.errors import InputError
+from trivmap.loading import Run
 from trivmap.runs import pipeline, sampling
-from trivmap.runs.loading import Run
 from trivmap.runs.pipeline import load_flow, measure
 from trivmap.runs.plan import Plan
 from trivmap.runs.train import train

@@ -6,11 +6,11 @@ import pytest
 from tests.oracles import FreeFieldOracle, XYChainOracle
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
+from trivmap.loading import Run
 from trivmap.observables.catalog import CATALOG
 from trivmap.reports.collect import collect
 from trivmap.reports.report import write_report
 from trivmap.runs import pipeline, sampling
-from trivmap.runs.loading import Run
 
 XY = {
     "seed": 4,

@@ -6,8 +6,8 @@ import pytest
 
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
+from trivmap.loading import load
 from trivmap.runs import checking, pipeline
-from trivmap.runs.loading import load
 from trivmap.runs.plan import Plan
 from trivmap.runs.train import train
 

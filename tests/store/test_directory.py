@@ -12,6 +12,7 @@ from trivmap.cards.card import load_card
 from trivmap.errors import InputError
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import describe_environment
+from trivmap.store.figures import figure_files, write_figures
 
 
 @pytest.fixture
@@ -94,7 +95,11 @@ def test_summary(run):
 
 
 def test_figures(run):
-    assert run.write_figure("stages", b"png").read_bytes() == b"png"
+    assert figure_files(run.root) == []
+    write_figures(run.root, {"stages.png": b"png", "stages.pdf": b"pdf"})
+    write_figures(run.root, {"stages.png": b"new"}, remove=["stages.pdf"])
+    assert (run.figures_path / "stages.png").read_bytes() == b"new"
+    assert figure_files(run.root) == ["stages.png"]
     assert [path.name for path in run.figures_path.iterdir()] == ["stages.png"]
 
 
@@ -145,7 +150,7 @@ def test_a_full_disk_for_real(small_disk, card):
     run.append_metrics({"step": 0})
     before = contents(run.root)
     with pytest.raises(InputError, match=r"the disk is full; nothing written before was lost"):
-        run.write_figure("large", bytes(2_000_000))
+        write_figures(run.root, {"large.png": bytes(2_000_000)})
     assert contents(run.root) == before
     step = 0
     with contextlib.suppress(InputError):

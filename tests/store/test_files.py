@@ -9,6 +9,7 @@ from tests.runs.support import contents
 from trivmap.errors import InputError
 from trivmap.store import locks
 from trivmap.store.directory import RunDirectory
+from trivmap.store.figures import write_figures
 from trivmap.store.files import append_bytes, lock, new_directory, write_bytes, write_json, write_text
 from trivmap.store.folders import inside, is_folder, listed, own_folder, sync
 from trivmap.store.plain import is_file, read_bytes
@@ -109,13 +110,13 @@ class TestNothingIsFollowed:
     def test_of_folders(self, run, precious):
         run.figures_path.symlink_to(precious.parent)
         with pytest.raises(InputError) as caught:
-            run.write_figure("stages", b"png")
+            write_figures(run.root, {"stages.png": b"png"})
         assert str(caught.value) == f"{run.figures_path}: {FOLDER_LINK}"
         assert list(precious.parent.iterdir()) == [precious]
         run.figures_path.unlink()
         run.figures_path.write_text("")
         with pytest.raises(InputError, match=r"figures: is no folder; move it away"):
-            run.write_figure("stages", b"png")
+            write_figures(run.root, {"stages.png": b"png"})
 
     def test_of_folders_within_folders(self, run, precious):
         (run.root / "a").symlink_to(precious.parent)
@@ -129,7 +130,7 @@ class TestNothingIsFollowed:
         named = RunDirectory.open(link)
         with named.locked():
             named.update_summary(seed=1)
-            named.write_figure("stages", b"png")
+            write_figures(named.root, {"stages.png": b"png"})
         assert run.summary() == {"schema": 1, "seed": 1}
 
 
@@ -157,7 +158,7 @@ class TestInside:
             for write in (
                 lambda: run.append_metrics({"step": 2}),
                 lambda: run.update_summary(schema=1),
-                lambda: run.write_figure("stages", b""),
+                lambda: write_figures(run.root, {"stages.png": b""}),
                 lambda: own_folder(run.root / "samples"),
                 run.summary,
             ):

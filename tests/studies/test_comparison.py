@@ -125,7 +125,12 @@ class TestFiles:
         text = finished.page_path.read_text()
         assert text.count("data:image/png;base64,") == 2 and "http" not in text.split("<body>")[1]
         assert all(f">{name}<" in text for name in CARD["samplers"])
-        assert {path.name for path in finished.figures_path.iterdir()} == {"rates.png", "break_even.png"}
+        assert {path.name for path in finished.figures_path.iterdir()} == {
+            "rates.png",
+            "rates.csv",
+            "break_even.png",
+            "break_even.csv",
+        }
 
 
 class TestGoingOn:

@@ -55,6 +55,10 @@ resume_option = click.option(
     help="Continue the work in this directory instead.",
     shell_complete=complete_directory,
 )
+_FORMAT = "Write figures in this format, too; PNG is always written. May be given twice."
+format_option = click.option(
+    "--format", "formats", multiple=True, type=click.Choice(["png", "pdf", "svg"]), help=_FORMAT
+)
 trust_flag = click.option(
     "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )
@@ -195,12 +199,13 @@ def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @command("trivmap report runs/first")
 @_directory
+@format_option
 @speaking_options
 @trust_flag
-def report(directory: Path) -> None:
-    """Write report.html and figures/ from what a run has."""
+def report(directory: Path, formats: tuple[str, ...]) -> None:
+    """Write report.html and figures/ from what a run has; beside each figure, a CSV file with its numbers."""
     run_directory = opened(directory, code=False)
-    say(write_report_of(run_directory))
+    say(write_report_of(run_directory, formats))
 
 
 @command("trivmap show runs/first --json")

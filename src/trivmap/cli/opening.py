@@ -2,7 +2,7 @@
 
 import contextlib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,11 +120,11 @@ def step(
     print_results(directory, as_json)
 
 
-def write_report_of(directory: Any) -> Path:
-    """Write the report of a run; returns where it is."""
+def write_report_of(directory: Any, formats: Collection[str] = ()) -> Path:
+    """Write the report of a run, its figures in these `formats`, too; returns where it is."""
     from trivmap.reports import write_report
 
-    return write_report(directory.root)
+    return write_report(directory.root, formats=formats)
 
 
 def write_report_if_possible(directory: Any) -> None:

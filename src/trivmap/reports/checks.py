@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trivmap.diagnostics.pulls import Agreement
 from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import count, parenthesis
@@ -11,6 +12,8 @@ from trivmap.reports.tables import ResultRow, in_errors
 from trivmap.reports.trust import reason_against
 
 _SUSPICIOUS, _WRONG = 3.0, 4.0
+# The probabilities of 3 and of 4 standard deviations.
+_UNLIKELY, _IMPOSSIBLE = 2.7e-3, 6.3e-5
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,18 @@ class Tile:
     state: str = ""
 
 
-def tiles(summary: Mapping[str, Any], rows: Sequence[ResultRow]) -> list[Tile]:
+def tiles(
+    summary: Mapping[str, Any], rows: Sequence[ResultRow], agreement: Mapping[str, Agreement] | None = None
+) -> list[Tile]:
     """The exact identities, the two comparisons, and the figures of merit; whatever the run has of them."""
+    together = agreement or {}
     found = [
         *(_identity(name, exact, rows) for name, exact in CATALOG.identities.items()),
         _agreement(summary),
         _worst("chain − reweighted, worst", {row.name: row.difference_pull for row in rows}),
+        _together("chain − reweighted, all", together.get("chain − reweighted")),
         _worst("chain − reference, worst", {row.name: row.pull for row in rows}),
+        _together("chain − reference, all", together.get("chain − reference")),
         _integration(summary),
         _integration_shift(summary),
         _probe(summary),
@@ -72,6 +80,18 @@ def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:
     worst = max(known, key=lambda key: abs(known[key]))
     verdict, state = _verdict(known[worst])
     return Tile(name, f"{abs(known[worst]):.1f} σ", f"{worst}, of {len(known)}: {verdict}", state)
+
+
+def _together(name: str, found: Agreement | None) -> Tile | None:
+    """All pulls of a comparison as one chi^2, with their correlation."""
+    if found is None:
+        return None
+    p = found.p_value
+    verdict, state = ("agrees", "good") if p > _UNLIKELY else ("suspicious", "warn")
+    verdict, state = ("disagrees", "bad") if p < _IMPOSSIBLE else (verdict, state)
+    said = f"p = {p:.2g}" if p >= _IMPOSSIBLE else f"p < {_IMPOSSIBLE:g}"
+    note = f"{found.pulls} expected; {said}, correlations included: {verdict}"
+    return Tile(name, f"χ² = {found.chi_squared:.3g}", note, state)
 
 
 def _integration(summary: Mapping[str, Any]) -> Tile | None:

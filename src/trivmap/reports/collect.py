@@ -1,6 +1,7 @@
 """Reading a run directory for its report."""
 
 import os
+from collections.abc import Collection
 
 import numpy as np
 
@@ -9,12 +10,13 @@ from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.observables import Estimates, History, Results
 from trivmap.observables.stages import fields_along_the_map, keys_of_batches
+from trivmap.reports.agreements import agreements
 from trivmap.reports.data import MeasuredCurves, RunData, training_log
 from trivmap.reports.references import find_reference
 from trivmap.reports.streams import chain_statistics, log_weight_histogram
-from trivmap.runs.loading import load
 from trivmap.runs.pipeline import load_flow
 from trivmap.runs.plan import Plan
+from trivmap.runs.stored import read_results, read_stages
 from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader
 from trivmap.trust import is_trusting
@@ -22,8 +24,11 @@ from trivmap.trust import is_trusting
 _CONFIGURATIONS = 4
 
 
-def collect(run: RunDirectory) -> RunData:
-    """Everything that the run has. A part that is absent or damaged is left out, its reason kept in `missing`.
+PARTS = ("training", "samples", "observables", "stages", "configurations")
+
+
+def collect(run: RunDirectory, parts: Collection[str] = PARTS) -> RunData:
+    """The `parts` that the run has. A part that is absent or damaged is left out, its reason kept in `missing`.
 
     The configurations are left out, too, where the map or the action is code of the user's own that is not trusted.
     """
@@ -42,6 +47,8 @@ def collect(run: RunDirectory) -> RunData:
         ("stages", run.stages_path, "the stages of the map have not been measured", _add_stages),
         ("configurations", run.model_path, "there is no trained map to draw them from", _add_configurations),
     ):
+        if part not in parts:
+            continue
         if part != "training" and not os.path.lexists(path):
             data.missing[part] = what_to_do
             continue
@@ -81,7 +88,7 @@ def add_history(data: RunData, history: History) -> None:
 
 
 def _add_observables(data: RunData, run: RunDirectory) -> None:
-    add_results(data, load(run.root).results)
+    add_results(data, read_results(run))
 
 
 def add_results(data: RunData, results: Results) -> None:
@@ -109,6 +116,7 @@ def add_results(data: RunData, results: Results) -> None:
         plateau=_plateau(results, max(data.lattice) // 2),
         two_point=curve(chain, "two_point"),
     )
+    data.agreement = agreements(results, data.reference, data.untrusted)
     for target, source in ((data.reweighted, reweighted), (data.differences, results.difference)):
         if source is None:
             continue
@@ -134,7 +142,7 @@ def _plateau(results: Results, last: int) -> dict[str, float] | None:
 
 
 def _add_stages(data: RunData, run: RunDirectory) -> None:
-    data.stages = load(run.root).stages.stages
+    data.stages = read_stages(run).stages
 
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:

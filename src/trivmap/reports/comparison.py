@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trivmap.cards import yaml_text
 from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG
+from trivmap.reports.drawings import Drawing
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell
-from trivmap.reports.page import Picture, Section, plain_table, render, write_page
+from trivmap.reports.page import Section, plain_table, render, write_page
 from trivmap.reports.tables import rich_table
 from trivmap.store.files import write_text
 from trivmap.studies.comparison import ComparisonDirectory
@@ -151,10 +153,9 @@ def table_text(result: Mapping[str, Any]) -> str:
     return csv_text(header, rows)
 
 
-def draw(result: Mapping[str, Any]) -> list[Picture]:
+def draw(result: Mapping[str, Any]) -> list[Drawing]:
     """The two figures."""
     from trivmap.reports.figures.comparison import break_even_figure, rates_figure
-    from trivmap.reports.figures.style import png
 
     rates: dict[str, dict[str, Estimate | None]] = {}
     costs: dict[str, tuple[float, Estimate] | None] = {}
@@ -171,20 +172,44 @@ def draw(result: Mapping[str, Any]) -> list[Picture]:
             crossings.append((entry["samples"]["value"], start + entry["samples"]["value"] * one.value))
     labels = {name: rf"${CATALOG[name].tex}$" if name in CATALOG else name for name in compared(result)}
     return [
-        Picture(
+        Drawing(
             "rates", "speed", "Independent samples per second",
             "1 / (2 τ_int seconds per step), all processors, measuring |m| only.",
-            png(rates_figure(labels, rates)), True,
+            f"Independent samples per second of {len(labels)} observables for each of {len(rates)} samplers, on a "
+            "logarithmic scale; the table has the numbers.",
+            partial(rates_figure, labels, rates), _rate_columns(rates), True,
         ),
-        Picture(
+        Drawing(
             "break_even", "costs", "Seconds in all",
             "Training and warm-up, then one independent |m| after another. Circles: a trained sampler breaks even.",
-            png(break_even_figure(costs, crossings)), True,
+            f"Seconds against the number of independent |m|, one line for each of {len(costs)} samplers; "
+            f"{len(crossings)} circles where a trained sampler breaks even.",
+            partial(break_even_figure, costs, crossings), _cost_columns(costs), True,
         ),
     ]  # fmt: skip
 
 
-def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
+def _rate_columns(rates: Mapping[str, Mapping[str, Estimate | None]]) -> dict[str, list[Any]]:
+    points = [(sampler, name, rate) for sampler, known in rates.items() for name, rate in known.items() if rate]
+    return {
+        "sampler": [sampler for sampler, _, _ in points],
+        "observable": [name for _, name, _ in points],
+        "independent_per_second": [rate.value for _, _, rate in points],
+        "independent_per_second_error": [rate.error for _, _, rate in points],
+    }
+
+
+def _cost_columns(costs: Mapping[str, tuple[float, Estimate] | None]) -> dict[str, list[Any]]:
+    known = {sampler: cost for sampler, cost in costs.items() if cost}
+    return {
+        "sampler": list(known),
+        "seconds_before_the_first": [start for start, _ in known.values()],
+        "seconds_of_one": [one.value for _, one in known.values()],
+        "seconds_of_one_error": [one.error for _, one in known.values()],
+    }
+
+
+def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Sequence[Drawing]) -> str:
     """The HTML text."""
     lattice = " × ".join(map(str, result["lattice"]))
     couplings = ", ".join(f"{key} {value}" for key, value in result["action"].items())

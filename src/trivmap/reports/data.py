@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trivmap.diagnostics.pulls import Agreement
 from trivmap.estimate import Estimate
 from trivmap.observables.stages import StageSummary
 from trivmap.reports.references import Reference
@@ -52,6 +53,7 @@ class RunData:
     curves: MeasuredCurves = field(default_factory=MeasuredCurves)
     reweighted: dict[str, Estimate] = field(default_factory=dict)
     differences: dict[str, Estimate] = field(default_factory=dict)
+    agreement: dict[str, Agreement] = field(default_factory=dict)
     untrusted: dict[str, str] = field(default_factory=dict)
     stages: list[StageSummary] | None = None
     configurations: tuple[np.ndarray, np.ndarray] | None = None

@@ -1,27 +1,19 @@
 """The page: pictures and tables of one run in a single HTML file that needs nothing else."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from trivmap.store.directory import RunDirectory
+from trivmap.reports.drawings import KEYS, Drawing
 from trivmap.store.environment import package_version
+from trivmap.store.figures import figure_files, write_figures
 from trivmap.store.files import write_text
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page: `key` names its PNG file."""
-
-    key: str
-    section: str
-    title: str
-    caption: str
-    data: bytes
-    wide: bool = False
+SUFFIXES = ("csv", "png", "pdf", "svg")
+"""What a figure is written as."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ def render(
     description: str | None,
     warnings: Sequence[str],
     sections: Sequence[Section],
-    pictures: Sequence[Picture],
+    pictures: Sequence[Drawing],
     tiles: Sequence[Any] = (),
     missing: Mapping[str, str] | None = None,
     results: str = "",
@@ -85,24 +77,49 @@ def render(
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     style = resources.files("trivmap.reports").joinpath("templates/report.css").read_text()
-    filled = [
-        {**vars(section), "pictures": [_inlined(picture) for picture in pictures if picture.section == section.anchor]}
-        for section in sections
-    ]
+    filled = [{**vars(section), "pictures": _inlined(section, pictures)} for section in sections]
     kept = [section for section in filled if section["pictures"] or section["table"] or section["blocks"]]
     return environment.get_template("report.html.j2").render(
         title=title, subtitle=subtitle, description=description, style=style, tiles=tiles, warnings=warnings,
         sections=kept, missing=missing, version=package_version("trivmap") or "", results=results,
+        columns=_columns(len(tiles)),
     )  # fmt: skip
 
 
-def write_page(path: Path, text: str, pictures: Sequence[Picture]) -> None:
-    """Write a page, and its pictures into the folder of figures beside it."""
-    for picture in pictures:
-        RunDirectory(path.parent).write_figure(picture.key, picture.data)
+def _columns(tiles: int) -> int:
+    """Tiles in a row of a wide page: at most six, and none is left alone in the last row."""
+    fits = [columns for columns in range(3, 7) if tiles % columns != 1] or [6]
+    return min(fits, key=lambda columns: (-(-tiles // columns), -(-tiles // columns) * columns - tiles))
+
+
+def write_page(path: Path, text: str, pictures: Sequence[Drawing], formats: Collection[str] = ()) -> None:
+    """Write a page, and into the folder of figures beside it each picture with the numbers behind it.
+
+    A picture is written as PNG, as CSV, in the `formats`, and in every format that an earlier page left in the folder:
+    nothing there is older than the page. Pictures of an earlier page that have no successor are removed.
+    """
+    known = [Path(name) for name in figure_files(path.parent)]
+    keys = {picture.key for picture in pictures}
+    ours = [file for file in known if file.suffix[1:] in SUFFIXES and file.stem in {*keys, *KEYS}]
+    files = {f"{picture.key}.csv": picture.table.encode() for picture in pictures}
+    for suffix in sorted({"png", *formats, *(file.suffix[1:] for file in ours)} - {"csv"}):
+        for picture in pictures:
+            files[f"{picture.key}.{suffix}"] = picture.png if suffix == "png" else picture.file(suffix)
+    write_figures(path.parent, files, remove=[file.name for file in ours if file.stem not in keys])
     write_text(path, text)
 
 
-def _inlined(picture: Picture) -> dict[str, Any]:
-    data = base64.b64encode(picture.data).decode("ascii")
-    return {"title": picture.title, "caption": picture.caption, "data": data, "wide": picture.wide}
+def _inlined(section: Section, pictures: Sequence[Drawing]) -> list[dict[str, Any]]:
+    """The pictures of a section for the template; one without a neighbor has its caption beside it."""
+    own = [picture for picture in pictures if picture.section == section.anchor]
+    beside = section.table is not None and section.table.beside
+    narrow = sum(not picture.wide for picture in own) + beside
+    found = [
+        {"title": each.title, "caption": each.caption, "alt": each.alt, "look": "wide" if each.wide else "",
+         "data": base64.b64encode(each.png).decode("ascii")}
+        for each in own
+    ]  # fmt: skip
+    if narrow % 2 and not beside:
+        last = [index for index, each in enumerate(own) if not each.wide][-1]
+        found[last]["look"] = "alone"
+    return found

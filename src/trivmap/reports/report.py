@@ -4,40 +4,51 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trivmap.cards import yaml_text
+from trivmap.errors import InputError
 from trivmap.extras import require
 from trivmap.reports.checks import tiles
 from trivmap.reports.collect import collect
 from trivmap.reports.data import RunData
+from trivmap.reports.drawings import Drawing
 from trivmap.reports.facts import facts, milestones, subtitle
-from trivmap.reports.page import PageTable, Picture, Row, Section, render, write_page
+from trivmap.reports.page import PageTable, Row, Section, render, write_page
 from trivmap.reports.tables import ResultRow, columns, result_rows
 from trivmap.store.directory import RunDirectory
 from trivmap.store.folders import inside
 from trivmap.trust import trusting
 
 
-def write_report(run_directory: str | os.PathLike[str], *, trust: bool = False) -> Path:
-    """Write `report.html` and `figures/*.png` into a run directory and return the page's path.
+def write_report(run_directory: str | os.PathLike[str], *, formats: Collection[str] = (), trust: bool = False) -> Path:
+    """Write `report.html`, `figures/*.png` and `figures/*.csv` into a run directory and return the page's path.
 
-    The page needs nothing but itself. Parts of the run that do not exist yet are named at its end. With `trust` the
-    map may be code that the run's card names, `my_module:MyMap`. Raises `InputError`
-    where there is no run directory, or it cannot be written.
+    The page needs nothing but itself. Parts of the run that do not exist yet are named at its end. A CSV file holds
+    the numbers behind the figure of its name. Figures of other formats that are there are written again.
+
+    Args:
+        run_directory: the run.
+        formats: formats in which figures are written besides PNG: "pdf", "svg".
+        trust: run code that the run's card names, `my_module:MyMap`.
+
+    Raises `InputError` where there is no run directory, or it cannot be written, and for an unknown format.
     """
     require("reports", "a report")
-    from trivmap.reports.pictures import draw_pictures  # matplotlib takes a second to import
+    from trivmap.reports.pictures import drawings  # matplotlib takes a second to import
+
+    if unknown := set(formats) - (known := {"png", "pdf", "svg"}):
+        raise InputError(f"formats: {sorted(unknown)[0]!r} is no format of figures; give some of {sorted(known)}")
 
     run = RunDirectory.open(run_directory)
     # Not locked: a run that is still at work may be reported on, too.
     with inside(run.root), trusting(trust):
         data = collect(run)
         rows = rows_of(data)
-        pictures = draw_pictures(data, rows)
-        write_page(run.report_path, page(data, rows, pictures), pictures)
+        pictures = drawings(data, rows)
+        write_page(run.report_path, page(data, rows, pictures), pictures, formats)
     return run.report_path
 
 
@@ -59,13 +70,13 @@ def rows_of(data: RunData) -> list[ResultRow]:
     return result_rows(data.judged, reference=data.reference, reweighted=data.reweighted, differences=data.differences)
 
 
-def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Picture]) -> str:
+def page(data: RunData, rows: Sequence[ResultRow], pictures: Sequence[Drawing]) -> str:
     """The HTML text of a report."""
     return render(
         title=data.directory.resolve().name,
         subtitle=subtitle(data),
         description=data.card.get("description"),
-        tiles=tiles(data.judged, rows),
+        tiles=tiles(data.judged, rows, data.agreement),
         warnings=_warnings(data),
         sections=_sections(data, rows),
         pictures=pictures,

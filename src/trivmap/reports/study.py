@@ -1,14 +1,17 @@
 """The outcome of a scaling study for people: tables, figures, one page, and CSV files for other programs."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from trivmap.cards.card import RunCard
 from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG
+from trivmap.reports.drawings import Drawing
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell, parenthesis
-from trivmap.reports.page import Picture, Section, plain_table, render, write_page
+from trivmap.reports.page import Section, plain_table, render, write_page
 from trivmap.reports.references import find_reference
+from trivmap.reports.study_columns import cost_columns, curve_columns, quality_columns
 from trivmap.store.files import write_json, write_text
 from trivmap.studies.scaling.analysis import COSTS, OBSERVED, study_result
 from trivmap.studies.scaling.directory import StudyDirectory
@@ -171,37 +174,55 @@ def fits_text(result: Mapping[str, Any]) -> str:
     return csv_text(header, rows)
 
 
-def draw(result: Mapping[str, Any]) -> list[Picture]:
+def draw(result: Mapping[str, Any]) -> list[Drawing]:
     """The figures; none before a run is complete."""
     from trivmap.reports.figures.study import acceptance_figure, cost_figure, quality_figure
-    from trivmap.reports.figures.style import png
 
     if not any(run["state"] == "complete" for run in result["runs"]):
         return []
     pictures = [
-        Picture(
+        Drawing(
             f"cost_{target:g}", "costs", f"Cost to an acceptance of {target:g}",
-            "Every seed by itself; lines: fitted power laws, through the middles of the intervals in which costs are "
-            "known. Open triangles: runs that never got there, at what they spent, a lower bound.",
-            png(cost_figure(result, f"{target:g}", COSTS)), True,
+            "Every seed by itself. Bars: between two evaluations, one below the target and one above; markers: their "
+            "middles; lines: power laws fitted to the middles. Arrows: runs that never reached the target begin at "
+            "what they spent, which differs from run to run; their cost is larger.",
+            _reaching(result, f"{target:g}"),
+            partial(cost_figure, result, f"{target:g}", COSTS), cost_columns(result, f"{target:g}"), True,
         )
         for target in result["targets"]
     ]  # fmt: skip
     return [
         *pictures,
-        Picture(
+        Drawing(
             "acceptance", "training", "Acceptance against configurations",
-            "Evaluations on fresh proposals, one line a run.", png(acceptance_figure(result)), True,
+            "Evaluations on fresh proposals, one line a run.",
+            "Acceptance of every run against the configurations that its training used, one panel for each L.",
+            partial(acceptance_figure, result), curve_columns(result), True,
         ),
-        Picture(
+        Drawing(
             "quality", "quality", "Autocorrelation and size",
             "Left: tau_int of the independence chain against its acceptance. Right: parameters of the map.",
-            png(quality_figure(result)), True,
+            "tau_int of the independence chain, which falls with the acceptance, and the number of parameters of the "
+            "map against L.",
+            partial(quality_figure, result), quality_columns(result), True,
         ),
     ]  # fmt: skip
 
 
-def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequence[Picture]) -> str:
+def _reaching(result: Mapping[str, Any], target: str) -> str:
+    """How many runs reached a target, in words."""
+    complete = [run for run in result["runs"] if run["state"] == "complete"]
+    reached = sum(bool(run["reached"][target]) for run in complete)
+    exponents = [
+        f"{fit['label']}: z of {fit['cost']} {_exponent(fit)}"
+        for fit in result["fits"]
+        if fit["target"] == target and fit.get("exponent")
+    ]
+    said = f"Costs against L on logarithmic scales; {reached} of {len(complete)} runs reached the target."
+    return f"{said} {'; '.join(exponents)}." if exponents else said
+
+
+def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequence[Drawing]) -> str:
     """The HTML text."""
     action = ", ".join(f"{key} {value}" for key, value in result["action"].items())
     extents = ", ".join(str(extent) for extent in sorted({run["extent"] for run in result["runs"]}))

@@ -17,13 +17,11 @@ from trivmap.store.files import (
     append_bytes,
     lock,
     new_directory,
-    storing,
-    write_bytes,
     write_environment,
     write_json,
     write_text,
 )
-from trivmap.store.folders import inside, listed, own_folder
+from trivmap.store.folders import inside, listed
 from trivmap.store.plain import is_file
 from trivmap.store.sealed import ENVIRONMENT, ESTIMATE, MAYBE, NUMBER, Shape, read_json
 from trivmap.trust import is_trusting
@@ -230,14 +228,6 @@ class RunDirectory:
     def write_summary(self, content: Mapping[str, Any]) -> None:
         """Replace `summary.json` as a whole."""
         write_json(self.summary_path, finite(content))
-
-    def write_figure(self, name: str, png: bytes) -> Path:
-        """Keep a picture as `figures/NAME.png`."""
-        path = self.figures_path / f"{name}.png"
-        with storing(path), inside(self.root):
-            own_folder(self.figures_path)
-            write_bytes(path, png)
-        return path
 
 
 def finite(data: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from trivmap.errors import InputError
 from trivmap.observables.stages import Histogram, StageSummary
 from trivmap.reports.figures.autocorrelation import autocorrelation_figure, rejection_runs_figure
 from trivmap.reports.figures.configurations import configurations_figure
@@ -18,7 +19,7 @@ from trivmap.reports.figures.effective_mass import effective_mass_figure
 from trivmap.reports.figures.log_weights import log_weight_figure
 from trivmap.reports.figures.magnetization import magnetization_figure, magnetization_history_figure
 from trivmap.reports.figures.stages import stages_figure
-from trivmap.reports.figures.style import png
+from trivmap.reports.figures.style import Place, new_figure, picture, plain_labels
 from trivmap.reports.figures.training import training_figure
 
 RANDOM = np.random.default_rng(0)
@@ -87,6 +88,12 @@ def test_training_draws_the_log():
     assert [list(line.get_xdata()) for line in loss.get_lines()][-1] == [40, 40]
 
 
+def test_a_temperature_of_one_is_not_drawn():
+    log, evaluations = training_log()
+    log["temperature"] = np.ones(50)
+    assert "temperature" not in " ".join(axes.get_ylabel() for axes in training_figure(log, evaluations).axes)
+
+
 def test_training_leaves_out_what_was_not_logged():
     log, _ = training_log()
     nothing = np.full(50, math.nan)
@@ -112,7 +119,9 @@ def test_early_losses_do_not_squeeze_the_rest():
 
 def test_log_weights():
     edges, s = np.linspace(-2, 2, 41), 0.5
-    proposals, target = RANDOM.random(40), RANDOM.random(40)
+    center = (edges[1:] + edges[:-1]) / 2
+    proposals = np.exp(-((center + 0.125) ** 2) / (2 * s**2)) / (s * math.sqrt(2 * math.pi))
+    target = RANDOM.random(40)
     figure = log_weight_figure(
         edges, proposals, target, mean=-0.125, variance=s**2, ess=(0.7789, 0.0012), acceptance=(0.7236, None)
     )
@@ -124,9 +133,17 @@ def test_log_weights():
     assert gaussian[1].max() == pytest.approx(1 / (s * math.sqrt(2 * math.pi)), rel=1e-3)
     assert gaussian[0][np.argmax(gaussian[1])] == pytest.approx(-0.125, abs=0.01)
     # exp(-1/4) and erfc(1/4).
-    assert legend(axes)[2] == "Gaussian, $s^2=0.25$: ESS 0.779, acceptance 0.724"
+    assert legend(axes)[2] == "normal with $s^2=0.25$ would give\nESS 0.779, acceptance 0.724"
     assert axes.get_legend().get_title().get_text() == "measured: ESS 0.7789(12), acceptance 0.724"
     assert labels(figure) == [(r"$\log w - \log Z$", "density")]
+
+
+def test_no_normal_distribution_where_it_does_not_describe_the_weights():
+    edges = np.linspace(-1, 3, 41)
+    heavy = np.where(np.abs(edges[:-1]) < 0.2, 2.0, 0.02)
+    figure = log_weight_figure(edges, heavy, heavy, mean=0.1, variance=0.5)
+    assert not lines(figure.axes[0])
+    assert len(legend(figure.axes[0])) == 2
 
 
 def test_correlator_with_fit_and_reweighted_values():
@@ -250,7 +267,11 @@ def test_stages():
     np.testing.assert_array_equal(lines(correlation)["chain"][1], [1.0, 0.4, 0.3, 0.2])
     assert [container.lines[0].get_ydata()[0] for container in length.containers] == [1.5, 2.0]
     assert length.get_lines()[0].get_marker() == "x"
-    assert [label.get_text() for label in length.get_xticklabels()] == ["base", "1 affine", "2 affine"]
+    assert length.get_lines()[0].get_ydata() == [0] and length.get_ylim()[0] > 1
+    (named,) = figure.legends
+    assert [text.get_text() for text in named.get_texts()] == ["base", "1: affine", "2: affine"]
+    # Nothing is cut by the frame: the highest point with its error lies inside.
+    assert length.get_ylim()[1] > 2.2
     for index, each in enumerate(stages):
         np.testing.assert_array_equal(step_values(field, index).values, each.field.density)
         np.testing.assert_array_equal(step_values(magnetization, index).values, each.magnetization.density)
@@ -260,10 +281,52 @@ def test_stages():
     ]  # fmt: skip
 
 
+def test_many_stages_are_counted_by_a_bar_of_colors():
+    figure = stages_figure([stage(f"{k} affine", (1.0 + k, 0.1)) for k in range(40)], DISTANCE)
+    assert not figure.legends and len(figure.axes) == 5
+    assert figure.axes[4].get_xlabel() == "stage; 0 is the base"
+    assert all(float(tick).is_integer() for tick in figure.axes[4].get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.4, 1.65), (0.3, 1.1), (0.11, 0.9), (0.05, 1.65), (2.0, 2.3), (0.95, 9.0), (3.0, 250.0)]
+)
+def test_a_logarithmic_axis_has_labels_at_both_ends(low, high):
+    axes = new_figure().subplots()
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    plain_labels(axes)
+    ticks = np.array([tick for tick in axes.get_yticks() if low <= tick <= high])
+    places = np.log(ticks / low) / np.log(high / low)
+    assert len(ticks) >= 3
+    assert places.min() < 0.25 and places.max() > 0.75
+
+
+def test_drawn_where_the_caller_says():
+    figure = new_figure(8.0, 4.0)
+    left, right = figure.subplots(1, 2)
+    drawn = correlator_figure(np.array([1.0, 0.5, 0.3]), np.full(3, 0.01), extent=4, place=Place(right))
+    assert drawn is figure
+    assert not left.has_data() and "chain" in bars(right)
+    parts = new_figure(8.0, 4.0).subfigures(1, 2)
+    stages_figure([stage("base", None)], DISTANCE, place=Place(parts[1]))
+    assert not parts[0].axes and len(parts[1].axes) == 4
+    with pytest.raises(InputError, match="this plot has several panels; give figure="):
+        stages_figure([stage("base", None)], DISTANCE, place=Place(left))
+
+
+@pytest.mark.parametrize(("file_format", "begins"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_files_for_papers_are_the_same_each_time(file_format, begins):
+    first, second = (picture(rejection_runs_figure(np.array([10, 4, 1]), 0.7), file_format) for _ in range(2))
+    assert first.startswith(begins)
+    assert first == second
+    assert file_format != "svg" or b"number of runs" in first, "texts stay texts"
+
+
 def test_names_are_no_formulas():
     name = r"$\frac{$"
-    png(stages_figure([stage(name, (1.5, 0.1))], DISTANCE))
-    png(consistency_figure([name], {"chain": [1.0]}))
+    picture(stages_figure([stage(name, (1.5, 0.1))], DISTANCE))
+    picture(consistency_figure([name], {"chain": [1.0]}))
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 4, 2), (2, 2, 2, 2)])
@@ -301,9 +364,9 @@ def test_consistency():
 
 def test_png_is_a_picture_and_the_settings_stay():
     before = dict(matplotlib.rcParams)
-    picture = png(rejection_runs_figure(np.array([10, 4, 1]), 0.7))
+    drawn = picture(rejection_runs_figure(np.array([10, 4, 1]), 0.7))
     assert dict(matplotlib.rcParams) == before
-    assert imread(io.BytesIO(picture)).shape == (640, 960, 4)
-    assert b"Software" not in picture
+    assert imread(io.BytesIO(drawn)).shape == (640, 960, 4)
+    assert b"Software" not in drawn
     if "matplotlib.pyplot" in sys.modules:
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []

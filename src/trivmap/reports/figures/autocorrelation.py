@@ -1,10 +1,10 @@
 """The autocorrelation of a chain."""
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import CHAIN, FIT, MARK, REFERENCE, logarithmic, new_figure, styled
+from trivmap.reports.figures.style import CHAIN, FIT, MARK, NEW, REFERENCE, Place, logarithmic, styled
 
 
 @styled
@@ -14,14 +14,14 @@ def autocorrelation_figure(
     *,
     tau_int: float | None = None,
     rejections: np.ndarray | None = None,
-) -> Figure:
+    place: Place = NEW,
+) -> Axes:
     """rho(t) of |m| along the chain, t = 0, 1, ..., in units of configurations.
 
     `tau_int` = 1/2 + sum of rho goes into the legend. `rejections[t]` is the probability that t
     proposals in a row are all rejected: the autocorrelation that rejections alone would cause.
     """
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = place.axes()
     time = np.arange(len(rho))
     label = r"$\rho_{|m|}(t)$"
     if tau_int is not None:
@@ -37,18 +37,17 @@ def autocorrelation_figure(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.01)
     axes.legend(loc="upper right")
-    return figure
+    return axes
 
 
 @styled
-def rejection_runs_figure(counts: np.ndarray, acceptance: float) -> Figure:
+def rejection_runs_figure(counts: np.ndarray, acceptance: float, place: Place = NEW) -> Axes:
     """Number of runs of exactly n rejections between two acceptances: `counts[n]`, n = 0, 1, ...
 
     The line is what a constant acceptance would give, counts.sum() a (1-a)^n; long runs above it are configurations
     whose weight is far out, i.e. where the map misses the target.
     """
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = place.axes()
     logarithmic(axes)
     length = np.arange(len(counts))
     shown = counts > 0
@@ -66,4 +65,4 @@ def rejection_runs_figure(counts: np.ndarray, acceptance: float) -> Figure:
     axes.set_ylabel("number of runs")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper right")
-    return figure
+    return axes

@@ -3,14 +3,14 @@
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import CHAIN, PROPOSALS, new_figure, styled
+from trivmap.reports.figures.style import CHAIN, NEW, PROPOSALS, Place, styled
 
 
 @styled
-def configurations_figure(base: np.ndarray, output: np.ndarray) -> Figure:
+def configurations_figure(base: np.ndarray, output: np.ndarray, place: Place = NEW) -> FigureBase:
     """Configurations phi(x) of shape (n, *lattice), those of the base above the ones that the map makes of them.
 
     One dimension is drawn as lines, two as images, more as the slice x_3 = x_4 = ... = 0. One scale of colors,
@@ -18,10 +18,10 @@ def configurations_figure(base: np.ndarray, output: np.ndarray) -> Figure:
     """
     rows = [("base", base), ("output", output)]
     if output.ndim == 2:
-        return _lines(rows, len(output))
+        return _lines(rows, len(output), place)
     planes = [(name, fields.reshape(*fields.shape[:3], -1)[..., 0]) for name, fields in rows]
     limit = max(np.abs(fields).max() for _, fields in planes)
-    figure = new_figure(8.6, 0.35 + 1.8 * len(rows))
+    figure = place.figure(8.6, 0.35 + 1.8 * len(rows))
     panels = figure.subplots(len(rows), len(output), squeeze=False)
     for panel_row, (name, fields) in zip(panels, planes, strict=True):
         for axes, field in zip(panel_row, fields, strict=True):
@@ -40,8 +40,8 @@ def configurations_figure(base: np.ndarray, output: np.ndarray) -> Figure:
     return figure
 
 
-def _lines(rows: list[tuple[str, np.ndarray]], number: int) -> Figure:
-    figure = new_figure(8.6, 0.6 + 2.0 * -(-number // 2))
+def _lines(rows: list[tuple[str, np.ndarray]], number: int, place: Place) -> FigureBase:
+    figure = place.figure(8.6, 0.6 + 2.0 * -(-number // 2))
     grid = figure.subplots(-(-number // 2), 2, sharex=True, sharey=True, squeeze=False)
     panels = grid.flat[:number]
     for index, axes in enumerate(panels):

@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from trivmap.reports.figures.style import CHAIN, REFERENCE, REWEIGHTED, new_figure, styled, words
+from trivmap.reports.figures.style import CHAIN, NEW, REFERENCE, REWEIGHTED, Place, styled, words
 
 
 @styled
-def consistency_figure(names: Sequence[str], pulls: Mapping[str, Sequence[float | None]]) -> Figure:
+def consistency_figure(names: Sequence[str], pulls: Mapping[str, Sequence[float | None]], place: Place = NEW) -> Axes:
     """Differences in units of their error, one row a name; `pulls` maps a comparison to one number (or None) a name."""
-    figure = new_figure(6.4, 1.1 + 0.3 * len(names))
-    axes = figure.subplots()
+    axes = place.axes(6.4, 1.2 + 0.3 * len(names))
     axes.axvspan(-1, 1, color="#d9d9d9", linewidth=0)
     axes.axvspan(-2, 2, color="#d9d9d9", alpha=0.4, linewidth=0)
     axes.axvline(0, color=REFERENCE, linewidth=0.8)
@@ -27,5 +26,5 @@ def consistency_figure(names: Sequence[str], pulls: Mapping[str, Sequence[float 
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(position, [words(name) for name in names])
     axes.set_xlabel("difference / its standard error")
-    figure.legend(loc="outside upper center", ncols=len(pulls))
-    return figure
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(pulls))
+    return axes

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import CHAIN, FIT, REWEIGHTED, logarithmic, new_figure, plain_labels, styled
+from trivmap.reports.figures.style import CHAIN, FIT, NEW, REWEIGHTED, Place, logarithmic, plain_labels, styled
 from trivmap.reports.formats import parenthesis
 
 
@@ -18,15 +18,15 @@ def correlator_figure(
     extent: int,
     fit: Mapping[str, float] | None = None,
     reweighted: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Figure:
+    place: Place = NEW,
+) -> Axes:
     """C(t), t = 0 .. L // 2, on a logarithmic scale, with the fit A cosh(m (t - L/2)) / cosh(m L/2); L is `extent`.
 
     `fit` holds `amplitude`, `correlation_length` = 1/m, `correlation_length_error`, `start` (the first t of the
     window, which ends at L/2), `chi_squared` and `expected_chi_squared`. Points that are not positive cannot be drawn
     on a logarithmic scale and are left out.
     """
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = place.axes()
     logarithmic(axes)
     time = np.arange(len(correlator))
     shown = correlator > 0
@@ -53,7 +53,7 @@ def correlator_figure(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plain_labels(axes)
     axes.legend(loc="best")
-    return figure
+    return axes
 
 
 def _fit_label(fit: Mapping[str, float]) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import CHAIN, FIT, REFERENCE, new_figure, styled
+from trivmap.reports.figures.style import CHAIN, FIT, NEW, REFERENCE, Place, styled
 from trivmap.reports.formats import parenthesis
 
 
@@ -18,13 +18,13 @@ def effective_mass_figure(
     *,
     plateau: Mapping[str, float] | None = None,
     exact: float | None = None,
-) -> Figure:
+    place: Place = NEW,
+) -> Axes:
     """m_eff(t) = arccosh((C(t-1) + C(t+1)) / (2 C(t))) with errors, and the band of its weighted plateau.
 
     `plateau` holds `value`, `error`, `first`, `last` (the range of t); `exact` is the mass where it is known.
     """
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = place.axes()
     known = np.isfinite(mass) & np.isfinite(error)
     axes.errorbar(
         time[known], mass[known], error[known], fmt="o", markersize=4, color=CHAIN, label=r"$m_\mathrm{eff}(t)$"
@@ -43,10 +43,10 @@ def effective_mass_figure(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(0.4, max(time.max(initial=1), 1) + 0.6)
     axes.legend(loc="best")
-    return figure
+    return axes
 
 
-def _frame(axes, mass: np.ndarray, error: np.ndarray) -> None:
+def _frame(axes: Axes, mass: np.ndarray, error: np.ndarray) -> None:
     # Late points have errors of many times the mass; they must not flatten the plateau.
     if not len(mass):
         return

@@ -1,10 +1,11 @@
 """The order parameter: its distribution and its history."""
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import CHAIN, REWEIGHTED, new_figure, styled
+from trivmap.reports.figures.style import CHAIN, NEW, REWEIGHTED, Place, styled
 
 
 @styled
@@ -15,7 +16,8 @@ def magnetization_figure(
     reweighted: tuple[np.ndarray, np.ndarray] | None = None,
     *,
     order: str = "m",
-) -> Figure:
+    place: Place = NEW,
+) -> Axes:
     """P(m) of the chain as a band of one standard error, and of the reweighted proposals (density, error) as points.
 
     With the symmetry m -> -m both sides must agree: a distribution with one peak of two is a failure of the map.
@@ -26,9 +28,9 @@ def magnetization_figure(
         chain_error: its error.
         reweighted: the reweighted density and its error, if any.
         order: the formula of the order parameter.
+        place: where to draw.
     """
-    figure = new_figure()
-    axes = figure.subplots()
+    axes = place.axes()
     axes.fill_between(
         np.repeat(edges, 2)[1:-1], np.repeat(np.maximum(chain - chain_error, 0), 2), np.repeat(chain + chain_error, 2),
         color=CHAIN, alpha=0.3, linewidth=0,
@@ -46,13 +48,15 @@ def magnetization_figure(
     axes.set_ylim(bottom=0)
     axes.margins(x=0)
     axes.legend(loc="upper right")
-    return figure
+    return axes
 
 
 @styled
-def magnetization_history_figure(step: np.ndarray, histories: np.ndarray, *, order: str = "m") -> Figure:
+def magnetization_history_figure(
+    step: np.ndarray, histories: np.ndarray, *, order: str = "m", place: Place = NEW
+) -> FigureBase:
     """The order parameter, of formula `order`, of every chain against its step: `histories` (chains, len(step))."""
-    figure = new_figure(6.0, 1.0 + 1.1 * max(len(histories), 2))
+    figure = place.figure(6.0, 1.0 + 1.1 * max(len(histories), 2))
     panels = figure.subplots(len(histories), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     limit = 1.08 * np.abs(histories).max()
     for number, (axes, history) in enumerate(zip(panels, histories, strict=True)):

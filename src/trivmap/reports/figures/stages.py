@@ -1,27 +1,37 @@
 """Where the map builds its correlations."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import FigureBase
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from trivmap.observables.stages import StageSummary
-from trivmap.reports.figures.style import REFERENCE, logarithmic, new_figure, plain_labels, styled, words
+from trivmap.reports.figures.style import NEW, REFERENCE, Place, logarithmic, plain_labels, styled, words
+
+_MOST_NAMED = 15
+"""Most stages that a legend names; a bar of colors counts more of them."""
 
 
 @styled
-def stages_figure(stages: Sequence[StageSummary], distance: np.ndarray, *, target: Mapping | None = None) -> Figure:
+def stages_figure(
+    stages: Sequence[StageSummary], distance: np.ndarray, *, target: Mapping | None = None, place: Place = NEW
+) -> FigureBase:
     """Two-point function, correlation length, histograms of the field and of the magnetization, stage after stage.
 
-    `distance` is |x| of every displacement orbit. Where no correlation length is to be seen a cross at 0 is drawn.
+    `distance` is |x| of every displacement orbit. A cross at the lower edge stands for a stage without a correlation
+    length. One color is one stage in all panels; a legend names them, or a bar of colors counts them.
     `target` holds the exact sampler's `two_point`, `correlation_length` (value, error), `magnetization_edges`,
     `magnetization_density`, each of them optional; it is drawn in black.
     """
     target = target or {}
-    figure = new_figure(8.6, 7.4)
+    figure = place.figure(8.6, 7.4)
     (correlation, length), (field, magnetization) = figure.subplots(2, 2)
     colors = matplotlib.colormaps["viridis_r"](np.linspace(0.08, 1.0, len(stages)))
     _two_point(correlation, stages, distance, colors, target)
@@ -43,7 +53,32 @@ def stages_figure(stages: Sequence[StageSummary], distance: np.ndarray, *, targe
             linewidth=1.2, label="chain",
         )  # fmt: skip
         magnetization.legend(loc="upper right")
+    _name_colors(figure, [correlation, length, field, magnetization], stages, colors)
     return figure
+
+
+def _name_colors(
+    figure: FigureBase, panels: Sequence[Axes], stages: Sequence[StageSummary], colors: np.ndarray
+) -> None:
+    if len(stages) <= _MOST_NAMED:
+        handles = [
+            Line2D([], [], color=color, linewidth=3, label=words(_label(number, stage.name)))
+            for number, (stage, color) in enumerate(zip(stages, colors, strict=True))
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5))
+        return
+    norm = BoundaryNorm(np.arange(len(stages) + 1) - 0.5, len(stages))
+    bar = figure.colorbar(
+        ScalarMappable(norm, ListedColormap(colors)), ax=panels, location="top", aspect=60, shrink=0.7,
+        label="stage; 0 is the base",
+    )  # fmt: skip
+    bar.ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bar.ax.minorticks_off()
+
+
+def _label(number: int, name: str) -> str:
+    """A stage with its own number in place of that of its map, which several stages may share."""
+    return f"{number}: {re.sub(r'^[0-9]+ ', '', name)}" if number else name
 
 
 def _two_point(
@@ -75,7 +110,10 @@ def _correlation_length(axes: Axes, stages: Sequence[StageSummary], colors: np.n
     for index, (stage, color) in enumerate(zip(stages, colors, strict=True)):
         value, error = stage.correlation_length, stage.correlation_length_error
         if value is None or error is None:
-            axes.plot(index, 0, "x", color=color, markersize=7, markeredgewidth=2, clip_on=False)
+            axes.plot(
+                index, 0, "x", color=color, markersize=7, markeredgewidth=2, clip_on=False,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
             continue
         axes.errorbar(index, value, error, fmt="o", color=color, markersize=6, markeredgecolor="#444444", linewidth=1.5)
     if "correlation_length" in target:
@@ -83,9 +121,8 @@ def _correlation_length(axes: Axes, stages: Sequence[StageSummary], colors: np.n
         axes.axhspan(value - error, value + error, color=REFERENCE, alpha=0.2, linewidth=0)
         axes.axhline(value, color=REFERENCE, linestyle=(0, (4, 2)), linewidth=1.2, label="chain")
         axes.legend(loc="lower right")
-    names = [words(stage.name) for stage in stages]
-    axes.set_xticks(range(len(stages)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("after the stage")
     axes.set_ylabel(r"correlation length $\xi$")
     axes.set_xlim(-0.5, len(stages) - 0.5)
-    axes.set_ylim(bottom=0)
+    axes.margins(y=0.12)

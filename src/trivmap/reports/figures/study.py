@@ -14,27 +14,26 @@ _MARKERS = "osDpXP*h"
 
 
 class _Look(NamedTuple):
-    """The style of a series: its markers for runs that reached a target and for others, and its lines."""
+    """The style of a series: its markers and its lines."""
 
     color: str
     marker: str
-    triangle: str
     line: Literal["-", "--", ":"]
 
 
 def _look(number: int) -> _Look:
-    """Different for 24 series: each turn through the colors shifts the markers and changes triangles and lines."""
+    """Different for 24 series: each turn through the colors shifts the markers and changes the lines."""
     turn, position = divmod(number, len(SERIES))
-    return _Look(
-        SERIES[position], _MARKERS[(position + turn) % len(_MARKERS)], "^v<"[turn % 3], ("-", "--", ":")[turn % 3]
-    )
+    return _Look(SERIES[position], _MARKERS[(position + turn) % len(_MARKERS)], ("-", "--", ":")[turn % 3])
 
 
 @styled
 def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) -> Figure:
     """Cost to a target acceptance against L, one panel a cost: every seed, and the fitted power law.
 
-    A run that never reached the target stands as an open triangle at what it spent: a lower bound.
+    A bar is the interval between two evaluations in which a run reached the target, its marker the middle, which is
+    what is fitted. A run that never reached the target stands as an arrow that begins at what it spent: its cost is
+    larger, and nothing says how much larger.
     """
     figure = new_figure(3.6 * len(costs), 4.2)
     panels = np.atleast_1d(figure.subplots(1, len(costs)))
@@ -43,15 +42,20 @@ def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) ->
         axes.set_xscale("log")
         axes.set_yscale("log")
         for number, label in enumerate(labels):
-            color, marker, triangle, line = _look(number)
+            color, marker, line = _look(number)
             own = [run for run in _complete(result) if run["label"] == label]
-            got = [(run["extent"], run["reached"][target][cost]) for run in own if run["reached"][target]]
-            short = [(run["extent"], run["spent"][cost]) for run in own if not run["reached"][target]]
             nudge = 1 + min(0.012, 0.06 / len(labels)) * (number - (len(labels) - 1) / 2)
-            axes.plot([L * nudge for L, _ in got], [c for _, c in got], marker, color=color, markersize=5, alpha=0.85)
-            axes.plot(
-                [L * nudge for L, _ in short], [c for _, c in short], triangle, color=color, markersize=7, mfc="none"
-            )
+            reached = [(run["extent"] * nudge, run["reached"][target]) for run in own if run["reached"][target]]
+            x = [at for at, _ in reached]
+            low, high = (np.array(list(bounds)) for bounds in _bounds([found for _, found in reached], cost))
+            middle = np.sqrt(low * high)
+            axes.errorbar(
+                x, middle, [middle - low, high - middle], fmt=marker, color=color, markersize=5, alpha=0.85,
+                linewidth=1, capsize=0,
+            )  # fmt: skip
+            for run in own:
+                if not run["reached"][target]:
+                    _arrow(axes, run["extent"] * nudge, run["spent"][cost], color)
             for fit in result["fits"]:
                 if (fit["label"], fit["target"], fit["cost"]) == (label, target, cost) and fit.get("exponent"):
                     x = np.array([fit["extents"][0], fit["extents"][-1]], float)
@@ -63,6 +67,20 @@ def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) ->
         _extent_ticks(axes, result)
     _legend(figure, labels)
     return figure
+
+
+def _bounds(reached: Sequence[Mapping[str, Any]], cost: str) -> tuple[list[float], list[float]]:
+    """The ends of the intervals in which the target was reached."""
+    return [found["above"][cost] for found in reached], [found[cost] for found in reached]
+
+
+def _arrow(axes: Axes, at: float, spent: float, color: str) -> None:
+    """An arrow upwards: more than what was spent."""
+    axes.plot([at], [spent], "_", color=color, markersize=7, alpha=0.6)
+    axes.annotate(
+        "", (at, spent), xytext=(0, 16), textcoords="offset points",
+        arrowprops={"arrowstyle": "<|-", "color": color, "alpha": 0.6, "linewidth": 1, "shrinkA": 0, "shrinkB": 0},
+    )  # fmt: skip
 
 
 @styled
@@ -103,7 +121,7 @@ def quality_figure(result: Mapping[str, Any]) -> Figure:
     labels = _labels(result)
     drawn = False
     for number, label in enumerate(labels):
-        color, marker, _, line = _look(number)
+        color, marker, line = _look(number)
         own = [run for run in _complete(result) if run["label"] == label]
         timed = [
             (run["acceptance"]["value"], run["tau_int"]["value"])

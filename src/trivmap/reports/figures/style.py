@@ -1,19 +1,22 @@
 """One look for every figure: sizes for a phone as well as a printed page, colors that survive color blindness.
 
-Figures are made with matplotlib's object-oriented interface alone; no state of pyplot is touched.
+Figures are made with matplotlib's object-oriented interface; pyplot is touched only where a figure is to be shown.
 """
 
 import functools
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from trivmap.errors import InputError
 
 # Okabe and Ito's palette (jfly.uni-koeln.de/color), one role for each color throughout a report.
 CHAIN = "#0072B2"
@@ -52,13 +55,15 @@ _STYLE: dict[Any, Any] = {
 _DOTS_PER_INCH = 160
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw under the report's style, leaving the caller's matplotlib settings as they were."""
+def styled(draw: Callable[..., Axes | FigureBase]) -> Callable[..., Figure]:
+    """Draw under the report's style and return the whole figure; the caller's settings of matplotlib stay."""
 
     @functools.wraps(draw)
     def wrapped(*args: Any, **kwargs: Any) -> Figure:
         with matplotlib.rc_context(_STYLE):
-            return draw(*args, **kwargs)
+            drawn = draw(*args, **kwargs).get_figure(root=True)
+        assert isinstance(drawn, Figure)
+        return drawn
 
     return wrapped
 
@@ -69,6 +74,34 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
     figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a figure is drawn: on the axes or the figure `given`, or in a new one, which pyplot shows if `shown`."""
+
+    given: Axes | FigureBase | None = None
+    shown: bool = False
+
+    def figure(self, width: float = 6.0, height: float = 4.0) -> FigureBase:
+        """The figure to draw on; a new one has this size in inches."""
+        if isinstance(self.given, FigureBase):
+            return self.given
+        if isinstance(self.given, Axes):
+            raise InputError("figure: this plot has several panels; give figure= a Figure or SubFigure instead of axes")
+        if not self.shown:
+            return new_figure(width, height)
+        from matplotlib import pyplot
+
+        return pyplot.figure(figsize=(width, height), layout="constrained")
+
+    def axes(self, width: float = 6.0, height: float = 4.0) -> Axes:
+        """The axes to draw on."""
+        return self.given if isinstance(self.given, Axes) else self.figure(width, height).subplots()
+
+
+NEW = Place()
+"""A new figure that pyplot does not know."""
 
 
 def logarithmic(axes: Axes) -> None:
@@ -84,10 +117,20 @@ def plain_labels(axes: Axes) -> None:
     if high / low < 3:
         axes.yaxis.set_major_locator(MaxNLocator(5))
     else:
-        digits = (1.0, 2.0, 5.0) if high / low > 8 else tuple(np.arange(1.0, 10.0))
-        axes.yaxis.set_major_locator(LogLocator(subs=digits))
+        axes.yaxis.set_major_locator(LogLocator(subs=_digits(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _digits(low: float, high: float) -> tuple[float, ...]:
+    """The leading digits to label: the fewest that leave no label farther than a fifth from the top and the bottom."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for digits in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        labels = np.log(np.outer(decades, digits).ravel() / low) / np.log(high / low)
+        inside = labels[(labels >= 0) & (labels <= 1)]
+        if len(inside) >= 4 and inside.min() < 0.2 and inside.max() > 0.8:
+            return digits
+    return tuple(np.arange(1.0, 10.0)) if high / low < 8 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 
 
 def words(text: str) -> str:
@@ -100,9 +143,19 @@ def empty_panel(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", wrap=True)
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG picture."""
+FORMATS = ("png", "pdf", "svg")
+"""The formats a figure is written in."""
+# No date and no version: the same results give the same file.
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+def picture(figure: Figure, file_format: str = "png") -> bytes:
+    """The figure as a file of one of the `FORMATS`; its texts stay texts in PDF and SVG."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
-        figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    with matplotlib.rc_context({**_STYLE, "svg.fonttype": "none", "svg.hashsalt": "trivmap", "pdf.fonttype": 42}):
+        figure.savefig(buffer, format=file_format, dpi=_DOTS_PER_INCH, metadata=_METADATA[file_format])
     return buffer.getvalue()

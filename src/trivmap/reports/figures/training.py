@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import MaxNLocator
 
-from trivmap.reports.figures.style import CHAIN, FIT, MARK, PROPOSALS, REWEIGHTED, new_figure, styled, words
+from trivmap.reports.figures.style import CHAIN, FIT, MARK, NEW, PROPOSALS, REWEIGHTED, Place, styled, words
 
 
 @styled
@@ -15,21 +15,23 @@ def training_figure(
     log: Mapping[str, np.ndarray],
     evaluations: Mapping[str, np.ndarray] | None = None,
     milestones: Mapping[str, int] | None = None,
-) -> Figure:
+    place: Place = NEW,
+) -> FigureBase:
     """Loss with its error band, ESS and acceptance, learning rate, damping and temperature against the training step.
 
     `log` holds arrays of equal length under `step`, `loss`, `loss_error`, `ess`, `acceptance`, `learning_rate`,
     `damping`, `temperature` (all but `step` may be missing; NaN where not logged). `evaluations` holds `step` and
     `acceptance`, `acceptance_error`, `ess`, `ess_error` from fresh batches. `milestones` maps a target acceptance to
-    the step that reached it; the lines are drawn beside the acceptance. Rows without data are left out.
+    the step that reached it; the lines are drawn beside the acceptance. Rows without data are left out, as is the
+    temperature where it is 1 throughout.
     """
     evaluations = evaluations or {}
     quality = any(_has(source, name) for source in (log, evaluations) for name in ("acceptance", "ess"))
     rows = [_loss] + [_quality] * quality
     schedules = (("learning_rate", _learning_rate), ("damping", _damping), ("temperature", _temperature))
-    rows += [row for name, row in schedules if _has(log, name)]
+    rows += [row for name, row in schedules if _has(log, name) and not _is_one(name, log)]
     heights = [1.5 if row in (_loss, _quality) else 1.0 for row in rows]
-    figure = new_figure(6.4, 1.1 + 1.25 * sum(heights))
+    figure = place.figure(6.4, 1.1 + 1.25 * sum(heights))
     panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=heights)
     for axes, row in zip(panels[:, 0], rows, strict=True):
         row(axes, log, evaluations)
@@ -45,6 +47,10 @@ def training_figure(
 
 def _has(log: Mapping[str, np.ndarray], name: str) -> bool:
     return name in log and bool(np.any(np.isfinite(log[name])))
+
+
+def _is_one(name: str, log: Mapping[str, np.ndarray]) -> bool:
+    return name == "temperature" and bool(np.all(log[name][np.isfinite(log[name])] == 1))
 
 
 def _loss(axes: Axes, log: Mapping[str, np.ndarray], evaluations: Mapping[str, np.ndarray]) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from html import escape
-from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -29,27 +28,12 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.levels import read_levels
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
-from trivmap.store.sealed import MAYBE, Shape, read_json, read_sealed_text
 from trivmap.store.weights import model_digest
 from trivmap.trust import trusting
 
 if TYPE_CHECKING:
     from trivmap.observables import FlowStages, Results
-
-
-_HISTOGRAM: Shape = {"edges": [MAYBE], "density": [MAYBE], "error": [MAYBE]}
-_STAGE: Shape = {
-    "name": str,
-    "two_point": [MAYBE],
-    "two_point_error": [MAYBE],
-    "correlation_length": MAYBE,
-    "correlation_length_error": MAYBE,
-    "field": _HISTOGRAM,
-    "magnetization": _HISTOGRAM,
-}
-_OF_STAGES: Shape = {"lattice": [int], "proposals": int, "stages": [_STAGE]}
-_INFO: Shape = {"ensemble?": str, "configurations?": int, "moves?": int, "fits?": ({"*": (dict, NoneType)}, NoneType)}
-_OF_RESULTS: Shape = {"description": {"description": {"info": _INFO, "chain": {"untrusted": {"*": str}}}}}
+    from trivmap.reports.plots import Plots
 
 
 class Configurations(NamedTuple):
@@ -169,28 +153,25 @@ class Run:
     @cached_property
     def results(self) -> "Results":
         """Observables with errors, from observables.json."""
-        from trivmap.observables import Results
+        from trivmap.runs.stored import read_results
 
-        path, remedy = self.directory.observables_path, f"run trivmap measure {self.directory.root}"
-        if not is_file(path):
-            raise InputError(f"{path}: nothing has been measured yet; {remedy}")
         with trusting(self._trust):
-            return Results.from_text(read_sealed_text(path, remedy, shape=_OF_RESULTS), str(path))
+            return read_results(self.directory)
 
     @cached_property
     def stages(self) -> "FlowStages":
         """Summaries of the field after each stage of the flow, from stages.json."""
-        from trivmap.observables import FlowStages
+        from trivmap.runs.stored import read_stages
 
-        path, remedy = self.directory.stages_path, f"run trivmap measure {self.directory.root}"
         with trusting(self._trust):
-            content = read_json(path, remedy, shape=_OF_STAGES)
-        try:
-            if content["lattice"] != list(self.card.lattice):
-                raise ValueError("of another lattice")
-            return FlowStages.from_dict(content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: is damaged; {remedy}") from error
+            return read_stages(self.directory)
+
+    @cached_property
+    def plot(self) -> "Plots":
+        """The figures of the report, drawn on request: `run.plot.correlator()`, or `run.plot.correlator(ax=axes)`."""
+        from trivmap.reports.plots import Plots
+
+        return Plots(self.directory.root, trust=self._trust)
 
     def __repr__(self) -> str:
         """The directory and the lattice, and below them the results where there are any."""
