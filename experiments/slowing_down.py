@@ -34,13 +34,13 @@ from trivmap.diagnostics.convergence import r_hat  # noqa: E402
 from trivmap.estimate import Estimate  # noqa: E402
 from trivmap.lattice import Lattice  # noqa: E402
 from trivmap.loading import load  # noqa: E402
+from trivmap.observables.history import chain_series  # noqa: E402
 from trivmap.observables.measure import measure_order  # noqa: E402
 from trivmap.reports.figures.style import SERIES, new_figure, picture, styled  # noqa: E402
 from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle, FlowPotential, FourierMass  # noqa: E402
 from trivmap.simulation import AbstractDriver, ClusterChains, MarkovChains  # noqa: E402
 from trivmap.store.directory import RunDirectory  # noqa: E402
 from trivmap.store.samples import SampleReader  # noqa: E402
-from trivmap.studies.comparison_result import chain_series  # noqa: E402
 
 NAME = "slowing-down"
 SAMPLERS = ("hmc", "hmc-fourier", "cluster", "flow", "trivialized-hmc")

@@ -158,6 +158,27 @@ class Run:
         with trusting(self._trust):
             return read_results(self.directory)
 
+    def to_xarray(self) -> Any:
+        """`results` as an `xarray.Dataset` with action and seed among its attributes; see `Results.to_xarray`."""
+        return self.results.to_xarray(self._attributes())
+
+    def to_datatree(self) -> Any:
+        """Every measurement along the chains, as an `xarray.DataTree` that ArviZ reads.
+
+        >>> arviz.InferenceData.from_datatree(run.to_datatree())
+
+        Groups `posterior` (chain, draw) and, for proposals of a map, `sample_stats`; see `observables.chain_tree`.
+        """
+        from trivmap.observables.datasets import chain_tree
+
+        with self.samples as reader:
+            return chain_tree(reader, {"lattice": list(self.card.lattice), **self._attributes()})
+
+    def _attributes(self) -> dict[str, Any]:
+        """The facts of the card that say which ensemble this is."""
+        card = self.card
+        return {"name": card.name, "action": card.to_data()["action"], "seed": card.seed, "dtype": card.dtype}
+
     @cached_property
     def stages(self) -> "FlowStages":
         """Summaries of the field after each stage of the flow, from stages.json."""

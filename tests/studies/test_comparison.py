@@ -15,13 +15,14 @@ from tests.studies.test_compare_card import CARD, changed
 from trivmap.cli.main import cli
 from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.errors import InputError
+from trivmap.observables.history import chain_series
 from trivmap.reports.comparison import write_comparison
 from trivmap.runs.progress import Interrupted
 from trivmap.store.samples import SampleReader
 from trivmap.store.weights import model_digest
 from trivmap.studies.compare_card import CompareCard
 from trivmap.studies.comparison import ComparisonDirectory, compare
-from trivmap.studies.comparison_result import COMPARED, chain_series
+from trivmap.studies.comparison_result import COMPARED
 
 pytestmark = pytest.mark.slow
 

@@ -49,6 +49,9 @@ def one_sentence() -> Iterator[None]:
 
 def _end_by(error: BaseException) -> None:
     """End the process for an error that has a sentence; return for a defect of the library."""
+    if isinstance(error, InputError) and "jax" not in sys.modules:
+        # There is one process, then; to import JAX takes a second, and may fail for the very reason of the error.
+        _end(USER_ERROR, f"trivmap: {one_line(str(error))}")
     from trivmap.cli.signals import Stop
     from trivmap.processes import RaisedOnMain, is_distributed, is_main_process
     from trivmap.runs.progress import Interrupted
@@ -115,11 +118,13 @@ def making(root: Path, way_on: str) -> Iterator[None]:
 
 
 def _end(code: int, message: str | None = None) -> NoReturn:
-    from trivmap.processes import is_distributed, is_main_process
-
     if message is not None:
         log(message)
         say(message, err=True)
+    if "jax" not in sys.modules:
+        sys.exit(code)
+    from trivmap.processes import is_distributed, is_main_process
+
     if not is_distributed():
         sys.exit(code)
     sys.stdout.flush()

@@ -5,6 +5,7 @@ from trivmap.observables.agreement import order_parameter as order_parameter
 from trivmap.observables.agreement import r_hat_of as r_hat_of
 from trivmap.observables.catalog import CATALOG as CATALOG
 from trivmap.observables.catalog import Catalog as Catalog
+from trivmap.observables.datasets import chain_tree as chain_tree
 from trivmap.observables.error_analysis import analyze as analyze
 from trivmap.observables.estimates import Estimates as Estimates
 from trivmap.observables.history import ArrayHistory as ArrayHistory

@@ -91,6 +91,15 @@ class Estimates(Mapping[str, Any]):
         """Standard error (0-dimensional for a scalar), NaN where it is not trusted."""
         return self._numbers(name, "dvalue")
 
+    def tau_int_error(self, name: str) -> np.ndarray:
+        """The error of tau_int, which is proportional to the squared error: 2 tau_int times the relative error of that.
+
+        Of the same shape as `value`; NaN where there is no tau_int.
+        """
+        error = self.error(name)
+        relative = np.divide(self._numbers(name, "ddvalue"), error, out=np.full(error.shape, np.nan), where=error > 0)
+        return np.asarray(2 * np.asarray(self.tau_int.get(name, np.nan)) * relative)
+
     def _numbers(self, name: str, attribute: str) -> np.ndarray:
         entries = np.asarray(self.observables.get(name), dtype=object)
         numbers = [np.nan if entry is None else getattr(entry, attribute) for entry in entries.ravel()]

@@ -38,6 +38,12 @@ class Series:
         squares = [error_squared(each) for each in self.deviations.values()]
         return math.sqrt(sum(squares) + sum(self.variances.values()))
 
+    @cached_property
+    def ddvalue(self) -> float:
+        """The error of the error, eq. (42): its relative square is (W + 1/2) / N in each ensemble."""
+        parts = [error_squared(each) * math.sqrt((window(each) + 0.5) / each.size) for each in self.deviations.values()]
+        return math.hypot(*parts) / self.dvalue if self.dvalue else 0.0
+
     def gamma_method(self) -> None:
         """Nothing: the error is computed when it is asked for; pyerrors' objects need this call."""
 
@@ -70,22 +76,42 @@ def error_squared(deviations: np.ndarray) -> float:
     Args:
         deviations: shape (replicas, samples).
     """
+    total = deviations.size
+    gamma, tau_int = _summed(deviations)
+    if not len(gamma):
+        return 0.0
+    if len(gamma) == 1:
+        return float(gamma[0]) / total
+    last = window(deviations)
+    corrected = tau_int[last] * (1 + (2 * last + 1) / total)
+    return float(2 * corrected * gamma[0] / total)
+
+
+def window(deviations: np.ndarray) -> int:
+    """The automatic window W of `error_squared`; 0 where the samples have no autocorrelation to sum.
+
+    Args:
+        deviations: shape (replicas, samples).
+    """
+    gamma, tau_int = _summed(deviations)
+    if len(gamma) < 2:
+        return 0
+    windows = np.arange(1, len(gamma))
+    decay = WINDOW / np.log((2 * tau_int[1:] + 1) / (2 * tau_int[1:] - 1))
+    reached = np.exp(-windows / decay) < decay / np.sqrt(windows * deviations.size)
+    reached[len(gamma) - 2 :] = True
+    return int(windows[np.argmax(reached)])
+
+
+def _summed(deviations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gamma(t) up to half the length of a replica, and tau_int summed up to t; empty where nothing fluctuates."""
     replicas, length = deviations.shape
-    total, longest = replicas * length, length // 2
+    longest = length // 2
     pairs = np.maximum(replicas * (length - np.arange(longest)), 1)
     gamma = _autocovariance(deviations, longest) / pairs
     if not longest or abs(gamma[0]) < 10 * np.finfo(np.float64).tiny:
-        return 0.0
-    tau_int = np.maximum(np.cumsum(np.concatenate([[0.5], gamma[1:] / gamma[0]])), _SMALLEST_TAU_INT)
-    if longest == 1:
-        return float(gamma[0]) / total
-    windows = np.arange(1, longest)
-    decay = WINDOW / np.log((2 * tau_int[1:] + 1) / (2 * tau_int[1:] - 1))
-    reached = np.exp(-windows / decay) < decay / np.sqrt(windows * total)
-    reached[longest - 2 :] = True
-    window = int(windows[np.argmax(reached)])
-    corrected = tau_int[window] * (1 + (2 * window + 1) / total)
-    return float(2 * corrected * gamma[0] / total)
+        return np.empty(0), np.empty(0)
+    return gamma, np.maximum(np.cumsum(np.concatenate([[0.5], gamma[1:] / gamma[0]])), _SMALLEST_TAU_INT)
 
 
 def _autocovariance(deviations: np.ndarray, lags: int) -> np.ndarray:

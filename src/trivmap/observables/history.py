@@ -49,6 +49,27 @@ class History(Protocol):
         ...
 
 
+def last_accepted(accepted: np.ndarray) -> np.ndarray:
+    """Index of the last accepted proposal up to each step, -1 before the first."""
+    return np.maximum.accumulate(np.where(accepted, np.arange(len(accepted)), -1))
+
+
+def chain_series(history: History, name: str) -> np.ndarray:
+    """A measurement along the chains after their warm-up, shape (chains, n, ...).
+
+    In a history of proposals it is that of the last accepted one; NaN where a chain has accepted nothing yet.
+    """
+    series = []
+    for chain in range(history.chains):
+        values = history.read(name, chain, 0, history.n).astype(np.float64)
+        if history.attrs["history"] == "proposals":
+            last = last_accepted(history.read("accepted", chain, 0, history.n))
+            values = values[np.maximum(last, 0)]
+            values[last < 0] = np.nan
+        series.append(values[history.warmup :])
+    return np.stack(series)
+
+
 class ArrayHistory:
     """A `History` held in memory: arrays with leading axes (chains, n), or (n,) for a single chain.
 

@@ -13,8 +13,6 @@ import numpy as np
 from trivmap.errors import InputError
 from trivmap.estimate import parenthesis
 from trivmap.extras import require
-from trivmap.lattice import Lattice
-from trivmap.observables.catalog import CATALOG
 from trivmap.observables.estimates import Estimates, with_common_mean
 from trivmap.observables.gamma import Series
 
@@ -63,7 +61,9 @@ class Results(Mapping[str, Any]):
     def _rows(self) -> list[tuple[str, str, str]]:
         rows = []
         for name, found in self.summary().items():
-            tau_int = "reweighted" if found["tau_int"] is None else f"{found['tau_int']:.3f}"
+            tau_int = (
+                "reweighted" if found["tau_int"] is None else parenthesis(found["tau_int"], found["tau_int_error"])
+            )
             rows.append((name, parenthesis(found["value"], found["error"]), tau_int))
         return rows
 
@@ -129,20 +129,22 @@ class Results(Mapping[str, Any]):
         return cov_Obs(0.0, square, name)
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """{name: {value, error, tau_int, source}} of every trusted scalar; `source` is "chain" or "reweighted".
+        """{name: {value, error, tau_int, tau_int_error, source}} of every trusted scalar.
 
-        The reweighted average, which has no tau_int, stands in where only that of the chain is not trusted. An
-        observable of one's own has its `symbol` besides.
+        `source` is "chain" or "reweighted": the reweighted average, which has no tau_int, stands in where only that of
+        the chain is not trusted. An observable of one's own has its `symbol` besides.
         """
         found: dict[str, dict[str, Any]] = {}
         for source, estimates in (("chain", self.chain), ("reweighted", self.reweighted or {})):
             for name in estimates:
                 if name not in found and not isinstance(estimates[name], np.ndarray):
                     tau_int = float(self.tau_int[name]) if source == "chain" else None
+                    spread = float(self.chain.tau_int_error(name)) if source == "chain" else None
                     numbers = {"value": float(estimates[name].value), "error": float(estimates[name].dvalue)}
                     own = self.info.get("own", {}).get(name)
                     symbol = {} if own is None else {"symbol": own["symbol"]}
-                    found[name] = {**numbers, "tau_int": tau_int, "source": source} | symbol
+                    times = {"tau_int": tau_int, "tau_int_error": spread}
+                    found[name] = {**numbers, **times, "source": source} | symbol
         return found
 
     def to_text(self) -> str:
@@ -189,42 +191,19 @@ class Results(Mapping[str, Any]):
             said = f"{source}: not a complete observables file of trivmap; run `trivmap measure` again"
             raise InputError(said) from error
 
-    def to_xarray(self) -> Any:
+    def to_xarray(self, attributes: Mapping[str, Any] | None = None) -> Any:
         """An `xarray.Dataset` with one variable per observable, dimensions (source, quantity, ...).
 
-        source: chain, reweighted, difference; quantity: value, error, tau_int; NaN where there is none. `correlator`
-        and `effective_mass` have the dimension t; `two_point` has orbit, with the coordinates `displacement`
-        (orbit, axis) and `distance` (orbit).
-        """
-        require("runs", "to_xarray", "xarray")
-        import xarray
+        source: chain, reweighted, difference; quantity: value, error, tau_int, tau_int_error; NaN where there is none.
+        `correlator` and `effective_mass` have the dimension t; `two_point` has orbit, with the coordinates
+        `displacement` (orbit, axis) and `distance` (orbit). A variable's attribute `long_name` is its definition.
 
-        sources = {"chain": self.chain, "reweighted": self.reweighted, "difference": self.difference}
-        nothing = Estimates({}, {}, {})
-        names = list(self.chain) + [name for name in self.chain.untrusted if "[" not in name]
-        variables = {}
-        for name in names:
-            table = [
-                [each.value(name), each.error(name), each.tau_int.get(name, np.nan)]
-                for each in (estimates or nothing for estimates in sources.values())
-            ]
-            shape = np.broadcast_shapes(*(np.shape(entry) for row in table for entry in row))
-            values = np.array([[np.broadcast_to(entry, shape) for entry in row] for row in table])
-            known = CATALOG.get(name)
-            own = self.info.get("own", {}).get(name, {}).get("axes", ())
-            axes = known.axes if known else tuple(f"{name}_{axis}" for axis in own)
-            axes = axes or tuple(f"{name}_{axis}" for axis in range(len(shape)))
-            variables[name] = (("source", "quantity", *axes[: len(shape)]), values)
-        dataset = xarray.Dataset(variables, {"source": list(sources), "quantity": ["value", "error", "tau_int"]})
-        if "t" in dataset.sizes:
-            dataset = dataset.assign_coords(t=np.arange(dataset.sizes["t"]))
-        if "orbit" in dataset.sizes and self.info["lattice"] is not None:
-            displacement = Lattice(self.info["lattice"]).orbit_representatives
-            distance = np.sqrt(np.sum(displacement**2, axis=1))
-            dataset = dataset.assign_coords(
-                displacement=(("orbit", "axis"), displacement), distance=("orbit", distance)
-            )
-        return dataset
+        Args:
+            attributes: attributes of the dataset besides the facts of `info`; `Run.to_xarray` gives action and seed.
+        """
+        from trivmap.observables.datasets import results_dataset
+
+        return results_dataset(self, attributes)
 
 
 _INFO = (

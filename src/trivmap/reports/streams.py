@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trivmap.observables.agreement import order_parameter
-from trivmap.observables.history import History
+from trivmap.observables.history import History, last_accepted
 
 _BLOCK = 2**18
 _BATCHES = 64
@@ -185,7 +185,7 @@ def _measured(history: History, proposals: bool) -> Iterator[tuple[int, np.ndarr
 
 def _follow(drawn: np.ndarray, accepted: np.ndarray, current: float | None) -> np.ndarray:
     """The chain: at each step the last accepted proposal; a chain starts from its first one."""
-    index = np.maximum.accumulate(np.where(accepted, np.arange(len(drawn)), -1))
+    index = last_accepted(accepted)
     return np.where(index < 0, drawn[0] if current is None else current, drawn[np.maximum(index, 0)])
 
 

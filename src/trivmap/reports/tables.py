@@ -28,6 +28,7 @@ class ResultRow:
     name: str
     estimate: Estimate | None
     tau_int: float | None = None
+    tau_int_error: float | None = None
     reweighted: Estimate | None = None
     difference: Estimate | None = None
     reference: Estimate | None = None
@@ -52,7 +53,9 @@ class ResultRow:
     def _tau_int(self) -> str:
         if self.source == "reweighted" and self.estimate is not None:
             return "rew."
-        return "" if self.tau_int is None or self.estimate is None else f"{self.tau_int:.3g}"
+        if self.tau_int is None or self.estimate is None:
+            return ""
+        return f"{self.tau_int:.3g}" if self.tau_int_error is None else parenthesis(self.tau_int, self.tau_int_error)
 
     def cells(self) -> dict[str, str]:
         """The printed text by column."""
@@ -99,6 +102,7 @@ def result_rows(
                 name=name,
                 estimate=None if reason else Estimate(float(entry["value"]), float(entry["error"])),
                 tau_int=_number(entry.get("tau_int")),
+                tau_int_error=_number(entry.get("tau_int_error")),
                 reweighted=None if reason else (reweighted or {}).get(name),
                 difference=None if reason else (differences or {}).get(name),
                 reference=known.get(name),

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from trivmap._types import Key
 from trivmap.ahead import Program, concurrent_map, default_threads
 from trivmap.devices import device_count, replicate, shard_batch, to_host
+from trivmap.observables.history import last_accepted
 from trivmap.samplers import AbstractIndependence, Proposal, accept, proposal_key
 from trivmap.simulation.driver import AbstractDriver, Done, Measure, Part, State, unheard
 from trivmap.tuning import tuning
@@ -134,7 +135,7 @@ class ProposalChains(AbstractDriver):
             log_weight[where], accepted[where] = np.asarray(proposal.log_weight)[:size], np.asarray(flags)[:size]
             if thin is not None:
                 batch_fields = np.asarray(proposal.field)[:size]
-                chosen = _last_accepted(accepted[where])
+                chosen = last_accepted(accepted[where])
                 wanted = np.arange(-(start + offset) % thin, size, thin)
                 # Zeros stand for the configuration of a chain that has accepted nothing yet.
                 present = np.zeros(batch_fields.shape[1:], batch_fields.dtype) if present is None else present
@@ -172,11 +173,6 @@ def _stacked(parts: Sequence[Part]) -> Part:
         np.stack(fields) if fields else None,
         np.stack([part.log_weight for part in parts if part.log_weight is not None]),
     )
-
-
-def _last_accepted(accepted: np.ndarray) -> np.ndarray:
-    """Index of the last accepted proposal up to each step, -1 before the first."""
-    return np.maximum.accumulate(np.where(accepted, np.arange(len(accepted)), -1))
 
 
 def default_batch(volume: int) -> int:

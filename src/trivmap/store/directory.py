@@ -57,7 +57,7 @@ _OF_A_SUMMARY: Shape = {
     "training?": (_TRAINING, NoneType),
     "sampling?": (_SAMPLING, NoneType),
     "log_z?": (ESTIMATE, NoneType),
-    "observables?": {"*": {**ESTIMATE, "tau_int?": MAYBE, "source?": str}},
+    "observables?": {"*": {**ESTIMATE, "tau_int?": MAYBE, "tau_int_error?": MAYBE, "source?": str}},
     "untrusted?": ({"*": str}, NoneType),
     "chain_withheld?": (str, NoneType),
     "integration_shift?": ({"*": ESTIMATE}, NoneType),

@@ -13,6 +13,7 @@ from trivmap.cards.own import observables
 from trivmap.diagnostics.autocorrelation import autocorrelation_time
 from trivmap.estimate import Estimate
 from trivmap.observables.catalog import CATALOG, Catalog
+from trivmap.observables.history import chain_series
 from trivmap.store.directory import RunDirectory
 from trivmap.store.samples import SampleReader
 from trivmap.studies.compare_card import CompareCard
@@ -96,22 +97,6 @@ def comparison_result(root: Path, card: CompareCard, rates: Mapping[str, Any]) -
         "timing": {key: rates[key] for key in ("processors", "load_before", "time")} | data["timing"],
         "environment": rates["environment"],
     }
-
-
-def chain_series(reader: SampleReader, name: str) -> np.ndarray:
-    """A measurement along the chains after their warm-up, shape (chains, n): of the last accepted proposal, if any.
-
-    NaN where a chain has accepted nothing yet.
-    """
-    proposals, series = reader.attrs["history"] == "proposals", []
-    for chain in range(reader.chains):
-        values = reader.read(name, chain, 0, reader.n)
-        if proposals:
-            accepted = reader.read("accepted", chain, 0, reader.n)
-            last = np.maximum.accumulate(np.where(accepted, np.arange(reader.n), -1))
-            values = np.where(last < 0, np.nan, values[np.maximum(last, 0)])
-        series.append(values[reader.warmup :])
-    return np.array(series, np.float64)
 
 
 def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping[str, Any]) -> dict[str, Any]:
