@@ -112,3 +112,15 @@ class TestRun:
         before = run.summary
         again = trivmap.run(run.card.to_data(), run.directory.root)
         assert again.summary == before
+
+
+@pytest.mark.slow
+def test_derivative_without_a_quartic_term(tmp_path):
+    # A quartic coupling below zero has no integral: the derivative comes from above. Here d log Z = -V <phi^4>.
+    action = {"kind": "phi4", "notation": "albergo2019", "m_sq": 0.5, "lam": 0.0}
+    sampling = {"kind": "hmc", "proposals": 8000}
+    run = trivmap.run({"lattice": [4, 4], "action": action, "sampling": sampling}, tmp_path / "run")
+    phi2 = np.mean(1 / (2 * (Lattice([4, 4]).momentum_squared + 0.5)))
+    found = run.derivative("lam")
+    assert abs(found.value + 16 * 3 * phi2**2) < 4 * found.dvalue < 0.3 * 16 * 3 * phi2**2
+    assert abs(run.derivative("m_sq").value + 16 * phi2) < 4 * run.derivative("m_sq").dvalue

@@ -146,10 +146,11 @@ class Run:
         value = self.card.to_data()["action"].get(coupling)
         if not isinstance(value, float | int):
             raise InputError(f"derivative: {coupling!r} is no coupling of this action")
+        # Of second order, and from above alone: below a coupling of zero there may be no integral.
         step = 2.0**-20
-        above, below = (self._at({coupling: value + sign * step}) for sign in (1, -1))
-        change = difference(below, above, self._plan.lattice)
-        return derivative(self.results, {name: factor / (2 * step) for name, factor in change.items()})
+        action, lattice = self._plan.action, self._plan.lattice
+        one, two = (difference(action, self._at({coupling: value + n * step}), lattice) for n in (1, 2))
+        return derivative(self.results, {name: (4 * one[name] - two[name]) / (2 * step) for name in one})
 
     def _at(self, couplings: Mapping[str, float]) -> AbstractAction:
         """The action of this run at other couplings."""
