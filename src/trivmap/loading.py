@@ -17,18 +17,15 @@ from trivmap.cards.build import build_action
 from trivmap.cards.card import RunCard
 from trivmap.cards.overrides import Change
 from trivmap.cards.own import require_trust
-from trivmap.diagnostics.integration_error import Level
 from trivmap.errors import InputError
 from trivmap.flows import Flow
-from trivmap.runs.pipeline import load_flow
+from trivmap.runs.pipeline import judged, load_flow, require_samples
 from trivmap.runs.plan import Plan
 from trivmap.samplers import IndependenceMetropolis, Proposal, proposal_key
 from trivmap.simulation import default_batch
 from trivmap.store.directory import RunDirectory
-from trivmap.store.levels import read_levels
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
-from trivmap.store.weights import model_digest
 from trivmap.trust import trusting
 
 if TYPE_CHECKING:
@@ -105,18 +102,23 @@ class Run:
 
         >>> run.reweight(beta=0.58)["susceptibility"]
 
-        Couplings that are not named keep their values. Where the couplings are too far away, the weights do not
-        permit errors and the observables are withheld, each with the reason. Raises `InputError` for a run that is not
-        by independent proposals of a map, and an action without coefficients.
+        Couplings that are not named keep their values. What sampling found against the run holds there too. Where the
+        couplings are too far away, the weights do not permit errors and the observables are withheld, each with the
+        reason. Raises `InputError` for a run that is not by independent proposals of a map or not complete, and an
+        action without coefficients.
         """
+        from trivmap.observables import CATALOG
         from trivmap.runs.reweighting import reweight
 
         if self.card.sampling.kind != "flow":
             raise InputError(
                 f"reweight: needs proposals of a map, and this run was sampled by {self.card.sampling.kind}"
             )
-        levels = [] if not is_file(self.directory.integration_path) else self._levels()
-        return reweight(self.samples, levels, self._plan.action, self._at(couplings), self._plan.lattice)
+        with trusting(self._trust), self.samples as reader:
+            levels = require_samples(self.directory, self._plan, reader)
+            bins = self.card.measure.bins
+            there = reweight(reader, levels, self._plan.action, self._at(couplings), self._plan.lattice, bins=bins)
+            return judged(there, self.summary, CATALOG.odd_under("z2"))
 
     def derivative(self, coupling: str) -> Any:
         """d log Z / d coupling = -<dS / d coupling> of this run, an object with its error.
@@ -128,10 +130,11 @@ class Run:
         value = self.card.to_data()["action"].get(coupling)
         if not isinstance(value, float | int):
             raise InputError(f"derivative: {coupling!r} is no coupling of this action")
+        # Of second order, and from above alone: below a coupling of zero there may be no integral.
         step = 2.0**-20
-        above, below = (self._at({coupling: value + sign * step}) for sign in (1, -1))
-        change = difference(below, above, self._plan.lattice)
-        return derivative(self.results, {name: factor / (2 * step) for name, factor in change.items()})
+        action, lattice = self._plan.action, self._plan.lattice
+        one, two = (difference(action, self._at({coupling: value + n * step}), lattice) for n in (1, 2))
+        return derivative(self.results, {name: (4 * one[name] - two[name]) / (2 * step) for name in one})
 
     def _at(self, couplings: Mapping[str, float]) -> AbstractAction:
         """The action of this run at other couplings."""
@@ -139,10 +142,6 @@ class Run:
         with trusting(self._trust):
             require_trust(self.directory.root, self._plan.card)
             return build_action(self.card.with_overrides(changes))
-
-    def _levels(self) -> list[Level]:
-        with trusting(self._trust):
-            return read_levels(self.directory.integration_path, model_digest(self.directory.model_path))
 
     @property
     def samples(self) -> SampleReader:

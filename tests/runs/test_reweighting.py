@@ -73,6 +73,31 @@ class TestRun:
         found = run.derivative("m_sq")
         assert abs(found.value - exact) < 4 * found.dvalue < 0.1 * abs(exact)
 
+    def test_withheld_by_sampling(self, run):
+        before = run.summary["untrusted"]
+        assert run.reweight().summary()
+        run.directory.update_summary(untrusted=before | {"probe": "a region is missing"})
+        try:
+            there = run.reweight(m_sq=1.1)
+        finally:
+            run.directory.update_summary(untrusted=before)
+        assert not there.summary() and not there.reweighted and "a region is missing" in repr(there)
+
+    def test_samples_that_are_not_complete(self, run):
+        before = run.summary["sampling"]
+        run.directory.update_summary(sampling=before | {"proposals": 32000})
+        try:
+            with pytest.raises(InputError, match="sampling is not finished"):
+                run.reweight(m_sq=1.1)
+        finally:
+            run.directory.update_summary(sampling=before)
+
+    @pytest.mark.filterwarnings("error")
+    def test_precision_of_the_session(self, run):
+        expected = run.reweight(m_sq=1.1).summary()
+        with jax.enable_x64(False):
+            assert run.reweight(m_sq=1.1).summary() == expected
+
     def test_refusals(self, run):
         with pytest.raises(InputError, match="'beta' is no coupling of this action"):
             run.derivative("beta")
@@ -87,3 +112,15 @@ class TestRun:
         before = run.summary
         again = trivmap.run(run.card.to_data(), run.directory.root)
         assert again.summary == before
+
+
+@pytest.mark.slow
+def test_derivative_without_a_quartic_term(tmp_path):
+    # A quartic coupling below zero has no integral: the derivative comes from above. Here d log Z = -V <phi^4>.
+    action = {"kind": "phi4", "notation": "albergo2019", "m_sq": 0.5, "lam": 0.0}
+    sampling = {"kind": "hmc", "proposals": 8000}
+    run = trivmap.run({"lattice": [4, 4], "action": action, "sampling": sampling}, tmp_path / "run")
+    phi2 = np.mean(1 / (2 * (Lattice([4, 4]).momentum_squared + 0.5)))
+    found = run.derivative("lam")
+    assert abs(found.value + 16 * 3 * phi2**2) < 4 * found.dvalue < 0.3 * 16 * 3 * phi2**2
+    assert abs(run.derivative("m_sq").value + 16 * phi2) < 4 * run.derivative("m_sq").dvalue

@@ -28,6 +28,7 @@ from trivmap.store.sealed import Shape, read_json
 from trivmap.store.weights import is_model, load_model, model_digest, save_model
 
 if TYPE_CHECKING:
+    from trivmap.diagnostics.integration_error import Level
     from trivmap.observables import Results
 
 OF_WEIGHTS = ("log_z", "acceptance", "ess", "tau_int")
@@ -165,8 +166,7 @@ def measure(
     card = plan.card
     with run.locked(), SampleReader(run.root) as reader, Interruption.catching() as interruption:
         flow = None if card.model is None else load_flow(run, plan)
-        model = None if flow is None else model_digest(run.model_path)
-        reader.require(facts_of_samples(card) | ({} if model is None else {"model": model}))
+        levels = require_samples(run, plan, reader)
         for name in own_measurements(plan):
             if name not in reader.names:
                 raise InputError(
@@ -174,16 +174,6 @@ def measure(
                     "it in the card of a new run"
                 )
         summary = run.summary()
-        sampling = summary.get("sampling") or {}
-        if sampling.get("proposals") != reader.chains * reader.n:
-            raise InputError(f"{run.root}: sampling is not finished; continue it with trivmap sample {run.root}")
-        levels = [] if model is None else read_levels(run.integration_path, model)
-        steps = reader.attrs.get("integration_steps")
-        if steps is not None and (not levels or levels[0].steps != steps):
-            raise InputError(
-                f"{run.integration_path}: does not hold what integration does to these samples; run trivmap sample "
-                f"{run.root}, which measures it"
-            )
         with shown(progress, "measure", 1):
             results = analyze(
                 reader,
@@ -193,8 +183,7 @@ def measure(
                 correct=card.sampling.kind == "flow",
                 observables=plan.observables,
             )
-            odd = CATALOG.with_own(plan.observables).odd_under("z2")
-            results = _judged(results, _of_samples(summary), sampling.get("certificate"), odd)
+            results = judged(results, summary, CATALOG.with_own(plan.observables).odd_under("z2"))
             write_sealed_text(run.observables_path, results.to_text())
             progress.update(1)
         interruption.check(f"interrupted between observables and stages; continue with trivmap measure {run.root}")
@@ -210,6 +199,25 @@ def measure(
         return run.update_summary(**_facts(results, summary))
 
 
+def require_samples(run: RunDirectory, plan: Plan, reader: SampleReader) -> "list[Level]":
+    """The measurement of the integration error that belongs to the samples, none where the density is exact.
+
+    Raises `InputError` unless the samples are complete, and those of the plan and of the run's map.
+    """
+    model = None if plan.card.model is None else model_digest(run.model_path)
+    reader.require(facts_of_samples(plan.card) | ({} if model is None else {"model": model}))
+    if (run.summary().get("sampling") or {}).get("proposals") != reader.chains * reader.n:
+        raise InputError(f"{run.root}: sampling is not finished; continue it with trivmap sample {run.root}")
+    levels = [] if model is None else read_levels(run.integration_path, model)
+    steps = reader.attrs.get("integration_steps")
+    if steps is not None and (not levels or levels[0].steps != steps):
+        raise InputError(
+            f"{run.integration_path}: does not hold what integration does to these samples; run trivmap sample "
+            f"{run.root}, which measures it"
+        )
+    return levels
+
+
 def is_measured(summary: Mapping[str, Any]) -> bool:
     """True if the samples of a run have been measured, whether or not any number was trusted."""
     return bool(summary.get("observables") or (summary.get("untrusted") or {}).keys() - set(OF_SAMPLES))
@@ -220,10 +228,9 @@ def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
     return {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
 
 
-def _judged(
-    results: "Results", against: dict[str, str], certificate: dict[str, Any] | None, odd: Collection[str]
-) -> "Results":
+def judged(results: "Results", summary: dict[str, Any], odd: Collection[str]) -> "Results":
     """The results less what sampling found against them, and without any if integration is not accurate enough."""
+    against, certificate = _of_samples(summary), (summary.get("sampling") or {}).get("certificate")
     reason = against.get("chains") or against.get("probe")
     if certificate and not certificate["passed"]:
         reason = integration_reason(certificate)

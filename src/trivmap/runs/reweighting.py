@@ -39,7 +39,13 @@ def difference(action: AbstractAction, other: AbstractAction, lattice: Lattice) 
 
 
 def reweight(
-    reader: SampleReader, levels: list[Level], action: AbstractAction, other: AbstractAction, lattice: Lattice
+    reader: SampleReader,
+    levels: list[Level],
+    action: AbstractAction,
+    other: AbstractAction,
+    lattice: Lattice,
+    *,
+    bins: int | None = None,
 ) -> Results:
     """The observables at the couplings of another action, from the proposals that were drawn for the first.
 
@@ -53,6 +59,7 @@ def reweight(
         action: the action that they were drawn for.
         other: the action at the wanted couplings.
         lattice: the lattice.
+        bins: bins in all chains together (None: about 1000).
 
     Raises:
         InputError: for an action without coefficients.
@@ -60,12 +67,14 @@ def reweight(
     change = difference(action, other, lattice)
     measured = _there({name: reader[name] for name in reader.names if name in CATALOG}, change, lattice)
     log_weight = _moved(reader["log_weight"], measured, change)
-    keys = jax.random.split(jax.random.key(0), reader.chains)
-    start = jnp.asarray(-np.inf, log_weight.dtype)
-    accepted = [
-        np.asarray(accept(start, chain, jnp.log(jax.random.uniform(key, chain.shape, chain.dtype)))[1])
-        for key, chain in zip(keys, jnp.asarray(log_weight), strict=True)
-    ]
+    # In single precision, which a session may have, a large log-weight would lose the digits that decide.
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(0), reader.chains)
+        start = jnp.asarray(-np.inf, log_weight.dtype)
+        accepted = [
+            np.asarray(accept(start, chain, jnp.log(jax.random.uniform(key, chain.shape, chain.dtype)))[1])
+            for key, chain in zip(keys, jnp.asarray(log_weight), strict=True)
+        ]
     there = [
         Level(each.steps, _moved(each.log_weight, each.observables, change), _there(each.observables, change, lattice))
         for each in levels
@@ -78,7 +87,7 @@ def reweight(
         warmup=reader.warmup,
         symmetries=other.symmetries,
     )
-    return analyze(history, integration=pairs(there))
+    return analyze(history, bins=bins, integration=pairs(there))
 
 
 def _there(measured: Mapping[str, np.ndarray], change: Mapping[str, float], lattice: Lattice) -> dict[str, np.ndarray]:
