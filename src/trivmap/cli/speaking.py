@@ -53,7 +53,7 @@ class _Stamped:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.close()
-            say(f"trivmap: --log-file {self._path}: takes no more ({error.strerror}); the work goes on", err=True)
+            say(f"trivmap: --log-file {self._path}: takes no more ({error.strerror}); the work continues", err=True)
 
     def flush(self) -> None:
         """Every line is flushed as it is written."""
