@@ -123,7 +123,7 @@ class TestRun:
         untrusted = set(summary.get("untrusted", {}))
         assert observables <= set(summary["observables"]) | untrusted
         for name in observables - untrusted:
-            assert set(summary["observables"][name]) == {"value", "error", "tau_int", "source"}
+            assert set(summary["observables"][name]) == {"value", "error", "tau_int", "tau_int_error", "source"}
 
     def test_results_are_those_of_the_transfer_matrix(self, complete):
         summary = json.loads((complete / "run" / "summary.json").read_text())
@@ -156,7 +156,7 @@ class TestRun:
 
     def test_taken_up_again_it_changes_no_number(self, copy, monkeypatch):
         monkeypatch.chdir(copy)
-        monkeypatch.setattr("trivmap.reports.write_report", lambda root: root / "report.html")
+        monkeypatch.setattr("trivmap.reports.write_report", lambda root, formats=(): root / "report.html")
         before, fixed = json.loads((copy / "answer.json").read_text()), contents(copy / "run")
         done = CliRunner().invoke(cli, ["run", "--resume", "run", "--json"])
         assert done.exit_code == 0
@@ -221,7 +221,7 @@ class TestSteps:
 
     def test_report(self, complete, monkeypatch):
         monkeypatch.chdir(complete)
-        monkeypatch.setattr("trivmap.reports.write_report", lambda root: root / "report.html")
+        monkeypatch.setattr("trivmap.reports.write_report", lambda root, formats=(): root / "report.html")
         done = CliRunner().invoke(cli, ["report", "run"])
         assert (done.exit_code, done.output) == (0, "run/report.html\n")
 

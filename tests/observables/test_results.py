@@ -98,6 +98,7 @@ def test_summary_holds_trusted_scalars_only(results):
             "value": results[name].value,
             "error": results[name].dvalue,
             "tau_int": results.tau_int[name],
+            "tau_int_error": pytest.approx(2 * results.tau_int[name] * results[name].ddvalue / results[name].dvalue),
             "source": "chain",
         }
     assert json.loads(json.dumps(summary)) == summary
@@ -113,7 +114,7 @@ def test_difference_is_that_of_the_objects(results):
 
 def test_xarray_has_every_observable(results):
     dataset = results.to_xarray()
-    assert dict(dataset.sizes) == {"source": 3, "quantity": 3, "t": 4, "orbit": 12, "axis": 2, "momentum": 2}
+    assert dict(dataset.sizes) == {"source": 3, "quantity": 4, "t": 4, "orbit": 12, "axis": 2, "momentum": 2}
     value = dataset["susceptibility"].sel(source="chain", quantity="value").item()
     assert value == results["susceptibility"].value
     np.testing.assert_array_equal(
@@ -134,5 +135,5 @@ def test_printed_results_have_a_line_for_each_scalar():
     rng = np.random.default_rng(0)
     history = ArrayHistory({"phi2": 1 + 0.1 * rng.normal(size=(4, 2000)), "mine": np.ones((4, 2000))}, lattice=None)
     text = repr(analyze(history))
-    assert re.search(r"^phi2  (0\.99|1\.00)\d*\(\d\d\)  0\.\d+$", text, flags=re.MULTILINE)
+    assert re.search(r"^phi2  (0\.99|1\.00)\d*\(\d\d\)  0\.\d+\(\d\d\)$", text, flags=re.MULTILINE)
     assert "mine: it has not changed" in text
