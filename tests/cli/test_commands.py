@@ -39,6 +39,7 @@ COMMANDS = [
     "validate",
     "tune",
     "cite",
+    "export",
 ]
 
 

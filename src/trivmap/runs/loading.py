@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +36,7 @@ from trivmap.trust import trusting
 
 if TYPE_CHECKING:
     from trivmap.observables import FlowStages, Results
+    from trivmap.runs.export import Exported
 
 
 _HISTOGRAM: Shape = {"edges": [MAYBE], "density": [MAYBE], "error": [MAYBE]}
@@ -115,6 +117,17 @@ class Run:
             raise InputError(f"sample: n must be at least 1, got {n}")
         made = _propose(IndependenceMetropolis(self.flow, self.action), key, n)
         return Configurations(made.field, made.log_weight)
+
+    def export(self, path: str | os.PathLike[str], fields: int) -> "Exported":
+        """Write the first proposals of this run, drawn again, with their log-weights; see `runs.export.export`.
+
+        >>> run.export("proposals.h5", 10_000)
+        """
+        from trivmap.runs.export import export
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return export(self.directory, Path(path), fields, plan=self._plan)
 
     def reweight(self, **couplings: float) -> "Results":
         """The observables at other couplings, from the proposals of this run; see `runs.reweighting.reweight`.
