@@ -40,6 +40,7 @@ COMMANDS = [
     "tune",
     "cite",
     "export",
+    "forward-ess",
 ]
 
 

@@ -20,24 +20,6 @@ from trivmap.runs.loading import Run
 from trivmap.store.plain import read_bytes
 from trivmap.store.samples import SampleReader
 
-EVEN = RING | {
-    "model": {
-        "sites": "even",
-        "base": {"kind": "free-field"},
-        "maps": [{"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}}],
-    },
-    "sampling": {"chains": 2, "proposals": 6000, "part": 1100, "save_fields": True, "thin": 3, "probe": False},
-}
-
-
-@pytest.fixture(scope="module")
-def even(tmp_path_factory):
-    """A continuous map of the even sites, untrained, whose parts are no whole batches."""
-    data = {key: value for key, value in EVEN.items() if key != "training"}
-    run = pipeline.create(RunCard.from_data(data), tmp_path_factory.mktemp("even") / "run")
-    sampling.sample(run)
-    return run
-
 
 @pytest.fixture(params=["sampled", "even"])
 def run(request):

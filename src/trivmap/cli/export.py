@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trivmap.cli.completion import complete_directory
-from trivmap.cli.main import command, json_flag, options, trust_flag
+from trivmap.cli.main import command, directory_argument, json_flag, options, trust_flag
 from trivmap.cli.speaking import speaking_options
 from trivmap.cli.terminal import say
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @command("trivmap export runs/first --fields 10000 --out proposals.h5")
-@click.argument("directory", type=click.Path(path_type=Path), metavar="RUN", shell_complete=complete_directory)
+@directory_argument
 @click.option("--fields", type=int, required=True, metavar="N", help="Configurations, of all chains together.")
 @click.option(
     "--out",

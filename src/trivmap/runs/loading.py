@@ -21,6 +21,7 @@ from trivmap.cards.overrides import Change
 from trivmap.cards.own import require_trust
 from trivmap.diagnostics.integration_error import Level
 from trivmap.errors import InputError
+from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import load_flow
 from trivmap.runs.plan import Plan
@@ -128,6 +129,35 @@ class Run:
         with trusting(self._trust):
             require_trust(self.directory.root, self._plan.card)
             return export(self.directory, Path(path), fields, plan=self._plan)
+
+    def measure(self, fields: Any) -> "Results":
+        """The observables of an ensemble of exp(-S)/Z of your own, by the analysis of this run; nothing is written.
+
+        >>> run.measure(np.load("hmc.npy"))["susceptibility"]
+
+        Args:
+            fields: configurations in the order of the chain, shape (n, ...), or (chains, n, ...) of several chains.
+
+        Raises:
+            InputError: for another shape, and numbers that are not real or not finite.
+        """
+        from trivmap.runs.given import measured
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return measured(self._plan, fields)
+
+    def forward_ess(self, fields: Any) -> Estimate:
+        """The effective sample size of the map from configurations of exp(-S)/Z, 1 / (E[w] E[1/w]), with its error.
+
+        It sees modes that the map misses. Arguments and errors are those of `measure`; the error knows the
+        autocorrelation of log w.
+        """
+        from trivmap.runs.given import judged
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return judged(self.directory, self._plan, fields).forward_ess
 
     def reweight(self, **couplings: float) -> "Results":
         """The observables at other couplings, from the proposals of this run; see `runs.reweighting.reweight`.
