@@ -31,3 +31,17 @@ def test_a_file_of_fields_alone_says_so(copy):
     assert np.load(copy / "a.npy").shape == (2, 200, 4)
     wrong = trivmap("export", "run", "--fields", 3, "--out", "b.h5", folder=copy)
     assert wrong.code == 2 and wrong.err.startswith("trivmap: --fields: must be a multiple of the 2 chains")
+
+
+def test_a_program(copy):
+    done = trivmap("export", "run", "--program", "map.npz", "--json", folder=copy)
+    assert done.code == 0, done.err
+    said = json.loads(done.out)["program"]
+    assert said["path"] == "map.npz" and said["action"]["beta"] == 0.5 and said["platforms"] == ["cpu", "cuda"]
+    assert np.load(copy / "map.npz", allow_pickle=False).files == ["metadata", "sample", "density"]
+    printed = trivmap("export", "run", "--program", "b.npz", "--fields", 20, "--out", "b.h5", folder=copy).out
+    assert "b.h5: fields of shape [2, 10, 4]" in printed
+    assert printed.endswith("b.npz: functions sample and density, for cpu and cuda\n")
+    for wrong in ([], ["--out", "c.h5"], ["--program", "c.npz", "--out", "c.h5"]):
+        refused = trivmap("export", "run", *wrong, folder=copy)
+        assert refused.code == 2 and refused.err.startswith("trivmap: --fields: say how many configurations to write")

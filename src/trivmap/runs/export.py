@@ -94,7 +94,7 @@ def export(
     identity["generator"] = generator(plan.keys["sample"])
     with _samples(run, plan, identity) as reader, shown(progress, "export", fields):
         comparison = _Comparison(run, reader, plan)
-        with exporting(path, form, weights, _facts(run, plan, identity)) as put:
+        with exporting(path, form, weights, _facts(plan, identity)) as put:
             done = 0
             for chain, start, stop in _stretches(plan, reader, shape[1]):
                 for proposal, _ in driver.proposals(chain, start, stop):
@@ -170,19 +170,25 @@ class _Comparison:
         return self._compared, self._identical, self._largest if self._compared else None
 
 
-def _facts(run: RunDirectory, plan: Plan, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(plan: Plan, identity: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that the file of configurations carries."""
-    data = plan.card.to_data()
     return {
         "format": "trivmap configurations",
-        "schema": 1,
         "ensemble": PROPOSALS,
-        "kind": data["sampling"]["kind"],
-        "log_z": LOG_Z,
-        "action": {name: value for name, value in data["action"].items() if value is not None},
+        "kind": plan.card.sampling.kind,
+        **identity_of_theory(plan),
+        **identity,
+    }
+
+
+def identity_of_theory(plan: Plan) -> dict[str, Any]:
+    """The facts of an exported file that say what theory, and which run, it is of."""
+    return {
+        "schema": 1,
+        "action": {name: value for name, value in plan.card.to_data()["action"].items() if value is not None},
         "lattice": list(plan.card.lattice),
         "dtype": plan.card.dtype,
         "seed": plan.card.seed,
+        "log_z": LOG_Z,
         "trivmap": package_version("trivmap") or "unknown",
-        **identity,
     }

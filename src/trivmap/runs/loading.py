@@ -130,6 +130,14 @@ class Run:
             require_trust(self.directory.root, self._plan.card)
             return export(self.directory, Path(path), fields, plan=self._plan)
 
+    def export_program(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write the map as a program of plain arrays, which JAX runs without trivmap; see `runs.program`."""
+        from trivmap.runs.program import export_program
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return export_program(self.directory, Path(path), plan=self._plan)
+
     def measure(self, fields: Any) -> "Results":
         """The observables of an ensemble of exp(-S)/Z of your own, by the analysis of this run; nothing is written.
 

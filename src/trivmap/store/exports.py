@@ -6,7 +6,7 @@ They hold `fields` and `log_weight` with the facts about them. A file of NumPy's
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -42,10 +42,10 @@ class Put(Protocol):
     def __call__(self, fields: np.ndarray, log_weight: np.ndarray) -> None: ...
 
 
-def require_exportable(path: Path) -> None:
+def require_exportable(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
     """Raise `InputError` for a name that stands for none of the formats, and where no new file can be made."""
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: has no known format; let the name of the file end in {', '.join(SUFFIXES)}")
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: has no known format; let the name of the file end in {', '.join(suffixes)}")
     require_absent(path)
 
 
