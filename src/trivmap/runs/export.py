@@ -98,9 +98,10 @@ def export(
             done = 0
             for chain, start, stop in _stretches(plan, reader, shape[1]):
                 for proposal, _ in driver.proposals(chain, start, stop):
-                    comparison.add(chain, start, proposal.log_weight)
-                    put(proposal.field, proposal.log_weight)
-                    start, done = start + len(proposal.field), done + len(proposal.field)
+                    drawn, log_weight = np.asarray(proposal.field), np.asarray(proposal.log_weight)
+                    comparison.add(chain, start, log_weight)
+                    put(drawn, log_weight)
+                    start, done = start + len(drawn), done + len(drawn)
                     progress.update(done)
             comparison.require_same()
     return Exported(path, shape, plan.card.dtype, *comparison.facts())
@@ -120,7 +121,7 @@ def _samples(run: RunDirectory, plan: Plan, identity: Mapping[str, Any]) -> Abst
     if not is_file(run.samples_path):
         return nullcontext()
     reader = SampleReader(run.root)
-    reader.require(facts_of_samples(plan.card) | identity)
+    reader.require({**facts_of_samples(plan.card), **identity})
     return reader
 
 

@@ -112,8 +112,9 @@ def reverse_ess(summary: Mapping[str, Any]) -> Estimate | None:
     """The effective sample size of the map's own proposals, where the run has drawn and trusts them."""
     sampling = summary.get("sampling") or {}
     value, error = sampling.get("ess"), sampling.get("ess_error")
-    known = sampling.get("kind") == "flow" and value is not None and error is not None
-    return Estimate(value, error) if known and "ess" not in (summary.get("untrusted") or {}) else None
+    if value is None or error is None or sampling.get("kind") != "flow" or "ess" in (summary.get("untrusted") or {}):
+        return None
+    return Estimate(value, error)
 
 
 def disagreement(forward: Estimate, reverse: Estimate | None) -> str | None:
