@@ -11,6 +11,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "runs": ("click", "h5py", "numba", "orbax", "psutil", "pydantic", "pyerrors", "rich", "xarray", "yaml"),
     "studies": ("dask", "distributed"),
     "reports": ("jinja2", "matplotlib"),
+    "programs": ("flatbuffers",),
 }
 """The modules that each extra of the package installs: `pip install trivmap[runs]`, or `[all]` for all of them."""
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
@@ -18,6 +19,7 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.overrides import Change
 from trivmap.cards.own import require_trust
 from trivmap.errors import InputError
+from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import judged, load_flow, require_samples
 from trivmap.runs.plan import Plan
@@ -31,6 +33,7 @@ from trivmap.trust import trusting
 if TYPE_CHECKING:
     from trivmap.observables import FlowStages, Results
     from trivmap.reports.plots import Plots
+    from trivmap.runs.export import Exported
 
 
 class Configurations(NamedTuple):
@@ -96,6 +99,54 @@ class Run:
             raise InputError(f"sample: n must be at least 1, got {n}")
         made = _propose(IndependenceMetropolis(self.flow, self.action), key, n)
         return Configurations(made.field, made.log_weight)
+
+    def export(self, path: str | os.PathLike[str], fields: int) -> "Exported":
+        """Write the first proposals of this run, drawn again, with their log-weights; see `runs.export.export`.
+
+        >>> run.export("proposals.h5", 10_000)
+        """
+        from trivmap.runs.export import export
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return export(self.directory, Path(path), fields, plan=self._plan)
+
+    def export_program(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write the map as a program of plain arrays, which JAX runs without trivmap; see `runs.program`."""
+        from trivmap.runs.program import export_program
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return export_program(self.directory, Path(path), plan=self._plan)
+
+    def measure(self, fields: Any) -> "Results":
+        """The observables of an ensemble of exp(-S)/Z of your own, by the analysis of this run; nothing is written.
+
+        >>> run.measure(np.load("hmc.npy"))["susceptibility"]
+
+        Args:
+            fields: configurations in the order of the chain, shape (n, ...), or (chains, n, ...) of several chains.
+
+        Raises:
+            InputError: for another shape, and numbers that are not real or not finite.
+        """
+        from trivmap.runs.given import measured
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return measured(self._plan, fields)
+
+    def forward_ess(self, fields: Any) -> Estimate:
+        """The effective sample size of the map from configurations of exp(-S)/Z, 1 / (E[w] E[1/w]), with its error.
+
+        It sees modes that the map misses. Arguments and errors are those of `measure`; the error knows the
+        autocorrelation of log w.
+        """
+        from trivmap.runs.given import judged
+
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            return judged(self.directory, self._plan, fields).forward_ess
 
     def reweight(self, **couplings: float) -> "Results":
         """The observables at other couplings, from the proposals of this run; see `runs.reweighting.reweight`.

@@ -39,6 +39,8 @@ COMMANDS = [
     "validate",
     "tune",
     "cite",
+    "export",
+    "forward-ess",
 ]
 
 

@@ -81,7 +81,7 @@ def test_run_directory(tmp_path, monkeypatch):
 
     written = {path.name for path in run.iterdir() if not path.name.startswith(".")}
     listed = {name.rstrip("/") for cells in said["The run directory"] for name in code(cells[0])}
-    assert written | {"certificate.json", "integration.h5", "report.html", "figures"} == listed
+    assert written | {"certificate.json", "integration.h5", "report.html", "figures", "fields.h5"} == listed
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     described = code(next(cells[1] for cells in said["The run directory"] if cells[0] == "`metrics.jsonl`"))
     assert {key for record in metrics for key in record} | {"damping", "rung"} == set(described) - {"gauss-newton"}

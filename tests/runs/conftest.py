@@ -6,10 +6,19 @@ import jax
 import pytest
 
 from tests.runs.small_run import copied, created
-from tests.runs.support import CARD
+from tests.runs.support import CARD, RING
 from trivmap.cards.card import RunCard
-from trivmap.runs import sampling
+from trivmap.runs import pipeline, sampling
 from trivmap.runs.train import train
+
+EVEN = RING | {
+    "model": {
+        "sites": "even",
+        "base": {"kind": "free-field"},
+        "maps": [{"kind": "continuous", "steps": 4, "kernel": {"radius": 2, "masses": [1.0]}}],
+    },
+    "sampling": {"chains": 2, "proposals": 6000, "part": 1100, "save_fields": True, "thin": 3, "probe": False},
+}
 
 
 @pytest.fixture
@@ -47,5 +56,14 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="session")
 def sampled(trained, tmp_path_factory):
     run = copied(trained, tmp_path_factory.mktemp("runs") / "sampled")
+    sampling.sample(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def even(tmp_path_factory):
+    """A continuous map of the even sites, untrained, whose parts are no whole batches."""
+    data = {key: value for key, value in EVEN.items() if key != "training"}
+    run = pipeline.create(RunCard.from_data(data), tmp_path_factory.mktemp("even") / "run")
     sampling.sample(run)
     return run

@@ -12,7 +12,7 @@ from rich.segment import Segment
 from trivmap.cli.terminal import printable
 from trivmap.progress import TimeLeft
 
-_COMPILED = ("train", "sample", "stages")
+_COMPILED = ("train", "sample", "stages", "export")
 """Tasks that begin with minutes of compilation where maps are large."""
 _PATIENCE = 60.0
 """Seconds between two lines that say it is still compiling."""

@@ -64,7 +64,7 @@ trust_flag = click.option(
 )
 _LAST = (speaking_options, force_flag, json_flag, trust_flag)
 card_argument = click.argument("card", required=False, metavar="[CARD_OR_PRESET]", shell_complete=complete_card)
-_directory = click.argument(
+directory_argument = click.argument(
     "directory", type=click.Path(path_type=Path), metavar="DIR", shell_complete=complete_directory
 )
 
@@ -99,7 +99,7 @@ def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
         guarded.__doc__ = f"{inspect.cleandoc(str(function.__doc__))}\n\n\b\nExample:\n  {example}"
         guarded.__name__ = function.__name__
         guarded.__click_params__ = getattr(function, "__click_params__", [])  # pyright: ignore[reportFunctionMemberAccess]
-        return cli.command(name=function.__name__.rstrip("_"))(guarded)
+        return cli.command(name=function.__name__.rstrip("_").replace("_", "-"))(guarded)
 
     return decorate
 
@@ -168,7 +168,7 @@ def train(
 
 
 @command("trivmap sample runs/first --set sampling.proposals=1000000")
-@_directory
+@directory_argument
 @set_option("sampling.proposals=200000")
 @options(*_LAST)
 def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bool) -> None:
@@ -178,27 +178,8 @@ def sample(directory: Path, overrides: tuple[str, ...], force: bool, as_json: bo
     step(lambda run, display, plan: draw(run, display, plan=plan), directory, overrides, as_json, "sampling", force)
 
 
-@command("trivmap measure runs/first")
-@_directory
-@set_option("measure.bins=500")
-@speaking_options
-@json_flag
-@trust_flag
-def measure(directory: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Analyze the samples of a run: observables with errors, and the stages of its map; renew its report, if any."""
-    from trivmap.runs.pipeline import measure as analyze
-    from trivmap.store.plain import is_file
-
-    def analyze_and_report(directory: Any, display: Any, plan: Any) -> None:
-        analyze(directory, display, plan=plan)
-        if is_file(directory.report_path):
-            write_report_if_possible(directory)
-
-    step(analyze_and_report, directory, overrides, as_json, "measure")
-
-
 @command("trivmap report runs/first")
-@_directory
+@directory_argument
 @format_option
 @speaking_options
 @trust_flag
@@ -209,7 +190,7 @@ def report(directory: Path, formats: tuple[str, ...]) -> None:
 
 
 @command("trivmap show runs/first --json")
-@_directory
+@directory_argument
 @json_flag
 @trust_flag
 def show(directory: Path, as_json: bool) -> None:

@@ -96,6 +96,16 @@ def opened(path: Path, *, joining: bool = False, code: bool = True) -> Any:
     return directory
 
 
+def changed_plan(directory: "RunDirectory", overrides: tuple[str, ...], section: str) -> "Plan":
+    """The plan of a run after changes to one section of its card. Raises `InputError` for changes to others."""
+    from trivmap.runs.plan import Plan
+
+    for override in overrides:
+        if not override.startswith(f"{section}."):
+            raise InputError(f"--set {cut(override)}: this command can change only keys that begin with {section}.")
+    return Plan(directory.card().with_overrides(overrides))
+
+
 def step(
     work: "Callable[[RunDirectory, Progress, Plan], object]",
     path: Path,
@@ -106,13 +116,9 @@ def step(
 ) -> None:
     """One step of the pipeline on an existing run, after changes to its own section of the card."""
     from trivmap.cli.results import print_results
-    from trivmap.runs.plan import Plan
 
     directory = opened(path, joining=section == "sampling")
-    for override in overrides:
-        if not override.startswith(f"{section}."):
-            raise InputError(f"--set {cut(override)}: this command can change only keys that begin with {section}.")
-    display, plan = shown_progress(), Plan(directory.card().with_overrides(overrides))
+    display, plan = shown_progress(), changed_plan(directory, overrides, section)
     if section == "sampling":
         require_room([plan], path, force=force, note=display.note, training=False)
     work(directory, display, plan)

@@ -180,7 +180,7 @@ def _layout(history: History, bins: int | None) -> tuple[int, int]:
     if usable < _LEAST_BINS_PER_CHAIN:
         raise InputError(
             f"measure: {max(usable, 0)} steps of each chain are left after a warm-up of {history.warmup}; "
-            f"at least {_LEAST_BINS_PER_CHAIN} are needed, so raise sampling.proposals"
+            f"at least {_LEAST_BINS_PER_CHAIN} are needed, so take more of them (in a run, raise sampling.proposals)"
         )
     wanted = max(math.ceil(_BINS / history.chains), _BINS_PER_CHAIN) if bins is None else bins // history.chains
     if wanted < _LEAST_BINS_PER_CHAIN:

@@ -87,6 +87,15 @@ class ProposalChains(AbstractDriver):
         indices = np.arange(first, first + self.stride, dtype=np.uint32)
         return to_host(self._propose((arrays, key), jnp.uint32(0), jnp.asarray(indices)))
 
+    def proposals(self, chain: int, start: int, stop: int) -> Iterator[tuple[Proposal, Mapping[str, np.ndarray]]]:
+        """Proposals start ... stop - 1 of a chain and what is measured on them, by the program of `part`.
+
+        They come in batches, and are those that `part` tests, in every bit where batches begin at the same proposals.
+        """
+        for offset, _, made in self._batches(chain, start, stop):
+            size = min(self.stride, stop - start - offset)
+            yield jax.tree.map(lambda values, size=size: np.asarray(values)[:size], made)
+
     def begin(self) -> None:
         self._propose.begin(self._arguments, jnp.uint32(0), jnp.arange(self.stride, dtype=jnp.uint32))
 

@@ -101,6 +101,38 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
         sync(folder)
 
 
+def require_absent(path: Path) -> None:
+    """Raise `InputError` where a new file of the user's has no place: something is there, or its folder is not."""
+    if os.path.lexists(path):
+        raise InputError(f"{path}: exists already; name another file, or delete this one")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: {path.parent} is no directory; name a file in one that exists")
+
+
+@contextlib.contextmanager
+def new_large_file(path: Path) -> Iterator[Path]:
+    """Make a new file piece by piece and all at once: the block fills the one at the path it is given.
+
+    That is renamed at the end of the block, and removed where the block fails. Raises `InputError`, nothing touched, if
+    `path` exists in whatever form.
+    """
+    require_absent(path)
+    with storing(path), folder_of(path) as folder:
+        partial, descriptor = new_file(folder)
+        try:
+            yield path.parent / partial
+            sync(descriptor)
+            require_absent(path)
+            os.rename(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial, dir_fd=folder)
+            raise
+        finally:
+            os.close(descriptor)
+        sync(folder)
+
+
 def require_room(folder: Path, length: int) -> None:
     """Raise the system's error where a folder's disk does not take so many more bytes: they are taken and freed."""
     with folder_of(folder / "any") as parent:

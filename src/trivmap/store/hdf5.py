@@ -67,7 +67,7 @@ def _require_whole(file: Any, path: Path) -> None:
     """Read no data: that may open a file elsewhere, and wait for a pipe for ever."""
     import h5py
 
-    for name, held in _contents(file):
+    for name, held in contents(file):
         dataset = isinstance(held, h5py.Dataset)
         if held is None or (dataset and (held.external or held.is_virtual)):
             raise InputError(
@@ -83,7 +83,7 @@ def _require_whole(file: Any, path: Path) -> None:
             raise OSError(f"{name!a} is not whole")
 
 
-def _contents(group: Any) -> Iterator[tuple[str, Any]]:
+def contents(group: Any) -> Iterator[tuple[str, Any]]:
     """Everything below a group, with None for a link that is not followed; under one name what has several.
 
     HDF5's own walk would hand an error of ours to nobody.
@@ -133,7 +133,7 @@ def sum_of_content(group: Any) -> str:
     """The checksum of everything in a group that is small."""
     arrays = {
         name: (held.dtype.str, held.shape, held[()].tobytes().hex())
-        for name, held in _contents(group)
+        for name, held in contents(group)
         if hasattr(held, "dtype")
     }
     return digest([attributes_of(group), arrays])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trivmap.errors import InputError
+from trivmap.store.definitions import definitions
 from trivmap.store.files import write_bytes
 from trivmap.store.folders import inside, is_folder
 from trivmap.store.hdf5 import SUM, UNREADABLE, attributes_of, plain, read_attributes
@@ -239,6 +240,7 @@ def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) ->
     import h5py
 
     buffer = io.BytesIO()
+    described = definitions({name: len(shape) for name, (shape, _) in parts[0].datasets.items()}, attributes)
     with h5py.File(buffer, "w") as file:
         file.attrs.update(attributes)
         file.attrs.update(schema=SCHEMA, parts=len(parts))
@@ -254,5 +256,5 @@ def write_index(path: Path, parts: list[Part], attributes: Mapping[str, Any]) ->
                         source, name, (shape[0], length, *shape[2:]), dtype
                     )
                 offset += length
-            file.create_virtual_dataset(name, layout)
+            file.create_virtual_dataset(name, layout).attrs.update(described[name])
     write_bytes(path, buffer)

@@ -1,0 +1,118 @@
+"""The work of the commands that are given configurations of the user's own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trivmap.cli.columns import aligned
+from trivmap.cli.opening import changed_plan, opened
+from trivmap.cli.process import shown_progress
+from trivmap.cli.terminal import say
+from trivmap.estimate import Estimate
+
+if TYPE_CHECKING:
+    from trivmap.runs.given import Difference, Judged
+    from trivmap.store.directory import RunDirectory
+
+
+def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path | None, as_json: bool) -> None:
+    """The work of `trivmap measure --configurations`."""
+    from trivmap.runs import given as ensemble
+    from trivmap.store.directory import finite
+    from trivmap.store.files import require_absent, write_sealed_text
+    from trivmap.store.given import opened as opened_given
+
+    if out is not None:
+        require_absent(out)
+    directory = opened(run)
+    plan, display = changed_plan(directory, overrides, "measure"), shown_progress()
+    with opened_given(given) as fields:
+        results = ensemble.measured(plan, fields, fields.name, display)
+        judged = None if plan.card.model is None else ensemble.judged(directory, plan, fields, fields.name, display)
+        facts = {"configurations": given, "shape": list(fields.shape), "dtype": str(fields.dtype)}
+    summary = directory.summary()
+    compared = ensemble.differences(results.summary(), summary)
+    wrong = ensemble.other_theory(results)
+    if out is not None:
+        write_sealed_text(out, results.to_text())
+    if as_json:
+        content = {
+            "run": str(directory.root),
+            **facts,
+            "out": None if out is None else str(out),
+            "observables": results.summary(),
+            "untrusted": results.untrusted,
+            "other_theory": wrong,
+            "differences": {name: each._asdict() for name, each in compared.items()},
+            "warning": ensemble.largest_difference(compared),
+            "map": None if judged is None else _of_map(judged, directory),
+        }
+        say(json.dumps(finite(content), indent=2))
+        return
+    for line in _table(results.summary(), compared, summary):
+        say(line)
+    reasons = {reason for name, reason in results.untrusted.items() if "[" not in name}
+    for reason in sorted(reasons - ({results.info["broken_identity"]} if wrong else set())):
+        names = [name for name, why in results.untrusted.items() if why == reason and "[" not in name]
+        say(f"not trusted: {', '.join(names)}: {reason}")
+    if wrong:
+        say(f"not trusted: every observable: {wrong}")
+    if warning := ensemble.largest_difference(compared):
+        say(f"warning: {warning}")
+    for line in [] if judged is None else _lines(judged, directory):
+        say(line)
+
+
+def judge_given(run: Path, given: str, as_json: bool) -> None:
+    """The work of `trivmap forward-ess`."""
+    from trivmap.runs.given import judged
+    from trivmap.store.directory import finite
+    from trivmap.store.given import opened as opened_given
+
+    directory = opened(run)
+    with opened_given(given) as fields:
+        found = judged(directory, changed_plan(directory, (), "measure"), fields, fields.name, shown_progress())
+    if as_json:
+        content = {"run": str(directory.root), "configurations": given, **_of_map(found, directory)}
+        say(json.dumps(finite(content), indent=2))
+        return
+    for line in _lines(found, directory):
+        say(line)
+
+
+def _of_map(found: "Judged", directory: "RunDirectory") -> dict[str, Any]:
+    """The judgment of a map for programs."""
+    from trivmap.runs.given import disagreement, reverse_ess
+
+    reverse = reverse_ess(directory.summary())
+    return {
+        **{name: each._asdict() for name, each in found._asdict().items()},
+        "reverse_ess": None if reverse is None else reverse._asdict(),
+        "warning": disagreement(found.forward_ess, reverse),
+    }
+
+
+def _lines(found: "Judged", directory: "RunDirectory") -> list[str]:
+    from trivmap.runs.given import disagreement, reverse_ess
+
+    reverse = reverse_ess(directory.summary())
+    said = [
+        f"forward ESS {found.forward_ess}; of the run's own proposals {'unknown' if reverse is None else reverse}",
+        f"log w: mean {found.mean_log_weight}, tau_int {found.tau_int}",
+    ]
+    warning = disagreement(found.forward_ess, reverse)
+    return [*said, *([f"warning: {warning}"] if warning else [])]
+
+
+def _table(here: Mapping[str, Any], compared: "Mapping[str, Difference]", summary: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for name, found in here.items():
+        tau_int = "" if found["tau_int"] is None else f"{found['tau_int']:.3g}"
+        row = [name, str(Estimate(found["value"], found["error"])), tau_int, "", ""]
+        if name in compared:
+            own, pull = summary["observables"][name], compared[name].pull
+            row[3:] = [str(Estimate(own["value"], own["error"])), "" if pull is None else f"{pull:+.1f}"]
+        rows.append(row)
+    header = ["observable", "configurations", "τ_int", "run", "difference [σ]"]
+    return aligned(header, rows, right=header[1:]) if rows else []
