@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +12,25 @@ from trivmap.observables.catalog import CATALOG
 from trivmap.observables.estimates import Estimates
 from trivmap.observables.history import History, chain_series
 
-if TYPE_CHECKING:
-    from trivmap.observables.results import Results
-
 _QUANTITIES = ["value", "error", "tau_int", "tau_int_error"]
 
 
-def results_dataset(results: "Results", attributes: Mapping[str, Any] | None = None) -> Any:
-    """An `xarray.Dataset` of results; see `Results.to_xarray`."""
+def results_dataset(
+    sources: Mapping[str, Estimates | None], info: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> Any:
+    """An `xarray.Dataset` of results, see `Results.to_xarray`.
+
+    Args:
+        sources: estimates by name, those of the chain first under "chain".
+        info: the facts of the analysis.
+        attributes: attributes of the dataset besides.
+    """
     require("runs", "to_xarray", "xarray")
     import xarray
 
-    sources = {"chain": results.chain, "reweighted": results.reweighted, "difference": results.difference}
-    nothing, own = Estimates({}, {}, {}), results.info.get("own", {})
-    names = list(results.chain) + [name for name in results.chain.untrusted if "[" not in name]
+    nothing, own = Estimates({}, {}, {}), info.get("own", {})
+    chain = sources["chain"] or nothing
+    names = list(chain) + [name for name in chain.untrusted if "[" not in name]
     variables = {}
     for name in names:
         table = [
@@ -39,12 +44,12 @@ def results_dataset(results: "Results", attributes: Mapping[str, Any] | None = N
     dataset = xarray.Dataset(variables, {"source": list(sources), "quantity": _QUANTITIES})
     if "t" in dataset.sizes:
         dataset = dataset.assign_coords(t=np.arange(dataset.sizes["t"]))
-    if "orbit" in dataset.sizes and results.info["lattice"] is not None:
-        displacement = Lattice(results.info["lattice"]).orbit_representatives
+    if "orbit" in dataset.sizes and info["lattice"] is not None:
+        displacement = Lattice(info["lattice"]).orbit_representatives
         distance = np.sqrt(np.sum(displacement**2, axis=1))
         dataset = dataset.assign_coords(displacement=(("orbit", "axis"), displacement), distance=("orbit", distance))
-    facts = {name: results.info[name] for name in ("ensemble", "lattice", "chains", "configurations", "bins")}
-    return dataset.assign_attrs(plain({**facts, "bin_length": results.info["bin_length"], **(attributes or {})}))
+    facts = {name: info[name] for name in ("ensemble", "lattice", "chains", "configurations", "bins")}
+    return dataset.assign_attrs(plain({**facts, "bin_length": info["bin_length"], **attributes}))
 
 
 def chain_tree(history: History, attributes: Mapping[str, Any] | None = None) -> Any:

@@ -203,7 +203,8 @@ class Results(Mapping[str, Any]):
         """
         from trivmap.observables.datasets import results_dataset
 
-        return results_dataset(self, attributes)
+        sources = {"chain": self.chain, "reweighted": self.reweighted, "difference": self.difference}
+        return results_dataset(sources, self.info, attributes or {})
 
 
 _INFO = (
