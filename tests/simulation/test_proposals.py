@@ -225,6 +225,17 @@ def peak(parts):
     return highest
 
 
+def test_proposals_by_themselves_are_those_that_are_tested():
+    driver = simulation(64)
+    part, _ = driver.part(driver.start(), 0, 200)
+    for chain in (0, 3):
+        made = list(driver.proposals(chain, 64, 200))
+        assert [len(proposal.log_weight) for proposal, _ in made] == [64, 64, 8]
+        for name, values in (("m", part.observables["m"]), (None, part.log_weight)):
+            found = [proposal.log_weight if name is None else measured[name] for proposal, measured in made]
+            np.testing.assert_array_equal(np.concatenate(found), values[chain, 64:])
+
+
 PEAKS = """
 import tests.conftest
 from tests.simulation.test_proposals import peak

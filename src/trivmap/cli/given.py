@@ -21,6 +21,7 @@ def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path |
     from trivmap.runs import given as ensemble
     from trivmap.store.directory import finite
     from trivmap.store.files import require_absent, write_sealed_text
+    from trivmap.store.folders import is_folder
     from trivmap.store.given import opened as opened_given
 
     if out is not None:
@@ -29,7 +30,8 @@ def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path |
     plan, display = changed_plan(directory, overrides, "measure"), shown_progress()
     with opened_given(given) as fields:
         results = ensemble.measured(plan, fields, fields.name, display)
-        judged = None if plan.card.model is None else ensemble.judged(directory, plan, fields, fields.name, display)
+        has_map = plan.card.model is not None and is_folder(directory.model_path)
+        judged = ensemble.judged(directory, plan, fields, fields.name, display) if has_map else None
         facts = {"configurations": given, "shape": list(fields.shape), "dtype": str(fields.dtype)}
     summary = directory.summary()
     compared = ensemble.differences(results.summary(), summary)
