@@ -123,7 +123,7 @@ def test_a_rung_has_data_of_its_own():
         objective="path-gradient", data=None, ladder=[{"lattice": [2], "objective": "mixture", "data": walkers}]
     ).rungs()
     assert first.training.objective.named == "mixture" and last.training.data is None
-    with pytest.raises(InputError, match=r"training\.ladder\.0: takes no configurations from a run of the card's own"):
+    with pytest.raises(InputError, match=r"training\.ladder\.0: cannot use configurations from a run at the card's"):
         card(ladder=[{"lattice": [2]}])
 
 

@@ -159,7 +159,7 @@ def test_resumed_is_uninterrupted(section, tmp_path, optax_mixes_dtypes):
         ({"kind": "walks:Nothing"}, "sampling.kind: the module 'walks' has no 'Nothing'"),
         (
             {"kind": "walks:bare"},
-            "sampling.kind: walks:bare is not called, it must be a subclass of trivmap's Abstract",
+            "sampling.kind: walks:bare is not called; it must be a subclass of trivmap's Abstract",
         ),
         ({"kind": "walks:jax"}, "sampling.kind: walks:jax is not called"),
         (
