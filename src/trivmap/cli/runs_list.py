@@ -72,7 +72,7 @@ def run_folders(root: Path, depth: int = _DEEPEST) -> Iterator[Path]:
         with os.scandir(root) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise InputError(f"{root}: cannot be read ({error.strerror}); see who may read it") from error
+        raise InputError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
     for name in names:
         if os.path.isfile(root / name / _CARD):
             yield root / name
