@@ -291,7 +291,7 @@ class TestFileSystems:
             RunDirectory.open(tmp_path / ("a" * 300))
 
     def test_a_name_that_is_none(self, tmp_path, card):
-        with pytest.raises(InputError, match="--out: holds a character of code 0"):
+        with pytest.raises(InputError, match="--out: has a NUL character"):
             RunDirectory.create(tmp_path / "a\0b", card, {})
         with pytest.raises(InputError, match="no such run directory"):
             RunDirectory.open(tmp_path / "a\0b")
