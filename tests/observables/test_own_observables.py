@@ -154,7 +154,7 @@ def making(function):
         ([Mean(name="", measure=SQUARE.measure)], "observables: '' is not a name; write up"),
         ([Mean(name="x[0]", measure=SQUARE.measure)], "observables: 'x[0]' is not a name; write up"),
         ([Mean(name="m" * 61, measure=SQUARE.measure)], "observables: 'mmm"),
-        ([Mean(name="mine", measurement="../x", measure=SQUARE.measure)], "observables: '../x' is no name"),
+        ([Mean(name="mine", measurement="../x", measure=SQUARE.measure)], "observables: '../x' is not a name"),
         ([Mean(name="chains", measure=SQUARE.measure)], "observables: chains stands for something else in the files"),
         ([Mean(name="log_weight", measure=SQUARE.measure)], "observables: log_weight stands for something else"),
         ([Mean(name="mine", measurement="cluster_size", each=np.sqrt)], "observables: nothing measures cluster_size"),
@@ -173,7 +173,7 @@ def making(function):
         ),
         (
             [Mean(name="mine", measure=SQUARE.measure, exact=1.0, hidden=True)],
-            "observables: mine is hidden, so that its",
+            "observables: mine is hidden, so its",
         ),
         (
             [Mean(name="mine", measure=ROWS.measure)],

@@ -74,7 +74,7 @@ class ProposalChains(AbstractDriver):
         self._propose = Program(jax.jit(many))
 
     def adopt(self, kernel: AbstractIndependence) -> None:
-        """Continue, with the same program, with a kernel that differs from the first only in the values of its arrays."""
+        """Continue with a kernel that differs from the first only in the values of its arrays; the program stays."""
         arrays, _ = eqx.partition(kernel, eqx.is_array)
         self._arguments = (arrays, self._arguments[1])
 
