@@ -23,7 +23,7 @@ def compared(preset: str) -> str:
         comparison.conditions(result),
         "Autocorrelation times in steps, and effective samples by reweighting:",
         markdown(*comparison.time_rows(result)),
-        "Costs, and the number of independent |m| from which the training of the samplers on the right has paid:",
+        "Costs, and the number of independent |m| at which the training of the samplers on the right breaks even:",
         markdown(*comparison.cost_rows(result)),
         "Results, which must agree:",
         markdown(*comparison.value_rows(result)),

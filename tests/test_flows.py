@@ -329,7 +329,7 @@ def test_resized_flow_is_a_flow_on_the_new_lattice():
 
 
 def test_resize_of_a_dense_flow_is_refused():
-    with pytest.raises(InputError, match=r"coupling: its network knows only lattice \[2, 4\].*use a convolutional"):
+    with pytest.raises(InputError, match=r"coupling: its network needs lattice \[2, 4\].*use a convolutional"):
         filled(whole).resize(Lattice((4, 8)))
 
 

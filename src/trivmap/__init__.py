@@ -3,7 +3,7 @@
 The parts live in the subpackages, such as `actions`, `bijections`, `bases`, `objectives`, `training`, `samplers`,
 `simulation` and `observables`, which are imported when they are asked for. The names in the `__init__` of a subpackage
 are public; the modules behind it may change. `recommended` makes a flow, `fit` trains it, `draw` samples with it, and
-`analyze` makes observables with errors; `run` does what a run card says, and `load` opens what a run has left.
+`analyze` makes observables with errors; `run` executes a run card, and `load` opens the directory of a run.
 """
 
 import importlib
@@ -31,12 +31,12 @@ _FLAT = {
 _PACKAGES = ("actions", "bases", "bijections", "diagnostics", "networks", "objectives", "observables", "optimizers")
 _PACKAGES += ("samplers", "simulation", "spaces", "training")
 _OF_EXTRAS = ("cards", "runs", "studies", "reports")
-# A core without extras gives all of these: `from trivmap import *` must work.
+# `from trivmap import *` must work without the extras, so only names of the core are listed.
 __all__ = ["InputError", "__version__", "load", *sorted(_FLAT.keys() - {"run"}), *_PACKAGES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    """Subpackages and functions that take long to import, when they are asked for."""
+    """Subpackages and functions that are slow to import, imported on first use."""
     if name in (*_PACKAGES, *_OF_EXTRAS):
         return importlib.import_module(f"trivmap.{name}")
     if name in _FLAT:
@@ -58,9 +58,9 @@ def __dir__() -> list[str]:
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> "Run":
     """The run in a directory: `.flow`, `.action`, `.results`, `.samples`, `.summary`, see `loading.Run`.
 
-    Raises `InputError` where there is no run. Its flow and action may be code that its card names, `my_module:MyClass`,
-    and its files may have been altered after they were written: with `trust` both are used, without it they are
-    refused and nothing is imported. A float64 model needs JAX's float64 switched on.
+    Raises `InputError` if there is no run. Its flow and action may be code that its card names, `my_module:MyClass`,
+    and its files may have been altered after they were written. With `trust` such code and files are used; without it
+    they are refused and nothing is imported. A float64 model needs JAX's float64 switched on.
     """
     # Run cards and storage take longer to import than the numerics.
     from trivmap.loading import load as load_run

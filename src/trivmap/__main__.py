@@ -6,7 +6,7 @@ from trivmap.extras import missing
 
 
 def main() -> None:
-    """The command; where a package that it needs is missing, one sentence and exit code 2."""
+    """Run the command; if a package that it needs is missing, print one sentence and exit with code 2."""
     if reason := missing("runs", "the command"):
         sys.stderr.write(f"trivmap: {reason}\n")
         raise SystemExit(2)

@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises, and how its sentence shows values and names."""
+"""The one exception that a user's mistake raises, and the form of values and names in its sentence."""
 
 import contextlib
 import difflib
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
-    """A mistake in what the user handed in: one sentence saying what is wrong, where, and what would be right.
+    """A mistake in the user's input: one sentence that says what is wrong, where, and what would be right.
 
     The command line prints the sentence and exits with code 2; everything else that is raised is a defect of the
     library.
@@ -16,7 +16,7 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def prefixed(prefix: str, instead_of: str = "") -> Iterator[None]:
-    """Begin the sentence of an `InputError` from the block with `prefix`; a beginning that it replaces is cut off."""
+    """Put `prefix` before the sentence of an `InputError` from the block, in place of `instead_of` if it begins so."""
     try:
         yield
     except InputError as error:
@@ -43,5 +43,5 @@ def cut(text: str, most: int = 100) -> str:
 
 
 def shown(value: object) -> str:
-    """A value in a sentence: cut to a line, and looked at no further than that."""
+    """A value in a sentence, cut to one line; the rest of a long value is not even formatted."""
     return "nothing" if value is None else cut(_REPR.repr(value), 80)

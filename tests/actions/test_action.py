@@ -181,5 +181,5 @@ def test_batch_in_place_of_a_configuration_is_refused(action, shape):
 def test_a_field_that_is_not_real_is_refused():
     """It would lose its imaginary part without a word; asked directly, as annotated arguments are checked here."""
     for field, name in ((jnp.ones((4, 4), complex), "complex128"), (jnp.ones((4, 4), int), "int64")):
-        with pytest.raises(InputError, match=f"action: takes a real field of floating point, got {name}"):
+        with pytest.raises(InputError, match=f"action: takes a real floating-point field, got {name}"):
             require_dimension(field, 2)

@@ -129,7 +129,7 @@ def test_what_is_not_drawn_is_no_number():
         np.testing.assert_array_equal(np.isnan(given), odd)
     assert np.all(np.asarray(part.push_with_score(z)[2])[odd] == 0)
     for of in (action, target):
-        with pytest.raises(InputError, match="the field holds only its even sites; draw the odd ones by sample"):
+        with pytest.raises(InputError, match="the field has only its even sites; draw the odd ones by sample"):
             measure(of, field)
     # Within a program there is nobody to tell: the numbers are none.
     assert all(np.all(np.isnan(values)) for values in jax.jit(lambda field: measure(target, field))(field).values())

@@ -320,7 +320,7 @@ class TestOwnParts:
             ({"model__maps": [{"kind": "own_parts:Shift"}]}, "model.maps.0.by: missing"),
             (
                 {"model__maps": [{"kind": "rescale"}, {"kind": "own_parts:heavy"}]},
-                "model.maps.1.kind: own_parts:heavy is not called, it must be a subclass of trivmap's "
+                "model.maps.1.kind: own_parts:heavy is not called; it must be a subclass of trivmap's "
                 "AbstractBijection",
             ),
         ],

@@ -94,7 +94,7 @@ def test_schedules():
         ),
         ("training.steps.x=4", "--set training.steps.x: training.steps is 800, which has no keys of its own"),
         pytest.param(
-            "seed\udcff=1", "--set 'seed\\udcff=1': the key holds bytes that are no text; write it in UTF-8", id="torn"
+            "seed\udcff=1", "--set 'seed\\udcff=1': the key has bytes that are not text; write it in UTF-8", id="torn"
         ),
         ("sampling=5", "couplings-L8: sampling: must be a section such as {kind: flow, ...}, got 5"),
         (

@@ -123,7 +123,7 @@ def test_what_is_known_to_make_an_action_is_taken(module, name):
 
 @pytest.mark.parametrize("name", ["bare", "other", "nonsense", "shifted", "Wide", "Path", "__name__"])
 def test_nothing_else_is_called(module, name):
-    sentence = f"action.kind: trapped:{name} is not called, it must be a subclass of trivmap's AbstractAction or a func"
+    sentence = f"action.kind: trapped:{name} is not called; it must be a subclass of trivmap's AbstractAction or a func"
     with pytest.raises(InputError, match=sentence):
         resolve(f"trapped:{name}", AbstractAction, "action.kind")
     done = (

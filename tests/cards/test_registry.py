@@ -170,7 +170,7 @@ class TestOwn:
         plan = build_training(card(optimizer={"kind": "adam", "learning_rate": rate}))
         assert float(plan.optimizer.learning_rate(12)) == 0.25
         bare = card(optimizer={"kind": "adam", "learning_rate": {"schedule": "registered:bare", "peak": 1}})
-        with pytest.raises(InputError, match=r"learning_rate\.schedule: registered:bare is not called, it must be"):
+        with pytest.raises(InputError, match=r"learning_rate\.schedule: registered:bare is not called; it must be"):
             build_training(bare)
 
     def test_all_of_them_are_code(self):
@@ -219,7 +219,7 @@ class TestNames:
 
     def test_keys_that_are_no_text(self):
         with pytest.raises(
-            InputError, match=r"training\.objective: has the key True, which is no text; put it in quotes"
+            InputError, match=r"training\.objective: has the key True, which is not text; put it in quotes"
         ):
             card(objective={"kind": "reverse-kl", True: 1})
 

@@ -142,7 +142,7 @@ class TestDirectories:
         assert refused(command, "run", folder=folder) == "run: no such run directory; trivmap run makes one"
         (folder / "empty").mkdir()
         said = refused(command, "empty", folder=folder)
-        assert said == "empty: is no run directory, it has no config.yaml; trivmap run makes one"
+        assert said == "empty: is not a run directory, it has no config.yaml; trivmap run makes one"
 
     def test_two_at_once(self, copy):
         with RunDirectory.open(copy / "run").locked():

@@ -35,7 +35,7 @@ def test_a_study_names_every_paper_once():
     [
         ("nothing", "trivmap: nothing: no preset of that name"),
         ("nothing.yaml", "trivmap: nothing.yaml: no such run card"),
-        (".", "trivmap: .: is no run directory, it has no config.yaml"),
+        (".", "trivmap: .: is not a run directory, it has no config.yaml"),
     ],
 )
 def test_refusals(source, sentence, tmp_path, monkeypatch):

@@ -81,9 +81,9 @@ class TestPlaces:
     @pytest.mark.parametrize(
         ("path", "sentence"),
         [
-            ("a" * 300, "a: is too long a path; give names of at most 220 bytes, 3000 in all"),
-            ("a/" * 2000, "/a: is too long a path; give names of at most 220 bytes, 3000 in all"),
-            ("ä" * 120, "ä: is too long a path; give names of at most 220 bytes, 3000 in all"),
+            ("a" * 300, "a: the path is too long; give names of at most 220 bytes, 3000 in all"),
+            ("a/" * 2000, "/a: the path is too long; give names of at most 220 bytes, 3000 in all"),
+            ("ä" * 120, "ä: the path is too long; give names of at most 220 bytes, 3000 in all"),
             ("a\0b", "'a\\x00b': has a NUL character, which no path may have"),
         ],
     )

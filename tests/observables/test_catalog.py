@@ -85,7 +85,7 @@ def test_a_measurement_that_the_catalog_does_not_know_is_its_own_series():
 @pytest.mark.parametrize("name", ["binder", "correlation_length", "correlator", "correlation_length_cosh_fit", "log_z"])
 def test_functions_of_several_means_have_no_series(name):
     assert not CATALOG.has_series(name)
-    with pytest.raises(InputError, match=f"{name}: is no mean over configurations"):
+    with pytest.raises(InputError, match=f"{name}: is not a mean over configurations"):
         CATALOG.series_of(name)
 
 

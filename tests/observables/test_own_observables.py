@@ -88,7 +88,7 @@ def test_a_wrong_exact_value_withholds_everything(history):
     wrong = Mean(name="square", exact=0.9, measure=SQUARE.measure)
     results = analyze(history, observables=(wrong,))
     assert len(results) == 0
-    assert results.info["broken_identity"].startswith("square is 0.9 in every correct ensemble, and here ")
+    assert results.info["broken_identity"].startswith("square is 0.9 in every correct ensemble, but here ")
 
 
 def test_a_broken_symmetry_withholds_what_it_makes_zero():
@@ -126,10 +126,13 @@ def making(function):
 @pytest.mark.parametrize(
     ("own", "sentence"),
     [
-        ([Mean(name="phi2", measure=SQUARE.measure)], "observables: phi2 is the name of two; give one"),
-        ([SQUARE, SQUARE], "observables: square is the name of two; give one"),
-        ([needing("phi5")], "observables: mine needs phi5, which is no mean of configurations; known are abs_magn"),
-        ([needing("binder")], "observables: mine needs binder, which is no mean"),
+        ([Mean(name="phi2", measure=SQUARE.measure)], "observables: two have the name phi2; give one"),
+        ([SQUARE, SQUARE], "observables: two have the name square; give one"),
+        (
+            [needing("phi5")],
+            "observables: mine needs phi5, which is not a mean over configurations; known are abs_magn",
+        ),
+        ([needing("binder")], "observables: mine needs binder, which is not a mean"),
         ([Mean(name="mine")], "observables: nothing measures mine; give mine a measure(field, action)"),
         (
             [Mean(name="mine", measurement="phi4", measure=SQUARE.measure)],
@@ -147,11 +150,11 @@ def making(function):
             [Mean(name="mine", measure=lambda field, action: jnp.fft.fft(field[0]))],
             "observables: the measure of mine must give a real number or an array of them",
         ),
-        ([Mean(name="a/b", measure=SQUARE.measure)], "observables: 'a/b' is no name; write one of up to 60 letters"),
-        ([Mean(name="", measure=SQUARE.measure)], "observables: '' is no name; write one"),
-        ([Mean(name="x[0]", measure=SQUARE.measure)], "observables: 'x[0]' is no name; write one"),
+        ([Mean(name="a/b", measure=SQUARE.measure)], "observables: 'a/b' is not a name; write up to 60 letters"),
+        ([Mean(name="", measure=SQUARE.measure)], "observables: '' is not a name; write up"),
+        ([Mean(name="x[0]", measure=SQUARE.measure)], "observables: 'x[0]' is not a name; write up"),
         ([Mean(name="m" * 61, measure=SQUARE.measure)], "observables: 'mmm"),
-        ([Mean(name="mine", measurement="../x", measure=SQUARE.measure)], "observables: '../x' is no name"),
+        ([Mean(name="mine", measurement="../x", measure=SQUARE.measure)], "observables: '../x' is not a name"),
         ([Mean(name="chains", measure=SQUARE.measure)], "observables: chains stands for something else in the files"),
         ([Mean(name="log_weight", measure=SQUARE.measure)], "observables: log_weight stands for something else"),
         ([Mean(name="mine", measurement="cluster_size", each=np.sqrt)], "observables: nothing measures cluster_size"),
@@ -162,7 +165,7 @@ def making(function):
         ([Observable(name="mine")], "observables: mine has no value; make it a Mean or a FunctionOfMeans"),
         (
             [Mean(name="mine", measure=SQUARE.measure, zero_under="Z2")],
-            "observables: zero_under of mine is 'Z2', no symmetry; choose one of even-translations, point-group",
+            "observables: zero_under of mine is 'Z2', not a symmetry; choose one of even-translations, point-group",
         ),
         (
             [Mean(name="mine", measure=SQUARE.measure, exact=np.inf)],
@@ -170,7 +173,7 @@ def making(function):
         ),
         (
             [Mean(name="mine", measure=SQUARE.measure, exact=1.0, hidden=True)],
-            "observables: mine is hidden, so that its",
+            "observables: mine is hidden, so its",
         ),
         (
             [Mean(name="mine", measure=ROWS.measure)],
@@ -227,7 +230,7 @@ def test_a_function_that_is_not_analytic_gets_no_error_and_no_value(history, fun
     own = (SQUARE, FunctionOfMeans(name="mine", needs=needs, function=lambda m, lattice: function(m)))
     results = analyze(history, observables=own)
     assert "mine" not in results
-    assert results.untrusted["mine"].startswith("its function is not analytic, so that it has no error")
+    assert results.untrusted["mine"].startswith("its function is not analytic, so it has no error")
     assert "susceptibility" in results
 
 
@@ -269,7 +272,7 @@ def test_own_scalars_do_not_decide_over_the_others():
 def test_what_nothing_gave_is_said():
     chain = ArrayHistory({"phi2": np.random.default_rng(1).normal(2, 1, (2, 4000))}, own=[SQUARE, KURTOSIS])
     results = analyze(chain)
-    assert results.untrusted["square"] == results.untrusted["kurtosis"] == "its measurements are not there"
+    assert results.untrusted["square"] == results.untrusted["kurtosis"] == "its measurements are missing"
 
 
 def test_draw_takes_one():

@@ -172,7 +172,7 @@ def test_figures_have_their_numbers_and_formats_beside_them(tmp_path, chains):
     assert (run.figures_path / "training.pdf").read_bytes() == before
     assert not list(run.figures_path.glob("stages.*"))
     assert (run.figures_path / "mine.pdf").read_bytes() == b"mine"
-    with pytest.raises(InputError, match="'eps' is no format of figures"):
+    with pytest.raises(InputError, match="'eps' is not a format of figures"):
         write_report(run.root, formats=["eps"])
 
 

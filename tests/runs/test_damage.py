@@ -346,6 +346,6 @@ def test_two_that_write_the_same_at_once(run, monkeypatch):
 @pytest.mark.parametrize("name", ["checkpoints", "metrics.jsonl", "summary.json"])
 def test_what_may_not_be_read(run, name):
     (run.root / name).chmod(0)
-    with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\); see who may read it"):
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\); check its permissions"):
         train(RunDirectory.open(run.root))
     (run.root / name).chmod(0o700)

@@ -123,7 +123,7 @@ def test_a_rung_has_data_of_its_own():
         objective="path-gradient", data=None, ladder=[{"lattice": [2], "objective": "mixture", "data": walkers}]
     ).rungs()
     assert first.training.objective.named == "mixture" and last.training.data is None
-    with pytest.raises(InputError, match=r"training\.ladder\.0: takes no configurations from a run of the card's own"):
+    with pytest.raises(InputError, match=r"training\.ladder\.0: cannot use configurations from a run at the card's"):
         card(ladder=[{"lattice": [2]}])
 
 
@@ -144,7 +144,7 @@ def test_other_configurations_are_not_those_of_the_steps_taken(folder, tmp_path)
     data = {key: CARD[key] for key in ("lattice", "dtype", "action")}
     other = pipeline.create(RunCard.from_data({**data, "seed": 7, "sampling": HMC}), chain.root)
     sample(other)
-    with pytest.raises(InputError, match=r"training\.data\.run holds other configurations"):
+    with pytest.raises(InputError, match=r"training\.data\.run has other configurations"):
         train(run)
 
 
@@ -166,9 +166,9 @@ def test_second_order_needs_least_squares(folder):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"training": {"data": {"kind": "run", "run": "nobody"}}}, "is no run; name one in the folder"),
-        ({"action": {"beta": 0.6}}, "is of another action; its configurations are not of this target"),
-        ({"lattice": [6]}, "is of another lattice"),
+        ({"training": {"data": {"kind": "run", "run": "nobody"}}}, "is not a run; name one in the folder"),
+        ({"action": {"beta": 0.6}}, "has another action, so its configurations do not belong to this target"),
+        ({"lattice": [6]}, "has another lattice"),
     ],
 )
 def test_runs_that_are_not_of_the_target(folder, changes, sentence):

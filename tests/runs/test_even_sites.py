@@ -140,7 +140,7 @@ def test_other_samplers_through_the_flow(section, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"base": {"kind": "gaussian"}}}, r"model\.base: gaussian knows no even sites"),
+        ({"model": {"base": {"kind": "gaussian"}}}, r"model\.base: gaussian has no even sites"),
         ({"model": {"maps": [MAP, {"kind": "rescale"}]}}, "chain: some of its maps act on the even sites alone"),
         ({"model": {"maps": [{"kind": "rescale"}]}}, "give both the same sites"),
         ({"action": {"kind": "phi4", "notation": "standard", "m_sq": -300.0, "g": 1.0}}, "too narrow"),

@@ -77,7 +77,7 @@ def test_overrides_drop_a_ladder_that_no_longer_fits():
 def test_a_dense_network_cannot_climb(tmp_path):
     network = {"kind": "dense", "hidden": [4]}
     dense = {"base": {"kind": "gaussian"}, "maps": [{"kind": "affine", "couplings": 2, "network": network}]}
-    with pytest.raises(InputError, match=r"training\.ladder\.0: coupling: its network knows only lattice \[4\]"):
+    with pytest.raises(InputError, match=r"training\.ladder\.0: coupling: its network needs lattice \[4\]"):
         pipeline.create(RunCard.from_data(CARD | {"model": dense}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -159,7 +159,7 @@ def test_resumed_is_uninterrupted(section, tmp_path, optax_mixes_dtypes):
         ({"kind": "walks:Nothing"}, "sampling.kind: the module 'walks' has no 'Nothing'"),
         (
             {"kind": "walks:bare"},
-            "sampling.kind: walks:bare is not called, it must be a subclass of trivmap's Abstract",
+            "sampling.kind: walks:bare is not called; it must be a subclass of trivmap's Abstract",
         ),
         ({"kind": "walks:jax"}, "sampling.kind: walks:jax is not called"),
         (
@@ -174,7 +174,7 @@ def test_resumed_is_uninterrupted(section, tmp_path, optax_mixes_dtypes):
         ({"kind": "walks:Strict", "width": 2}, "sampling: walks:Strict refused its arguments: width=2 is not for me"),
         ({"kind": "walks:RandomWalk", "length": 2}, "sampling.length: unknown key; known here: step_size"),
         ({"kind": "walks:Through"}, "sampling: walks:Through refused its arguments: "),
-        ({"kind": "walks:RandomWalk", "start": "mixed"}, "sampling.kind: start: RandomWalk knows no 'mixed' start"),
+        ({"kind": "walks:RandomWalk", "start": "mixed"}, "sampling.kind: start: RandomWalk has no 'mixed' start"),
         ({"kind": "walks:Wide", "start": "cold"}, "sampling.target_acceptance, sampling.start: of no use, walks:Wide"),
     ],
 )

@@ -69,7 +69,7 @@ class TestCreate:
         run = created(tmp_path / "run", training=None)
         flow = pipeline.load_flow(run, Plan(run.card()))
         assert flow.base.mass == 0.6
-        with pytest.raises(InputError, match="has no section training; nothing is to be trained"):
+        with pytest.raises(InputError, match="has no section training; there is nothing to train"):
             train(run)
 
 

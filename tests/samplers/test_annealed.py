@@ -275,7 +275,7 @@ class TestRefusals:
     def test_moves(self):
         with pytest.raises(InputError, match="at least one move"):
             Annealed(HOPPING, [0, 1], [])
-        with pytest.raises(InputError, match="SiteMetropolis knows the sites of a HoppingExpansionPath only"):
+        with pytest.raises(InputError, match="SiteMetropolis works only on a HoppingExpansionPath"):
             Annealed(free(RING, RING_ACTION), [0, 1], [SiteMetropolis()])
         odd = HoppingExpansionPath(Lattice((3,)), RING_ACTION, dtype=jnp.float32)
         with pytest.raises(InputError, match="checkerboard needs every extent even"):

@@ -321,7 +321,7 @@ def test_own_observables_are_measured(name):
 
 
 def test_the_start_is_the_kernels_to_know():
-    with pytest.raises(InputError, match="RandomWalk knows no 'mixed' start"):
+    with pytest.raises(InputError, match="RandomWalk has no 'mixed' start"):
         simulate(KERNELS["own"], ACTION, KEY, steps=10, start="mixed")
     assert simulate(KERNELS["hmc"], ACTION, KEY, steps=10, start="mixed").chains == 4
 

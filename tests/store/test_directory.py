@@ -57,14 +57,14 @@ def test_an_existing_output_is_refused_and_left_alone(tmp_path, card, kind):
 
 def test_a_parent_that_is_a_file(tmp_path, card):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match=r"file is no directory; give another --out"):
+    with pytest.raises(InputError, match=r"file is not a directory; give another --out"):
         RunDirectory.create(tmp_path / "file" / "run", card, {})
 
 
 def test_open_refuses_what_is_no_run(tmp_path):
     with pytest.raises(InputError, match="no such run directory"):
         RunDirectory.open(tmp_path / "nothing")
-    with pytest.raises(InputError, match=r"is no run directory, it has no config\.yaml"):
+    with pytest.raises(InputError, match=r"is not a run directory, it has no config\.yaml"):
         RunDirectory.open(tmp_path)
 
 

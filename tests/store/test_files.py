@@ -115,7 +115,7 @@ class TestNothingIsFollowed:
         assert list(precious.parent.iterdir()) == [precious]
         run.figures_path.unlink()
         run.figures_path.write_text("")
-        with pytest.raises(InputError, match=r"figures: is no folder; move it away"):
+        with pytest.raises(InputError, match=r"figures: is not a folder; move it away"):
             write_figures(run.root, {"stages.png": b"png"})
 
     def test_of_folders_within_folders(self, run, precious):
@@ -285,13 +285,13 @@ class TestFileSystems:
 
     def test_a_name_that_is_too_long(self, tmp_path, card):
         RunDirectory.create(tmp_path / ("a" * 250), card, {})
-        with pytest.raises(InputError, match=r"a: is too long a name for this file system; choose a shorter one$"):
+        with pytest.raises(InputError, match=r"a: the name is too long for this file system; choose a shorter one$"):
             RunDirectory.create(tmp_path / ("a" * 300), card, {})
         with pytest.raises(InputError, match=r"a: cannot be read \(File name too long\)"):
             RunDirectory.open(tmp_path / ("a" * 300))
 
     def test_a_name_that_is_none(self, tmp_path, card):
-        with pytest.raises(InputError, match="--out: holds a character of code 0"):
+        with pytest.raises(InputError, match="--out: has a NUL character"):
             RunDirectory.create(tmp_path / "a\0b", card, {})
         with pytest.raises(InputError, match="no such run directory"):
             RunDirectory.open(tmp_path / "a\0b")

@@ -540,6 +540,5 @@ def test_what_the_system_refuses_is_no_damage(tmp_path, monkeypatch, code):
     with pytest.raises(InputError) as caught:
         SampleReader(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path / 'samples.h5'}: cannot be read ({os.strerror(code)}); see who may read it, and whether the disk "
-        "is well"
+        f"{tmp_path / 'samples.h5'}: cannot be read ({os.strerror(code)}); check its permissions and the disk"
     )

@@ -16,10 +16,10 @@ class AbstractAction(eqx.Module):
     """S(phi) of the target density exp(-S).
 
     To add one: subclass, write `__call__` for ONE configuration (batches come from `jax.vmap`) with every constant
-    included, declare `symmetries` and, for other fields than real numbers, the `space`, and pass `force_error` and
-    `require_symmetries`. A closed form of `force` may replace the derivative. If the
-    action has the form sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4], give `coefficients`: the Hartree
-    start of the free-field base needs them.
+    included, declare `symmetries` and, for fields other than real numbers, the `space`, and check it with `force_error`
+    and `require_symmetries`. A closed form of `force` may replace the derivative. If the action has the form sum_x [c1
+    sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4], give `coefficients`: the Hartree start of the free-field base needs
+    them.
     """
 
     @abc.abstractmethod
@@ -32,21 +32,21 @@ class AbstractAction(eqx.Module):
 
     @property
     def space(self) -> AbstractSpace:
-        """The space whose points its fields are: real numbers unless a subclass says otherwise."""
+        """The space of its fields: real numbers unless a subclass declares another one."""
         return Real()
 
     def sample_conditional(self, key: Key, field: Field) -> Field:
-        """The field with what S has integrated out drawn from its density given the rest: here nothing has been."""
+        """The field, with sites that S has integrated out drawn from their density given the rest: here none."""
         return field
 
     @property
     def support(self) -> Support:
-        """The sites whose field S depends on; a flow must be one of the same."""
+        """The sites whose field S depends on; a flow must have the same support."""
         return Support.ALL
 
     @property
     def full(self) -> "AbstractAction":
-        """The action of all sites, whose fields `sample_conditional` gives: observables are measured with it."""
+        """The action of all sites, for fields from `sample_conditional`: observables are measured with it."""
         return self
 
     @property
@@ -61,20 +61,20 @@ class AbstractAction(eqx.Module):
 
     @property
     def coefficients(self) -> tuple[float, float, float] | None:
-        """(c1, c2, c4) where the action has that form, for one real number per site, else None."""
+        """(c1, c2, c4) if the action has that form, for one real number per site, otherwise None."""
         return None
 
 
 def scalar_coefficients(action: AbstractAction) -> tuple[float, float, float] | None:
-    """(c1, c2, c4) of an action of one real number per site in the form of `coefficients`, else None."""
+    """(c1, c2, c4) of an action of one real number per site in the form of `coefficients`, otherwise None."""
     return action.coefficients if action.space == Real() else None
 
 
 def force_error(action: AbstractAction, key: Key, lattice: Lattice) -> float:
     """Largest deviation of S(phi + h v) - S(phi - h v) from -2h force . v over 8 random fields and directions v.
 
-    Relative to |force| |v|: below 1e-7 for a correct force (1e-3 where float64 is disabled), of order one for a wrong
-    one. In a space that is not linear, phi + h v is phi moved by the tangent h v.
+    It is relative to |force| |v|: below 1e-7 for a correct force (1e-3 if float64 is disabled), of order one for a
+    wrong one. In a space that is not linear, phi + h v means phi moved by the tangent h v.
 
     Args:
         action: the action.

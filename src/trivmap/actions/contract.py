@@ -1,4 +1,4 @@
-"""The contract of an action, checked on an action of somebody's own before hours of sampling depend on it."""
+"""The contract of an action, checked for a user's own action before hours of sampling depend on it."""
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ from trivmap.tracing import traced
 
 
 def require_action(action: AbstractAction, lattice: Lattice, dtype: DTypeLike) -> None:
-    """Refuse an action that is no function of the fields that it declares.
+    """Refuse an action that is not a function of the fields that it declares.
 
-    S is traced on a field of its space, and evaluated on random ones in double precision where that is enabled.
+    S is traced on a field of its space, and evaluated on random fields, in double precision if that is enabled.
 
     Args:
         action: the action.
@@ -24,8 +24,9 @@ def require_action(action: AbstractAction, lattice: Lattice, dtype: DTypeLike) -
         dtype: the precision of the fields.
 
     Raises:
-        InputError: for a space or symmetries that are none, and for an S that cannot be traced, is no scalar, is not
-            finite, does not depend on every site, or differs between two representatives of one point of the space.
+        InputError: for an invalid space or symmetries, and for an S that cannot be traced, is not a scalar, is not
+        finite,
+            does not depend on every site, or differs between two representatives of one point of the space.
     """
     name, space = type(action).__name__, action.space
     if not isinstance(space, AbstractSpace):

@@ -17,14 +17,14 @@ from trivmap.support import Support
 class Decimated(AbstractAction):
     """S_eff = sum_even [c2 phi^2 + c4 phi^4] - sum_odd log Z1(h), h(x) = -c1 sum of the neighbors of x.
 
-    exp(-S_eff) is the integral of exp(-S) over the field at the odd sites of the checkerboard (x_1 + ... + x_d odd),
-    S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4]: given the even sites they are independent, each with
-    the density of `SiteDensity`. So the integral of exp(-S_eff) over the V/2 even sites is Z, and
-    `sample_conditional` draws the odd ones. Fields keep the shape of the lattice, and their values at odd sites are
+    exp(-S_eff) is the integral of exp(-S) over the field at the odd sites of the checkerboard (x_1 + ... + x_d odd), S
+    = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4]: given the even sites they are independent, each with the
+    density of `SiteDensity`. The integral of exp(-S_eff) over the V/2 even sites is therefore Z, and
+    `sample_conditional` draws the odd sites. Fields keep the shape of the lattice, and their values at odd sites are
     ignored.
 
-    Raises `InputError` for an odd extent, for an action without `coefficients`, or one whose sites have no integral by
-    themselves or wells too narrow for the quadrature.
+    Raises `InputError` for an odd extent, for an action without `coefficients`, or for one with a divergent single-site
+    integral or wells too narrow for the quadrature.
     """
 
     action: AbstractAction
@@ -69,5 +69,5 @@ class Decimated(AbstractAction):
 
     @property
     def symmetries(self) -> frozenset[str]:
-        """The symmetries of the action, of its translations only those by an even displacement."""
+        """The symmetries of the action, with only those of its translations that have an even displacement."""
         return closed(self.action.symmetries) - {"translations"}

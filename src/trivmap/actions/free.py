@@ -1,4 +1,4 @@
-"""The free scalar: the theory whose every number is known."""
+"""The free scalar, for which every number is known exactly."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ class FreeScalar(AbstractAction):
         dimension: d.
 
     Raises `InputError` unless m_sq is finite and at least 1e-8: a massless free field does not exist on a periodic
-    lattice, and wherever m_sq / 2 is added to d, rounding loses a smaller one.
+    lattice, and a smaller m_sq / 2 would be lost to rounding when it is added to d.
     """
 
     m_sq: float
@@ -36,7 +36,7 @@ class FreeScalar(AbstractAction):
 
     def __call__(self, field: Field) -> Scalar:
         require_dimension(field, self.dimension)
-        # By differences: in 2 d phi - sum phi(x+mu) a small m_sq would be lost to rounding.
+        # Uses differences: in 2 d phi - sum phi(x+mu) a small m_sq would be lost to rounding.
         steps = (jnp.roll(field, -1, axis) - field for axis in range(self.dimension))
         return 0.5 * site_sum(sum((step * step for step in steps), self.m_sq * field * field))
 

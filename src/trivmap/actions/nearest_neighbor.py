@@ -10,7 +10,7 @@ from trivmap.errors import InputError
 def require_dimension(field: Array, dimension: int) -> None:
     """Raise `InputError` unless the field is one real configuration in `dimension` dimensions, not a batch of them."""
     if not jnp.issubdtype(field.dtype, jnp.floating):
-        raise InputError(f"action: takes a real field of floating point, got {field.dtype}")
+        raise InputError(f"action: takes a real floating-point field, got {field.dtype}")
     if field.ndim != dimension:
         raise InputError(
             f"action: takes one configuration of {dimension} dimensions, got an array of shape {field.shape}; "

@@ -77,7 +77,7 @@ NOTATIONS: Mapping[str, Notation] = {
     "bosetti2015": Notation(bosetti2015, "arXiv:1506.08587"),
     "nicoli2020": Notation(nicoli2020, "arXiv:2007.07115"),
 }
-"""The notations of the literature by name: how each makes (c1, c2, c4) from its couplings, and its source."""
+"""The notations of the literature by name: the map from couplings to (c1, c2, c4), and the source."""
 
 
 def coefficients(notation: str, couplings: Mapping[str, SupportsFloat], dimension: int) -> tuple[float, float, float]:
@@ -105,12 +105,12 @@ def coefficients(notation: str, couplings: Mapping[str, SupportsFloat], dimensio
 
 
 def _number(value: Any) -> Any:
-    """The number in an array without axes; anything else as it is."""
+    """The number in an array without axes; anything else unchanged."""
     return value.item() if getattr(value, "shape", None) == () else value
 
 
 SMALLEST_GAP = 1e-8
-"""Smallest eigenvalue of a quadratic form, in units of |c1|: rounding beside 2 d decides over a smaller one."""
+"""Smallest eigenvalue of a quadratic form, in units of |c1|: a smaller one is lost to rounding beside 2 d."""
 
 
 def smallest_eigenvalue(c1: float, c2: float, dimension: int) -> float:
@@ -121,7 +121,7 @@ def smallest_eigenvalue(c1: float, c2: float, dimension: int) -> float:
 def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
     """Raise `InputError` unless the integral of exp(-S) exists: c4 > 0, or c4 = 0 and c2 > d |c1|.
 
-    Without c4, rounding must not decide over the smallest eigenvalue of the quadratic form.
+    Without c4, the smallest eigenvalue of the quadratic form must be safe from rounding.
     """
     if not all(math.isfinite(c) for c in (c1, c2, c4)):
         raise InputError(f"couplings must be finite, got c1={c1}, c2={c2}, c4={c4}")
@@ -130,7 +130,7 @@ def require_integrable(c1: float, c2: float, c4: float, dimension: int) -> None:
             f"the quartic coupling must not be negative, got c4={c4:g}; exp(-S) has no integral for c4 < 0"
         )
     gap = smallest_eigenvalue(c1, c2, dimension)
-    # Half of it, for couplings of another notation at the limit.
+    # Half of the limit, for couplings that were converted from another notation at the limit.
     if c4 == 0 and (gap <= 0 or gap < 0.5 * SMALLEST_GAP * abs(c1)):
         raise InputError(
             f"without a quartic term exp(-S) has an integral only if c2 > d |c1|, got 2 (c2 - d |c1|)={gap:g}, "
@@ -145,7 +145,7 @@ def convert(
 
     S(phi) = S'(phi'), so a mean of phi^n is s^n times that of phi', and log Z = log Z' + V log s.
 
-    Raises `InputError` where the target cannot express the theory: `standard` and `albergo2019` fix the sign of c1.
+    Raises `InputError` if the target cannot express the theory: `standard` and `albergo2019` fix the sign of c1.
     """
     c1, c2, c4 = coefficients(source, couplings, dimension)
     require_integrable(c1, c2, c4, dimension)
@@ -160,7 +160,8 @@ def convert(
         return {"m_sq": quadratic - 2 * dimension, "lam": quartic}, math.sqrt(square)
     if target not in NOTATIONS:
         raise InputError(f"notation: {target!r} is unknown; choose one of {', '.join(NOTATIONS)}")
-    # Both remaining notations demand c2' = 1 - 2 c4': a quadratic for s^2, whose stable root serves c4 = 0 too.
+    # Both remaining notations require c2' = 1 - 2 c4', a quadratic equation for s^2; its stable root also covers c4 =
+    # 0.
     root = math.hypot(c2, math.sqrt(8 * c4))
     square = 2 / (c2 + root) if c2 > 0 else (root - c2) / (4 * c4)
     first = "beta" if target == "bosetti2015" else "kappa"

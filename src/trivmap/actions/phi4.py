@@ -13,9 +13,10 @@ from trivmap.actions.notations import coefficients, require_integrable
 class Phi4(AbstractAction):
     """S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi(x)^2 + c4 phi(x)^4 ], periodic, in `dimension` dimensions.
 
-    Exactly this formula, no constant dropped or added. `from_couplings` takes the notations of the literature.
+    It is exactly this formula, with no constant dropped or added. `from_couplings` takes the notations of the
+    literature.
 
-    Raises `InputError` where exp(-S) has no integral (c4 < 0; c4 = 0 and c2 <= d |c1|) or a coupling is not finite.
+    Raises `InputError` if exp(-S) has no integral (c4 < 0; c4 = 0 and c2 <= d |c1|) or a coupling is not finite.
     """
 
     c1: float

@@ -17,7 +17,7 @@ _NEWTON_STEPS = 5
 _MOST_NODES = 301
 """For log Z1."""
 _WEAKEST = 1e-30
-"""Least c4 / c2^2 that is not 0: single precision has no smaller numbers to work with."""
+"""Least nonzero c4 / c2^2: single precision cannot represent smaller numbers."""
 
 
 class Envelope(NamedTuple):
@@ -32,10 +32,10 @@ class Envelope(NamedTuple):
 class SiteDensity:
     """p(phi | h) ~ exp(-c2 phi^2 - c4 phi^4 + h phi).
 
-    phi^4 >= 2 a phi^2 - a^2 bounds it by a normal density of precision 2 A, A = c2 + 2 c4 a, around h / 2A; what is
-    drawn from that is kept with probability exp(-c4 (phi^2 - a)^2). The largest acceptance has a = <phi^2> of the
-    normal density, that is A^3 = c2 A^2 + c4 A + c4 h^2 / 2, which has one positive root whatever the sign of c2. In a
-    deep double well the acceptance is about the width of a well over the distance between the two.
+    phi^4 >= 2 a phi^2 - a^2 bounds it by a normal density of precision 2 A, A = c2 + 2 c4 a, around h / 2A; a draw from
+    it is accepted with probability exp(-c4 (phi^2 - a)^2). The acceptance is largest if a = <phi^2> of the
+    normal density, that is A^3 = c2 A^2 + c4 A + c4 h^2 / 2, which has one positive root for either sign of c2. In a
+    deep double well the acceptance is about the width of a well over the distance between the wells.
 
     Raises `InputError` unless the integral exists: c4 > 0, or c4 = 0 and c2 > 0; and for a c4 that is too small beside
     c2^2 to be distinguished from 0.
@@ -46,7 +46,7 @@ class SiteDensity:
 
     def __post_init__(self):
         for name in ("c2", "c4"):
-            # A NumPy number would take part in promotion.
+            # A NumPy number would take part in dtype promotion.
             object.__setattr__(self, name, float(getattr(self, name)))
         if not ((0 < self.c4 < math.inf and math.isfinite(self.c2)) or self.c4 == 0 < self.c2 < math.inf):
             raise InputError(
@@ -63,7 +63,7 @@ class SiteDensity:
     @property
     def log_z(self) -> float:
         """log of the integral over phi at h = 0, by Bessel functions of order 1/4: exact to rounding."""
-        from scipy.special import gamma, ive, kve  # as long to import as all of trivmap
+        from scipy.special import gamma, ive, kve  # takes as long to import as all of trivmap
 
         if self.c4 == 0:
             return 0.5 * math.log(math.pi / self.c2)
@@ -73,7 +73,7 @@ class SiteDensity:
             return math.log(integral) - 0.25 * math.log(self.c4)
         z, scale = ratio * ratio / 8, 0.5 * math.log(abs(self.c2) / self.c4)
         if z > 1e6:
-            # Beyond what the library's functions take: one normal well or two, with their corrections.
+            # Outside the range of the library's functions: one normal well or two, with their corrections.
             normal = (
                 0.5 * math.log(math.pi / self.c2) if self.c2 > 0 else 2 * z + 0.5 * math.log(2 * math.pi / -self.c2)
             )
@@ -86,9 +86,9 @@ class SiteDensity:
     def log_partition(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
         """log Z1(h), Z1 = integral of exp(-c2 phi^2 - c4 phi^4 + h phi); its derivative is <phi> given h.
 
-        By the trapezoidal rule on the envelope, with points chosen so that it is exact to rounding for every h.
+        Uses the trapezoidal rule on the envelope, with points chosen so that it is exact to rounding for every h.
 
-        Raises `InputError` where the two wells are too narrow for that.
+        Raises `InputError` if the two wells are too narrow for that.
         """
 
         @jax.custom_jvp
@@ -103,7 +103,7 @@ class SiteDensity:
         return value(h)
 
     def require_quadrature(self) -> None:
-        """Raise `InputError` where `log_partition` cannot be computed."""
+        """Raise `InputError` if `log_partition` cannot be computed."""
         if self.c4 > 0:
             self._rule(jnp.float64)
 
@@ -118,7 +118,7 @@ class SiteDensity:
         return -self.c4 * (phi * phi - envelope.square) ** 2
 
     def sample(self, key: Key, h: Float[Array, "..."]) -> Float[Array, "..."]:
-        """An exact draw for every h, by rejection: as many rounds as the slowest site needs."""
+        """An exact draw for every h by rejection, with as many rounds as the slowest site needs."""
         envelope = self.envelope(h)
 
         def open_sites(state: tuple[Array, Array, Array]) -> Array:
@@ -134,7 +134,7 @@ class SiteDensity:
         return jax.lax.while_loop(open_sites, round_of, start)[1]
 
     def update(self, key: Key, h: Float[Array, "..."], phi: Float[Array, "..."]) -> tuple[Array, Array]:
-        """(phi', whether it is new): one proposal from the envelope and its Metropolis test, which leaves p as it is.
+        """(phi', whether it is new): one proposal from the envelope and its Metropolis test, which leaves p invariant.
 
         It is accepted with probability min(1, r(phi') / r(phi)), r = p / envelope <= 1: at least as often as by
         rejection, whose probability is r(phi').
@@ -147,19 +147,19 @@ class SiteDensity:
 
     @property
     def _precision(self) -> float:
-        """A at h = 0, the positive root of A^2 = c2 A + c4; without a difference of like numbers."""
+        """A at h = 0, the positive root of A^2 = c2 A + c4; computed without cancellation."""
         root = math.hypot(self.c2, 2 * math.sqrt(self.c4))
         return (self.c2 + root) / 2 if self.c2 > 0 else 2 * self.c4 / (root - self.c2)
 
     @property
     def _strength(self) -> float:
-        """u = c4 / A^2 at h = 0: between 0 for a normal density and 1 for c2 > 0, large for two wells."""
+        """u = c4 / A^2 at h = 0: between 0 (a normal density) and 1 for c2 > 0, large for two wells."""
         return self.c4 / self._precision / self._precision
 
     def _excess(self, h: Float[Array, "..."]) -> Float[Array, "..."]:
-        """e >= 0 of A = A(h=0) (1 + e): e^3 + (2 + u) e^2 + (1 + u) e = c4 h^2 / 2 A(h=0)^3.
+        """e >= 0 in A = A(h=0) (1 + e): e^3 + (2 + u) e^2 + (1 + u) e = c4 h^2 / 2 A(h=0)^3.
 
-        All terms are positive, so that each bounds the root from above, and Newton's method descends from there without
+        All terms are positive, so each gives an upper bound on the root, from which Newton's method descends without
         overshooting. The least of the bounds is at most 1.5 times the root.
         """
         u = self._strength
@@ -167,7 +167,7 @@ class SiteDensity:
             return jnp.zeros_like(h)
         scaled = h * (math.sqrt(u / 2) / math.sqrt(self._precision))
         right = scaled * scaled
-        # The cube root by functions that XLA makes vectors of.
+        # The cube root from functions that XLA vectorizes.
         bounds = (right / (1 + u), jnp.abs(scaled) / math.sqrt(2 + u), jnp.exp(jnp.log(right) / 3))
         e = jnp.minimum(jnp.minimum(bounds[0], bounds[1]), bounds[2])
         for _ in range(_NEWTON_STEPS):
@@ -178,7 +178,8 @@ class SiteDensity:
         side = jnp.where(h < 0, -jnp.ones_like(h), jnp.ones_like(h))
         above = 1 + self._excess(h)
         variance = 0.5 / (self._precision * above)
-        # phi = width (offset + t): the envelope is exp(-t^2 / 2), p over it exp(-quartic (t^2 - 1 + 2 offset t)^2).
+        # phi = width (offset + t): the envelope is exp(-t^2 / 2), and p / envelope is exp(-quartic (t^2 - 1 + 2 offset
+        # t)^2).
         width = jnp.sqrt(variance)
         offset, quartic = side * h * width, 0.25 * self._strength / (above * above)
         square = 1 + offset * offset
@@ -199,7 +200,7 @@ class SiteDensity:
         return top + jnp.log(total * float(rule[1] - rule[0])), side * width * (offset + first / total)
 
     def _rule(self, dtype: DTypeLike) -> np.ndarray:
-        """Equidistant points in units of the envelope's width, its mean at 0, for h >= 0."""
+        """Equidistant points in units of the envelope's width, with its mean at 0, for h >= 0."""
         nodes = _trapezoidal(self._strength, bool(jnp.finfo(dtype).bits < 64))
         if nodes is None:
             raise InputError(
@@ -213,8 +214,8 @@ class SiteDensity:
 def _trapezoidal(u: float, single: bool) -> np.ndarray | None:
     """The fewest points with which the trapezoidal rule of `SiteDensity` is exact to rounding, None if too many.
 
-    Its integrand depends on u and on e alone. The error is the difference between rules that are shifted against each
-    other: measured for all e, of the integral and of the mean in units of the envelope's width.
+    Its integrand depends only on u and e. The error is the difference between rules that are shifted relative to each
+    other; it is measured for all e, for the integral and for the mean in units of the envelope's width.
     """
     tolerance = 1e-9 if single else 1e-14
     e = np.concatenate([[0.0], np.logspace(-9, 6, 151)])[:, None]
@@ -225,7 +226,7 @@ def _trapezoidal(u: float, single: bool) -> np.ndarray | None:
     spread = 1 / np.sqrt(1 + 8 * quartic * root**2)
 
     def exponent(t: np.ndarray) -> np.ndarray:
-        """log of the integrand over its value near the maximum."""
+        """log of the integrand divided by its value near the maximum."""
         return 0.5 * peak**2 - 0.5 * t**2 - quartic * (t**2 - 1 + 2 * offset * t) ** 2
 
     around = spread * np.linspace(-9, 9, 145)
@@ -256,7 +257,7 @@ def _trapezoidal(u: float, single: bool) -> np.ndarray | None:
 
 
 def _draw(key: Key, envelope: Envelope) -> tuple[Array, Array]:
-    """A draw from every envelope, and a uniform number to decide on it."""
+    """A draw from every envelope, and a uniform number for its accept test."""
     normal_key, uniform_key = jax.random.split(key)
     shape, dtype = envelope.mean.shape, envelope.mean.dtype
     phi = envelope.mean + envelope.width * draw_normal(normal_key, shape, dtype)

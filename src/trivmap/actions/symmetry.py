@@ -1,4 +1,4 @@
-"""Symmetries of fields on a lattice: their names, what they do, and the check that an action has those it declares."""
+"""Symmetries of fields on a lattice: their names and images, and the check that an action has those it declares."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,20 +12,20 @@ from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
 EVERY = frozenset({"z2", "translations", "even-translations", "point-group"})
-"""phi -> -phi; shifts by any displacement, and by those of even x_1 + ... + x_d alone; reflections of axes and
+"""phi -> -phi; shifts by any displacement, and by only those of even x_1 + ... + x_d; reflections of axes and
 exchanges of axes of equal extent."""
 _FIELDS = 4
 
 
 def closed(symmetries: Iterable[str]) -> frozenset[str]:
-    """The symmetries with those that they contain: translations contain even translations."""
+    """The symmetries together with those that they contain: translations contain even translations."""
     found = frozenset(symmetries)
     return found | {"even-translations"} if "translations" in found else found
 
 
 def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
     """The generators of the symmetry called `name`, as functions of a field of `lattice`."""
-    # From the last axis on: those before belong to the components of a field.
+    # The lattice axes are the last ones: earlier axes belong to the components of a field.
     axes = range(-lattice.dimension, 0)
     if name == "z2":
         yield lambda field: -field
@@ -37,7 +37,7 @@ def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
             yield lambda field, axis=axis: jnp.roll(jnp.roll(field, 1, axes[0]), 1, axis)
     elif name == "point-group":
         for axis in axes:
-            # Site 0 is held.
+            # Site 0 stays fixed.
             yield lambda field, axis=axis: jnp.roll(jnp.flip(field, axis), 1, axis)
             for other in range(-lattice.dimension, axis):
                 if lattice.shape[axis] == lattice.shape[other]:
@@ -47,7 +47,8 @@ def images(lattice: Lattice, name: str) -> Iterator[Callable[[Field], Field]]:
 def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[str, float]:
     """The largest |S(g phi) - S(phi)| for each symmetry, over its generators g and a few random fields.
 
-    Relative to |S| + |force| |phi|: rounding, below 1e-10 (1e-4 where float64 is disabled), for a symmetry of S.
+    It is relative to |S| + |force| |phi|. For a symmetry of S it is rounding, below 1e-10 (1e-4 if float64 is
+    disabled).
     """
     dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
     keys = jax.random.split(key, _FIELDS)
@@ -62,7 +63,7 @@ def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[
             for name in sorted(EVERY):
                 moved = jnp.stack([action(image(field)) for image in images(lattice, name)])
                 change = jnp.where(jnp.isfinite(moved), jnp.abs(moved - value), jnp.inf)
-                # Where S is no number, this check cannot judge.
+                # If S is NaN, this check cannot judge.
                 found[name] = jnp.where(jnp.isfinite(value), jnp.max(change) / scale, 0)
             return found
 
@@ -72,14 +73,14 @@ def symmetry_errors(action: AbstractAction, key: Key, lattice: Lattice) -> dict[
 
 
 def smallest_change() -> float:
-    """The smallest change of S, in units of its size, that rounding does not explain."""
+    """The smallest change of S, in units of its size, that rounding cannot explain."""
     return 1e-8 if jnp.result_type(float) == jnp.float64 else 1e-3
 
 
 def require_symmetries(action: AbstractAction, lattice: Lattice, wanted: Iterable[str] = ()) -> None:
     """Evaluate S on random fields and their images.
 
-    Raises `InputError` where a symmetry that the action declares, or one of `wanted`, does not leave S as it is.
+    Raises `InputError` if a symmetry that the action declares, or one of `wanted`, changes S.
     """
     errors = symmetry_errors(action, jax.random.key(0), lattice)
     limit = smallest_change()
@@ -95,6 +96,6 @@ def require_symmetries(action: AbstractAction, lattice: Lattice, wanted: Iterabl
 
 
 def can_be_evaluated(action: AbstractAction) -> bool:
-    """True for an action of a user whose numbers are known: within `jax.jit` they are not."""
+    """True for a user's action with concrete numbers; within `jax.jit` they are not concrete."""
     own = not type(action).__module__.startswith("trivmap.")
     return own and not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(action))

@@ -1,4 +1,4 @@
-"""Bases: the simple distributions a flow starts from."""
+"""Bases: the simple distributions that a flow starts from."""
 
 from trivmap.bases.base import AbstractBase as AbstractBase
 from trivmap.bases.decimated import DecimatedFreeField as DecimatedFreeField

@@ -1,4 +1,4 @@
-"""The contract of a base: the simple distribution a flow starts from."""
+"""The contract of a base: the simple distribution that a flow starts from."""
 
 import abc
 import math
@@ -17,11 +17,11 @@ from trivmap.support import Support
 class AbstractBase(eqx.Module):
     """A reparametrized density of one configuration: `push` turns parameter-free noise into the field.
 
-    To add one: hold the parameters as inexact arrays, draw everything random in `noise`, so that a field can be
-    evaluated and differentiated at fixed noise. Noise that is not unit normal comes with its `log_noise`: samplers that
-    move in the noise rely on it.
+    To add one: hold the parameters as inexact arrays, and draw all random numbers in `noise`, so that a field can be
+    evaluated and differentiated at fixed noise. Noise that is not unit normal needs its `log_noise`: samplers that move
+    in the noise rely on it.
 
-    Raises `InputError` where a subclass overrides `noise` alone.
+    Raises `InputError` if a subclass overrides only `noise`.
     """
 
     lattice: eqx.AbstractVar[Lattice]
@@ -33,7 +33,7 @@ class AbstractBase(eqx.Module):
         if order.index(owners[0]) < order.index(owners[1]):
             raise InputError(
                 f"{owners[0].__name__}: draws its own noise, but log_noise is that of unit normal noise; give it "
-                "log_noise(z), the log-density of what noise draws"
+                "log_noise(z), the log-density of its noise"
             )
 
     def noise(self, key: Key) -> Field:
@@ -41,22 +41,22 @@ class AbstractBase(eqx.Module):
         return draw_normal(key, self.lattice.shape, self.dtype)
 
     def log_noise(self, z: Field) -> Scalar:
-        """log r(z), r the density of the noise itself over all V sites, whatever the parameters."""
+        """log r(z), with r the density of the noise over all V sites; it does not depend on the parameters."""
         return -0.5 * site_sum(z * z) - 0.5 * math.log(2 * math.pi) * self.lattice.volume
 
     @property
     def space(self) -> AbstractSpace:
-        """The space whose points its fields are."""
+        """The space of its fields."""
         return Real()
 
     @property
     def support(self) -> Support:
-        """The sites that it draws; fields are zero at the others."""
+        """The sites that the base draws; fields are zero at the others."""
         return Support.ALL
 
     @property
     def equivariant_under(self) -> frozenset[str]:
-        """The symmetries of the density, under the names of `AbstractAction.symmetries`; none is claimed here."""
+        """The symmetries of the density, under the names of `AbstractAction.symmetries`; by default none."""
         return frozenset()
 
     @abc.abstractmethod
@@ -69,11 +69,11 @@ class AbstractBase(eqx.Module):
 
     @abc.abstractmethod
     def astype(self, dtype: DTypeLike) -> "AbstractBase":
-        """The same density, its noise and parameters in another floating-point precision."""
+        """The same density, with noise and parameters in another floating-point precision."""
 
     def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "AbstractBase":
-        """The same base on another lattice and, where it started from an action, at another coupling.
+        """The same base on another lattice and, if it started from an action, at another coupling.
 
-        Raises `InputError` where that makes no sense.
+        Raises `InputError` if that is not possible.
         """
         raise InputError(f"{type(self).__name__}: cannot be carried to lattice {list(lattice.shape)}; train it there")

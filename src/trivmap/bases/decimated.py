@@ -16,10 +16,11 @@ from trivmap.support import Support
 class DecimatedFreeField(AbstractFreeField):
     """The marginal of a `FreeField` of variances v_k on the even sites; fields are zero at the odd ones.
 
-    Noise is drawn at all sites, what it is at the odd ones does not matter.
+    Noise is drawn at all sites; its values at the odd sites do not matter.
 
-    Its covariance is that of the whole field between even sites, whose eigenvalues (v_k + v_{k + pi}) / 2 belong to k
-    and to k + pi = (k_1 + pi, ..., k_d + pi): one mode of the even sites. Learnable are the factors of the whole field.
+    Its covariance is that of the whole field between even sites. The eigenvalues (v_k + v_{k + pi}) / 2 belong to k and
+    to k + pi = (k_1 + pi, ..., k_d + pi), which are one mode of the even sites. The learnable parameters are the
+    factors of the whole field.
 
     Raises `InputError` for an odd extent.
     """
@@ -44,7 +45,7 @@ class DecimatedFreeField(AbstractFreeField):
         return DecimatedFreeField(self.full.astype(dtype))
 
     def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "DecimatedFreeField":
-        """As `FreeField.resize` of the whole field."""
+        """As `FreeField.resize` for the whole field."""
         return DecimatedFreeField(self.full.resize(lattice, action and action.full))
 
     def log_width(self) -> Float[Array, " orbits"]:

@@ -44,7 +44,7 @@ class AbstractFreeField(AbstractBase):
     def _log_density(self, z: Field, log_width: Float[Array, " orbits"]) -> Scalar:
         normalization = orbit_sum(self.lattice, log_width) + 0.5 * math.log(2 * math.pi) * self.lattice.volume
         if self.support is Support.EVEN:
-            # Every mode of the even sites is counted twice among the orbits.
+            # The orbits count every mode of the even sites twice.
             normalization = 0.5 * normalization
         return -0.5 * site_sum(z * z) - normalization
 
@@ -53,7 +53,7 @@ class FreeField(AbstractFreeField):
     """q(x) ~ exp(-1/2 V^-1 sum_k |x_k|^2 / v_k), v_k = e^{2 a_k} / (stiffness khat^2 + mass).
 
     The start 1 / (stiffness khat^2 + mass), a = 0, is the Hartree spectrum for stiffness = -c1 and `hartree_mass`, or
-    that of a free field of that mass. `learnable` gives one a_k per momentum orbit.
+    the spectrum of a free field of that mass. `learnable` gives one a_k per momentum orbit.
 
     Raises `InputError` unless the spectrum is positive at every momentum.
     """
@@ -62,7 +62,7 @@ class FreeField(AbstractFreeField):
     stiffness: float = eqx.field(static=True)
     mass: float = eqx.field(static=True)
     from_action: bool = eqx.field(static=True)
-    """Whether stiffness and mass are those of the Hartree propagator, and follow the action."""
+    """True if stiffness and mass are those of the Hartree propagator, and follow the action."""
     lattice: Lattice = eqx.field(static=True)
     dtype: str = eqx.field(static=True)
 
@@ -124,7 +124,7 @@ class FreeField(AbstractFreeField):
             action: S.
             learnable: whether its variances are trained
             mass_squared: null: the Gaussian of least reverse KL to exp(-S); else it starts at 1 / (khat^2 + it)
-            temperature: T, if the training begins with exp(-S/T). Only parameters differ from the base at T = 1.
+            temperature: T, if the training begins with exp(-S/T). Only the parameters differ from the base at T = 1.
             dtype: the precision of noise and parameters.
 
         Raises `InputError` for an action without `coefficients`, unless `mass_squared` is given.

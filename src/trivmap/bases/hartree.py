@@ -9,10 +9,10 @@ from trivmap.lattice import Lattice
 def hartree_mass(lattice: Lattice, c1: float, c2: float, c4: float) -> float:
     """M of the Hartree propagator 1 / (-c1 khat^2 + M), the Gaussian of least reverse KL to exp(-S).
 
-    The root of M = 2 c2 + 2 d c1 + 12 c4 <phi^2> with <phi^2> = V^-1 sum_k 1 / (-c1 khat^2 + M). For S = sum_x
-    [c1 sum_mu phi phi + c2 phi^2 + c4 phi^4]; under a temperature T divide the coefficients by T.
+    M is the root of M = 2 c2 + 2 d c1 + 12 c4 <phi^2> with <phi^2> = V^-1 sum_k 1 / (-c1 khat^2 + M), for
+    S = sum_x [c1 sum_mu phi phi + c2 phi^2 + c4 phi^4]. At a temperature T, divide the coefficients by T.
 
-    Raises `InputError` where exp(-S) has no integral.
+    Raises `InputError` if exp(-S) has no integral.
     """
     require_integrable(c1, c2, c4, lattice.dimension)
     kinetic = -c1 * lattice.momentum_squared

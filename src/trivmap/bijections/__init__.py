@@ -1,4 +1,4 @@
-"""Bijections: the maps a flow is made of."""
+"""Bijections: the maps that make up a flow."""
 
 from trivmap.bijections.architectures import AbstractArchitecture as AbstractArchitecture
 from trivmap.bijections.architectures import ConvolutionalNetwork as ConvolutionalNetwork

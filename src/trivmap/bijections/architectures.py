@@ -1,4 +1,4 @@
-"""The networks of couplings, before they are made: what is the same for every coupling of a stack."""
+"""The architectures of the networks in couplings: the settings that all couplings of a stack share."""
 
 import abc
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from trivmap.lattice import Lattice
 from trivmap.networks import ACTIVATIONS, ConvolutionLayer, KernelExtent, Network, OddEvenNetwork
 
 _MOST_TAPS = 2**16
-"""They are written out."""
+"""Most taps of a convolution, which are written out in the program."""
 
 
 class AbstractArchitecture(abc.ABC):
     """The networks of couplings: from the frozen color of the checkerboard to the parameters of a transformation.
 
     To add one: subclass, take the settings in the constructor, and make the conditioner of one coupling in
-    `conditioner`. For a network of your own over the whole lattice that is a `FieldConditioner`.
+    `conditioner`. For your own network over the whole lattice, use a `FieldConditioner`.
     """
 
     @abc.abstractmethod
@@ -38,24 +38,24 @@ class AbstractArchitecture(abc.ABC):
             active: the color that moves, 0 even or 1 odd.
             z2: whether the coupling must be exactly odd.
             dtype: the precision of the parameters.
-            key: for the initial weights.
+            key: the key of the initial weights.
         """
 
     def require_fit(self, lattice: Lattice) -> None:
-        """Raise `InputError` where the network would outgrow this lattice; nothing is made."""
+        """Raise `InputError` if the network would be too large on this lattice; nothing is made."""
         return None
 
 
 @dataclass(frozen=True)
 class DenseNetwork(AbstractArchitecture):
-    """Every frozen site feeds every parameter; one lattice only.
+    """Every parameter depends on every frozen site; it works on one lattice only.
 
     Args:
         hidden: widths of the hidden layers, for example [8, 8] or [1.0V]; `1.0V` is the number of sites
         activation: `tanh`, `asinh`, `arctan`, `sin`, `softsign`, `identity`; `relu`, `leaky-relu`, `elu`, `gelu`,
             `silu`, `softplus`, `sigmoid`; with `z2` the latter cost two passes
 
-    Raises `InputError` for widths or an activation that are none.
+    Raises `InputError` for invalid widths or an unknown activation.
     """
 
     hidden: Sequence[Width]
@@ -86,7 +86,7 @@ class ConvolutionalNetwork(AbstractArchitecture):
             `silu`, `softplus`, `sigmoid`; with `z2` the latter cost two passes
         kernel: extent of the kernel in sites, odd
 
-    Raises `InputError` for channels, a kernel or an activation that are none.
+    Raises `InputError` for invalid channels or kernels, or an unknown activation.
     """
 
     hidden: Sequence[Width]

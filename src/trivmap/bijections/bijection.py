@@ -18,21 +18,22 @@ class AbstractBijection(eqx.Module):
     """A differentiable invertible map of ONE configuration, of shape `lattice.shape`; batches come from `jax.vmap`.
 
     To add one: subclass, hold the parameters as inexact arrays and everything else as static fields, write `forward`
-    and `inverse`, start at or near the identity, declare what it is `equivariant_under`, and add a line to the table of
-    the contract test (`tests/bijections/test_contract.py`). Override `forward_with_score` where something cheaper than
-    the default is known. No map may look at other configurations of a batch: the density of one would depend on them.
+    and `inverse`, start at or near the identity, declare its symmetries in `equivariant_under`, and add a line to the
+    table of the contract test (`tests/bijections/test_contract.py`). Override `forward_with_score` if there is a
+    cheaper way than the default. A map must not depend on other configurations of a batch: the density of one would
+    depend on them.
     """
 
     lattice: eqx.AbstractVar[Lattice]
 
     @property
     def supports(self) -> frozenset[Support]:
-        """The supports of the densities that it can map: for fewer than all sites, fields that are zero elsewhere."""
+        """The supports of the densities that it can map; on fewer than all sites, fields are zero elsewhere."""
         return frozenset({Support.ALL})
 
     @property
     def equivariant_under(self) -> frozenset[str]:
-        """The symmetries g with f(g x) = g f(x), under the names of `AbstractAction.symmetries`; none is claimed here.
+        """The symmetries g with f(g x) = g f(x), under the names of `AbstractAction.symmetries`; by default none.
 
         A flow of symmetric parts has a symmetric density, and refuses an action without the symmetry.
         """
@@ -59,13 +60,13 @@ class AbstractBijection(eqx.Module):
         return y, log_det, new_score
 
     def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
-        """(name, field, log-determinant so far) at the points along the map worth looking at, its end last."""
+        """(name, field, log-determinant so far) at interesting points along the map; the end comes last."""
         yield type(self).__name__, *self.forward(x)
 
     def perturbed(self, u: Scalar) -> "AbstractBijection":
-        """The same map to within its integration error, its time grid shifted by u in [0, 1); exact maps are unmoved.
+        """The same map up to its integration error, its time grid shifted by u in [0, 1); exact maps do not change.
 
-        Training draws a new u for every step, so that it cannot learn to exploit that error.
+        Training draws a new u for every step, so that it cannot learn to exploit the integration error.
         """
         return self
 
@@ -79,11 +80,11 @@ class AbstractBijection(eqx.Module):
         return self
 
     def l2_weights(self) -> "AbstractBijection":
-        """The map with every parameter replaced by the weight of its square in what Gauss-Newton minimizes: zeros."""
+        """The map with every parameter replaced by the weight of its square in the Gauss-Newton objective: zeros."""
         return jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self)
 
     def resize(self, lattice: Lattice) -> "AbstractBijection":
-        """The same map on another lattice; raises `InputError` where that makes no sense."""
+        """The same map on another lattice; raises `InputError` if that is not possible."""
         raise InputError(
             f"{type(self).__name__}: cannot be carried from lattice {list(self.lattice.shape)} to "
             f"{list(lattice.shape)}; train it there from scratch"

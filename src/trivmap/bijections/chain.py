@@ -34,7 +34,7 @@ class Chain(AbstractBijection):
 
     @property
     def supports(self) -> frozenset[Support]:
-        """The supports that all its maps have; any, if there are no maps."""
+        """The supports that all its maps share; every support, if there are no maps."""
         return frozenset(Support).intersection(*(part.supports for part in self.maps))
 
     @property
@@ -64,7 +64,7 @@ class Chain(AbstractBijection):
         return x, log_det, score
 
     def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
-        """The stages of each map; a block of couplings is one."""
+        """The stages of each map; a block of couplings is one stage."""
         log_det = site_sum(jnp.zeros_like(x))
         for position, part in enumerate(self.maps):
             parts = [(_kind(part), *part.forward(x))] if isinstance(part, Chain) else part.stages(x)
@@ -85,14 +85,14 @@ class Chain(AbstractBijection):
     @property
     def integration_steps(self) -> int | Int[Array, ""] | None:
         found = [steps for part in self.maps if (steps := part.integration_steps) is not None]
-        # Steps that are known only when the program runs are the same in all parts.
+        # Steps that are only known at run time are the same in all parts.
         return max(found) if all(isinstance(steps, int) for steps in found) and found else next(iter(found), None)
 
     def with_integration_steps(self, steps: int | Int[Array, ""]) -> "Chain":
         return Chain(self.lattice, [part.with_integration_steps(steps) for part in self.maps])
 
     def _parts(self) -> list[AbstractBijection]:
-        """The maps of this chain and of chains within it, couplings in a row joined into one run."""
+        """The maps of this chain and of nested chains, with consecutive couplings joined into one run."""
         parts: list[AbstractBijection] = []
         for part in self._flat():
             if isinstance(part, Coupling) and parts and isinstance(parts[-1], CouplingRun):
@@ -110,7 +110,7 @@ class Chain(AbstractBijection):
 
 
 def _kind(part: AbstractBijection) -> str:
-    """The name of a map among the stages; couplings, and blocks of them, have that of their transformer."""
+    """The name of a map among the stages; couplings and blocks of couplings have the name of their transformer."""
     if isinstance(part, Chain):
         return " + ".join(dict.fromkeys(_kind(each) for each in part.maps))
     return type(part.transformer if isinstance(part, Coupling) else part).__name__

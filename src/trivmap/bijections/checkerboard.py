@@ -8,11 +8,11 @@ from trivmap._types import Field
 from trivmap.lattice import Lattice
 
 Half = Float[Array, "*half"]
-"""The sites of one color, shape (L_1, ..., L_d / 2): along the last axis every second site."""
+"""The sites of one color, shape (L_1, ..., L_d / 2): every second site along the last axis."""
 
 
 def _odd_rows(lattice: Lattice) -> Bool[np.ndarray, "*rows 1"]:
-    """Whether x_1 + ... + x_{d-1} is odd: there the even site of a pair is the second one."""
+    """True if x_1 + ... + x_{d-1} is odd, in which case the even site of a pair is the second one."""
     return np.asarray(np.indices(lattice.shape[:-1]).sum(axis=0) % 2 == 1)[..., None]
 
 
@@ -22,7 +22,7 @@ def half_shape(lattice: Lattice) -> tuple[int, ...]:
 
 
 def split(lattice: Lattice, field: Field) -> tuple[Half, Half]:
-    """The even and the odd sites of a field. Selections of strided slices: XLA fuses them, unlike gathers."""
+    """The even and the odd sites of a field, by selecting from strided slices, which XLA fuses, unlike gathers."""
     pairs = field.reshape(*half_shape(lattice), 2)
     first, second = pairs[..., 0], pairs[..., 1]
     odd_rows = jnp.broadcast_to(_odd_rows(lattice), first.shape)
@@ -30,7 +30,7 @@ def split(lattice: Lattice, field: Field) -> tuple[Half, Half]:
 
 
 def merge(lattice: Lattice, even: Half, odd: Half) -> Field:
-    """The field whose even and odd sites are given: the inverse of `split`."""
+    """The field with the given even and odd sites: the inverse of `split`."""
     odd_rows = jnp.broadcast_to(_odd_rows(lattice), even.shape)
     pairs = jnp.stack([jnp.where(odd_rows, odd, even), jnp.where(odd_rows, even, odd)], axis=-1)
     return pairs.reshape(lattice.shape)

@@ -1,4 +1,4 @@
-"""From the frozen color of a checkerboard to the parameters of a transformation of the active one."""
+"""Conditioners: the frozen color of a checkerboard gives the parameters for the transformation of the active one."""
 
 import abc
 from collections.abc import Sequence
@@ -31,18 +31,18 @@ class AbstractConditioner(eqx.Module):
 
     @property
     def active(self) -> int | None:
-        """The color whose parameters it gives, 0 even or 1 odd; None where either will do."""
+        """The color whose parameters it gives, 0 even or 1 odd; None if it works for either."""
         return None
 
     @property
     def flat(self) -> bool:
-        """True if it knows no geometry, and takes a color in any shape, also flat."""
+        """True if it does not use the geometry, and takes a color in any shape, also flat."""
         return False
 
     def resize(self, old: Lattice, new: Lattice) -> "AbstractConditioner":
-        """The same conditioner on another lattice; raises `InputError` where that makes no sense."""
+        """The same conditioner on another lattice; raises `InputError` if that is not possible."""
         raise InputError(
-            f"coupling: its network knows only lattice {list(old.shape)} and cannot be carried to {list(new.shape)}; "
+            f"coupling: its network needs lattice {list(old.shape)} and cannot be carried to {list(new.shape)}; "
             "use a convolutional network, or train there from scratch"
         )
 
@@ -119,9 +119,9 @@ class FieldConditioner(AbstractConditioner):
         network: maps values of shape (*lattice, 1) to (*lattice, outputs), with `transformer.count` outputs; or to a
             pair (odd, even) of such arrays, with `transformer.parity_counts` outputs, for a Z2-symmetric coupling.
         active: the color that moves, 0 even or 1 odd.
-        odd: whether the network gives such a pair.
+        odd: whether the network returns such a pair.
         local: whether its weights are the same at every site: translations by two sites along an axis and by one along
-            a diagonal are then symmetries, and it serves every lattice of the same dimension.
+            a diagonal are then symmetries, and it works on every lattice of the same dimension.
     """
 
     network: eqx.Module

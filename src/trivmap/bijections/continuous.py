@@ -33,11 +33,11 @@ class Continuous(AbstractBijection):
     The divergence is exact, d log det / dt = sum_f (W_f A_f)(0; t) sum_x h_f'(x), with A_f the feature's filter; the
     integration is not: `steps` of a Runge-Kutta `scheme`, whose error `diagnostics.certificate` measures.
     `perturbed(u)` shifts the time grid at random, so that training cannot learn to exploit that error. The inverse
-    integrates back. Starts at the identity, c = 0. `smoothness` is explained at `l2_weights`.
+    integrates backward. It starts at the identity, c = 0. See `l2_weights` for `smoothness`.
 
-    With `even` it is a map of the even sites of the checkerboard: x is those of phi, y all sites, phi being zero at the
-    odd ones, where smeared fields are not. The sum over x in the divergence is then of the products of W_f and A_f at
-    even displacements for even sites, at odd ones for the others.
+    With `even` it is a map of the even sites of the checkerboard: x runs over the even sites and y over all sites. phi
+    is zero at the odd sites, but smeared fields are not. The sum over x in the divergence is then of the products of
+    W_f and A_f at even displacements for even sites, at odd ones for the others.
 
     Args:
         lattice: the lattice.
@@ -47,7 +47,7 @@ class Continuous(AbstractBijection):
         steps: integration steps in training; sampling chooses its own
         scheme: Runge-Kutta of low storage: `rk4`, five stages of order 4, or `rk3`, three of order 3
         smoothness: ridge smoothness n^4 on the coefficients of cos(pi n t), in Gauss-Newton only
-        even: whether it maps the even sites alone.
+        even: whether it maps only the even sites.
         dtype: the precision of the coefficients.
 
     Raises `InputError` for an argument out of bounds, and with `even` for an odd extent.
@@ -128,7 +128,7 @@ class Continuous(AbstractBijection):
         return changed(self, lattice=lattice, coefficients=carried, offset=None)
 
     def l2_weights(self) -> "Continuous":
-        """smoothness n^4 for the coefficients of cos(pi n t): what varies fast in time costs integration steps."""
+        """smoothness n^4 for the coefficients of cos(pi n t), since fast variation in time costs integration steps."""
         weights = self.smoothness * np.arange(len(self.coefficients)) ** 4.0
         weights = jnp.broadcast_to(jnp.asarray(weights)[:, None, None], self.coefficients.shape)
         return changed(self, coefficients=weights.astype(self.coefficients.dtype))
@@ -183,9 +183,9 @@ class Continuous(AbstractBijection):
         return self._support.restrict(self.lattice, field)
 
     def _at_zero(self, basis: np.ndarray) -> list[np.ndarray]:
-        """(K_j A_f)(0), shape (features, basis); with `even` its parts from even and from odd displacements."""
+        """(K_j A_f)(0), shape (features, basis); with `even`, its parts from even and from odd displacements."""
         filters = self.features.filters(self.lattice)
-        # The mean over all momenta of the product of their eigenvalues.
+        # The value at 0 is the mean over all momenta of the product of eigenvalues.
         weights = self.lattice.orbit_sizes / self.lattice.volume
         whole = np.einsum("fo,jo,o->fj", filters, basis, weights)
         if not self.even:
@@ -199,9 +199,9 @@ def _zero() -> Scalar:
 
 
 def _rows_sum(values: Field) -> Scalar:
-    """Sum over sites: each row of the lattice as it comes, the sum of rows in float64 where enabled.
+    """Sum over sites: each row in its own precision, the sum of rows in float64 if enabled.
 
-    Rows are summed as a product with ones, which is several times as fast on CPU as a reduction.
+    Rows are summed as a product with ones, which is several times faster on a CPU than a reduction.
     """
     if values.ndim == 1:
         return site_sum(values)

@@ -22,8 +22,7 @@ class Coupling(AbstractBijection):
     """y_active = g(x_active; p(x_frozen)), y_frozen = x_frozen; `active` is the color (0 even, 1 odd) that moves.
 
     log det = sum over active sites of log g'. Z2-equivariant if the conditioner's network has definite parity.
-    Raises `InputError` on a lattice without a checkerboard (an odd extent), and for a conditioner made for the other
-    color.
+    Raises `InputError` for a lattice without a checkerboard (an odd extent), or a conditioner for the other color.
     """
 
     transformer: AbstractTransformer
@@ -132,7 +131,7 @@ class CouplingRun(AbstractBijection):
         return self._merge(halves), site_sum(total), self._merge(scores)
 
     def _split(self, x: Field) -> Halves:
-        """The colors of a field: flat, hence in long loops, where every network is dense and knows no geometry."""
+        """The colors of a field; they are flat, for long loops, if every network is dense and ignores the geometry."""
         even, odd = split(self.lattice, x)
         if all(coupling.conditioner.flat for coupling in self.couplings):
             return even.ravel(), odd.ravel()

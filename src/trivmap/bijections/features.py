@@ -1,4 +1,4 @@
-"""The odd functions of the field that a continuous flow's velocity is made of."""
+"""The odd functions of the field that make up the velocity of a continuous flow."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ def _sine(u: Array) -> Pair:
 
 
 FAMILIES: dict[str, Callable[[Array], Pair]] = {"tanh": _tanh, "algebraic": _algebraic, "sine": _sine}
-"""h(u) and h'(u) by name; `algebraic` is u / sqrt(1 + u^2). All odd, with h(u) = u + O(u^3)."""
+"""h(u) and h'(u) by name; `algebraic` is u / sqrt(1 + u^2). All h are odd, with h(u) = u + O(u^3)."""
 
 
 Neighbors = Literal["neighbors"]
 Filter = float | Neighbors | None
-"""The filter A of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbors, or nothing."""
+"""The filter A of a feature's argument A phi: m^2 / (khat^2 + m^2), the mean over the 2 d neighbors, or 1."""
 
 
 class FeatureScale(NamedTuple):
@@ -67,11 +67,11 @@ class Smeared:
 
 @dataclass(frozen=True)
 class Features:
-    """The features h_f(phi) = h(w_f A_f phi) / w_f of one configuration, and phi itself where `linear`.
+    """The features h_f(phi) = h(w_f A_f phi) / w_f of one configuration, and phi itself if `linear`.
 
-    A_f is the identity, the mean over the neighbors, or for a smeared scale the filter m^2 / (khat^2 + m^2): what is
-    nonlinear at long distances is the smeared field, not the field at a site. The divergence of sum_y W_f(x - y) h_f(y)
-    stays exact and cheap. Static: nothing here is learned.
+    A_f is the identity, the mean over the neighbors, or for a smeared scale the filter m^2 / (khat^2 + m^2): at long
+    distances the nonlinearity is in the smeared field, not in the field at a site. The divergence of
+    sum_y W_f(x - y) h_f(y) stays exact and cheap. Features are static: nothing here is learned.
 
     Args:
         family: h of the features h(w phi) / w: `tanh`, `algebraic` (u / sqrt(1 + u^2)) or `sine`
@@ -108,7 +108,7 @@ class Features:
         return int(self.linear) + sum(len(scale.widths) for scale in self.scales)
 
     def spectra(self, lattice: Lattice) -> np.ndarray:
-        """The eigenvalues of the filters of all scales but the field's own, shape (scales, orbits)."""
+        """The eigenvalues of the filters of all scales except the field itself, shape (scales, orbits)."""
         rows = [_spectrum(lattice, kind) for kind, _ in self.scales if kind is not None]
         return np.array(rows).reshape(-1, len(lattice.orbit_sizes))
 
@@ -121,9 +121,9 @@ class Features:
         return np.array(rows)
 
     def __call__(self, modes: Modes, field: Field) -> tuple[Float[Array, "f *lattice"], list[Field]]:
-        """(h_f, h_f'): values of shape (number, *lattice), and slopes with respect to A_f phi, each on its own.
+        """(h_f, h_f'): values of shape (number, *lattice), and a list of slopes with respect to A_f phi.
 
-        Only sums of slopes are ever needed: stacked, they would be written to memory and read again.
+        Only sums of slopes are needed: a stacked array would be written to memory and read again.
         """
         spectra = self.spectra(modes.lattice)
         smeared: Iterator[Field] = iter(())

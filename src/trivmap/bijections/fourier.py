@@ -1,4 +1,4 @@
-"""Multiplication of every Fourier mode by its own positive factor."""
+"""Multiplication of every Fourier mode by a positive factor of its own."""
 
 import equinox as eqx
 import jax.numpy as jnp

@@ -1,6 +1,6 @@
 """Explicit Runge-Kutta methods of low storage, as one loop over stages.
 
-A stage is du <- A du + h f(u, t), u <- u + B du: the velocity stands once in the compiled program, whatever the order.
+A stage is du <- A du + h f(u, t), u <- u + B du: the velocity appears once in the compiled program, for any order.
 """
 
 from collections.abc import Callable
@@ -69,11 +69,11 @@ def integrate(
     offset: Scalar | None = None,
     span: tuple[float, float] = (0.0, 1.0),
 ) -> Any:
-    """u at the end of the time `span`, which may run backward, from u at its begin = `state`; du/dt = velocity(u, t).
+    """u at the end of the time `span`, which may run backward, from u = `state` at its start; du/dt = velocity(u, t).
 
-    `steps` equal steps; with an `offset` u in [0, 1) instead `steps` + 1 between the nodes (i - u) / steps of the span,
-    cut to its ends. Reverse-mode derivatives keep two copies of the state per stage and recompute the velocity; with
-    `steps` known only when the program runs there are none.
+    There are `steps` equal steps. With an `offset` u in [0, 1) there are `steps` + 1 steps instead, between the nodes
+    (i - u) / steps of the span, cut at its ends. Reverse-mode derivatives keep two copies of the state per stage and
+    recompute the velocity; they do not exist if `steps` is only known at run time.
     """
     method = SCHEMES[scheme]
     a, b, c = (np.array(coefficient) for coefficient in (method.a, method.b, method.c))

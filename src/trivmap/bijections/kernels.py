@@ -18,11 +18,11 @@ _LARGEST_TABLE = 2**28
 
 @dataclass(frozen=True)
 class KernelBasis:
-    """The basis that kernels are expanded in: one function per orbit of displacements within `radius`, and tails.
+    """The basis for the expansion of kernels: one function per orbit of displacements within `radius`, and tails.
 
     An orbit's function is 1 / sqrt(size) on each of its displacements |x_mu| <= radius (`None`: the whole lattice);
     the tail of mass m has the spectrum m^2 / (khat^2 + m^2), which falls off as exp(-m |x|). A few tails reach as far
-    as orbits over the whole lattice do, with a number of coefficients that does not grow with it.
+    as orbits over the whole lattice, with a number of coefficients that does not grow with the lattice.
 
     Args:
         radius: one coefficient per orbit of displacements up to it along each axis; null: the whole lattice
@@ -39,7 +39,7 @@ class KernelBasis:
         require_fields(self)
 
     def require_fit(self, lattice: Lattice) -> None:
-        """Raise `InputError` for a basis whose table of spectra, functions times momenta, would not fit."""
+        """Raise `InputError` for a basis whose table of spectra (functions times momenta) would be too large."""
         functions = lattice.orbit_count(self.radius) + len(self.masses)
         if functions > _MOST_FUNCTIONS or functions * lattice.volume > _LARGEST_TABLE:
             raise InputError(
@@ -65,8 +65,8 @@ class KernelBasis:
     def carry(self, source: Lattice, target: Lattice) -> np.ndarray:
         """The matrix (source basis, target basis) that takes coefficients to another lattice.
 
-        Tails are kept; so are displacements, except that those at x_mu = L_mu / 2, which stand for two on a larger
-        lattice, split their weight, and those beyond half of a smaller one are folded back.
+        Tails and displacements are kept, with two exceptions. Displacements at x_mu = L_mu / 2 stand for two on a
+        larger lattice, and split their weight. Displacements beyond half of a smaller lattice are folded back.
         """
         old, new = self.orbits(source), self.orbits(target)
         matrix = np.zeros((len(self.masses) + len(old), len(self.masses) + len(new)))
@@ -90,7 +90,7 @@ class KernelBasis:
 
 
 def _images(x: int, extent: int) -> tuple[int, ...]:
-    """The signed displacements that x stands for: two where it is half of the extent."""
+    """The signed displacements that x stands for: two if x is half of the extent."""
     if 2 * x == extent:
         return (x, -x)
     return (x if 2 * x < extent else x - extent,)

@@ -11,10 +11,10 @@ from trivmap.arguments import Bounds, Positive, bounded
 from trivmap.bijections.transformers import AbstractTransformer, Parameters, Values
 
 _SMALLEST = 1e-3
-"""Least width and height of a bin, relative to the interval, and least slope: keeps float32 away from division by 0."""
+"""Least width and height of a bin, relative to the interval, and least slope: avoids division by 0 in float32."""
 
 Bins = Annotated[int, Bounds(least=2, most=500)]
-"""At most as many as leave half of the interval to the shares that can be learned."""
+"""Most bins: the least widths then leave half of the interval to be learned."""
 
 _UNIT_SOFTPLUS = 0.5413248546129181
 """softplus(0.5413...) = 1: slope parameters of zero give slope one."""
@@ -67,15 +67,15 @@ class Spline(AbstractTransformer):
         return jnp.where(inside, y, x), jnp.where(inside, log_gradient, jnp.zeros_like(x))
 
     def inverse(self, y: Values, p: Parameters) -> tuple[Values, Values]:
-        """With r = (y - bottom) / height and h = (slope (1 - r) - next_slope r) / secant the fraction of the bin is
+        """With r = (y - bottom) / height and h = (slope (1 - r) - next_slope r) / secant, the fraction of the bin is
 
-        t = 2 r / (2 r + h + q) = (q - h) / (q - h + 2 (1 - r)), q^2 = h^2 + 4 r (1 - r). The first form is free of
-        cancellation for h > 0, the second for h < 0.
+        t = 2 r / (2 r + h + q) = (q - h) / (q - h + 2 (1 - r)), q^2 = h^2 + 4 r (1 - r). The first form has no
+        cancellation for h > 0, the second none for h < 0.
         """
         inside = jnp.abs(y) < self.interval
         left, width, bottom, height, slope, next_slope = self._bin(y, p, by_height=True)
         r = (jnp.where(inside, y, bottom) - bottom) / height
-        rest = jnp.where(r < 1, 1 - r, jnp.zeros_like(r))  # rounding may place r beyond 1
+        rest = jnp.where(r < 1, 1 - r, jnp.zeros_like(r))  # rounding may make r larger than 1
         secant = height / width
         h = (slope * rest - next_slope * r) / secant
         q = jnp.abs(h) + jnp.sqrt(h * h + 4 * r * rest)
@@ -84,7 +84,7 @@ class Spline(AbstractTransformer):
         return jnp.where(inside, left + t * width, y), jnp.where(inside, -log_gradient, jnp.zeros_like(y))
 
     def _bin(self, values: Values, p: Parameters, by_height: bool) -> tuple[Values, ...]:
-        """(left, width, bottom, height, slope, next slope) of the bin of each value; the outer bins beyond the ends."""
+        """(left, width, bottom, height, slope, next slope) of each value's bin; beyond the ends, of the outer bins."""
         widths, heights = self._lengths(p[: self.bins]), self._lengths(p[self.bins : 2 * self.bins])
         slopes = _SMALLEST + (1 - _SMALLEST) * jax.nn.softplus(p[2 * self.bins :] + _UNIT_SOFTPLUS)
         ends = jnp.ones_like(slopes[:1])
@@ -107,7 +107,7 @@ class Spline(AbstractTransformer):
         return 2 * self.interval * (_SMALLEST + (1 - _SMALLEST * self.bins) * shares)
 
     def _knots(self, lengths: Array) -> Array:
-        """Left ends of the bins. Summed from both ends inwards: exactly antisymmetric for mirrored lengths."""
+        """Left ends of the bins, summed from both ends inwards, so that mirrored lengths give exact antisymmetry."""
         from_left = jnp.cumsum(lengths, axis=0)
         from_right = jnp.cumsum(lengths[::-1], axis=0)[::-1]
         start = jnp.full_like(lengths[:1], -self.interval)

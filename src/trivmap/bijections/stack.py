@@ -23,7 +23,7 @@ def coupling_stack(
     dtype: DTypeLike,
     key: Key,
 ) -> Chain:
-    """Couplings in a row, even sites first and then alternating, each with a network of its own: the identity at first.
+    """Couplings of alternating color, even sites first, each with its own network; they start as the identity.
 
     Args:
         lattice: the lattice, its extents even.

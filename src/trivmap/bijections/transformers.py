@@ -13,7 +13,7 @@ Parameters = Float[Array, "parameters *sites"]
 class AbstractTransformer(eqx.Module):
     """y = g(x; p) at every site, monotone in x; the identity at p = 0.
 
-    `parity_counts` says how many numbers per site, odd and even in the frozen field, the Z2-symmetric form needs;
+    `parity_counts` is how many numbers per site, odd and even in the frozen field, the Z2-symmetric form needs;
     `symmetrize` turns them into parameters p(f) with g(-x; p(-f)) = -g(x; p(f)), smoothly.
     """
 

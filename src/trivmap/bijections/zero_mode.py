@@ -16,8 +16,8 @@ from trivmap.lattice import Lattice
 class ZeroMode(AbstractBijection):
     """y = x + g(m) - m with m = mean of x and g a monotone spline on [-interval, interval]; log det = log g'(m).
 
-    The other Fourier modes do not move. With `z2` g is exactly odd. Starts at the identity. What it can do that
-    couplings cannot do smoothly: turn one peak of P(m) into two.
+    The other Fourier modes do not move. With `z2`, g is exactly odd. It starts at the identity. It can turn one peak of
+    P(m) into two, which couplings cannot do smoothly.
 
     Args:
         lattice: the lattice.
@@ -58,7 +58,7 @@ class ZeroMode(AbstractBijection):
         return y + (moved - mean), site_sum(log_gradient)
 
     def forward_with_score(self, x: Field, score: Field) -> tuple[Field, Scalar, Field]:
-        """The Jacobian 1 + (g' - 1) / V is symmetric and mixes only the zero mode: with r = score - d log g'(m)/dx,
+        """The Jacobian 1 + (g' - 1) / V is symmetric and acts only on the zero mode: with r = score - d log g'(m)/dx,
 
         s_y = r - mean(r) (1 - 1/g').
         """

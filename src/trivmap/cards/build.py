@@ -1,4 +1,4 @@
-"""From the run card to the objects of the numeric floors."""
+"""The objects of the numeric floors that a run card describes."""
 
 import jax
 import jax.numpy as jnp
@@ -37,19 +37,19 @@ def build_flow(card: RunCard, action: AbstractAction, key: Key) -> Flow:
     for position, section in enumerate(card.model.maps):
         offered = {"lattice": lattice, "even": even, "dtype": dtype, "key": jax.random.fold_in(key, position)}
         made = section.build(f"model.maps.{position}", **offered)
-        # The parts of a stack count among the maps: each is a stage of its own.
+        # Each part of a stack counts as a map, and so as a stage.
         maps += made.maps if isinstance(made, Chain) else [made]
     hot = card.training.temperature.start if card.training else 1.0
     base = card.model.base.build("model.base", lattice=lattice, action=action, temperature=hot, dtype=dtype)
     if even:
         if not isinstance(base, FreeField):
-            raise InputError(f"model.base: {card.model.base.named} knows no even sites; sites: even needs free-field")
+            raise InputError(f"model.base: {card.model.base.named} has no even sites; sites: even needs free-field")
         base = DecimatedFreeField(base)
     return Flow(base, Chain(lattice, maps))
 
 
 def build_training(card: RunCard) -> TrainingPlan:
-    """The training plan of a card; the configurations of a run that it names for its data are not read."""
+    """The training plan of a card; the configurations of another run, if it names one for its data, are not read."""
     section = card.training
     if section is None:
         raise InputError("training: missing; give the section with steps, batch and optimizer")
@@ -77,7 +77,7 @@ def build_training(card: RunCard) -> TrainingPlan:
 
 
 def build_kernel(card: RunCard, action: AbstractAction, flow: Flow | None) -> AbstractKernel:
-    """The kernel that a card names, for its `action`; `flow` is the trained map of a card with a model."""
+    """The kernel that a card names, for its `action`; `flow` is the trained map if the card has a model."""
     section = card.sampling
     assert isinstance(section, KernelSampling)
     kind, lattice = section.kind, Lattice(card.lattice)
@@ -87,12 +87,12 @@ def build_kernel(card: RunCard, action: AbstractAction, flow: Flow | None) -> Ab
         return section.kernel(**offered)
     kernel = build_own(kind, section.arguments, KERNELS.by_key.own, "sampling", offered)
     if kernel.lattice != lattice:
-        raise InputError(f"sampling.kind: {kind} makes a kernel on {kernel.lattice}, and the card's is {lattice}")
+        raise InputError(f"sampling.kind: {kind} makes a kernel on {kernel.lattice}, but the card has {lattice}")
     return kernel
 
 
 def default_chunk(steps: int, evaluate_every: int) -> int:
-    """About 200 logged points a run, and a whole number of chunks between evaluations where that divides."""
+    """The steps of a chunk: about 200 logged points per run, and if possible whole chunks between evaluations."""
     wanted = max(1, min(steps // 200, evaluate_every, 50))
     divisors = [n for n in range(1, wanted + 1) if evaluate_every % n == 0]
     return divisors[-1]

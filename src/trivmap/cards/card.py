@@ -26,7 +26,7 @@ from trivmap.lattice import Lattice
 
 
 class RunCard(LatticeCard):
-    """A whole run. `load_card` and `RunCard.from_data` make one; every key they refuse is named in one sentence."""
+    """A whole run. `load_card` and `RunCard.from_data` make one; their errors name the refused key in one sentence."""
 
     action: Annotated[Component, ACTIONS.by_key] = Field(
         description="a section such as {kind: phi4, notation: bosetti2015, beta: 0.576, lam: 0.5}"
@@ -38,7 +38,7 @@ class RunCard(LatticeCard):
 
     @classmethod
     def from_data(cls, data: object, source: str = "run card") -> "RunCard":
-        """The card of plain data such as YAML gives; `source` begins the sentence of an `InputError`."""
+        """The card of plain data, as read from YAML; the sentence of an `InputError` begins with `source`."""
         if not isinstance(data, Mapping):
             raise InputError(
                 f"{source}: a run card is a list of keys and values, beginning for example with lattice: [8, 8]"
@@ -87,7 +87,7 @@ class RunCard(LatticeCard):
             own = self.training is not None and self.training.rungs[position].data is not None
             if (data["training"].get("data") or {}).get("kind") == "run" and not own:
                 raise validation_error(
-                    "takes no configurations from a run of the card's own lattice and action; give the rung another "
+                    "cannot use configurations from a run at the card's own lattice and action; give the rung another "
                     "objective, such as path-gradient, or data of its own",
                     f"training.ladder.{position}",
                 )
@@ -98,7 +98,7 @@ class RunCard(LatticeCard):
                 raise validation_error(f"as a card of its own: {complaint}", f"training.ladder.{position}") from error
 
     def _require_something_to_measure(self) -> None:
-        """Refuse what the analysis would refuse after everything has been drawn."""
+        """Refuse now a number of proposals that the analysis would refuse after sampling."""
         bins, chains, warmup = self.measure.bins, self.sampling.chains, self.sampling.measured_warmup
         left = self.sampling.proposals // chains - warmup
         if left < LEAST_BINS:
@@ -114,30 +114,30 @@ class RunCard(LatticeCard):
             )
 
     def rungs(self) -> "list[RunCard]":
-        """The cards that are trained one after another: those of the ladder, and last this one."""
+        """The cards that are trained one after another: those of the ladder, then this one."""
         return [*(RunCard.from_data(data) for data in rung_data(self.to_data())), self]
 
     @property
     def training_steps(self) -> int:
-        """The most steps that training takes, the ladder's included."""
+        """The largest number of training steps, including those of the ladder."""
         return sum(card.training.steps for card in self.rungs() if card.training)
 
     def with_overrides(self, overrides: Iterable[str | Change]) -> "RunCard":
-        """The card with `a.b=value` carried out as by `load_card`."""
+        """The card with overrides `a.b=value` applied, as in `load_card`."""
         return _overridden(self.to_data(), list(overrides), self.name or "run card")
 
     def digest(self) -> str:
-        """SHA-256 of what fixes the model's parameters: lattice, dtype, action and model."""
+        """SHA-256 of the parts that fix the model's parameters: lattice, dtype, action and model."""
         data = self.to_data()
         relevant = {key: data[key] for key in ("lattice", "dtype", "action", "model")}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
 def load_card(source: str | os.PathLike[str], overrides: Iterable[str | Change] = ()) -> RunCard:
-    """The card of a file or of a preset, with `overrides` such as `training.steps=500` carried out.
+    """The card of a file or of a preset, with `overrides` such as `training.steps=500` applied.
 
-    Text that ends in .yaml or .yml or contains a slash names a file, any other a preset; a `Path` is a file. Raises
-    `InputError`, one sentence with the dotted key, for whatever is wrong with it.
+    Text that ends in .yaml or .yml or contains a slash names a file; other text names a preset; a `Path` is a file.
+    Raises `InputError`, one sentence with the dotted key, for any error in the card.
     """
     label, data = os.fspath(source), read_data(source)
     overrides = list(overrides)
@@ -159,12 +159,12 @@ def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, An
     Raises `InputError` for what is wrong with the card itself.
     """
     training = data.get("training")
-    # The rungs of auto are made for the card as it is.
+    # The rungs of `auto` are made to fit the card.
     if not isinstance(training, dict) or not training.get("ladder") or training["ladder"] == "auto":
         return data, []
     bare = data | {"training": training | {"ladder": []}}
     RunCard.from_data(bare, label)
-    # The card itself is right: a refusal now is due to the ladder.
+    # The card itself is valid: an error now comes from the ladder.
     try:
         RunCard.from_data(data, label)
     except InputError as error:
@@ -176,8 +176,8 @@ def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, An
 def _overridden(data: dict[str, Any], overrides: list[str | Change], label: str) -> RunCard:
     """The card of data with overrides.
 
-    A ladder that another lattice or action leaves without sense is dropped, and so is the map where another kind of
-    sampling has no use for it.
+    A ladder that does not fit another lattice or action is dropped. The map is dropped if another kind of sampling does
+    not use it.
     """
     changes = [read_override(each) if isinstance(each, str) else each for each in overrides]
     changed = apply_overrides(data, changes)
@@ -201,7 +201,7 @@ def _read(path: Path) -> str:
         raise InputError(f"{path}: is a directory; give the run card itself, for example {path / 'config.yaml'}")
     try:
         with path.open("rb") as file:
-            # Not all of what never ends, or is no card.
+            # Read a limited number of bytes: the file may be endless, or not a card.
             content = file.read(yaml_text.LARGEST_TEXT + 1)
         if len(content) > yaml_text.LARGEST_TEXT:
             raise InputError(f"{path}: has more than {yaml_text.LARGEST_TEXT} bytes, which no card needs")

@@ -1,4 +1,4 @@
-"""The papers whose methods a card uses, as BibTeX; `citations.yaml` holds them, and what stands for which."""
+"""The papers whose methods a card uses, as BibTeX; `citations.yaml` holds them and the keys that use each."""
 
 import functools
 import re
@@ -20,7 +20,7 @@ def known() -> dict[str, Any]:
 
 
 def cited(card: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The papers of a card by number, and for what each of them is.
+    """The papers of a card by number, with the reasons for which each is cited.
 
     Args:
         card: the plain data of a run card, every default written out.
@@ -42,11 +42,11 @@ def cited(card: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def bibtex(number: str, reasons: list[str]) -> str:
-    """The BibTeX entry of a paper, below a comment that says for what it is.
+    """The BibTeX entry of a paper, below a comment with the reasons for citing it.
 
     Args:
         number: its arXiv number or DOI.
-        reasons: for what it is cited.
+        reasons: the reasons for citing it.
     """
     entry = known()["entries"][number]
     fields = {"author": entry["authors"], "title": f"{{{entry['title']}}}", "year": str(entry["year"])}
@@ -63,7 +63,7 @@ def bibtex_of_trivmap() -> str:
 
 
 def key_of(number: str) -> str:
-    """The key of a paper in BibTeX: the first author's family name and the year, and its number if it has one."""
+    """The BibTeX key of a paper: the first author's family name, the year, and the paper's number if it has one."""
     entry = known()["entries"][number]
     family = re.sub(r"\\.|[^A-Za-z]", "", entry["authors"].split(",")[0])
     return f"{family}:{entry['year']}" + (f":{number.rpartition('/')[2]}" if ARXIV.fullmatch(number) else "")
@@ -75,7 +75,7 @@ def _entry(kind: str, key: str, fields: Mapping[str, str], why: str) -> str:
 
 
 def _lines(data: Any, where: str = "") -> Iterator[str]:
-    """`key=value` for every value of a card, as `uses` has it; rungs of a ladder are trained as the card itself is."""
+    """`key=value` for every value of a card, as in `uses`; rungs of a ladder are trained like the card itself."""
     if isinstance(data, Mapping):
         for key, value in data.items():
             if not (where == "training" and key == "objective" and isinstance(value, str)):

@@ -1,16 +1,16 @@
-"""What the training of a card costs, before anything is built."""
+"""The cost of the training of a card, before anything is built."""
 
 from trivmap.cards.build import build_training
 from trivmap.cards.card import RunCard
 
 
 def training_configurations(card: RunCard) -> int:
-    """The most configurations on which the steps of training evaluate the map, those of a ladder included.
+    """The largest number of configurations on which training steps evaluate the map, including those of a ladder.
 
     Evaluations of the acceptance are not counted.
 
     Args:
-        card: a run card; without training it costs nothing.
+        card: a run card; without training the cost is 0.
     """
     if card.training is None:
         return 0

@@ -1,4 +1,4 @@
-"""From pydantic's list of complaints to the one sentence a user reads."""
+"""Turns pydantic's list of errors into the one sentence that a user reads."""
 
 from collections.abc import Mapping, Sized
 from typing import Any
@@ -9,7 +9,7 @@ from trivmap.errors import InputError, cut, shown
 
 
 def sentence(error: ValidationError, data: object) -> str:
-    """`dotted.key: what is wrong and what would be right`, for the first complaint about `data`."""
+    """`dotted.key: what is wrong and what would be right`, for the first error in `data`."""
     first = error.errors(include_url=False)[0]
     context: Mapping[str, Any] = first.get("ctx", {})
     parts = [str(part) for part in first["loc"] if not str(part).startswith("<")]
@@ -19,7 +19,7 @@ def sentence(error: ValidationError, data: object) -> str:
     path = ".".join(cut(part) for part in parts)
     if len(parts) == 1 and message.startswith("unknown key") and (elsewhere := _find(data, parts[0])):
         message = f"unknown key; did you mean {elsewhere}?"
-    # A refusal by a numeric module names its own key.
+    # An error of a numeric module names its own key.
     return f"{path}: {message}" if path else message
 
 
@@ -43,7 +43,7 @@ def _message(kind: str, text: str, context: Mapping[str, Any], value: object) ->
         case "too_short":
             return "must not be empty"
         case "too_long":
-            # pydantic does not count a mapping to its end.
+            # pydantic does not count all entries of a mapping.
             number = len(value) if isinstance(value, Sized) else context["actual_length"]
             return f"has at most {context['max_length']} entries, got {number}"
         case "value_error" if isinstance(context.get("error"), InputError):

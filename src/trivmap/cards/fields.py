@@ -13,17 +13,17 @@ from trivmap.errors import shown, suggestion
 
 
 class Section(BaseModel):
-    """A section of the card. Unknown keys and missing ones are refused before anything else is looked at.
+    """A section of the card. Unknown and missing keys are refused before anything else is checked.
 
-    A subclass whose keys depend on its values (couplings on the notation) overrides `known_keys` and allows extra ones.
-    Attributes are named as the keys; extra keys are in `arguments`.
+    A subclass whose keys depend on its values (couplings on the notation) overrides `known_keys` and allows extra keys.
+    Attributes have the names of the keys; extra keys are in `arguments`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
     def known_keys(cls, data: Mapping[str, Any]) -> tuple[str, ...] | None:
-        """The keys a section with these values may have; None where any key is allowed."""
+        """The keys that a section with these values may have; None if any key is allowed."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
@@ -45,7 +45,7 @@ class Section(BaseModel):
         known = cls.known_keys(data)
         for key, value in data.items():
             if not isinstance(key, str):
-                raise validation_error(f"has the key {shown(key)}, which is no text; put it in quotes")
+                raise validation_error(f"has the key {shown(key)}, which is not text; put it in quotes")
             if known is not None and key not in known:
                 raise validation_error(f"unknown key; {renamed(key, known) or suggestion(key, known)}", key)
             if isinstance(value, float) and math.isnan(value):
@@ -58,12 +58,12 @@ class Section(BaseModel):
     @classmethod
     def _missing(cls, key: str, data: Mapping[str, Any]) -> str:
         field = next((f for name, f in cls.model_fields.items() if key == (f.alias or name)), None)
-        # The rest of a description explains.
+        # The rest of a description is an explanation.
         return f"missing; give {field.description.split(';')[0]}" if field and field.description else "missing"
 
     @classmethod
     def _prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """The data with shorthands written out; a hook."""
+        """The data with shorthands expanded; a hook for subclasses."""
         return data
 
 
@@ -84,15 +84,15 @@ class ByKey:
 
     Args:
         key: the key that distinguishes them.
-        table: the section of each value; or another `ByKey`, which distinguishes by a second key.
-        own: the section of a value with a colon, `my_module:MyMap`, if there may be one.
+        table: the section for each value, or another `ByKey`, which distinguishes by a second key.
+        own: the section for a value with a colon, `my_module:MyMap`, if such values are allowed.
     """
 
     def __init__(self, key: str, table: "Mapping[str, type[Section] | ByKey]", own: type[Section] | None = None):
         self.key, self.table, self.own = key, table, own
 
     def section(self, data: Mapping[str, Any]) -> type[Section] | None:
-        """The section of these values; None if there is none."""
+        """The section for these values; None if there is none."""
         found = self._entry(data.get(self.key))
         return found.section(data) if isinstance(found, ByKey) else found
 
@@ -137,7 +137,7 @@ class ByKey:
 def write_out(section: Section, **values: object) -> None:
     """Set defaults that follow from other keys while a frozen section is being validated.
 
-    They become part of the card, so that `config.yaml` leaves nothing to be worked out.
+    They become part of the card, so that `config.yaml` is complete.
     """
     for name, value in values.items():
         object.__setattr__(section, name, value)

@@ -1,4 +1,4 @@
-"""Names in cards from before the first release: what they are called now, and where they live on."""
+"""Old names in cards, from before the first release: the present names, and where the old ones are still used."""
 
 from collections.abc import Collection
 from typing import Any
@@ -11,14 +11,14 @@ _NOW = {
     "follows": "reference",
     "deviates": "deviations",
 }
-"""Keys, and what they are called now."""
+"""Old keys and their present names."""
 
 _MOVED = {"objective": ("damping", "training.objective")}
-"""Keys that stand elsewhere now, each with one that stood beside it."""
+"""Keys that have moved, each with a key that stood beside it."""
 
 
 def renamed(key: str, known: Collection[str]) -> str | None:
-    """The half of a sentence about an old key of a section that has the `known` ones."""
+    """The second half of a sentence about an old key of a section whose keys are `known`."""
     if _NOW.get(key) in known:
         return f"it is called {_NOW[key]} now"
     beside, there = _MOVED.get(key, ("", ""))
@@ -29,9 +29,9 @@ _SPELT = {"neighbors": "neighbours", "trivialized-hmc": "trivialised-hmc"}
 
 
 def in_streams(data: Any) -> Any:
-    """Facts of a card under the names by which they entered the random streams first.
+    """Facts of a card under the names with which they first entered the random streams.
 
-    A name that changes leaves the random numbers alone.
+    A change of name therefore does not change the random numbers.
     """
     if isinstance(data, str):
         return _SPELT.get(data, data)

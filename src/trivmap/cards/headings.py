@@ -1,4 +1,4 @@
-"""What every card begins with, and the texts by which it describes itself after overrides have changed it."""
+"""The keys that every card begins with, and its descriptive texts after overrides have changed it."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
@@ -12,13 +12,13 @@ from trivmap.cards.values import Count, Flag, Long, Name, Threads, Whole
 from trivmap.errors import InputError
 
 _SCHEMA = 1
-"""The newest schema of cards that this version reads."""
+"""The newest card schema that this version reads."""
 TEXTS = ("description", "reference", "deviations")
 _CHANGED = "changed from "
 
 
 class Heading(Section):
-    """A card of any kind: the keys that it begins with."""
+    """The keys that a card of any kind begins with."""
 
     model_config = ConfigDict(serialize_by_alias=True)
 
@@ -32,7 +32,7 @@ class Heading(Section):
     def _validated(
         cls, data: Mapping[str, Any], source: str, written_out: Callable[[Mapping[str, Any], str], Any] | None = None
     ) -> Any:
-        """The card of these keys and values, `written_out(data, source)` first; `InputError` for a newer schema."""
+        """The card of these keys and values, after `written_out(data, source)`; `InputError` for a newer schema."""
         schema = data.get("schema", _SCHEMA)
         if isinstance(schema, int) and schema > _SCHEMA:
             raise InputError(
@@ -48,7 +48,7 @@ class Heading(Section):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        """The whole card as YAML; reading it gives a card of the same runs."""
+        """The whole card as YAML; reading it gives a card with the same runs."""
         return yaml_text.dump(self.to_data())
 
 
@@ -65,17 +65,17 @@ class LatticeCard(Heading):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Changes that made overrides fit."""
+        """Notes about changes that were made so that overrides fit."""
         return self._notes
 
 
 def true_headings(
     before: Mapping[str, Any], after: dict[str, Any], label: str, said_of: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The data after overrides, without texts that speak of the card before them.
+    """The data after overrides, without texts that describe the card before them.
 
-    If one of the sections `said_of` differs, the texts that no override has given are dropped, and the description
-    names the sections that were changed.
+    If one of the sections `said_of` differs, the texts that no override sets are dropped, and the description names the
+    sections that were changed.
     """
     changed = [section for section in said_of if before.get(section) != after.get(section)]
     stale = [text for text in TEXTS if after.get(text) is not None and after.get(text) == before.get(text)]
@@ -88,5 +88,5 @@ def true_headings(
 
 
 def heading(name: str | None, description: str | None) -> str:
-    """The title of a card: its name, unless overrides made it of another card, whose name that is."""
+    """The title of a card: its name, unless overrides changed the card, since the name is that of the original card."""
     return description if description and description.startswith(_CHANGED) else name or ""

@@ -1,4 +1,4 @@
-"""The kinds of the section `sampling`, those of a kernel among them: one of the registry, or one of the user's own."""
+"""The kinds of the section `sampling`, including kernels from the registry and kernels of the user's own."""
 
 import json
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class KernelSampling(Sampling):
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        # In one text: an argument may have the name of something else that samples carry.
+        # Stored as one text: an argument may have the same name as another attribute of the samples.
         settings = {"begin": self.start, "target_acceptance": self.target_acceptance}
         given = {"arguments": json.dumps(self.arguments, sort_keys=True)} if self.arguments else {}
         return {name: value for name, value in settings.items() if value is not None} | given
@@ -56,7 +56,7 @@ class OwnSampling(KernelSampling):
 
 
 class LibrarySampling(KernelSampling):
-    """A kernel of the registry: the arguments of its constructor are keys beside those of any kernel."""
+    """A kernel of the registry: the arguments of its constructor are keys, beside the keys of every kernel."""
 
     made: ClassVar[type[Constructed]]
     """The section of the kernel's own arguments."""
@@ -66,12 +66,12 @@ class LibrarySampling(KernelSampling):
         return {key: getattr(self, key) for key in self.made.model_fields if key != "kind"}
 
     def kernel(self, **offered: Any) -> Any:
-        """The kernel, given those of the `offered` arguments that its constructor takes."""
+        """The kernel, made with those of the `offered` arguments that its constructor takes."""
         return self.made.model_validate({"kind": self.kind, **self.arguments}).build("sampling", **offered)
 
 
 def _section_of(made: Any) -> type[LibrarySampling]:
-    """The section `sampling` of a kernel of the registry."""
+    """The section `sampling` for a kernel of the registry."""
     fields: Any = {key: Annotated[field.annotation, field] for key, field in made.model_fields.items()}
     section: Any = create_model(
         f"{made.__name__}Sampling",
@@ -89,7 +89,7 @@ LIBRARY = ByKey("kind", {name: _section_of(made) for name, made in KERNELS.by_ke
 
 
 def samples_without_flow(section: object) -> bool:
-    """True if a section of these values has no use for a map; what is no section is refused elsewhere."""
+    """True if a section with these values does not use a map; a value that is not a section is refused elsewhere."""
     if not isinstance(section, Mapping):
         return False
     of_library: Any = LIBRARY.section(section)
@@ -99,7 +99,7 @@ def samples_without_flow(section: object) -> bool:
 
 
 def _kind_written_out(value: Any) -> Any:
-    """A section that names no kind samples by the flow."""
+    """The section with its kind; if it names none, it samples with the flow."""
     return {"kind": "flow", **value} if isinstance(value, dict) and "kind" not in value else value
 
 

@@ -1,6 +1,6 @@
-"""Every key of a run card, and the words that it may have where these are known, walked from the schema.
+"""Every key of a run card, with its allowed words if these are known, collected from the schema.
 
-`keys.txt` beside this file keeps them for tab completion, which has no time to import the schema.
+`keys.txt` beside this file keeps them for tab completion, which must not import the slow schema.
 `python -m trivmap.cards.keys` prints its content.
 """
 
@@ -27,7 +27,7 @@ def key_lines() -> list[str]:
 
 
 def _keys(section: type[Section], where: str, above: frozenset[type[Section]]) -> Iterator[tuple[str, str | None]]:
-    """Keys below `where` with each of their words; sections inside themselves are entered once."""
+    """Keys below `where` with each of their words; a section that contains itself is entered once."""
     if section in above:
         return
     for name, field in section.model_fields.items():
@@ -43,7 +43,7 @@ def _keys(section: type[Section], where: str, above: frozenset[type[Section]]) -
 def _values(
     annotation: Any, marks: tuple[Any, ...], key: str, above: frozenset[type[Section]]
 ) -> Iterator[tuple[str, str | None]]:
-    """What a value of this type adds: the words it may be, and the keys inside it."""
+    """The words that a value of this type may be, and the keys inside it."""
     marks = (*marks, *getattr(annotation, "__metadata__", ()))
     several = next((mark for mark in marks if isinstance(mark, ByKey)), None)
     if several is not None:

@@ -1,4 +1,4 @@
-"""The ladder of a run card: smaller lattices, or weaker couplings, that are trained first, each as its own card."""
+"""The ladder of a run card: smaller lattices or weaker couplings that are trained first, each as its own card."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,16 @@ from trivmap.cards.training import draws_data
 from trivmap.lattice import Lattice
 
 _DISORDERED = {"beta": lambda beta: 0.0, "kappa": lambda kappa: 0.0, "m_sq": lambda m_sq: m_sq + 8.0}
-"""Couplings that lead from the disordered phase to the ordered one, and where the way to a value begins."""
+"""Couplings that lead from the disordered to the ordered phase, and the value at which the ladder begins."""
 _OF_RUNGS = ("steps", "batch", "objective", "data", "optimizer")
 _STEPS = 2 / 3
 """Steps on a rung, as a fraction of those on the card's own action."""
 
 
 def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The data of the card of every rung, in order, from that of the whole card; no ladder, no rungs.
+    """The card data of every rung, in order, from the data of the whole card; none without a ladder.
 
-    A rung trains the card's model at its own lattice and couplings; it is judged at its end only, and never annealed.
+    A rung trains the card's model at its own lattice and couplings. It is evaluated only at its end, never annealed.
     """
     training = data.get("training") or {}
     cards = []
@@ -29,7 +29,7 @@ def rung_data(data: Mapping[str, Any]) -> list[dict[str, Any]]:
         changed = {key: rung[key] for key in _OF_RUNGS if rung.get(key) is not None}
         kinds = {minimizes_by_default(each.get("optimizer")) for each in (training, {**training, **changed})}
         if len(kinds) > 1:
-            # An objective belongs to its kind of optimizer.
+            # The objective depends on the kind of optimizer.
             changed = {"objective": None, **changed}
         if not draws_data({**training, **changed}["objective"]):
             changed = {"data": None, **changed}
@@ -51,7 +51,7 @@ def ladder_mismatch(lattice: Sequence[int], rung: Sequence[int]) -> str | None:
 
 
 def led_there(action: Component, lattice: Lattice, steps: int) -> list[dict[str, Any]]:
-    """The rungs of `ladder: auto`: the card's lattice at weaker couplings, none where training needs none.
+    """The rungs of `ladder: auto`: the card's lattice at weaker couplings; none if training needs none.
 
     See `bases.approach`. An action of the user's own has none, since nothing is known of its phases.
     """

@@ -47,11 +47,11 @@ class FirstOrderOptimizer(Component):
         return data | {name: value for name, value in written_out.items() if name not in data}
 
     def build(self, where: str, **offered: Any) -> FirstOrder:
-        """The optimizer; offered are the `steps` of the training, and `clip`, the largest norm of the gradient."""
+        """The optimizer; `offered` has the `steps` of the training and `clip`, the largest norm of the gradient."""
         constant: Any = self.learning_rate
         rate, clip = constant.build(f"{where}.learning_rate", steps=offered["steps"]), offered["clip"]
         if not REFERENCE.fullmatch(self.kind):
-            # Some optimizers take a number only.
+            # Some optimizers accept only a number.
             given = constant.peak if constant.schedule == "constant" and not constant.warmup else rate
             with placed(where, {"kind", "learning_rate", *self.arguments}):
                 made = first_order(self.kind, given, clip=clip, **self.arguments)
@@ -63,7 +63,7 @@ class FirstOrderOptimizer(Component):
 
 
 class _Transformation:
-    """The requirements on an optimizer of the user's own, whose `first` argument is the learning rate."""
+    """The requirements on the user's own optimizer, whose `first` argument is the learning rate."""
 
     key, makes, called = "kind", optax.GradientTransformation, "GradientTransformation"
 
@@ -72,12 +72,12 @@ class _Transformation:
 
 
 _SECOND_ORDER = {"gauss-newton": section_of(GaussNewton, (), (("kind", "gauss-newton"),))}
-# lbfgs is no first-order optimizer: it searches along lines.
+# lbfgs is not a first-order optimizer: it uses a line search.
 _FIRST_ORDER = {name: FirstOrderOptimizer for name in optimizer_names() if name != "lbfgs"}
 OPTIMIZERS = ByKey("kind", _SECOND_ORDER | _FIRST_ORDER, own=FirstOrderOptimizer)
 
 
 def minimizes_by_default(optimizer: object) -> str:
-    """The objective of a card that names none, for its section `optimizer`, or what the card gives for that."""
+    """The default objective of a card, for its section `optimizer` or for the value that the card gives for it."""
     kind = optimizer.get("kind") if isinstance(optimizer, Mapping) else getattr(optimizer, "kind", None)
     return "variance" if isinstance(kind, str) and kind in _SECOND_ORDER else "path-gradient"

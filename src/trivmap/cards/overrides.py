@@ -23,23 +23,23 @@ _SECTIONS = {
 }
 _TELLING = {"kind", "notation", "schedule"}
 _DEEPEST = 16
-"""Parts of a dotted key."""
+"""Largest number of parts of a dotted key."""
 
 
 class Change(NamedTuple):
-    """One override, read: the parts of its key, and the value."""
+    """One parsed override: the parts of its key, and the value."""
 
     path: tuple[str, ...]
     value: Any
 
 
 def apply_overrides(data: dict[str, Any], overrides: Iterable[str | Change]) -> dict[str, Any]:
-    """A copy of the card's data with every `a.b=value` carried out; values are YAML, numbers in the key list indices.
+    """A copy of the card's data with every `a.b=value` applied; values are YAML, numbers in the key are list indices.
 
-    Overrides that are carried out many times are read once, by `read_override`.
-    Missing sections are made. Where the kind of a section changes (or the action's notation, or the learning rate's
-    schedule), the keys that belonged to the old one are dropped; of an action, everything that is not itself given.
-    Raises `InputError` for an override that is no `key=value` or whose key leads nowhere.
+    Overrides that are applied many times are read once, by `read_override`.
+    Missing sections are created. If the kind of a section changes (or the action's notation, or the learning rate's
+    schedule), the keys that belonged to the old kind are dropped; for an action, all keys that no override gives.
+    Raises `InputError` for an override that is not `key=value`, or whose key leads nowhere.
     """
     before, data = data, copy.deepcopy(data)
     changes = [read_override(each) if isinstance(each, str) else each for each in overrides]
@@ -49,7 +49,7 @@ def apply_overrides(data: dict[str, Any], overrides: Iterable[str | Change]) -> 
     was, now = _minimizes(before), _minimizes(data)
     named = any(path[:2] == ("training", "objective") for path in given)
     if was and now and was != now and not named:
-        # The objective belonged to the optimizer that was there.
+        # The objective belonged to the previous optimizer.
         data["training"].pop("objective", None)
     return data
 
@@ -62,20 +62,20 @@ def _minimizes(data: Any) -> str | None:
 
 
 def read_override(override: str) -> Change:
-    """The override that `key=value` stands for; raises `InputError` for a text that is none."""
+    """The override that `key=value` stands for; raises `InputError` for other texts."""
     key, equals, value = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
         raise InputError(f"--set {cut(override)}: write key=value, for example --set training.steps=500")
     if yaml_text.is_torn(key):
-        raise InputError(f"--set {shown(override)}: the key holds bytes that are no text; write it in UTF-8")
+        raise InputError(f"--set {shown(override)}: the key has bytes that are not text; write it in UTF-8")
     if len(path) > _DEEPEST:
         raise InputError(f"--set {cut(override)}: no key of a card has more than {_DEEPEST} parts, got {len(path)}")
     return Change(path, yaml_text.parse(value, f"--set {cut(override)}"))
 
 
 def is_number(part: str) -> bool:
-    """True for a part of a key that is an index: superscripts and the digits of other scripts are none."""
+    """True for a part of a key that is an index; superscripts and the digits of other scripts do not count."""
     return part.isascii() and part.isdecimal() and len(part) < 10
 
 
@@ -93,7 +93,7 @@ def _carry_out(data: dict[str, Any], change: Change, given: set[tuple[str, ...]]
         _put(holder, part, inner, change, depth)
         holder = inner
     before = _get(holder, last, change, len(parents))
-    # A copy: what follows may change it in its place, and one change is carried out on several cards.
+    # A copy, because later overrides may change it in place, and one change is applied to several cards.
     _put(holder, last, copy.deepcopy(change.value), change, len(parents))
     names = [part for part in parents if not is_number(part)]
     if last in _TELLING and names and isinstance(holder, dict) and before != change.value:
@@ -106,7 +106,7 @@ def _carry_out(data: dict[str, Any], change: Change, given: set[tuple[str, ...]]
 
 
 def _kept_keys(name: str, key: str, section: dict[str, Any]) -> set[str]:
-    """Keys of the changed section that still mean what they meant."""
+    """Keys of the changed section that keep their meaning."""
     if name == "action":
         # A coupling of the same name in another notation is another number.
         return {"kind"} if key == "kind" else {"kind", "notation"}
@@ -133,13 +133,13 @@ def _put(holder: Any, part: str, value: Any, change: Change, depth: int) -> None
 
 
 def _own_key(holder: dict[Any, Any], part: str) -> Any:
-    """The key `part` names: where the section has it as a number, such as an L of a study, that number."""
+    """The key that `part` names: a number if the section has that number as a key, such as an L of a study."""
     number = int(part) if is_number(part) else part
     return number if number in holder else part
 
 
 def _index(holder: Any, part: str, change: Change, depth: int) -> int:
-    """The list index `part` stands for; one past the end appends."""
+    """The list index that `part` stands for; one past the end appends."""
     where, asked = ".".join(change.path[:depth]), cut(".".join(change.path))
     if not isinstance(holder, list):
         raise InputError(f"--set {asked}: {where} is {shown(holder)}, which has no keys of its own")

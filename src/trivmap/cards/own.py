@@ -1,7 +1,7 @@
-"""Code of the user's own that a card names, `my_module:MyClass`: when it may run, and which names in it may be called.
+"""The user's own code that a card names, `my_module:MyClass`: when it may run, and which of its names may be called.
 
-Importing a module runs it. A card or a run directory that comes from somebody else therefore runs nothing of its own
-before the user has said that it is trusted, and nothing is called that is not known to make what is asked for.
+Importing a module runs it. A card or a run directory from somebody else therefore runs none of its code before the
+user has declared that it is trusted, and only names that are known to make the requested type are called.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _NAMING = ("kind", "schedule", "objective")
 
 
 def own_code(*cards: RunCard) -> list[str]:
-    """The `module:name` that cards name, each once."""
+    """The references `module:name` in cards, each once."""
     return list(dict.fromkeys(name for card in cards for name in _references(card.to_data())))
 
 
@@ -36,14 +36,14 @@ def _references(data: Any) -> Iterable[str]:
 
 
 def require_trust(source: object, *cards: RunCard) -> None:
-    """Raise `InputError` where cards name code of their own that the user has not declared trusted."""
+    """Raise `InputError` if cards name code of their own that the user has not declared trusted."""
     names = own_code(*cards)
     if names and not is_trusting():
         raise InputError(f"{source}: {untrusted(names)}")
 
 
 def untrusted(names: Iterable[str]) -> str:
-    """The second half of a sentence: why code is not run, and how to run it."""
+    """The second half of a sentence that explains why code is not run, and how to run it."""
     return (
         f"names code that would run in this process, {', '.join(names)}; if you trust it, add --trust "
         "(in Python trust=True)"
@@ -51,9 +51,9 @@ def untrusted(names: Iterable[str]) -> str:
 
 
 def observables(card: RunCard) -> "tuple[Observable, ...]":
-    """The observables of one's own that a card names; nothing is called.
+    """The user's own observables that a card names; nothing is called.
 
-    Raises `InputError` where a name is not that of an `Observable` or of a list of them.
+    Raises `InputError` if a name is not that of an `Observable` or of a list of them.
     """
     from trivmap.observables.observable import Observable
 

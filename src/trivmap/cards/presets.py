@@ -20,7 +20,7 @@ class Preset(NamedTuple):
 
 
 RUNS = "trivmap.cards"
-"""The package whose presets are run cards; other packages may have presets of their own."""
+"""The package whose presets are run cards; other packages may have presets too."""
 
 
 def _folder(package: str) -> Traversable:
@@ -51,7 +51,7 @@ def _parsed(name: str, package: str) -> Any:
 
 
 def trained_by(name: str, where: str) -> dict[str, Any]:
-    """Model and training of a preset of run cards, the caller's own to change.
+    """Model and training of a run-card preset, as copies that the caller may change.
 
     Raises `InputError`, beginning with the key `where` that names the preset, for an unknown name.
     """

@@ -1,4 +1,4 @@
-"""`my_module:Name`: code of the user's own, imported but not called unless it makes what is asked for."""
+"""`my_module:Name`: the user's own code, imported but called only if it makes the requested type."""
 
 import functools
 import importlib
@@ -14,13 +14,13 @@ def resolve(reference: str, kind: Any, where: str, called: str = "") -> Callable
     """The class or function behind `module:Name`, imported but not called.
 
     Raises `InputError` unless it is a subclass of `kind`, or a function annotated to return one; `called` is the name
-    of that type, if it is no class.
+    of that type if it is not a class.
     """
     factory, called = load(reference, where), called or kind.__name__
     if not _makes(factory, kind):
         subclass = f"a subclass of {kind.__module__.split('.')[0]}'s {called} or " if isinstance(kind, type) else ""
         raise InputError(
-            f"{where}: {reference} is not called, it must be {subclass}a function annotated to return one (-> {called})"
+            f"{where}: {reference} is not called; it must be {subclass}a function annotated to return one (-> {called})"
         )
     return factory
 
@@ -32,7 +32,7 @@ def _makes(factory: Any, kind: Any) -> bool:
         return False
     returned = factory.__annotations__.get("return")
     if isinstance(returned, str):
-        # With `from __future__ import annotations`: a name, looked up and not evaluated.
+        # With `from __future__ import annotations` this is a name, which is looked up and not evaluated.
         first, *rest = returned.split(".")
         returned = functools.reduce(
             lambda found, name: getattr(found, name, None), rest, factory.__globals__.get(first)

@@ -1,7 +1,7 @@
 """The components that a card may name: one line each, its name and its constructor.
 
 The section of a component follows from the signature of its constructor, see `cards.signature`; a class of the user's
-own, `my_module:MyClass`, takes the same way once it may be imported.
+own, `my_module:MyClass`, is treated in the same way once it may be imported.
 """
 
 import functools
@@ -63,7 +63,7 @@ class OwnSection(Component):
 
 
 def build_own(reference: str, arguments: Mapping[str, Any], kind: Any, where: str, offered: Mapping[str, Any]) -> Any:
-    """An object of the user's own class; `kind` says what it must be. The card's keys are checked by its signature."""
+    """An object of the user's own class, of type `kind`. The card's keys are checked against its signature."""
     named = f"{where}.{kind.key}"
     factory = resolve(reference, kind.makes, named, kind.called)
     try:
@@ -93,11 +93,11 @@ class Registry:
 
     Args:
         makes: the class of the objects, or their type.
-        entries: the constructor of each name; or a mapping of further names, told apart by a second key.
-        offers: the arguments that the library gives, where a constructor takes them.
+        entries: the constructor for each name, or a mapping of further names, distinguished by a second key.
+        offers: the arguments that the library supplies if a constructor takes them.
         key: the key that names the component.
         second: the second key.
-        called: the name of the type in sentences, if it is no class.
+        called: the name of the type in sentences, if it is not a class.
     """
 
     def __init__(
@@ -180,12 +180,12 @@ SCHEDULES = Registry(
 
 
 def written_out(value: Any) -> Any:
-    """The section of a component that is given by its name alone."""
+    """The section of a component; a name alone becomes a section."""
     return {"kind": value} if isinstance(value, str) else value
 
 
 def shortened(section: Any) -> Any:
-    """The name alone of a component without settings, else its section."""
+    """The name alone for a component without settings, otherwise its section."""
     data = section.model_dump(mode="json")
     return data["kind"] if len(data) == 1 else data
 

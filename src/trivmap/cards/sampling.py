@@ -1,4 +1,4 @@
-"""The section `sampling` of the run card: one for each kind of sampler."""
+"""The section `sampling` of the run card, with one class for each kind of sampler."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -27,7 +27,7 @@ class Sampling(Section):
     """
 
     needs_model: ClassVar[bool] = False
-    """Whether it samples through a map."""
+    """True if the sampler uses a map."""
 
     kind: Any
     chains: Count = Field(default=4, description="independent chains")
@@ -41,15 +41,15 @@ class Sampling(Section):
 
     @property
     def measured_warmup(self) -> int:
-        """Steps of each chain that are counted among its proposals, and not measured."""
+        """Steps of each chain that are counted among its proposals but not measured."""
         return 0
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        """The keys of this kind alone, which identify what it draws; what cannot change that is left out."""
+        """The keys of this kind alone that identify its samples; keys that cannot change the samples are left out."""
         common = {*Sampling.model_fields, "batch", "probe"}
         own = {name: value for name, value in self.model_dump().items() if name not in common and value is not None}
-        # A part of samples.h5 has a "start" of its own.
+        # "start" has another meaning in a part of samples.h5.
         return {"begin" if name == "start" else name: value for name, value in own.items()}
 
     @model_validator(mode="after")
@@ -193,6 +193,6 @@ class ClusterSampling(ChainSampling):
     def _long_enough(self) -> "ClusterSampling":
         if (self.warmup or 0) < 20:
             raise validation_error(
-                f"must be at least 20, the width of the local updates is tuned in it, got {self.warmup}", "warmup"
+                f"must be at least 20, as the width of the local updates is tuned in it, got {self.warmup}", "warmup"
             )
         return self

@@ -1,7 +1,7 @@
-"""From the typed signature of a constructor to the section of a card, and from the section to the object.
+"""Makes the section of a card from the typed signature of a constructor, and the object from the section.
 
-Every argument of the constructor is a key of the section, but for those that the library offers (the lattice, the
-action, the precision, keys for random numbers). Types become strict checks, bounds become refusals, defaults are
+Every argument of the constructor is a key of the section, except those that the library offers (the lattice, the
+action, the precision, keys for random numbers). Types become strict checks, bounds become errors, defaults stay
 defaults, and the line of an argument in the docstring's `Args:` list describes the key.
 """
 
@@ -39,14 +39,14 @@ class Component(Section):
         return getattr(self, self.key)
 
     def build(self, where: str, **offered: Any) -> Any:
-        """The object, given those of the `offered` arguments that its constructor takes.
+        """The object, made with those of the `offered` arguments that its constructor takes.
 
-        Raises `InputError`, its key below `where`.
+        Raises `InputError` with a key below `where`.
         """
         raise NotImplementedError
 
     def require_fit(self, lattice: Lattice, where: str) -> None:
-        """Raise `InputError` where a part would outgrow this lattice; nothing is drawn."""
+        """Raise `InputError` if a part would be too large on this lattice; nothing is drawn."""
 
 
 class Constructed(Component):
@@ -54,7 +54,7 @@ class Constructed(Component):
 
     make: ClassVar[Callable[..., Any]]
     offers: ClassVar[tuple[str, ...]] = ()
-    """The arguments that the library gives."""
+    """The arguments that the library supplies."""
 
     def build(self, where: str, **offered: Any) -> Any:
         keys = [name for name in type(self).model_fields if name in parameters(self.make)]
@@ -76,9 +76,9 @@ class Constructed(Component):
 
 @contextlib.contextmanager
 def placed(where: str, keys: Collection[str], others: Collection[str] = ()) -> Iterator[None]:
-    """Begin the sentence of an `InputError` from the block with its place in the card.
+    """Put the place in the card before the sentence of an `InputError` from the block.
 
-    It may begin already with one of the `keys` at `where`, or with one of `others`, which stand elsewhere.
+    The sentence may already begin with one of the `keys` at `where`, or with one of `others`, which stand elsewhere.
     """
     try:
         yield
@@ -98,7 +98,7 @@ def parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 def described(make: Callable[..., Any]) -> Mapping[str, str]:
-    """The `Args:` list of a docstring: what each argument means."""
+    """The meaning of each argument, from the `Args:` list of a docstring."""
     text = inspect.getdoc(make) or ""
     _, _, block = text.partition("\nArgs:\n")
     found: dict[str, str] = {}
@@ -116,11 +116,11 @@ def described(make: Callable[..., Any]) -> Mapping[str, str]:
 def section_of(
     make: Callable[..., Any], offers: tuple[str, ...] = (), given: tuple[tuple[str, str], ...] = ()
 ) -> type[Constructed]:
-    """The section of a constructor.
+    """The section for a constructor.
 
     Args:
         make: the class, or a function; its parameters are typed.
-        offers: the names of the arguments that the library gives.
+        offers: the names of the arguments that the library supplies.
         given: keys of the section that name the constructor itself, with their values: (("kind", "dense"),).
     """
     hints = _hints(make.__init__ if isinstance(make, type) else make)
@@ -154,7 +154,7 @@ def section_of(
 
 
 class _Open(Constructed):
-    """The section of a constructor that takes every keyword."""
+    """The section for a constructor that takes every keyword."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -164,7 +164,7 @@ class _Open(Constructed):
 
 
 def translated(annotation: Any) -> Any:
-    """The type of a key from the type of an argument; what a card cannot hold is not checked."""
+    """The type of a key from the type of an argument; types that a card cannot hold are not checked."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         checks = [AfterValidator(_checked(mark)) for mark in inner[1:] if hasattr(mark, "require")]
@@ -172,7 +172,7 @@ def translated(annotation: Any) -> Any:
     if origin in (Union, types.UnionType):
         several = [each for each in inner if each is not types.NoneType]
         if set(several) == {int, str}:
-            # A number, or text that stands for one: text is judged by what is marked.
+            # A number, or text that stands for one; the bounds of the annotation check the text.
             first: Any = Annotated[Any, BeforeValidator(_whole_or_text)]
         else:
             first = translated(several[0]) if len(several) == 1 else Any
@@ -193,18 +193,18 @@ def translated(annotation: Any) -> Any:
 
 
 def _whole_or_text(value: object) -> int | str:
-    """A whole number, or text that stands for one, which the bounds of the argument judge."""
+    """A whole number, or text that stands for one, which the bounds of the argument check."""
     return value if isinstance(value, str) else whole(value)
 
 
 def _is_nested(annotation: Any) -> bool:
-    """True for the type of an argument that is a section of its own: settings that are kept in a dataclass."""
+    """True if the type of an argument becomes a section: settings in a dataclass."""
     concrete = isinstance(annotation, type) and not inspect.isabstract(annotation)
     return concrete and dataclasses.is_dataclass(annotation)
 
 
 def _hints(function: Any) -> Mapping[str, Any]:
-    """The types of the arguments; any, where only a type checker sees the type."""
+    """The types of the arguments; `Any` for a type that only a type checker sees."""
     try:
         return get_type_hints(function, include_extras=True)
     except Exception:
@@ -227,7 +227,7 @@ def _checked(mark: Any) -> Callable[[Any], Any]:
 
 
 def _default(annotation: Any, value: Any) -> Any:
-    """The default of a key from the default of an argument: objects as their sections."""
+    """The default of a key from the default of an argument, with objects as sections."""
     if isinstance(value, (tuple, list)):
         (inner,) = get_args(annotation)[:1] or (Any,)
         return [_default(inner, each) for each in value]
@@ -238,7 +238,7 @@ def _default(annotation: Any, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """An argument as a card would give it."""
+    """An argument in the form that a card has for it."""
     if isinstance(value, (tuple, list)):
         return [_plain(each) for each in value]
     if _is_nested(type(value)):

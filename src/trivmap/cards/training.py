@@ -12,7 +12,7 @@ from trivmap.cards.values import Count, Name, Positive, Real, Reference, Whole, 
 from trivmap.lattice import Lattice
 
 _MOST_RUNGS = 64
-"""The map is built and traced again for each, before a run starts."""
+"""Largest number of rungs: the map is built and traced again for each, before a run starts."""
 
 
 Optimizer = Annotated[Component, OPTIMIZERS]
@@ -40,7 +40,7 @@ class Model(Section):
         return self
 
     def require_fit(self, lattice: Lattice) -> None:
-        """Refuse a part whose tables or weights would outgrow this lattice, seen before anything is built."""
+        """Refuse a part whose tables or weights would be too large on this lattice, before anything is built."""
         self.base.require_fit(lattice, "model.base")
         for position, part in enumerate(self.maps):
             part.require_fit(lattice, f"model.maps.{position}")
@@ -100,9 +100,9 @@ class Rung(Section):
 
 
 def draws_data(objective: object) -> bool | None:
-    """True for an objective that is estimated on configurations of the target; None for one of the user's own.
+    """True for an objective that is estimated on configurations of the target; None for the user's own objective.
 
-    `objective` is its section, or what a card gives for it.
+    `objective` is its section, or the value that a card gives for it.
     """
     if not isinstance(objective, Component):
         try:
@@ -158,7 +158,7 @@ class Training(Section):
         makes: Any = self.optimizer.make if isinstance(self.optimizer, Constructed) else None
         if self.temperature.start != 1 and makes and makes.judges_itself:
             raise validation_error(
-                f"must be 1 with {self.optimizer.named}, which judges each step by the one before; anneal with a "
+                f"must be 1 with {self.optimizer.named}, which compares each step with the one before; anneal with a "
                 "first-order optimizer such as adam",
                 "temperature.start",
             )
@@ -175,7 +175,7 @@ class Training(Section):
         return self
 
     def _require_data(self) -> None:
-        """Refuse an objective without the configurations that it needs, and configurations that nothing needs."""
+        """Refuse an objective without the configurations that it needs, and configurations that no objective needs."""
         wanted = draws_data(self.objective)
         if wanted is None:
             return
@@ -195,12 +195,12 @@ class Training(Section):
 
     @property
     def rungs(self) -> list[Rung]:
-        """The rungs of the ladder; none before `auto` is written out."""
+        """The rungs of the ladder; none before `auto` is expanded."""
         return [] if isinstance(self.ladder, str) else self.ladder
 
     @property
     def judged(self) -> int:
-        """Proposals of all evaluations, at most."""
+        """The largest number of proposals in all evaluations."""
         return -(-self.steps // self.evaluate.every) * self.evaluate.proposals
 
     @property
@@ -219,7 +219,7 @@ class Stages(Section):
 
 _MOST_OBSERVABLES = 1000
 LEAST_BINS = 5
-"""In each chain, as the analysis wants for an error."""
+"""Least number of bins in each chain, which the analysis needs for an error."""
 
 
 class Measure(Section):

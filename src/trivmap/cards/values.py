@@ -1,6 +1,6 @@
-"""The values of a card: strict types, each with the bound beyond which no machine or number format goes.
+"""The values of a card: strict types, with bounds set by machines and number formats.
 
-Every refusal is a `pydantic_core.PydanticCustomError` whose message is the second half of a sentence; `cards.errors`
+Every error is a `pydantic_core.PydanticCustomError` whose message is the second half of a sentence; `cards.errors`
 puts the dotted key in front.
 """
 
@@ -23,21 +23,21 @@ REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
 def validation_error(sentence: str, key: str | None = None) -> PydanticCustomError:
-    """The error saying `sentence` about the value at hand, or about `key` inside it."""
+    """The error with this `sentence` about the value being checked, or about `key` inside it."""
     return PydanticCustomError("refusal", "{sentence}", {"sentence": sentence, "key": key})
 
 
 LARGEST_WHOLE = 2**31 - 1
 """Sizes and steps are counted in 32 bits."""
 LARGEST_COUNT = 2**53
-"""Largest number that is counted in 64 bits, and in JSON."""
+"""Largest integer in 64 bits and in JSON."""
 LARGEST_REAL = 1e30
 """float32 ends at 3e38; products and squares have to fit as well."""
 MOST_SITES = 2**24
 """Tables of displacements have an entry per site, and larger lattices take minutes and gigabytes for them alone."""
 MOST_DIMENSIONS = 16
 MOST_LAYERS = 512
-"""Each layer is compiled by itself."""
+"""Most layers, since each is compiled separately."""
 
 
 def whole(value: object, most: int = LARGEST_WHOLE) -> int:
@@ -52,7 +52,7 @@ def whole(value: object, most: int = LARGEST_WHOLE) -> int:
 
 
 def real(value: object) -> float:
-    """A finite number. Text that reads as one is taken too: YAML 1.1 has 1e-3 as text."""
+    """A finite number. Text that reads as a number is accepted too: in YAML 1.1, 1e-3 is text."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = float(value)
@@ -63,28 +63,28 @@ def real(value: object) -> float:
         raise validation_error(f"must be a finite number, got {value}")
     if abs(value) > LARGEST_REAL:
         raise validation_error(
-            f"must be between -{LARGEST_REAL:g} and {LARGEST_REAL:g}, beyond which float32 has no room for its powers, "
+            f"must be between -{LARGEST_REAL:g} and {LARGEST_REAL:g}, as its powers overflow float32 beyond that, "
             f"got {shown(value)}"
         )
     return float(value)
 
 
 def flag(value: object) -> bool:
-    """True or false, nothing that merely counts as one."""
+    """True or false; values that Python would convert are refused."""
     if not isinstance(value, bool):
         raise validation_error(f"must be true or false, got {shown(value)}")
     return value
 
 
 def text(value: object) -> str:
-    """Text, nothing that could be written as text."""
+    """Text; values that could be converted to text are refused."""
     if not isinstance(value, str):
         raise validation_error(f"must be text, got {shown(value)}")
     return value
 
 
 def reference(value: object) -> str:
-    """The name of code of the user's own, `my_module:MyClass`."""
+    """A reference to the user's own code, `my_module:MyClass`."""
     if not REFERENCE.fullmatch(text(value)):
         raise validation_error(f"must be a reference like my_module:MyClass, got {shown(value)}")
     return text(value)
@@ -101,7 +101,7 @@ def name(value: object) -> str:
 
 
 def require_lattice(extents: Iterable[int]) -> Lattice:
-    """The lattice of these extents; refuses more sites than any table of this package is made for."""
+    """The lattice of these extents; refuses lattices with more sites than the tables of this package support."""
     lattice = Lattice(extents)
     if lattice.dimension > MOST_DIMENSIONS:
         raise validation_error(
@@ -118,14 +118,14 @@ def require_lattice(extents: Iterable[int]) -> Lattice:
 
 
 def require_layers(numbers: Iterable[int], key: str) -> None:
-    """Refuse more layers in all than anyone would wait for."""
+    """Refuse a total number of layers that would take too long to compile."""
     total = sum(numbers)
     if total > MOST_LAYERS:
-        raise validation_error(f"has {total} layers; at most {MOST_LAYERS}, as each is compiled by itself", key)
+        raise validation_error(f"has {total} layers; at most {MOST_LAYERS}, as each is compiled separately", key)
 
 
 def at(key: str, check: Callable[[object], Any], value: object) -> Any:
-    """`check(value)`, its refusal pointing at `key` of the section at hand."""
+    """`check(value)`, with an error that names `key` of the section being checked."""
     try:
         return check(value)
     except PydanticCustomError as error:
@@ -146,7 +146,7 @@ Whole = Annotated[int, BeforeValidator(whole)]
 Count = Annotated[Whole, Field(ge=1)]
 Index = Annotated[Whole, Field(ge=0)]
 Long = Annotated[int, BeforeValidator(partial(whole, most=LARGEST_COUNT))]
-"""A number that may be more than 32 bits can count."""
+"""A number that may exceed 32 bits."""
 LongCount = Annotated[Long, Field(ge=1)]
 Real = Annotated[float, BeforeValidator(real)]
 Name = Annotated[str, BeforeValidator(name)]

@@ -1,7 +1,7 @@
-"""YAML as run cards use it: the one place that reads it, with limits that no card reaches and no trap of YAML 1.1.
+"""YAML as run cards use it, read only here, with limits that no card reaches and without the traps of YAML 1.1.
 
-1e-3 is a number, a date is text, a key given twice is an error, and 010 and 1:30, which YAML 1.1 takes for 8 and 90,
-are refused. Every refusal is one sentence that names file and line.
+1e-3 is a number, a date is text, a key given twice is an error, and 010 and 1:30, which YAML 1.1 reads as 8 and 90,
+are refused. Every error is one sentence that names file and line.
 """
 
 import re
@@ -13,13 +13,13 @@ import yaml
 from trivmap.errors import InputError
 
 LARGEST_TEXT = 1_000_000
-"""Characters of a card, and bytes of its file, at most."""
+"""Most characters of a card, and most bytes of its file."""
 _MOST_VALUES = 20_000
-"""Keys and values of a card, those behind aliases counted wherever they are used: nine lines may stand for 9^9."""
+"""Most keys and values of a card; aliases count at every use, since nine lines may stand for 9^9 values."""
 _DEEPEST = 64
-"""Sections inside each other."""
+"""Largest depth of nested sections."""
 _LONGEST_NUMBER = 400
-"""Digits of a number; Python itself refuses to read thousands."""
+"""Most digits of a number; Python itself refuses to read thousands."""
 
 _TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(
@@ -35,9 +35,9 @@ _DIGITS = list("-+0123456789.")
 
 
 def _resolvers(dates: bool) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """PyYAML's table of what an unquoted text is by its first character, with the numbers of this module.
+    """PyYAML's table of the types of unquoted text by first character, with the number formats of this module.
 
-    `dates` for what is written: text that another reader would take for a date gets quotes.
+    `dates` is for writing: text that another reader would read as a date gets quotes.
     """
     replaced = {f"{_TAG}int", f"{_TAG}float", *([] if dates else [f"{_TAG}timestamp", f"{_TAG}value"])}
     kept = {
@@ -51,7 +51,7 @@ def _resolvers(dates: bool) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 
 
 class _CardLoader(yaml.SafeLoader):
-    """The safe loader with this module's numbers and limits, and without repeated keys."""
+    """The safe loader with this module's number formats and limits, and without repeated keys."""
 
     yaml_implicit_resolvers: ClassVar = _resolvers(dates=False)
 
@@ -68,9 +68,9 @@ class _CardLoader(yaml.SafeLoader):
         before = self._values
         node: Any = super().compose_node(parent, index)
         if isinstance(event, yaml.AliasEvent):
-            # A node without a size has not been closed yet.
+            # A node without a size is not complete yet, so the alias refers to a node that contains it.
             if id(node) not in self._sizes:
-                raise _refused(f"*{event.anchor} refers to what it stands in", event.start_mark)
+                raise _refused(f"*{event.anchor} refers to a value that contains it", event.start_mark)
             self._values += self._sizes[id(node)]
         else:
             self._values += 1
@@ -92,11 +92,11 @@ class _CardLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
-        # `!!map [1]` is none; PyYAML's own constructor says so.
+        # `!!map [1]` is not a mapping; PyYAML's own constructor reports it.
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is not None and is_torn(key):
-                raise _refused(f"key {key[:40]!r} holds half of a character", key_node.start_mark)
+                raise _refused(f"key {key[:40]!r} has half of a surrogate pair", key_node.start_mark)
             if key is not None and key in seen and key != "<<":
                 raise _refused(f"key {key[:40]!r} is given twice", key_node.start_mark)
             seen.add(key)
@@ -114,7 +114,7 @@ class _CardLoader(yaml.SafeLoader):
     def _sexagesimal(self, node: Any) -> Any:
         text = str(self.construct_scalar(node))
         raise _refused(
-            f"{text[:40]} is a number to the base of 60 in YAML; write it as one number, or put text in quotes",
+            f"{text[:40]} is a number in base 60 in YAML; write it as one number, or put text in quotes",
             node.start_mark,
         )
 
@@ -133,13 +133,13 @@ _CardLoader.add_constructor(f"{_TAG}float", _CardLoader._number)
 
 
 class _CardDumper(yaml.SafeDumper):
-    """The safe dumper, which puts in quotes whatever text the loader would take for a number."""
+    """The safe dumper, which quotes text that the loader would read as a number."""
 
     yaml_implicit_resolvers: ClassVar = _resolvers(dates=True)
 
 
 def is_torn(text: str) -> bool:
-    """True if a text holds halves of surrogate pairs, which no file and no terminal can show."""
+    """True if a text has halves of surrogate pairs, which no file and no terminal can show."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -148,9 +148,9 @@ def _refused(problem: str, mark: Any) -> yaml.constructor.ConstructorError:
 
 
 def parse(text: str, source: str) -> Any:
-    """The value of a YAML text; raises `InputError` naming `source`, line and column where it is not YAML.
+    """The value of a YAML text; raises `InputError` with `source`, line and column if it is not YAML.
 
-    Also where the text is longer, more deeply nested or of more values than any card.
+    Also raises it if the text is longer or more deeply nested, or has more values, than any card.
     """
     if len(text) > LARGEST_TEXT:
         raise InputError(f"{source}: has more than {LARGEST_TEXT} characters, which no card needs")
@@ -166,12 +166,12 @@ def parse(text: str, source: str) -> Any:
     except yaml.YAMLError as error:
         raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())[:300]}") from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        # PyYAML's scanner checks nothing either: "\\U00110000" is no character, and %YAML may have any number.
+        # PyYAML's scanner does not check these: "\\U00110000" is not a character, and %YAML may have any number.
         mark = loader.get_mark()
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}"
-        raise InputError(f"{where}: not valid YAML: what stands here cannot be read ({str(error)[:100]})") from error
+        raise InputError(f"{where}: not valid YAML: this text cannot be read ({str(error)[:100]})") from error
 
 
 def dump(data: Any) -> str:
-    """YAML of plain data in its own order; a section that fits on a line is written on one."""
+    """YAML of plain data in its order; a section that fits on one line is written on one line."""
     return yaml.dump(data, Dumper=_CardDumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)

@@ -10,7 +10,7 @@ from trivmap.cli.main import command, trust_flag
 @click.argument("source", metavar="RUN_OR_CARD", shell_complete=complete_run_or_card)
 @trust_flag
 def cite(source: str) -> None:
-    """Print BibTeX entries of trivmap and of the papers whose methods a run or a card uses, each with its reason.
+    """Print BibTeX entries for trivmap and for the papers whose methods a run or a card uses, each with its reason.
 
     RUN_OR_CARD is a run directory, a YAML file, or the name of a preset of any kind (see trivmap presets).
     """

@@ -1,4 +1,4 @@
-"""The command that says what to cite."""
+"""The command that prints what to cite."""
 
 import os
 

@@ -1,12 +1,12 @@
-"""Cards in few words, and lines in columns: what lists of cards and of runs share."""
+"""Short texts for cards, and lines in columns, shared by the lists of cards and of runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 NONE = "–"
-"""Stands for what is not there."""
+"""Shown in place of a missing value."""
 _LONGEST = 40
-"""Letters of a cell but the first of a line; names of a user's own classes may have many."""
+"""Most characters in a cell, the first of a line excepted; names of a user's own classes may be long."""
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> list[str]:
@@ -40,7 +40,7 @@ def lattice_text(lattices: Sequence[Sequence[int]]) -> str:
 
 
 def action_text(actions: Sequence[Mapping[str, Any]]) -> str:
-    """The kind and the couplings; of several actions each coupling with its smallest and largest value."""
+    """The kind and the couplings; for several actions, the smallest and largest value of each coupling."""
     parts = [str(actions[0].get("kind"))]
     for key in actions[0]:
         if key in ("kind", "notation"):

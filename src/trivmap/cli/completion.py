@@ -1,6 +1,6 @@
-"""What the Tab key offers: cards, keys of cards with their words, and directories of runs; from names of files alone.
+"""Tab completion of cards, keys of cards with their words, and directories of runs, from file names alone.
 
-Nothing is imported here that takes long, and no file is read but the list of keys: an answer takes a fifth of a second.
+Nothing slow is imported here, and the only file read is the list of keys: an answer takes a fifth of a second.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ _SHARED = ("seed", "name", "description", "device", "dtype", "threads", "lattice
 
 
 def complete_card(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Presets of the command's kind of card, and the YAML files and folders of the folder that is being typed."""
+    """Presets of the command's kind of card, and YAML files and folders in the folder that is being typed."""
     if context.command.name == "validate":
         return [*complete_preset(context, parameter, incomplete), *_files(incomplete)]
     kind = "run" if context.command.name in _RUN_CARDS else str(context.command.name)
@@ -84,7 +84,7 @@ def _preset_names(kind: str) -> list[str]:
 
 
 def _entries(incomplete: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """What lies in the folder that is being typed, as it would be typed; hidden entries if a dot is there."""
+    """The entries of the folder that is being typed, as they would be typed; hidden ones only after a dot."""
     folder, slash, start = incomplete.rpartition("/")
     with contextlib.suppress(OSError), os.scandir(os.path.expanduser(folder + slash) or ".") as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -113,7 +113,7 @@ def _folders(incomplete: str) -> list[str]:
 
 @add_completion_class
 class Bash(BashComplete):
-    """Completion in bash, which takes `KEY=VALUE` apart at `=` and would add a space after it and after a folder."""
+    """Completion in bash, which splits `KEY=VALUE` at `=` and would add a space after it and after a folder."""
 
     source_template = BashComplete.source_template.replace(
         "COMPREPLY+=($value)", "[[ $value == *[=/] ]] && compopt -o nospace\n            COMPREPLY+=($value)"

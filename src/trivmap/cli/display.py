@@ -1,4 +1,4 @@
-"""Progress in a terminal, or as plain lines where there is none."""
+"""Progress in a terminal, or as plain lines if there is none."""
 
 import threading
 import time
@@ -13,28 +13,28 @@ from trivmap.cli.terminal import printable
 from trivmap.progress import TimeLeft
 
 _COMPILED = ("train", "sample", "stages", "export")
-"""Tasks that begin with minutes of compilation where maps are large."""
+"""Tasks that begin with minutes of compilation if maps are large."""
 _PATIENCE = 60.0
-"""Seconds between two lines that say it is still compiling."""
+"""Seconds between two lines that report that the program is still compiling."""
 
 
 class _Console(Console):
-    """A console that shows what it is given and lets nothing in it steer the terminal: only styles do."""
+    """A console that escapes control sequences in its text; only styles can control the terminal."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        # Here already, where the width of a line is not decided yet.
+        # Escaped before rich computes the width of the line.
         super().print(*(printable(each) if isinstance(each, str) else each for each in objects), **options)
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        # Every part of every table and text comes through here.
+        # Every part of every table and text passes through here.
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def console(*, stderr: bool = False, width: int | None = None, file: Any = None) -> Console:
-    """Where text goes; as wide as usual where the environment says that it has no width at all.
+    """The console that text is printed to; it has the usual width if the environment reports a width of 0.
 
-    A `file`, with the methods write and flush, gets plain lines, whatever the environment says about terminals.
+    A `file` (an object with methods write and flush) gets plain lines, whatever the environment says about terminals.
     """
     if file is not None:
         return _Console(file=file, highlight=False, width=width or 80, force_terminal=False, color_system=None)
@@ -81,7 +81,7 @@ class Display:
                 threading.Thread(target=self._still_compiling, args=[self._compiling], daemon=True).start()
 
     def _still_compiling(self, over: threading.Event) -> None:
-        """Say so every minute, until the first units of the task are done."""
+        """Report every minute that the program is still compiling, until the first units of the task are done."""
         from trivmap.reports.formats import duration
 
         begun = time.monotonic()
@@ -117,7 +117,7 @@ class Display:
             self.note(f"{self._task}: {how}  {self._text()}".rstrip())
 
     def note(self, text: str) -> None:
-        # A path may hold brackets and be longer than the line.
+        # A path may contain brackets and be longer than the line.
         self.console.print(text, markup=False, soft_wrap=True)
 
     def _text(self) -> str:

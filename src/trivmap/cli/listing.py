@@ -11,7 +11,7 @@ _HEADER = ("name", "lattice", "action", "method", "training", "proposals")
 
 
 class _Entry(NamedTuple):
-    """A shipped card in a line: what its runs are, and the configurations of training and proposals they take."""
+    """One line for a shipped card: its runs, and the training configurations and proposals that they take."""
 
     lattices: list[list[int]]
     actions: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The run in which a command works: an existing one, or a new one that is known to fit."""
+"""The run that a command works on: an existing one, or a new one that is known to fit."""
 
 import contextlib
 import importlib
@@ -32,7 +32,7 @@ def require_run_card(name: str) -> None:
 def require_one(
     card: str | None, resume: Path | None, out: Path | None, overrides: tuple[str, ...], kind: str, continues: str
 ) -> None:
-    """Refuse a card of this `kind` together with `--resume DIR`, neither of the two, and changes to what is resumed."""
+    """Require either a card of this `kind` or `--resume DIR`, and no changes to a resumed run."""
     if (card is None) == (resume is None):
         raise InputError(f"give either a {kind} card (a file or a preset, see trivmap presets) or --resume DIR")
     if resume is not None and (out is not None or overrides):
@@ -47,7 +47,7 @@ def name_of(loaded: Any, card: str) -> str:
 def open_or_create(
     card: str | None, out: Path | None, overrides: tuple[str, ...], resume: Path | None, force: bool, command: str
 ) -> "tuple[RunDirectory, Progress, Plan]":
-    """The run directory in which a command works, where to show progress, and the plan of its card."""
+    """The run directory that a command works on, the display of its progress, and the plan of its card."""
     from trivmap.cards.card import load_card
     from trivmap.processes import run_on_main
     from trivmap.runs import pipeline
@@ -84,7 +84,7 @@ def open_or_create(
 
 
 def opened(path: Path, *, joining: bool = False, code: bool = True) -> Any:
-    """The run directory at a path, with JAX ready for its card; one whose `code` the command runs must be trusted."""
+    """The run directory at a path, with JAX ready for its card; if the command runs its `code`, it must be trusted."""
     from trivmap.cards.own import require_trust
     from trivmap.store.directory import RunDirectory
 
@@ -127,14 +127,14 @@ def step(
 
 
 def write_report_of(directory: Any, formats: Collection[str] = ()) -> Path:
-    """Write the report of a run, its figures in these `formats`, too; returns where it is."""
+    """Write the report of a run, with its figures in these `formats` too; returns the path of the report."""
     from trivmap.reports import write_report
 
     return write_report(directory.root, formats=formats)
 
 
 def write_report_if_possible(directory: Any) -> None:
-    """Write the report of a run, or say which package it needs: the results are there without it."""
+    """Write the report of a run, or note which package is missing: the results do not need the report."""
     if reason := missing("reports", "a report"):
         note(f"trivmap: no report is written; {reason}")
     else:
@@ -142,6 +142,6 @@ def write_report_if_possible(directory: Any) -> None:
 
 
 def import_quietly(module: str) -> None:
-    """Import it; a failure is reported where the module is needed."""
+    """Import a module; a failure is reported later, when the module is needed."""
     with contextlib.suppress(Exception):
         importlib.import_module(module)

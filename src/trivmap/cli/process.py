@@ -28,17 +28,17 @@ _SURROUNDINGS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG),
     *(errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ESTALE),
 }
-"""Errors by which the machine refuses something; they are no defects of the library."""
+"""Errors that come from the machine and not from a defect of the library."""
 _LONGEST_PART, _LONGEST_PATH = 220, 3000
-"""Bytes of a name and of a path that leave room for what is written beside and below it."""
+"""Most bytes of a name and of a path, with room left for the files written beside and below it."""
 
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Print what a user's mistake or a signal leads to as one line, without a traceback."""
+    """Print the message for a user's mistake or a signal as one line, without a traceback."""
     try:
         yield
-        # Buffered output is written here, so that its failure is one sentence, too.
+        # Buffered output is written here, so that a failure to write it is reported as one sentence too.
         sys.stdout.flush()
     except (SystemExit, GeneratorExit):
         raise
@@ -48,9 +48,9 @@ def one_sentence() -> Iterator[None]:
 
 
 def _end_by(error: BaseException) -> None:
-    """End the process for an error that has a sentence; return for a defect of the library."""
+    """End the process for an error that has a sentence; return if the error is a defect of the library."""
     if isinstance(error, InputError) and "jax" not in sys.modules:
-        # There is one process, then; to import JAX takes a second, and may fail for the very reason of the error.
+        # Then there is one process. Importing JAX takes a second, and may fail for the same reason.
         _end(USER_ERROR, f"trivmap: {one_line(str(error))}")
     from trivmap.cli.signals import Stop
     from trivmap.processes import RaisedOnMain, is_distributed, is_main_process
@@ -63,7 +63,7 @@ def _end_by(error: BaseException) -> None:
             which = "" if is_main_process() else f"process {os.getpid()}: "
             _end(USER_ERROR, f"trivmap: {which}{one_line(str(error))}")
         case Interrupted():
-            # The shell's convention for a program that a signal ended.
+            # The shell's exit code for a program that a signal ended.
             _end(128 + error.signal_number, f"trivmap: {error}" if is_main_process() else None)
         case Stop() | KeyboardInterrupt():
             number = error.number if isinstance(error, Stop) else signal.SIGINT
@@ -88,7 +88,7 @@ def _shown(path: object) -> str:
 
 
 def _abandon_output() -> None:
-    """Discard output that a full disk has not taken: Python would try again at exit, and complain."""
+    """Discard output that did not fit on a full disk: Python would try again at exit, and report an error."""
     with contextlib.suppress(OSError, ValueError, io.UnsupportedOperation):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -102,13 +102,13 @@ def require_possible(path: Path) -> None:
     parts = os.fsencode(text).split(b"/")
     if len(os.fsencode(text)) > _LONGEST_PATH or max(map(len, parts)) > _LONGEST_PART:
         raise InputError(
-            f"{_shown(path)}: is too long a path; give names of at most {_LONGEST_PART} bytes, {_LONGEST_PATH} in all"
+            f"{_shown(path)}: the path is too long; give names of at most {_LONGEST_PART} bytes, {_LONGEST_PATH} in all"
         )
 
 
 @contextmanager
 def making(root: Path, way_on: str) -> Iterator[None]:
-    """Make a directory of the user's in the block; `way_on` says how to continue an existing one."""
+    """Make the user's directory in the block; `way_on` is the command that continues an existing one."""
     if os.path.lexists(root):
         raise InputError(f"{root}: exists already; give another --out, or {way_on} --resume {root}")
     try:
@@ -130,16 +130,16 @@ def _end(code: int, message: str | None = None) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     if is_main_process():
-        # The others hold on to this process: those that fail for the same reason are to be gone before it.
+        # The other processes depend on this one: those that fail for the same reason must end before it.
         time.sleep(2)
-    # At once: Python's own way out would wait for processes that wait for this one.
+    # Python's normal exit would wait for processes that wait for this one.
     _exit(code)
 
 
 def prepare(card: "RunCard", *, joining: bool = False) -> None:
     """Precision, device and threads of a card, before JAX starts its backend; `joining`: with the other processes."""
     if card.threads is not None and hasattr(os, "sched_setaffinity"):
-        # XLA sizes its pools by the processors the process may use.
+        # XLA sizes its thread pools by the processors that the process may use.
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, allowed[: card.threads])
     start_backend(card.device, joining=joining)
@@ -148,7 +148,7 @@ def prepare(card: "RunCard", *, joining: bool = False) -> None:
 
 
 def start_backend(device: str | None = None, *, joining: bool = False) -> None:
-    """Start JAX on a device, in double precision where programs ask for it."""
+    """Start JAX on a device, with double precision enabled."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -162,9 +162,9 @@ def start_backend(device: str | None = None, *, joining: bool = False) -> None:
         _join()
     try:
         jax.devices()
-    # A platform that JAX knows and does not find is a failed assertion there.
+    # JAX raises AssertionError for a platform that it knows but does not find.
     except (RuntimeError, AssertionError) as error:
-        reason = (str(error).splitlines() or ["no such device is here"])[0]
+        reason = (str(error).splitlines() or ["no such device was found"])[0]
         if device is not None:
             raise InputError(f"device: {device} is not available here ({reason}); leave it out or use cpu") from error
         asked = os.environ.get("JAX_PLATFORMS")
@@ -174,10 +174,10 @@ def start_backend(device: str | None = None, *, joining: bool = False) -> None:
 
 
 def _join() -> None:
-    """Make one run of the processes that a launcher has started, where the environment says that it has.
+    """Join the processes of a launcher into one run, if the environment says that a launcher started this process.
 
-    JAX itself reads JAX_COORDINATOR_ADDRESS and what launchers such as SLURM and Open MPI set; where none of these is,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID give the other two arguments of `jax.distributed.initialize`.
+    JAX itself reads JAX_COORDINATOR_ADDRESS and the variables of launchers such as SLURM and Open MPI. Without such a
+    launcher, JAX_NUM_PROCESSES and JAX_PROCESS_ID give the other two arguments of `jax.distributed.initialize`.
     """
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
     tasks = max(_number(name) or 1 for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
@@ -186,7 +186,7 @@ def _join() -> None:
     import jax
 
     count, index = (_number(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
-    # JAX's own handler of SIGTERM would only take a note.
+    # JAX's own handler would only record a SIGTERM, and not stop the process.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(num_processes=count, process_id=index)
@@ -198,9 +198,9 @@ def _join() -> None:
         if isinstance(error, ValueError):
             raise InputError(sentence) from error
         say(f"trivmap: {sentence}", err=True)
-        # A half-open connection would keep Python's own exit waiting.
+        # Python's normal exit would wait for a half-open connection.
         _exit(USER_ERROR)
-    # The collectives of processors tell of their connections on standard output, which is for results alone.
+    # The collective operations on CPUs report their connections on standard output, which is reserved for results.
     results = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)
@@ -226,7 +226,7 @@ def _number(name: str) -> int | None:
 
 
 def exit_workers() -> None:
-    """End the other processes: the first one does the rest alone."""
+    """End the other processes: the first one does the rest of the work alone."""
     import jax
 
     from trivmap.processes import is_distributed, is_main_process
@@ -239,7 +239,7 @@ def exit_workers() -> None:
 
 
 def shown_progress() -> "Progress":
-    """Where progress is shown: nowhere by processes other than the first."""
+    """The display of progress; processes other than the first show nothing."""
     from trivmap.processes import is_main_process
     from trivmap.runs.progress import NoProgress
 
@@ -247,7 +247,7 @@ def shown_progress() -> "Progress":
 
 
 def quieten_dependencies() -> None:
-    """Leave out what a dependency says of its own imports, even where warnings are errors."""
+    """Ignore a dependency's warning about its own imports, even if warnings are errors."""
     warnings.filterwarnings("ignore", message=".scipy.odr. is deprecated", category=DeprecationWarning)
 
 

@@ -1,4 +1,4 @@
-"""A run's state and results, for people and for programs."""
+"""A run's state and results, as text for people and as JSON for programs."""
 
 import json
 from typing import Any

@@ -17,11 +17,11 @@ def require_room(
     note: Callable[[str], object],
     training: bool = True,
 ) -> float | None:
-    """Say what runs at `root` will take, and refuse what has no room.
+    """Report what runs at `root` will take, and refuse runs for which memory or disk is too small.
 
-    Returns the estimated seconds of all runs in sequence, None where there is no estimate.
+    Returns the estimated seconds of all runs in sequence, None if there is no estimate.
 
-    With `force` the refusal is a note only. Raises `InputError` that names the key to lower.
+    With `force` the refusal becomes a note. Otherwise raises an `InputError` that names the key to lower.
     """
     from trivmap.errors import InputError
     from trivmap.reports.formats import roughly
@@ -38,7 +38,7 @@ def require_room(
         if not force:
             raise
         note(f"--force: {str(error).removesuffix(', or give --force to try')}")
-        # Lattices that exceed the memory are not even traced.
+        # Runs that exceed the memory are not traced.
         return None
     if not training:
         # Tracing takes a second, and the step shows its own progress.

@@ -1,4 +1,4 @@
-"""The runs of a folder, listed from their files alone: no code of theirs is run, and JAX is not imported."""
+"""The list of runs in a folder, from their files alone: none of their code is run, and JAX is not imported."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from trivmap.store.sealed import ESTIMATE, Shape, read_json
 _CARD, _SUMMARY, _METRICS = "config.yaml", "summary.json", "metrics.jsonl"
 _DEEPEST = 2
 _TAIL = 1 << 14
-"""Bytes at the end of the log of a training that hold its last line."""
+"""Bytes at the end of a training log that are enough to contain its last line."""
 _HEADER = ("run", "lattice", "action", "method", "state", "acceptance", "proposals", "susceptibility")
 _OF_SAMPLES = {"log_z", "acceptance", "ess", "tau_int", "chains", "sector", "probe"}
 """Keys of `untrusted` that a run has before it is measured: `runs.pipeline.OF_SAMPLES`."""
@@ -51,7 +51,7 @@ def list_runs(root: Path, as_json: bool) -> None:
 
 
 def require_one_run(root: Path) -> None:
-    """Refuse a folder that holds runs and is none itself."""
+    """Refuse a folder that holds runs and is not a run itself."""
     if (
         os.path.isdir(root)
         and not os.path.lexists(root / _CARD)
@@ -66,13 +66,13 @@ def run_folders(root: Path, depth: int = _DEEPEST) -> Iterator[Path]:
 
     Args:
         root: the folder.
-        depth: how many levels of folders are looked at.
+        depth: the number of levels of folders that are searched.
     """
     try:
         with os.scandir(root) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise InputError(f"{root}: cannot be read ({error.strerror}); see who may read it") from error
+        raise InputError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
     for name in names:
         if os.path.isfile(root / name / _CARD):
             yield root / name
@@ -82,7 +82,7 @@ def run_folders(root: Path, depth: int = _DEEPEST) -> Iterator[Path]:
 
 
 def _described(root: Path) -> dict[str, Any]:
-    """What the files of a run say; `problem` says why where they cannot be read."""
+    """The state and results in the files of a run; `problem` gives the reason if they cannot be read."""
     found: dict[str, Any] = {"run": str(root), "name": None, "lattice": None, "action": None, "method": None}
     found |= {"state": "unreadable", "step": 0, "steps": 0}
     found |= {"acceptance": None, "proposals": None, "susceptibility": None, "problem": None}
@@ -133,7 +133,7 @@ def _summary(root: Path) -> dict[str, Any]:
 
 
 def _steps(card: dict[str, Any]) -> int:
-    """The steps of training that the card asks for, those of its ladder included."""
+    """The training steps that the card asks for, including those of its ladder."""
     training = card.get("training") or {}
     ladder = training.get("ladder")
     rungs = [{}, *(ladder if isinstance(ladder, list) else [])]
@@ -143,7 +143,7 @@ def _steps(card: dict[str, Any]) -> int:
 
 
 def _last_step(path: Path) -> int:
-    """The last step that the log of a training holds."""
+    """The last step in the log of a training."""
     if not is_file(path):
         return 0
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:

@@ -1,4 +1,4 @@
-"""Signals between the steps of a command, where none of the steps looks for them itself."""
+"""Signals between the steps of a command, when no step handles them itself."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 _AGAIN = 0.05
-"""Seconds until a signal is delivered again that arrived where Python drops exceptions."""
+"""Seconds until a signal is delivered again if it arrived while Python drops exceptions."""
 
 
 class Stop(KeyboardInterrupt):
@@ -23,10 +23,10 @@ class Stop(KeyboardInterrupt):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Raise `Stop` in the block where SIGINT or SIGTERM arrives; one that is ignored (nohup) stays ignored.
+    """Raise `Stop` in the block when SIGINT or SIGTERM arrives; a signal that is ignored (nohup) stays ignored.
 
-    An exception that arises while Python collects garbage, where JAX has a callback, is dropped by Python: then the
-    signal is delivered once more, a moment later.
+    JAX has a callback in Python's garbage collection. Python drops an exception that is raised there, so the signal is
+    delivered once more, a moment later.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Where a command tells of its work: on stderr unless it is to be quiet, and in a log file if there is one."""
+"""The output of a command about its work: on stderr unless it is quiet, and in a log file if there is one."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trivmap.runs.progress import Progress
 
-_QUIET = click.option("--quiet", "-q", is_flag=True, help="Show nothing on stderr but errors.")
+_QUIET = click.option("--quiet", "-q", is_flag=True, help="Show only errors on stderr.")
 _LOG_FILE = click.option(
     "--log-file",
     type=click.Path(path_type=Path),
@@ -27,12 +27,12 @@ _LOG_FILE = click.option(
 
 
 def speaking_options(function: Callable[..., None]) -> Callable[..., None]:
-    """The options of a command that shows progress; `trivmap.cli.main.command` carries them out."""
+    """The options of a command that shows progress; `trivmap.cli.main.command` applies them."""
     return _QUIET(_LOG_FILE(function))
 
 
 class _Stamped:
-    """A text file that begins each line with the time and holds it at once; where it fails, it is left alone."""
+    """A text file with the time at the beginning of each line, flushed at once; after a failure nothing is written."""
 
     def __init__(self, file: Any, path: Path):
         self._file, self._path, self._begun = file, path, False
@@ -53,7 +53,9 @@ class _Stamped:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.close()
-            say(f"trivmap: --log-file {self._path}: takes no more ({error.strerror}); the work continues", err=True)
+            say(
+                f"trivmap: --log-file {self._path}: takes no more data ({error.strerror}); the work continues", err=True
+            )
 
     def flush(self) -> None:
         """Every line is flushed as it is written."""
@@ -65,7 +67,7 @@ _log: ContextVar[_Stamped | None] = ContextVar("log", default=None)
 
 @contextlib.contextmanager
 def speaking(quiet: bool, log_file: Path | None) -> Iterator[None]:
-    """Tell of the work in the block as the options say.
+    """Report the work in the block according to the options.
 
     Args:
         quiet: whether nothing but errors is shown on stderr.
@@ -86,7 +88,7 @@ def speaking(quiet: bool, log_file: Path | None) -> Iterator[None]:
 
 
 def progress() -> "Progress":
-    """Where the steps of a command show their progress."""
+    """The display for the progress of a command's steps."""
     from trivmap.cli.display import Display
     from trivmap.runs.progress import NoProgress
 
@@ -103,14 +105,14 @@ def consoles() -> "list[Console]":
 
 
 def note(text: str) -> None:
-    """A line on stderr that is no error, and in the log file."""
+    """Print a line that is not an error on stderr, and in the log file."""
     log(text)
     if not _quiet.get():
         say(text, err=True)
 
 
 def log(text: str) -> None:
-    """A line in the log file, if there is one."""
+    """Write a line in the log file, if there is one."""
     if (file := _log.get()) is not None:
         file.write(f"{printable(text)}\n")
 

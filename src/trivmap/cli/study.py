@@ -83,7 +83,7 @@ def run_study(
 def _run_elsewhere(
     directory: "StudyDirectory", scheduler: str | None, resources: dict[str, float], display: Watch
 ) -> dict[str, str]:
-    """The runs on another Dask cluster; Dask is imported for this alone."""
+    """Execute the runs on another Dask cluster; Dask is imported only for this."""
     from trivmap.studies.scaling.execution import cluster, exposure, run_all
 
     assert scheduler is not None
@@ -94,7 +94,7 @@ def _run_elsewhere(
 
 
 def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
-    """One run of a study in this process: what a worker starts, and a job array may."""
+    """Execute one run of a study in this process, for a worker or for a job array."""
     from trivmap.cards.own import require_trust
     from trivmap.cli.process import prepare, shown_progress
     from trivmap.runs.progress import process_age
@@ -108,7 +108,7 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
     directory = StudyDirectory.open(root)
     card = directory.found(name).card
     if not while_parent_lives:
-        # Else the command that began this process has asked.
+        # Otherwise the command that started this process has checked the trust.
         require_trust(root, card)
     with contextlib.ExitStack() as stack:
         share = stack.enter_context(share_of_processors(card.threads))
@@ -120,7 +120,7 @@ def run_one(root: Path, name: str, while_parent_lives: bool) -> None:
 
 
 def _keep_programs(folder: Path | None) -> None:
-    """Share what is compiled from now on among the runs of a study, which differ by their seeds: no cost counts it."""
+    """Share compiled programs among the runs of a study, which differ by their seeds; no cost includes compilation."""
     if folder is None:
         return
     import jax
@@ -128,13 +128,13 @@ def _keep_programs(folder: Path | None) -> None:
 
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    # Whether there is a cache has been found out by the first compilation.
+    # JAX decided at its first compilation whether there is a cache.
     compilation_cache.reset_cache()
 
 
 def _until_parent_ends() -> None:
     """Stop this process at a safe point once the other end of its standard input is closed."""
-    # The descriptor itself: a lock of sys.stdin held by this thread would abort the interpreter at its end.
+    # Read from the descriptor: if this thread held the lock of sys.stdin, the interpreter would abort at exit.
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
@@ -159,7 +159,7 @@ def require_models(card: Any) -> None:
     from trivmap.runs.plan import Plan
 
     first = next(iter(card.runs.values()))
-    # Only shapes are asked for: an accelerator, if there is one, is left to the runs.
+    # Only shapes are needed: an accelerator, if there is one, is left to the runs.
     prepare(first.card.model_copy(update={"threads": None, "device": "cpu"}))
     seen: dict[str, Any] = {}
     for run in card.runs.values():
@@ -185,7 +185,7 @@ def print_study(directory: "StudyDirectory", result: dict[str, Any], as_json: bo
         return
     console = make_console()
     if not console.is_terminal:
-        # A file or a pipe has no width: every run stays on its line.
+        # A file or a pipe has no width: every run gets one line.
         console = make_console(width=200)
     console.print(f"{directory.root}  {result['name'] or ''}".rstrip(), markup=False, soft_wrap=True)
     for title, (header, rows) in (("Runs", run_rows(result)), ("cost ~ L^z", fit_rows(result))):

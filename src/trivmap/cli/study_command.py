@@ -26,7 +26,7 @@ def _directory_option(option: str, name: str, text: str) -> Callable[[Callable[.
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler's address or file (default: this machine).")
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time on this machine (default: as many as fit).")
 @click.option("--resources", multiple=True, metavar="NAME=NUMBER", help="Resources that a run takes, e.g. GPU=1.")
-@click.option("--run", "name", metavar="NAME", help="With --resume: only this run, in this process.")
+@click.option("--run", "name", metavar="NAME", help="With --resume: execute only this run, in this process.")
 @speaking_options
 @force_flag
 @click.option("--while-parent-lives", is_flag=True, hidden=True)

@@ -1,4 +1,4 @@
-"""The one way of text to a terminal: names, reasons and arguments are shown there, and never obeyed."""
+"""The only path of text to a terminal: names, reasons and arguments are shown there, and never control it."""
 
 import contextlib
 import io
@@ -12,10 +12,10 @@ import click
 
 
 def printable(text: str) -> str:
-    """The text with everything that a terminal would obey, or could not show, escaped as by `repr`.
+    """The text, with every character that would control a terminal, or cannot be shown, escaped as by `repr`.
 
-    Such are escape sequences, other controls, overrides of the direction of writing, and halves of surrogate pairs.
-    Lines, tabs, and the letters and spaces of every script stay as they are.
+    These are escape sequences, other control characters, overrides of the writing direction, and halves of surrogate
+    pairs. Line ends, tabs, and the letters and spaces of every script stay as they are.
     """
     if text.isprintable():
         return text
@@ -29,7 +29,7 @@ def _shown(character: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """A sentence on one line; a word in it that no file may have as its name is cut."""
+    """A sentence on one line; a word that is too long for the name of a file is cut."""
     return re.sub(r"[^\s/]{300,}", lambda word: f"{word[0][:100]}...{word[0][-97:]}", " ".join(text.split()))
 
 
@@ -39,7 +39,7 @@ def say(text: object, *, err: bool = False, end: bool = True, bold: bool | None 
 
 
 class Commands(click.Group):
-    """A group of commands whose complaints about arguments repeat these as they can be shown."""
+    """A group of commands whose errors about arguments show these arguments in printable form."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         with _shown_complaints():
@@ -62,8 +62,8 @@ def _shown_complaints() -> Iterator[None]:
 
 
 def show_whatever_comes() -> None:
-    """Let the streams escape the letters that their encoding lacks."""
+    """Make the streams escape the characters that their encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
-        # Streams may be of another kind, or detached, where a program calls the command from inside.
+        # If a program calls the command, the streams may be detached or of another kind.
         with contextlib.suppress(AttributeError, ValueError, io.UnsupportedOperation):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]

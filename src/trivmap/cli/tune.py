@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--lam", type=float, required=True, help="Quartic coupling, in the notation bosetti2015.")
 @click.option("--ratio", type=float, default=4.0, show_default=True, help="Wanted L / xi.")
 @click.option("--accuracy", type=float, default=0.005, show_default=True, help="Wanted relative error of xi.")
-@click.option("--bracket", type=float, nargs=2, metavar="LOW HIGH", help="Where to start; need not hold the answer.")
-@click.option("--cycles", type=int, default=4_000_000, show_default=True, help="Cluster cycles to spend at most.")
+@click.option("--bracket", type=float, nargs=2, metavar="LOW HIGH", help="Where to start; need not contain the answer.")
+@click.option("--cycles", type=int, default=4_000_000, show_default=True, help="Largest number of cluster cycles.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--threads", type=int, help="Threads (default: all processors).")
 @speaking_options
@@ -40,8 +40,8 @@ def tune(
 ) -> None:
     """Find the coupling beta of phi^4 at which L / xi has a wanted value, by cluster simulation.
 
-    LATTICE is an extent L for L x L, or all extents: 8x8x16. If the cycles do not suffice for the accuracy, what they
-    give is printed all the same, and the exit code is 2.
+    LATTICE is an extent L for L x L, or all extents: 8x8x16. If the cycles do not suffice for the accuracy, the
+    result so far is still printed, and the exit code is 2.
     """
     import jax
 
@@ -66,7 +66,7 @@ def tune(
             progress=shown_progress(),
         )
     except TooFewCycles as error:
-        # What was found is worth its cycles, though its error is larger than wanted.
+        # The result is useful even though its error is larger than requested.
         if error.found is not None:
             _print(error.found, seed, time.monotonic() - begin, as_json, enough=False)
         raise
@@ -74,7 +74,7 @@ def tune(
 
 
 def _print(found: "Tuning", seed: int, seconds: float, as_json: bool, *, enough: bool) -> None:
-    """The outcome on stdout; `enough` says whether its error is as small as wanted."""
+    """Print the outcome on stdout; `enough` is true if its error is as small as requested."""
     from trivmap.reports.formats import count, duration, parenthesis
 
     lam, ratio, action = found.lam, found.ratio, {"kind": "phi4", "notation": "bosetti2015"}

@@ -25,7 +25,7 @@ def validate_card(card: str, overrides: tuple[str, ...], force: bool, as_json: b
     given = load_any(card, overrides)
     loaded, cards = given.loaded, list(given.runs.values())
     require_trust(card, *cards)
-    # Only shapes are asked for: of many runs, each chooses its processors when it starts.
+    # Only shapes are needed here; each run of a study chooses its processors when it starts.
     prepare(cards[0] if given.command != "study" else cards[0].model_copy(update={"threads": None, "device": "cpu"}))
     root, plans = new_run_path(name_of(loaded, card)), {name: Plan(each) for name, each in given.runs.items()}
     _check(given, plans, root)
@@ -44,7 +44,7 @@ def validate_card(card: str, overrides: tuple[str, ...], force: bool, as_json: b
 
 
 def _check(given: "AnyCard", plans: "dict[str, Plan]", root: Path) -> None:
-    """Check the card of every run, runs that differ in nothing but name, seed and start once."""
+    """Check the card of every run; runs that differ only in name, seed and start are checked once."""
     from trivmap.cli.study import require_models
     from trivmap.errors import prefixed
     from trivmap.runs.checking import check
@@ -60,7 +60,7 @@ def _check(given: "AnyCard", plans: "dict[str, Plan]", root: Path) -> None:
     for name, plan in plans.items():
         data = plan.card.to_data() | {"name": None, "seed": 0}
         if (training := plan.card.training) is not None and training.start is not None:
-            # The run that it starts from is not there yet.
+            # The run that it starts from does not exist yet.
             data["training"] = data["training"] | {"start": None}
             plan = Plan(plan.card.model_copy(update={"training": training.model_copy(update={"start": None})}))
         if (text := json.dumps(data, sort_keys=True)) not in seen:
@@ -77,7 +77,7 @@ def _what(given: "AnyCard", plans: "dict[str, Plan]") -> str:
 
 
 def _content(given: "AnyCard", plans: "dict[str, Plan]", configurations: int, seconds: float | None) -> dict[str, Any]:
-    """What `--json` prints; for many runs sums, and the largest memory."""
+    """The content that `--json` prints; for many runs, sums and the largest memory."""
     from trivmap.runs.budget import budget
 
     budgets = [budget(plan) for plan in plans.values()]

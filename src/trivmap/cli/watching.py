@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def watch(root: Path) -> None:
-    """Show the progress of a study that another process drives, until no run is left; once where no terminal is."""
+    """Show the progress of a study that another process drives, until no run is left; once if there is no terminal."""
     from trivmap.cli.display import console as make_console
     from trivmap.studies.scaling.directory import StudyDirectory
     from trivmap.studies.scaling.status import statuses
@@ -29,7 +29,7 @@ def watch(root: Path) -> None:
 
 
 class Watch:
-    """A study's progress: a table in a terminal, elsewhere a line whenever a run changes its state."""
+    """A study's progress: a table in a terminal; otherwise a line whenever a run changes its state."""
 
     def __init__(self, directory: "StudyDirectory", *consoles: Any):
         self._directory, self._consoles = directory, consoles
@@ -54,12 +54,12 @@ class Watch:
             self._live.stop()
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         for console in self._consoles:
             console.print(text, markup=False, soft_wrap=True)
 
     def refresh(self, now: bool = False) -> None:
-        """Read the runs' files and show what has changed, at most once in two seconds."""
+        """Read the runs' files and show the changes, at most once in two seconds."""
         if not now and time.monotonic() < self._next:
             return
         from trivmap.studies.scaling.status import statuses
@@ -89,7 +89,7 @@ def line(status: "RunStatus") -> str:
 
 
 def _shown(found: list["RunStatus"], height: int) -> Any:
-    """The lines that fit: running and failed ones first where not all do."""
+    """The lines that fit; if not all of them do, running and failed runs come first."""
     from rich.text import Text
 
     counts = {state: sum(status.state == state for status in found) for state in ("complete", "running", "failed")}

@@ -1,4 +1,4 @@
-"""Objectives: what training minimizes."""
+"""Objectives: the quantities that training minimizes."""
 
 from trivmap.objectives.forward_kl import ForwardKL as ForwardKL
 from trivmap.objectives.log_variance import LogVariance as LogVariance

@@ -1,4 +1,4 @@
-"""The contract of an objective, checked by tracing: one of somebody's own is checked before a run begins."""
+"""The contract of an objective, checked by tracing: a user's own objective is checked before a run begins."""
 
 from typing import Any, get_args
 
@@ -16,12 +16,12 @@ _BATCH = 3
 
 
 def require_objective(objective: AbstractObjective, flow: Flow, action: AbstractAction) -> None:
-    """Raise `InputError` where an objective does not give what training needs; nothing is computed.
+    """Raise `InputError` if an objective does not return what training needs; nothing is computed.
 
     Args:
         objective: the objective.
         flow: the flow, or its shapes.
-        action: the action that it is trained for.
+        action: the target of the training.
     """
     name, kinds = type(objective).__name__, get_args(Kind)
     draws = objective.draws

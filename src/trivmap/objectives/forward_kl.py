@@ -14,8 +14,8 @@ from trivmap.objectives.objective import AbstractObjective, Draws, Kind, Residua
 class ForwardKL(AbstractObjective):
     """The forward KL divergence KL(p || q) = -E_p[log q + S] - log Z, on configurations of the target.
 
-    Its gradient is -E_p[d log q(phi) / d theta] at fixed phi. It sees every mode that the configurations see, whether
-    the flow proposes it or not. The target is exp(-S), whatever the temperature.
+    Its gradient is -E_p[d log q(phi) / d theta] at fixed phi. It sees every mode in the configurations, even if
+    the flow does not propose it. The target is exp(-S) at any temperature.
     """
 
     @property

@@ -27,7 +27,7 @@ class LogVariance(AbstractObjective):
     Args:
         over: r: `noise`, the flow's own configurations, or `data`, those of the target
 
-    Raises `InputError` for another word.
+    Raises `InputError` for any other word.
     """
 
     over: str = eqx.field(static=True)
@@ -53,7 +53,7 @@ class LogVariance(AbstractObjective):
 
 
 def _parts(of: tuple[Flow, AbstractAction, Scalar], noise: Array) -> tuple[Residuals, Float[Array, " batch"]]:
-    """The residual, and what has the derivative of log q in theta at fixed phi, of each configuration."""
+    """For each configuration: the residual, and a number whose derivative is that of log q in theta at fixed phi."""
     flow, action, temperature = of
     residuals, paths = jax.vmap(lambda z: residual_and_path(flow, action, z, temperature))(noise)
     return residuals, residuals - paths

@@ -20,8 +20,8 @@ class Draws(eqx.Module):
     """The configurations from which a training step estimates its objective.
 
     Attributes:
-        noise: noise of the base, as many as the batch; None if the objective draws none.
-        data: configurations of the target exp(-S), as many; None if the objective draws none.
+        noise: noise of the base for the whole batch; None if the objective draws none.
+        data: configurations of the target exp(-S), the same number; None if the objective draws none.
     """
 
     noise: Noise | None = None
@@ -36,23 +36,23 @@ def with_value(surrogate: Scalar, value: Scalar) -> Scalar:
 class AbstractObjective(eqx.Module):
     """The quantity that training minimizes at temperature T, where the target is exp(-S/T).
 
-    To add one: say what it `draws`, return a scalar whose gradient with respect to the flow is the wanted estimator,
-    and beside it what training monitors: of the noise the residuals r = log q + S/T, from which loss and ESS follow; of
-    data alone their negatives. What it computes of each configuration by itself goes through `devices.shard_batch`.
+    To add one: declare what it `draws`. Return a scalar whose gradient with respect to the flow is the wanted
+    estimator, and the values that training monitors: for noise, the residuals r = log q + S/T, which give loss and ESS;
+    for data alone, their negatives. Computations for each configuration separately go through `devices.shard_batch`.
     """
 
     @property
     def draws(self) -> frozenset[Kind]:
-        """The draws it needs: "noise" of the base, "data", which are configurations of the target, or both."""
+        """The draws that it needs: "noise" of the base, "data" (configurations of the target), or both."""
         return frozenset({"noise"})
 
     @property
     def least_squares(self) -> Literal["variance", "kl"] | None:
-        """The quantity that a least-squares optimizer minimizes for this objective; None if it has no such form."""
+        """The quantity that a least-squares optimizer minimizes for this objective; None if there is no such form."""
         return None
 
     @abc.abstractmethod
     def __call__(
         self, flow: Flow, action: AbstractAction, draws: Draws, temperature: Scalar
     ) -> tuple[Scalar, Residuals]:
-        """(surrogate, monitored); the value of the surrogate is what line searches compare."""
+        """(surrogate, monitored); line searches compare the value of the surrogate."""

@@ -16,7 +16,7 @@ class PathGradient(AbstractObjective):
     """The reverse KL divergence by its path gradient, E_q[(d(log q + S/T)/dphi) dphi/dtheta] (arXiv:2206.09016).
 
     The explicit derivative of log q in theta is dropped. It has mean zero, so the estimator is unbiased for the
-    gradient of the reverse KL; the rest vanishes for every single sample where q = p, so its variance does too
+    gradient of the reverse KL; the rest vanishes for every single sample if q = p, so its variance does too
     (arXiv:2403.15881).
     """
 
@@ -42,7 +42,7 @@ def _terms(of: tuple[Flow, AbstractAction, Scalar], noise: Noise) -> tuple[Noise
 
 
 def residual_and_path(flow: Flow, action: AbstractAction, z: Field, temperature: Scalar) -> tuple[Scalar, Scalar]:
-    """(f, p) of one configuration: f = log q + S/T, and p whose derivative is the path gradient's part of that of f.
+    """(f, p) of one configuration: f = log q + S/T, and p, whose derivative is the path-gradient part of that of f.
 
     d(f - p)/dtheta is then the derivative of log q in theta at fixed phi, which has mean zero.
     """

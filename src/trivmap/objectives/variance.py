@@ -15,7 +15,7 @@ from trivmap.objectives.reverse_kl import residuals_of
 class Variance(AbstractObjective):
     """The variance of log q + S/T over the noise, differentiated through the samples: zero for a trivializing map.
 
-    It has the same optimum as the KL divergence only where the map can reach the target.
+    It has the same optimum as the KL divergence only if the map can reach the target.
     """
 
     @property

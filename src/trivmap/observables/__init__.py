@@ -1,4 +1,4 @@
-"""Observables: what is measured on a configuration, and what an ensemble of them says, with errors."""
+"""Observables: measurements on one configuration, and ensemble averages with errors."""
 
 from trivmap.observables.agreement import disagreement as disagreement
 from trivmap.observables.agreement import order_parameter as order_parameter

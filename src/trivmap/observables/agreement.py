@@ -13,9 +13,9 @@ _ORDER_PARAMETERS = ("magnetization", "abs_magnetization")
 
 
 def order_parameter(names: Collection[str]) -> str:
-    """The measurement that chains are judged by: the magnetization, or its length where it is a vector.
+    """The measurement by which chains are compared: the magnetization, or its length if it is a vector.
 
-    Raises `InputError` where there is neither.
+    Raises `InputError` if there is neither.
     """
     for name in _ORDER_PARAMETERS:
         if name in names:
@@ -24,7 +24,7 @@ def order_parameter(names: Collection[str]) -> str:
 
 
 def r_hat_of(history: History, name: str | None = None) -> float:
-    """`r_hat` of one measurement after the warm-up, of every k-th step where there are more than a million.
+    """`r_hat` of one measurement after the warm-up, on every k-th step if there are more than a million.
 
     Args:
         history: the chains.
@@ -39,10 +39,10 @@ def r_hat_of(history: History, name: str | None = None) -> float:
 
 
 def disagreement(history: History, name: str | None = None, limit: float = LIMIT) -> str | None:
-    """A reason not to trust what the chains say, if their R-hat of one measurement exceeds `limit`; else None.
+    """A reason to distrust the chains if their R-hat of one measurement exceeds `limit`; otherwise None.
 
-    On the magnetization of chains started in both sectors of a broken symmetry (`mixed`) it sees that they do not
-    tunnel. The `limit` is exceeded where half a chain is worth fewer than about five independent samples.
+    For chains that start in both sectors of a broken symmetry (`mixed`), the R-hat of the magnetization shows if they
+    do not tunnel. The `limit` is exceeded if half a chain is worth fewer than about five independent samples.
     """
     name = name or order_parameter(history.names)
     return disagreement_reason(r_hat_of(history, name), name, limit)

@@ -16,17 +16,17 @@ _BINS_PER_CHAIN = 50
 _LEAST_BINS_PER_CHAIN = 5
 _CHUNK_BYTES = 2**25
 OF_STEPS = {each.name for each in OF_SAMPLERS if isinstance(each, Mean)}
-"""Measurements of a step of a chain, not of its configuration: they change where the configuration does not."""
+"""Measurements of a chain's step, not of its configuration: they change even if the configuration does not."""
 _STEPS_OF_A_BIN = 8
-"""Steps of a bin of such a measurement. Successive values are anticorrelated: a trajectory makes up for the energy that
-the one before it missed. The Gamma method leaves negative correlations between bins out."""
+"""Steps in a bin of such a measurement. Successive values are anticorrelated: a trajectory compensates for the energy
+error of the one before it. The Gamma method ignores negative correlations between bins."""
 _LEAST_JOINED = 20
-"""Fewest bins of a chain that may be left by joining."""
+"""Fewest bins of a chain that joining may leave."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where each primary quantity sits among the columns of a table; the first `block` columns have covariances."""
+    """The columns of each primary quantity in a table; the first `block` columns have covariances."""
 
     slices: dict[str, slice]
     shapes: dict[str, tuple[int, ...]]
@@ -35,14 +35,14 @@ class Columns:
     catalog: Catalog
 
     def split(self, block: np.ndarray) -> dict[str, np.ndarray]:
-        """The primaries of the block by name and in their own shapes, from a vector of its columns."""
+        """The primaries of the block by name, in their own shapes, from a vector of the block's columns."""
         inside = {name: where for name, where in self.slices.items() if where.stop <= self.block}
         return {name: block[where].reshape(self.shapes[name]) for name, where in inside.items()}
 
 
 @dataclass(frozen=True)
 class Bins:
-    """The result of the streaming pass over a history of any length, in a few megabytes.
+    """The result of the streaming pass over a history of any length; it takes a few megabytes.
 
     `chain` (chains, bins, columns): means over the chain's configurations in each bin. `covariance` (block, block)
     and `variance` (columns,): of single configurations. `moves`: steps at which a measured value changed;
@@ -77,10 +77,10 @@ def bin_history(
 ) -> Bins:
     """Average the configurations of every chain over equal bins, in one pass that holds one chunk at a time.
 
-    `bins` counts all chains together; the default is about 1000, but at least 50 in each chain, so that a bin is long
-    against the autocorrelation time where there is enough data and the Gamma method sees what correlation is left.
-    Bins of a chain are equally long; what does not fill one (less than a bin) is skipped after the warm-up.
-    `in_block`: the primaries whose covariances are wanted. `catalog` says what the primaries are.
+    `bins` counts all chains together; the default is about 1000, but at least 50 in each chain. With enough data, a bin
+    is then long compared with the autocorrelation time, and the Gamma method sees the remaining correlation. Bins of a
+    chain have equal length; the excess steps (less than a bin) are skipped after the warm-up. `in_block`: the primaries
+    whose covariances are wanted. `catalog` defines the primaries.
 
     Raises `InputError` if a chain has fewer than 5 steps or bins to measure.
     """
@@ -110,8 +110,8 @@ def bin_history(
             accepted = _accepted(history, c, start, stop)
             table = _table(history, columns, c, start, stop, last)
             if offset is None:
-                # Everything is summed relative to one configuration: the variance of a large number that hardly
-                # fluctuates would be lost in the difference of its squares.
+                # Everything is summed relative to one configuration: the variance of a large, hardly fluctuating
+                # number would be lost in the difference of squares.
                 offset = np.where(np.isfinite(table[1]), table[1], 0.0)
             table -= offset
             # Row 0 of the table is the configuration carried into the chunk, row i + 1 proposal start + i.
@@ -134,7 +134,7 @@ def bin_history(
             if weights:
                 w = _weights(history, c, start, stop, log_scale)
                 weight[c, here] += np.add.reduceat(w, edges)
-                # A proposal of weight zero may hold an infinite measurement, and 0 * inf is not 0.
+                # A proposal of weight zero may have an infinite measurement, and 0 * inf is not 0.
                 table = np.where(w[:, None] > 0, table[1:], 0.0) * w[:, None]
                 weighted[c, here] += np.add.reduceat(table, edges)
                 squared_weight += float(w @ w)
@@ -143,7 +143,7 @@ def bin_history(
             moves += len(steps)
             stands = np.diff(np.concatenate([[-1 - standing], steps, [stop - start]])) - 1
             longest, standing = max(longest, int(stands.max())), int(stands[-1])
-            # A chain is carried into the next chunk by its last entry, a proposal's chain by the last accepted one.
+            # A chain enters the next chunk with its last entry; for proposals, this is the last accepted one.
             last = start + int(state[-1]) - 1 if state[-1] else last
 
     assert offset is not None
@@ -168,7 +168,7 @@ def bin_history(
 
 
 def joined(series: np.ndarray, length: int) -> tuple[np.ndarray, int]:
-    """Bins (chains, bins, entries) of measurements of steps, joined to bins of 8 steps, and the new length of a bin."""
+    """Bins (chains, bins, entries) of step measurements, joined to bins of 8 steps, and the new length of a bin."""
     count = max(1, min(-(-_STEPS_OF_A_BIN // length), series.shape[1] // _LEAST_JOINED))
     usable = series.shape[1] // count * count
     return series[:, :usable].reshape(len(series), -1, count, series.shape[-1]).mean(axis=2), length * count
@@ -193,7 +193,7 @@ def _layout(history: History, bins: int | None) -> tuple[int, int]:
 
 
 def _columns(history: History, in_block: Sequence[str], catalog: Catalog) -> Columns:
-    """The block's primaries first."""
+    """The columns of all primaries, with those of the block first."""
     one = {name: history.read(name, 0, 0, 1) for name in history.names}
     shapes = {name: values.shape[1:] for name, values in catalog.primaries(one).items()}
     order = sorted(shapes, key=lambda name: name not in in_block)
@@ -227,7 +227,7 @@ def _accepted(history: History, chain: int, start: int, stop: int) -> np.ndarray
 
 
 def _last_accepted(history: History, chain: int, before: int) -> int:
-    """The step whose proposal the chain holds just before step `before`; -1 if there is none."""
+    """The step whose proposal is the chain's configuration just before step `before`; -1 if there is none."""
     rows = _CHUNK_BYTES
     for stop in range(before, 0, -rows):
         start = max(stop - rows, 0)
@@ -243,7 +243,7 @@ def _weights(history: History, chain: int, start: int, stop: int, log_scale: flo
 
 
 def _largest_log_weight(history: History, first: int) -> tuple[float, int]:
-    """The largest finite log-weight after `first`, and how many are NaN or +inf."""
+    """The largest finite log-weight after `first`, and the number that are NaN or +inf."""
     largest, invalid = -np.inf, 0
     for chain in range(history.chains):
         for start in range(first, history.n, _CHUNK_BYTES // 8):

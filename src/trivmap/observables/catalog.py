@@ -1,4 +1,4 @@
-"""Observables by name: those of a theory and of the samplers, and one's own."""
+"""Observables by name: those of a theory, those of the samplers, and the user's own."""
 
 import re
 import reprlib
@@ -30,20 +30,20 @@ _LONGEST_NAME = 60
 _NAME = re.compile(rf"[A-Za-z]\w{{0,{_LONGEST_NAME - 1}}}", re.ASCII)
 _RESERVED = {"accepted", "acceptance", "chains", "displacement", "distance", "ess", "fields", "log_weight", "orbit"}
 _RESERVED |= {"momentum", "probe", "quantity", "sector", "source", "t", "tau_int", "error", "value"}
-"""Keys of what is stored with the measurements, of reasons in `untrusted`, and of the arrays of `to_xarray`."""
+"""Keys of other data stored with the measurements, of reasons in `untrusted`, and of the arrays of `to_xarray`."""
 
 
 class Catalog(Mapping[str, Observable]):
     """Observables by name, in the order of tables.
 
-    Raises `InputError` where two have one name.
+    Raises `InputError` if two have the same name.
     """
 
     def __init__(self, observables: Iterable[Observable]):
         self._known: dict[str, Observable] = {}
         for each in observables:
             if each.name in self._known:
-                raise InputError(f"observables: {each.name} is the name of two; give one of them another name")
+                raise InputError(f"observables: two have the name {each.name}; give one of them another name")
             self._known[each.name] = each
 
     def __getitem__(self, name: str) -> Observable:
@@ -56,9 +56,10 @@ class Catalog(Mapping[str, Observable]):
         return len(self._known)
 
     def with_own(self, own: Iterable[Observable]) -> "Catalog":
-        """This catalog with observables of one's own, which come last.
+        """This catalog with the user's own observables, which come last.
 
-        Raises `InputError` for a name that is taken or is no identifier, and where one needs what is no mean.
+        Raises `InputError` for a name that is taken or is not an identifier, and if one needs a quantity that is not a
+        mean.
         """
         own = tuple(own)
         for each in own:
@@ -69,13 +70,13 @@ class Catalog(Mapping[str, Observable]):
             missing = [name for name in extended.needs_of(each) if name not in extended.means]
             if missing:
                 raise InputError(
-                    f"observables: {each.name} needs {missing[0]}, which is no mean of configurations; known are "
+                    f"observables: {each.name} needs {missing[0]}, which is not a mean over configurations; known are "
                     f"{', '.join(extended.means)}"
                 )
         return extended
 
     def own(self) -> dict[str, Observable]:
-        """The observables beside those of `CATALOG` that have a value of their own."""
+        """The observables outside `CATALOG` that have a value."""
         return {name: each for name, each in self.items() if name not in CATALOG and not each.hidden}
 
     @staticmethod
@@ -84,7 +85,7 @@ class Catalog(Mapping[str, Observable]):
         return each.needs if isinstance(each, FunctionOfMeans) else ()
 
     def short(self, name: str) -> str:
-        """The label of an observable in a narrow column: its own name where the catalog does not know it."""
+        """The label of an observable in a narrow column: its name if the catalog does not have it."""
         return self[name].short if name in self else name
 
     @cached_property
@@ -94,12 +95,12 @@ class Catalog(Mapping[str, Observable]):
 
     @cached_property
     def identities(self) -> dict[str, float]:
-        """Observables whose value is known in every correct ensemble."""
+        """Observables with a known value in every correct ensemble."""
         return {name: each.exact for name, each in self.items() if each.exact is not None}
 
     @cached_property
     def headlines(self) -> tuple[str, ...]:
-        """The observables shown where there is room for few."""
+        """The observables that are shown if there is room for few."""
         return tuple(name for name, each in self.items() if each.headline)
 
     @cached_property
@@ -108,20 +109,20 @@ class Catalog(Mapping[str, Observable]):
         return ("correlator", *{name for each in self.values() for name in self.needs_of(each)})
 
     def primaries(self, measurements: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The quantities whose means are taken, in float64: each measurement, and what `Mean` observables make of it.
+        """The quantities whose means are taken, in float64: measurements, and functions of them in `Mean` observables.
 
-        A measurement of which the catalog knows only functions gets no mean of its own: exp(-dH) has mean 1 in
-        equilibrium, as its `delta_h_symmetry` has, but a chain meets its tails too rarely to give that mean an error.
+        A measurement gets no mean of its own if the catalog has only functions of it: exp(-dH) has mean 1 in
+        equilibrium, as does its `delta_h_symmetry`, but a chain meets its tails too rarely to give that mean an error.
         """
         functions, give_way = self._of_other_measurements
         wide = {name: np.asarray(values, np.float64) for name, values in measurements.items()}
-        # A mean that is measured by itself, as |m| of vectors, is no function of another measurement.
+        # A mean that is measured directly, such as |m| of vectors, is not a function of another measurement.
         functions = [each for each in functions if each.name not in wide]
         made = {each.name: each.each(wide[each.stored]) for each in functions if each.stored in wide}
         return {name: values for name, values in wide.items() if name not in give_way} | made
 
     def ordered(self, names: Iterable[str]) -> list[str]:
-        """The names in the order of tables; those that the catalog does not know come last."""
+        """The names in the order of tables; names that are not in the catalog come last."""
         names = list(names)
         return [name for name in self if name in names] + [name for name in names if name not in self]
 
@@ -134,7 +135,7 @@ class Catalog(Mapping[str, Observable]):
 
         Args:
             name: the name of the observable.
-            stored: the measurements there are; a mean that is among them itself needs no other one.
+            stored: the available measurements; a mean that is itself among them needs no other one.
 
         Raises:
             InputError: for observables that are functions of several means.
@@ -143,11 +144,11 @@ class Catalog(Mapping[str, Observable]):
         if isinstance(each, FunctionOfMeans) and len(each.needs) == 1:
             each = self[each.needs[0]]
         if not isinstance(each, Mean) or each.axes:
-            raise InputError(f"{name}: is no mean over configurations, so that it has no series")
+            raise InputError(f"{name}: is not a mean over configurations, so it has no series")
         return (each.name, np.asarray) if each.name in stored else (each.stored, each.each)
 
     def has_series(self, name: str) -> bool:
-        """True if `series_of` knows the observable."""
+        """True if the observable has a `series_of`."""
         try:
             self.series_of(name)
         except InputError:
@@ -165,7 +166,7 @@ def _require_name(name: object) -> None:
     """Names are keys of files and of the summary, and columns of tables."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InputError(
-            f"observables: {reprlib.repr(name)} is no name; write one of up to {_LONGEST_NAME} letters, digits and _, "
+            f"observables: {reprlib.repr(name)} is not a name; write up to {_LONGEST_NAME} letters, digits and _, "
             "beginning with a letter"
         )
     if name in _RESERVED:
@@ -173,12 +174,12 @@ def _require_name(name: object) -> None:
 
 
 def own_names(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The observables of somebody's own among those of `summary.json`, which have their symbols there."""
+    """The user's own observables among those of `summary.json`, where they have their symbols."""
     return [name for name, entry in entries.items() if "symbol" in entry]
 
 
 _OF_THEORIES = (*SCALAR_FIELD, *OF_VECTORS, *OF_UNIT_VECTORS)
 RESERVED = frozenset(name for each in _OF_THEORIES if isinstance(each, Mean) for name in (each.name, each.stored))
-"""The names of the means and measurements of all theories: own measurements and records of samplers have others."""
+"""The names of the means and measurements of all theories; own measurements and records of samplers must differ."""
 CATALOG = Catalog((*_OF_THEORIES, *OF_SAMPLERS))
 """The observables of the theories and of the samplers."""

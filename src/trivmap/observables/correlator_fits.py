@@ -1,9 +1,9 @@
 """Correlation lengths from the decay of the zero-momentum correlator: effective-mass plateau and cosh fit.
 
 Both minimize chi^2 = sum_t (y_t - f_t)^2 / sigma_t^2 over a window of t. The y_t are correlated, so chi^2 over the
-degrees of freedom says nothing: it is judged against its expectation tr[(1 - P) K], K the correlation matrix of the
-y_t / sigma_t and P the projector on the fit's tangent (arXiv:2209.14188), and the parameter's error comes from its
-derivatives with respect to the correlator, which is right whatever the weights.
+degrees of freedom is meaningless: chi^2 is compared with its expectation tr[(1 - P) K], where K is the correlation
+matrix of the y_t / sigma_t and P the projector on the fit's tangent (arXiv:2209.14188). The parameter's error comes
+from its derivatives with respect to the correlator, which is correct for any weights.
 """
 
 from typing import NamedTuple
@@ -14,17 +14,17 @@ from trivmap.lattice import Lattice
 from trivmap.observables.estimators import effective_mass, gradient
 
 LEAST_CORRELATION = 4.0
-"""Errors by which the correlator must lie above zero for a correlation length: at t = 1, for fits where they start."""
+"""Errors by which the correlator must be above zero for a correlation length: at t = 1; for fits, at their start."""
 _LEAST_P_VALUE = 1e-4
 _ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 class FitError(Exception):
-    """The fit gives no number that can be trusted; the message says why."""
+    """The fit gives no number that can be trusted; the message gives the reason."""
 
 
 class Fit(NamedTuple):
-    """A correlation length, its derivatives with respect to C(t), t = 0 ... L // 2, and how good the fit is."""
+    """A correlation length, its derivatives with respect to C(t), t = 0 ... L // 2, and the quality of the fit."""
 
     correlation_length: float
     gradient: np.ndarray
@@ -37,7 +37,7 @@ class Fit(NamedTuple):
 
 
 def default_start(lattice: Lattice) -> int:
-    """First t of the fit windows, max(1, L // 4): higher states have died out by a correlation length or so."""
+    """First t of the fit windows, max(1, L // 4): higher states have died out after about a correlation length."""
     return max(1, max(lattice.shape) // 4)
 
 
@@ -51,10 +51,10 @@ def covariance_to_fit(correlator: np.ndarray, samples: np.ndarray, errors: np.nd
         start: first t of the fits.
 
     Raises:
-        FitError: where an entry has no error, or C(start) is not seen.
+        FitError: if an entry has no error, or C(start) is not significantly above zero.
     """
     samples = samples.reshape(-1, len(correlator))
-    # In one dimension C(0) of unit vectors is 1: it has no error, and no fit begins there.
+    # In one dimension C(0) of unit vectors is 1, without error; no fit begins there.
     constant = np.ptp(samples, axis=0) <= _ROUNDING * np.abs(correlator)
     constant[start:] = False
     errors = np.where(constant, 0.0, errors)
@@ -97,7 +97,7 @@ def cosh_fit(correlator: np.ndarray, covariance: np.ndarray, lattice: Lattice, s
     first = effective_mass({"correlator": correlator}, lattice)[start]
     mass = float(first) if np.isfinite(first) else 1 / half
     for _ in range(100):
-        # A is linear and eliminated; Newton's method on what is left of chi^2, a function of m alone.
+        # A is linear and is eliminated; Newton's method minimizes the remaining chi^2, a function of m alone.
         shape, first_derivative, second_derivative = _cosh(mass, from_middle, half)
         amplitude = float((weights * shape) @ data / ((weights * shape) @ shape))
         residual = data - amplitude * shape
@@ -139,10 +139,10 @@ def _regular(matrix: np.ndarray) -> bool:
 def _quality(
     residual: np.ndarray, tangent: np.ndarray, weights: np.ndarray, covariance: np.ndarray
 ) -> tuple[float, float, int, float]:
-    """chi^2, its expectation, the degrees of freedom and the p-value; raises `FitError` if that is hopeless.
+    """chi^2, its expectation, the degrees of freedom and the p-value; raises `FitError` if the fit is hopeless.
 
-    chi^2 of correlated data is a sum of chi^2_1 with the eigenvalues of (1 - P) K (1 - P) as factors; its tail is that
-    of the scaled chi^2 distribution with the same mean and variance.
+    chi^2 of correlated data is a sum of chi^2_1 with the eigenvalues of (1 - P) K (1 - P) as factors; its tail is
+    approximated by the scaled chi^2 distribution with the same mean and variance.
     """
     from scipy.special import gammaincc
 

@@ -1,4 +1,4 @@
-"""Functions of means: their value, their derivatives in the means, and their bias by curvature."""
+"""Functions of means: their values, their derivatives with respect to the means, and their bias by curvature."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,17 +12,17 @@ from trivmap.observables.estimators import gradient
 from trivmap.observables.observable import FunctionOfMeans
 
 NOT_ANALYTIC = (
-    "its function is not analytic, so that it has no error: its derivative by a complex step is not that by a real "
-    "one; write it without abs, real, float and the like"
+    "its function is not analytic, so it has no error: its derivative by a complex step differs from that by a real "
+    "step; write it without abs, real, float and the like"
 )
 _MOST_JACKKNIFE = 200
-"""Most groups of bins that are left out in turn."""
+"""Most groups of bins for leave-one-out estimates."""
 _DIRECTIONS = 8
-"""Directions in which a function is tried."""
+"""Number of directions in which a function is tested."""
 
 
 class Linearized(NamedTuple):
-    """A function f at the means: f, df/dx of shape (*f.shape, columns), and the bias by its curvature."""
+    """A function f at the means: f, df/dx of shape (*f.shape, columns), and the bias from its curvature."""
 
     value: np.ndarray
     jacobian: np.ndarray
@@ -30,7 +30,7 @@ class Linearized(NamedTuple):
 
 
 def linearized(each: FunctionOfMeans, columns: Columns, block: np.ndarray, lattice: Lattice) -> Linearized | str:
-    """The function at the means of bin values (chains, bins, columns), or the reason why one of the user's has none."""
+    """The function at the means of bin values (chains, bins, columns), or the reason why a user's function fails."""
 
     def function(point: np.ndarray) -> np.ndarray:
         return np.asarray(each.function(columns.split(point), lattice))
@@ -46,7 +46,7 @@ def linearized(each: FunctionOfMeans, columns: Columns, block: np.ndarray, latti
 
 
 def curvature_bias(function: Callable[[np.ndarray], np.ndarray], block: np.ndarray) -> np.ndarray:
-    """Bias of f(means) by the curvature of f: the jackknife's, (n - 1) (mean of f without one bin - f)."""
+    """The jackknife bias of f(means) from the curvature of f: (n - 1) (mean of f without one bin - f)."""
     block = block.reshape(-1, block.shape[-1])
     count = min(len(block), _MOST_JACKKNIFE)
     usable = len(block) // count * count
@@ -59,7 +59,7 @@ def curvature_bias(function: Callable[[np.ndarray], np.ndarray], block: np.ndarr
 def _is_analytic(
     function: Callable[[np.ndarray], Any], jacobian: np.ndarray, point: np.ndarray, block: np.ndarray
 ) -> bool:
-    """True if derivatives by a complex step agree with those by real ones, in directions in which means fluctuate."""
+    """True if derivatives by complex and by real steps agree, in directions in which the means fluctuate."""
     rounding = 1e-13 * np.abs(np.asarray(function(point)))
     deviations = block.reshape(-1, len(point)) - point
     for direction in deviations[:: max(1, len(deviations) // _DIRECTIONS)][:_DIRECTIONS]:

@@ -1,8 +1,8 @@
 """The error analysis: from a history to observables with errors by the Gamma method (hep-lat/0306017).
 
 A history is binned in one streaming pass. Every observable f is linearized at the means, f + grad f . (bin - mean),
-which is what error propagation in the Gamma method does, and handed to pyerrors as one replica per chain. Deviations
-are those from the mean of all chains, so that the scatter between chains is part of the error.
+as in the error propagation of the Gamma method, and passed to pyerrors as one replica per chain. Deviations are taken
+from the mean of all chains, so that the scatter between chains is part of the error.
 """
 
 import hashlib
@@ -36,16 +36,15 @@ def analyze(
     correct: bool = True,
     observables: Sequence[Observable] = (),
 ) -> Results:
-    """Means, derived observables and their errors from the chains and, where there are weights, by reweighting.
+    """Means, derived observables and their errors from the chains and, if there are weights, by reweighting.
 
-    Every measurement of the history gets its mean under its own name; the other observables of `CATALOG` come with
-    them, as far as the history holds what they need. Reweighted values are
-    sum(w O) / sum(w) over all proposals, w = exp(-S)/q, in the same bins as the chain: both live on the same
-    replicas, so that their difference carries its own error.
+    Every measurement of the history gets its mean under its own name; the other observables of `CATALOG` are added if
+    the history has the measurements that they need. Reweighted values are sum(w O) / sum(w) over all proposals,
+    w = exp(-S)/q, in the same bins as the chain: both use the same replicas, so their difference has its own error.
 
     tau_int = 1/2 + sum of rho(t) is in configurations: N error^2 / (2 variance of one configuration), at least 1/2.
-    A number that cannot be trusted has no value but a reason in `untrusted`, see `Estimates`; the rules are those of
-    `observables.trust`.
+    A number that cannot be trusted has no value; its reason is in `untrusted`, see `Estimates`. The rules are those
+    of `observables.trust`.
 
     Args:
         history: the history to analyze.
@@ -56,12 +55,12 @@ def analyze(
             (None: those in `history.attrs`, if any).
         integration: configurations of the flow at several numbers of integration steps; the shift of an observable by
             finer steps is added to it, with its error (none: those in `history.attrs`, if any).
-        observables: observables of one's own beside those of `CATALOG` (none: those in `history.attrs`, if any).
-        correct: False where the weights are not those of the flow alone (annealing): the shift is then an error only.
+        observables: your own observables beside those of `CATALOG` (none: those in `history.attrs`, if any).
+        correct: False if the weights are not those of the flow alone (annealing): the shift then only adds an error.
 
     Raises:
         InputError: if there are too few steps or bins, `fit_start` lies outside 1 ... L // 2, or an own observable has
-            the name of another one or needs what is not measured.
+            the name of another one or needs a measurement that does not exist.
     """
     extents = history.attrs.get("lattice")
     lattice = None if extents is None else Lattice(int(extent) for extent in extents)

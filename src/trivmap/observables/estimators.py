@@ -1,4 +1,4 @@
-"""From means over configurations to observables: plain functions of the means and the lattice.
+"""Observables as plain functions of means over configurations and of the lattice.
 
 Each is analytic in the means (a mapping from name to array); see `FunctionOfMeans`.
 """
@@ -13,11 +13,11 @@ from trivmap.observables.observable import Means
 
 
 def delta_h_symmetry(exp_minus_delta_h: np.ndarray) -> np.ndarray:
-    """1 - 4 e (1 - e) / (1 + e)^2 of e = exp(-dH) for each trajectory: its mean is 1 in equilibrium, as that of e.
+    """1 - 4 e (1 - e) / (1 + e)^2 with e = exp(-dH) for each trajectory: its mean in equilibrium is 1, like that of e.
 
-    It is e up to dH^3, and lies between 1/2 and 5, where e has tails that a chain meets too rarely to have a mean. That
-    P(-dH) = exp(-dH) P(dH) of reversible trajectories in equilibrium (Crooks, arXiv:cond-mat/9901352) makes the mean of
-    o(dH) / (1 + exp(dH)) vanish for every odd o; here o = 4 tanh(dH / 2).
+    It equals e up to dH^3 and lies between 1/2 and 5, whereas e has tails that a chain meets too rarely to measure its
+    mean. For reversible trajectories in equilibrium P(-dH) = exp(-dH) P(dH) (Crooks, arXiv:cond-mat/9901352), so the
+    mean of o(dH) / (1 + exp(dH)) vanishes for every odd o; here o = 4 tanh(dH / 2).
     """
     down = 1 / (1 + exp_minus_delta_h)
     return 1 - 4 * (1 - down) * (2 * down - 1)
@@ -65,7 +65,7 @@ def correlation_length_second_moment(means: Means, lattice: Lattice) -> Any:
 def effective_mass(means: Means, lattice: Lattice) -> Any:
     """m(t) = arccosh((C(t-1) + C(t+1)) / (2 C(t))), t = 0 ... L // 2 with C(L-t) = C(t); NaN at t = 0.
 
-    The pole mass wherever C(t) is a single cosh: exactly so for a free field at every t >= 1.
+    It is the pole mass if C(t) is a single cosh: exactly so for a free field at every t >= 1.
     """
     extent, c = max(lattice.shape), means["correlator"]
     t = np.arange(1, len(c))
@@ -75,7 +75,7 @@ def effective_mass(means: Means, lattice: Lattice) -> Any:
 
 
 def gradient(function: Callable[[np.ndarray], Any], point: np.ndarray) -> np.ndarray:
-    """df/dx by a complex step, shape (*f.shape, len(x)); without meaning where f is NaN."""
+    """df/dx by a complex step, shape (*f.shape, len(x)); meaningless if f is NaN."""
     step = 1e-20
     columns = []
     for k in range(len(point)):

@@ -1,6 +1,6 @@
 """The Gamma method (hep-lat/0306017): means of correlated samples, with errors that include their autocorrelation.
 
-Where pyerrors is installed, its objects take the place of those here: they know more, and the numbers are the same.
+If pyerrors is installed, its objects replace those here: they can do more, and the numbers are the same.
 """
 
 import math
@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 WINDOW = 2.0
-"""S of the automatic windowing: tau_int is taken to be 1/S of the exponential autocorrelation time, roughly."""
+"""S of the automatic windowing: the exponential autocorrelation time is assumed to be about S tau_int."""
 _SMALLEST_TAU_INT = 0.5 + np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
 class Series:
-    """A number that samples determine: its value, and its deviations in the samples of each ensemble.
+    """A number from samples: its value, and its deviations in the samples of each ensemble.
 
     Sums and differences keep the correlations within an ensemble; ensembles are independent of each other.
 
     Args:
         value: the value.
         deviations: deviation from it in every sample, shape (replicas, samples), for each ensemble; their mean is zero.
-        variances: the squares of errors that come from no samples, by name.
+        variances: the squares of errors that do not come from samples, by name.
     """
 
     value: float
@@ -45,7 +45,7 @@ class Series:
         return math.hypot(*parts) / self.dvalue if self.dvalue else 0.0
 
     def gamma_method(self) -> None:
-        """Nothing: the error is computed when it is asked for; pyerrors' objects need this call."""
+        """Do nothing: the error is computed on access; pyerrors' objects need this call."""
 
     def __add__(self, other: Any) -> "Series":
         if not isinstance(other, Series):
@@ -88,7 +88,7 @@ def error_squared(deviations: np.ndarray) -> float:
 
 
 def window(deviations: np.ndarray) -> int:
-    """The automatic window W of `error_squared`; 0 where the samples have no autocorrelation to sum.
+    """The automatic window W of `error_squared`; 0 if the samples have no autocorrelation to sum.
 
     Args:
         deviations: shape (replicas, samples).
@@ -104,7 +104,7 @@ def window(deviations: np.ndarray) -> int:
 
 
 def _summed(deviations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gamma(t) up to half the length of a replica, and tau_int summed up to t; empty where nothing fluctuates."""
+    """Gamma(t) up to half the length of a replica, and tau_int summed up to t; empty if nothing fluctuates."""
     replicas, length = deviations.shape
     longest = length // 2
     pairs = np.maximum(replicas * (length - np.arange(longest)), 1)

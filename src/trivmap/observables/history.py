@@ -14,9 +14,9 @@ from trivmap.observables.observable import Observable
 class History(Protocol):
     """Chains of equal length n, read piece by piece so that they need not fit into memory.
 
-    `attrs["history"]` says what entry i of a measurement is. "proposals": the measurement of proposal i, and the
-    chain's configuration at step i is the last accepted proposal up to and including i. "chain": the chain's
-    configuration i itself.
+    `attrs["history"]` defines entry i of a measurement. For "proposals" it is the measurement of proposal i, and the
+    chain's configuration at step i is the last accepted proposal up to and including i. For "chain" it is the
+    measurement of the chain's configuration i.
     `attrs["lattice"]` holds the extents.
     """
 
@@ -35,7 +35,7 @@ class History(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """The measurements that `read` knows."""
+        """The measurements that `read` can return."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class History(Protocol):
     def read(self, name: str, chain: int, start: int, stop: int) -> np.ndarray:
         """Steps start ... stop - 1 of one chain, shape (stop - start, ...).
 
-        `name` is a measurement; of proposals also "accepted" (bool) and "log_weight" (float64, log of exp(-S)/q).
+        `name` is a measurement or, for proposals, "accepted" (bool) or "log_weight" (float64, log of exp(-S)/q).
         """
         ...
 
@@ -57,7 +57,7 @@ def last_accepted(accepted: np.ndarray) -> np.ndarray:
 def chain_series(history: History, name: str) -> np.ndarray:
     """A measurement along the chains after their warm-up, shape (chains, n, ...).
 
-    In a history of proposals it is that of the last accepted one; NaN where a chain has accepted nothing yet.
+    In a history of proposals it is the value of the last accepted one; NaN before a chain has accepted any.
     """
     series = []
     for chain in range(history.chains):
@@ -74,9 +74,9 @@ class ArrayHistory:
     """A `History` held in memory: arrays with leading axes (chains, n), or (n,) for a single chain.
 
     Give `accepted` and `log_weight` for independence Metropolis over proposals; leave both out if `observables`
-    already is the chain. Without a `lattice` only the means themselves are analyzed, nothing derived from them.
-    `symmetries` are those of the action: observables that they make zero are checked. `own` are observables of one's
-    own whose measurements are among the arrays.
+    already is the chain. Without a `lattice` only the means themselves are analyzed, without derived observables.
+    `symmetries` are those of the action: observables that they make zero are checked. `own` are your own observables,
+    whose measurements are among the arrays.
 
     Raises `InputError` if the arrays do not share their leading axes, only one of the two is given, or `warmup` is not
     a number of steps.

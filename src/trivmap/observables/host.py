@@ -1,7 +1,7 @@
 """The measurements of a nearest-neighbor scalar field on batches of NumPy arrays, for samplers that run on the host.
 
 Names, shapes and normalizations are those of `trivmap.observables.measure`. On one CPU core it takes half the time of
-the compiled JAX function, which would cost more than the cluster updates it measures.
+the compiled JAX function, which would cost more than the cluster updates themselves.
 """
 
 import functools
@@ -18,7 +18,7 @@ def measure_on_host(
 ) -> dict[str, np.ndarray]:
     """The measurements of `trivmap.observables.measure` for S = sum_x [c1 sum_mu phi phi(x+mu) + c2 phi^2 + c4 phi^4].
 
-    `fields`: float64 (n, *lattice). Float64 results with the leading axis n, `two_point` in float32: that one takes two
+    `fields`: float64 (n, *lattice). Float64 results with the leading axis n, `two_point` in float32, which takes two
     thirds of the time and may be left out. The values of a configuration do not depend on the others.
     """
     lattice = Lattice(fields.shape[1:])
@@ -26,7 +26,7 @@ def measure_on_host(
     count, volume, axes = len(fields), lattice.volume, range(1, fields.ndim)
     flat = fields.reshape(count, -1)
     squares = flat * flat
-    # np.sum adds pairwise along the contiguous axis, one configuration at a time.
+    # np.sum uses pairwise summation along the contiguous axis, one configuration at a time.
     links = [np.sum(fields * np.roll(fields, -1, axis), axis=tuple(axes)) for axis in axes]
     energy = functools.reduce(np.add, links) / volume
     phi2, phi4 = np.sum(squares, axis=1) / volume, np.sum(squares * squares, axis=1) / volume
@@ -69,7 +69,7 @@ def _two_point(lattice: Lattice, fields: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _orbit_order(lattice: Lattice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sites sorted by their orbit, where each orbit starts, and its size in float32."""
+    """Sites sorted by orbit, the start of each orbit, and its size in float32."""
     sizes = lattice.orbit_sizes
     order = np.argsort(lattice.orbits.ravel(), kind="stable")
     return order, np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes.astype(np.float32)

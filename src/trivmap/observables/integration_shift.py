@@ -1,9 +1,9 @@
 """The shift of observables by numerical integration: paired differences at the same noise, and their errors.
 
-The density that a continuous flow reports is wrong by exp(delta), which moves a reweighted average, and that of the
-chain alike, by -Cov(O, delta), however many proposals there are. Differences of log-weights do not show it: at the same
-noise they have the right mean and an arbitrary spread. Reweighted averages at n and at 2n steps over the same noise do:
-most of their fluctuation cancels, so that few configurations suffice.
+The density that a continuous flow reports is wrong by a factor exp(delta). This shifts reweighted averages, and those
+of the chain alike, by -Cov(O, delta), for any number of proposals. Differences of log-weights do not show the shift: at
+the same noise they have the right mean and an arbitrary spread. Reweighted averages at n and at 2n steps over the same
+noise do show it: most of their fluctuations cancel, so that few configurations suffice.
 """
 
 import itertools
@@ -20,18 +20,18 @@ from trivmap.observables.catalog import CATALOG
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES
 
 REDUCTION = 7
-"""Factor by which twice the steps reduce the shift at least: 2^p - 1 for a method of order p = 3."""
+"""Least factor by which twice the steps reduce the shift: 2^p - 1 for a method of order p = 3."""
 LARGEST_REMAINDER = 1 / 3
 """Largest integration error left after the correction, in units of an observable's error."""
 _SHARE = 0.3
-"""Error of a shift in units of the statistical error of what it corrects: in quadrature it adds 4%."""
+"""Error of a shift in units of the statistical error of the corrected average: in quadrature it adds 4%."""
 _BINS = 50
 _ANY = 2**30
-"""More configurations than anybody evaluates."""
+"""A number of configurations larger than any that is evaluated."""
 
 
 class Pair(NamedTuple):
-    """The same configurations in a number of steps and in twice as many."""
+    """The same configurations at a number of steps and at twice that number."""
 
     coarse: Level
     fine: Level
@@ -66,25 +66,25 @@ def shifts(pairs: Sequence[Pair], columns: Columns) -> list[Shift]:
 def _reweighted(level: Level, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
     """Reweighted averages of the primaries (columns,), and the contributions of each configuration (n, columns)."""
     values = columns.catalog.primaries(level.observables)
-    # Measurements of a step of a Markov chain have no counterpart here, and no shift.
+    # Measurements of a Markov chain's steps have no counterpart here, and no shift.
     table = np.zeros((len(level.log_weight), columns.total))
     for name, where in columns.slices.items():
         if name in values:
             table[:, where] = values[name].reshape(len(table), -1)
     weights = _weights(level)
     table = np.where(weights[:, None] > 0, table, 0.0)
-    with np.errstate(invalid="ignore"):  # where no weight is a number, neither is an average
+    with np.errstate(invalid="ignore"):  # if all weights are NaN, the averages are too
         means = weights @ table / weights.sum()
         return means, weights[:, None] * (table - means) / weights.mean()
 
 
 def _usable(level: Level) -> np.ndarray:
-    """The log-weights, -inf for those that are no numbers."""
+    """The log-weights, with -inf for those that are not numbers."""
     return np.where(level.log_weight < np.inf, level.log_weight, -np.inf)
 
 
 def _weights(level: Level) -> np.ndarray:
-    """Weights relative to the largest; all zero where none is a number."""
+    """Weights relative to the largest; all zero if none is a number."""
     logs = _usable(level)
     return np.exp(logs - logs.max()) if np.isfinite(logs.max()) else np.zeros(len(logs))
 
@@ -92,8 +92,8 @@ def _weights(level: Level) -> np.ndarray:
 def log_z_shift(pairs: Sequence[Pair]) -> Estimate:
     """The shift of log Z by finer integration, summed over the pairs; its error includes that of the finest level.
 
-    log of the mean weight at twice the steps minus that at the steps, over the same noise. NaN where either has no
-    usable weight, or too few effective samples.
+    It is log of the mean weight at twice the steps minus that at the steps, over the same noise. It is NaN if either
+    has no usable weight, or too few effective samples.
     """
     value, error, last = 0.0, 0.0, 0.0
     for pair in pairs:
@@ -103,13 +103,13 @@ def log_z_shift(pairs: Sequence[Pair]) -> Estimate:
         largest = _usable(pair.fine).max() - _usable(pair.coarse).max()
         last = float(np.log(fine.mean()) - np.log(coarse.mean()) + largest)
         moved = fine / fine.mean() - coarse / coarse.mean()
-        # All pairs share their noise, and what they measure is alike: their errors add.
+        # All pairs share their noise, and their shifts are correlated: the errors add linearly.
         value, error = value + last, error + float(np.std(moved)) / math.sqrt(len(moved))
     return Estimate(value, math.hypot(error, last / REDUCTION))
 
 
 def effective_samples(pair: Pair) -> float:
-    """The effective samples of the worse level: a few weights say nothing about a shift, not even its error."""
+    """The effective samples of the worse level: a few weights determine neither a shift nor its error."""
     weights = [_weights(level) for level in pair]
     return min(float(each.sum() ** 2 / np.sum(each**2)) if each.any() else 0.0 for each in weights)
 
@@ -124,10 +124,10 @@ def pairs(levels: Sequence[Level]) -> list[Pair]:
 
 
 class Sufficiency(NamedTuple):
-    """The worst case among the scalars: how many configurations a pair needs, and the integration error that it leaves.
+    """The worst case among the scalars: the configurations that a pair needs, and the integration error that remains.
 
-    `configurations`: for the shift to be known to `_SHARE` of the statistical error. `remainder`: the integration error
-    that twice the steps still have, in units of the statistical error.
+    `configurations`: the number at which the error of the shift is `_SHARE` of the statistical error. `remainder`: the
+    integration error at twice the steps, in units of the statistical error.
     """
 
     configurations: int
@@ -135,7 +135,7 @@ class Sufficiency(NamedTuple):
 
 
 def sufficiency(pair: Pair, independent: float) -> Sufficiency:
-    """The sufficiency of a pair for averages over that many independent configurations."""
+    """The sufficiency of a pair for averages over `independent` independent configurations."""
     scalars = {name: values for name, values in CATALOG.primaries(pair.fine.observables).items() if values.ndim == 1}
     slices = {name: slice(k, k + 1) for k, name in enumerate(scalars)}
     columns = Columns(slices, dict.fromkeys(slices, ()), 0, len(slices), CATALOG)

@@ -1,4 +1,4 @@
-"""Everything the analysis needs of one configuration."""
+"""All measurements of one configuration that the analysis needs."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,17 +19,17 @@ from trivmap.observables.spin_field import of_space
 def measure(action: AbstractAction, field: Field, *, own: Iterable[Observable] = ()) -> dict[str, Float[Array, "..."]]:
     """The measurements of one configuration, by name: numbers, and arrays of numbers.
 
-    They are those of the observables of the action's space, which say how each is normalized, and those of observables
-    of one's `own`.
+    They are those of the observables of the action's space, which define the normalization, and those of your `own`
+    observables.
 
     Args:
         action: the action whose ensemble the field belongs to.
-        field: one configuration; `jax.vmap` makes batches of it.
+        field: one configuration; use `jax.vmap` for batches.
         own: further observables, of which those that have a `measure` are measured.
 
     Raises:
-        InputError: for what a flow of the even sites draws by itself, which is NaN at the odd ones; traced, every
-            observable is then NaN.
+        InputError: for a field from a flow of the even sites, which is NaN at the odd sites; if the field is traced,
+            every observable is NaN instead.
     """
     _require_whole(field)
     return measure_own(action, (*of_space(action.space), *own), field)
@@ -58,6 +58,6 @@ def _require_whole(field: Field) -> None:
     missing = np.isnan(field)
     if np.any(missing) and np.array_equal(missing, Lattice(field.shape).parity == 1):
         raise InputError(
-            "measure: the field holds only its even sites; draw the odd ones by sample_conditional(key, field) of its "
+            "measure: the field has only its even sites; draw the odd ones by sample_conditional(key, field) of its "
             "action, or whole configurations by trivmap.load(...).sample(key, n)"
         )

@@ -63,7 +63,7 @@ def correlator(field: Field) -> Float[Array, " times"]:
 def two_point(field: Field) -> Float[Array, " orbits"]:
     """G(x) = V^-1 sum_y phi(y) phi(y + x) averaged over each orbit of displacements, in float32, nothing subtracted.
 
-    In the order of `Lattice.orbits`. By FFT, O(V log V).
+    The order is that of `Lattice.orbits`. Uses FFTs, O(V log V).
     """
     spectrum = jnp.abs(_real_fft(field)) ** 2 / field.size
     everywhere = _inverse_real_fft(spectrum, field.shape).ravel()
@@ -85,7 +85,7 @@ def _all_but(axis: int, dimension: int) -> tuple[int, ...]:
 
 
 def _real_fft(field: Field) -> Array:
-    # Axis by axis: XLA's transforms stop at three dimensions.
+    # Axis by axis, since XLA's transforms support at most three dimensions.
     modes = jnp.fft.rfft(field)
     for axis in range(field.ndim - 1):
         modes = jnp.fft.fft(modes, axis=axis)
@@ -102,7 +102,7 @@ def _inverse_real_fft(modes: Array, shape: tuple[int, ...]) -> Array:
 def _orbit_members(lattice: Lattice) -> tuple[np.ndarray, np.ndarray]:
     """Flat index of every member of each orbit and its weight 1/size, shape (orbits, largest size), padded by 0.
 
-    A gather, because the scatter of a segment sum is slow on every backend.
+    It is used in a gather, because the scatter of a segment sum is slow on every backend.
     """
     sizes, labels = lattice.orbit_sizes, lattice.orbits.ravel()
     position = np.arange(sizes.max())

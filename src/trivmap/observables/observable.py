@@ -1,4 +1,4 @@
-"""Observables: their names, how they follow from measurements, and facts that are known beforehand."""
+"""Observables: their names, their definitions in terms of measurements, and facts that are known in advance."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,9 +23,9 @@ class Observable:
         axes: the names of the axes of an array.
         zero_under: a symmetry of the action that makes it zero.
         exact: its value in every correct ensemble.
-        headline: it stands for the theory where there is room for few observables.
-        hidden: other observables need it, and it gets no value of its own.
-        of_decay: it measures how the correlator decays, and means nothing where no correlation is seen.
+        headline: it is shown if there is room for few observables.
+        hidden: other observables need it, but it gets no value of its own.
+        of_decay: it measures the decay of the correlator, and is meaningless if no correlation is seen.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Mean(Observable):
     Args:
         measurement: the name under which the configurations' values are stored (""; the observable's own).
         each: an elementwise NumPy function of those values.
-        measure: `measure(field, action)`, a JAX function of ONE configuration and its action, which gives a number or
+        measure: `measure(field, action)`, a JAX function of ONE configuration and its action, which returns a number or
             an array of numbers (None: another observable, or the sampler, stores the values). It is batched by
             `jax.vmap`.
     """
@@ -68,13 +68,13 @@ class FunctionOfMeans(Observable):
     """An observable that is a function of means.
 
     `function(means, lattice)` is analytic in the means, so that its derivatives, and with them its error, come from a
-    complex step: f'(x) = Im f(x + ih) / h, exact to rounding. A real argument gives a real value; NaN says that the
+    complex step: f'(x) = Im f(x + ih) / h, exact to rounding. A real argument gives a real value; NaN means that the
     estimator fails.
 
     Args:
         needs: the names of the means.
         function: the function.
-        failure: why the function may give NaN.
+        failure: the reason why the function may return NaN.
         first: entries of an array before this one are undefined by their definition.
     """
 

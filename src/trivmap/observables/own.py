@@ -1,4 +1,4 @@
-"""The requirements on an observable of one's own, checked before hours of sampling depend on it."""
+"""The requirements on the user's own observables, checked before hours of sampling depend on them."""
 
 import functools
 import math
@@ -18,17 +18,17 @@ from trivmap.observables.observable import FunctionOfMeans, Mean, Observable
 from trivmap.observables.spin_field import of_space
 
 _DUMMIES = 3
-"""Made-up configurations on which functions are tried."""
+"""Number of artificial configurations on which functions are tested."""
 
 
 def require_measurable(own: Sequence[Observable], action: AbstractAction, lattice: Lattice, dtype: Any) -> None:
-    """Refuse an observable of one's own that cannot be measured on fields of a lattice, or analyzed.
+    """Refuse an observable of the user's own that cannot be measured on fields of a lattice, or analyzed.
 
-    Measurements are traced, and the functions of their values are called with made-up numbers.
+    Measurements are traced, and the functions of their values are called with artificial numbers.
 
     Raises:
-        InputError: for a name that is taken or is no identifier, facts that make no sense, what nothing measures, and
-            functions that fail or give something else than real numbers of the right shape.
+        InputError: for a name that is taken or is not an identifier, impossible facts, quantities that nothing
+            measures, and functions that fail or return anything but real numbers of the right shape.
     """
     catalog = CATALOG.with_own(own)
     for each in own:
@@ -63,15 +63,15 @@ def require_measurable(own: Sequence[Observable], action: AbstractAction, lattic
             _require_array(each, value, np.shape(value), "function", np.ndim(value))
             shifted = _called(each, each.function, {name: x + 1e-20j for name, x in point.items()}, lattice)
             if np.shape(shifted) != np.shape(value):
-                raise InputError(f"observables: the function of {each.name} gives another shape for complex means")
+                raise InputError(f"observables: the function of {each.name} returns another shape for complex means")
 
 
 def measured_shapes(
     own: Sequence[Observable], action: AbstractAction, lattice: Lattice, dtype: Any
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of all measurements of one configuration, those of one's own included.
+    """Shape and dtype of all measurements of one configuration, including the user's own.
 
-    Raises `InputError` where one of one's own fails, or gives no real number and no array of them.
+    Raises `InputError` if one of the user's own fails, or returns neither a real number nor an array of them.
     """
     field = action.space.form(lattice, dtype)
     for each, function in measuring(own):
@@ -82,7 +82,7 @@ def measured_shapes(
 
 
 def _require_odd(each: Mean, measure: Callable[..., Any], action: AbstractAction, lattice: Lattice) -> None:
-    """Refuse an observable that the symmetry z2 does not make zero although it says so."""
+    """Refuse an observable that declares `zero_under` z2 although z2 does not make it zero."""
     field = action.space.disordered(jax.random.key(1), lattice, float)
     here, there = (
         each.each(np.asarray(_called(each, measure, phi, action.full), np.float64)) for phi in (field, -field)
@@ -103,17 +103,17 @@ def _require_facts(each: Observable) -> None:
         raise InputError(f"observables: {each.name} has no value; make it a Mean or a FunctionOfMeans")
     if each.zero_under is not None and each.zero_under not in EVERY:
         raise InputError(
-            f"observables: zero_under of {each.name} is {each.zero_under!r}, no symmetry; choose one of "
+            f"observables: zero_under of {each.name} is {each.zero_under!r}, not a symmetry; choose one of "
             f"{', '.join(sorted(EVERY))}"
         )
     if each.exact is not None and not (isinstance(each.exact, (int, float)) and math.isfinite(each.exact)):
         raise InputError(f"observables: exact of {each.name} must be a finite number, got {each.exact!r}")
     if each.exact is not None and each.hidden:
-        raise InputError(f"observables: {each.name} is hidden, so that its exact value would not be checked")
+        raise InputError(f"observables: {each.name} is hidden, so its exact value would not be checked")
 
 
 def _called(each: Observable, function: Callable[..., Any], *arguments: Any) -> Any:
-    """A function of the user's on given arguments; what goes wrong is one sentence."""
+    """The user's function on given arguments; any failure becomes one sentence."""
     try:
         with np.errstate(all="ignore"):
             return function(*arguments)

@@ -16,22 +16,22 @@ from trivmap.observables.integration_shift import LARGEST_REMAINDER, REDUCTION, 
 from trivmap.observables.observable import NOT_A_NUMBER, FitToCorrelator, FunctionOfMeans
 
 _LARGEST_BIAS = 1 / 3
-"""Largest bias by the curvature of a derived observable, in units of its error.
+"""Largest bias from the curvature of a derived observable, in units of its error.
 
-It is not subtracted: value and error fluctuate together, which moves the mean of (value - exact) / error as well. For a
-function of one mean it is minus the bias in units of the error, and subtracting would double it.
+The bias is not subtracted: value and error fluctuate together, which also shifts the mean of (value - exact) / error.
+For a function of one mean this shift is minus the bias in units of the error, and subtracting would double it.
 """
 _NO_BIAS = 1e-6
-"""Bias, in units of the error, below which a function of means is linear."""
+"""Bias, in units of the error, below which a function of means counts as linear."""
 _ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 class Quantities:
     """All observables of one set of bin values of the primaries, shape (chains, bins, columns).
 
-    `reason_against`: a reason to trust none of them. `curved`: a reason to trust no nonlinear function of means.
-    `independent`: the bins are not those of a chain, and tau_int has no meaning. `correct`: the corrections are added
-    to the values; otherwise they are only the size of an error.
+    `reason_against`: a reason to distrust all of them. `curved`: a reason to distrust every nonlinear function of
+    means. `independent`: the bins are not those of a chain, and tau_int has no meaning. `correct`: the corrections are
+    added to the values; otherwise they only give the size of an error.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Quantities:
         for each in corrections:
             wrong |= ~np.isfinite(each.bins[:, :block]).all(axis=0)
         self._wrong = wrong
-        """Columns of the block that hold no number somewhere: only what needs them has no value."""
+        """Columns of the block with a NaN somewhere: only observables that need them have no value."""
         self._block = np.where(wrong, 0.0, samples[..., :block])
         self._covariance = np.where(wrong[:, None] | wrong, 0.0, binned.covariance)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -73,13 +73,13 @@ class Quantities:
                 self._require_correlation()
             for name in self._catalog.own():
                 if name not in self.estimates.observables:
-                    self.estimates.untrusted.setdefault(name, self._reason_against or "its measurements are not there")
+                    self.estimates.untrusted.setdefault(name, self._reason_against or "its measurements are missing")
 
     def _median_tau(self) -> float | None:
-        """The median autocorrelation time of the scalars, None where there are none.
+        """The median autocorrelation time of the scalars, None if there are none.
 
-        Those that a symmetry makes zero are left out: they may be far slower than everything else. So are those of
-        one's own, which must not change what is printed of the others.
+        Scalars that a symmetry makes zero are left out: they may be far slower than everything else. The user's own
+        observables are left out too, since they must not change the results of the others.
         """
         columns, times = self._binned.columns, []
         for name, where in columns.slices.items():
@@ -115,7 +115,7 @@ class Quantities:
                 self._add_linearized(each.name, found.value, found.jacobian, each.failure, each.first, found.bias)
 
     def _is_wrong(self, needs: Sequence[str]) -> bool:
-        """True if one of some means is no number in some bin."""
+        """True if one of these means is NaN in some bin."""
         return any(bool(self._wrong[self._binned.columns.slices[name]].any()) for name in needs)
 
     def _add_fits(self, lattice: Lattice) -> None:
@@ -136,7 +136,7 @@ class Quantities:
 
                 found[name] = fit(correlator, covariance, lattice, self._fit_start), curvature_bias(length, self._block)
         except FitError as error:
-            # Both look at one correlator in one window: where one fails, the other one's number means nothing.
+            # Both fits use the same correlator and window: if one fails, the number of the other is meaningless.
             self.estimates.untrusted.update(dict.fromkeys(fits, self._reason_against or str(error)))
             return
         for name, (result, bias) in found.items():
@@ -146,7 +146,7 @@ class Quantities:
             self.fits[name] = {key: value for key, value in result._asdict().items() if key != "gradient"}
 
     def _require_correlation(self) -> None:
-        """Withhold all correlation lengths where no correlation is seen."""
+        """Withhold all correlation lengths if no correlation is seen."""
         correlator = self.estimates.observables.get("correlator")
         if correlator is None or len(correlator) < 2:
             return
@@ -158,7 +158,7 @@ class Quantities:
                     self.estimates.withhold(name, reason)
 
     def _is(self, name: str, what: str) -> bool:
-        """True if the catalog says so of an observable; it says nothing of those that it does not know."""
+        """The value of a flag of an observable; False if the observable is not in the catalog."""
         return bool(getattr(self._catalog.get(name), what, False))
 
     def _add_linearized(
@@ -191,9 +191,9 @@ class Quantities:
     ) -> None:
         """The observable with the bin values `series` (chains, bins, entries), entry by entry.
 
-        `length`: configurations of a bin, where it is not that of all others.
+        `length`: configurations of a bin, if it differs from that of all others.
 
-        `moved`: bin values (bins, entries) of the shift by finer integration, from each pair of numbers of steps.
+        `moved`: bin values (bins, entries) of the shift by finer integration, for each pair of numbers of steps.
         """
         if self._reason_against:
             self.estimates.untrusted[name] = self._reason_against
@@ -227,7 +227,7 @@ class Quantities:
     def _corrected(
         self, observable: Any, moved: Sequence[np.ndarray], name: str, shape: tuple[int, ...]
     ) -> tuple[Any, str | None]:
-        """The observable with its shift by finer integration, and a reason to distrust even that, or None."""
+        """The observable with its shift by finer integration, and a reason to distrust the result, or None."""
         total: Any = 0.0
         for correction, bins in zip(self._corrections, moved, strict=True):
             replica = [f"{self._ensemble}-integration-{correction.steps}"]
@@ -248,15 +248,15 @@ class Quantities:
             )
         if not left <= LARGEST_REMAINDER * observable.dvalue:
             share = left / observable.dvalue
-            return observable, f"the integration error that is left is about {share:.2g} of its error; use more steps"
+            return observable, f"the remaining integration error is about {share:.2g} of its error; use more steps"
         return observable, None
 
     def _reason(self, observable: Any, variance: float, bias: float | None) -> str | None:
         """The reason to distrust one finite number, or None."""
         total = self._binned.configurations
         if not observable.dvalue > _ROUNDING * abs(observable.value):
-            return f"it has not changed in {total} configurations, so that it has no error"
-        # Written so that a bias that is no number counts.
+            return f"it has not changed in {total} configurations, so it has no error"
+        # In this form a NaN bias counts.
         curved = bias is not None and not abs(bias) < _NO_BIAS * observable.dvalue
         if curved and self._curved:
             return self._curved
@@ -288,7 +288,7 @@ class Quantities:
 
 
 def _error(size: float, replica: list[str]) -> Any:
-    """Zero with an error of that size, in an ensemble of its own."""
+    """Zero with an error of this size, in an ensemble of its own."""
     noise = np.random.default_rng(0).normal(size=(1, 50))
     noise -= noise.mean()
     return gamma_method(noise * (size / gamma_method(noise, replica).dvalue), replica)

@@ -1,6 +1,6 @@
 """The observables of a vector s(x) at every site: several real components, or the direction of an angle.
 
-They have the names, the formulas and the derived observables of the scalar field, with products of vectors in place of
+They have the names, formulas and derived observables of the scalar field, with scalar products of vectors in place of
 products of numbers; |m| is the length of the vector m.
 """
 
@@ -89,7 +89,7 @@ _neighbors = _over_components(measurements.ising_energy)
 
 
 def _like_scalar(name: str, measure: Callable[[Field, AbstractAction], Any]) -> Mean:
-    """The observable of that name with another measurement, stored under its own name."""
+    """The scalar field's observable of that name with another measurement, stored under its own name."""
     known: Any = next(each for each in SCALAR_FIELD if each.name == name)
     return replace(known, measurement="", each=np.asarray, measure=measure)
 
@@ -115,14 +115,14 @@ OF_VECTORS: tuple[Mean, ...] = (
         measure=magnetization_vector,
     ),
 )  # fmt: skip
-"""Observables of several real components only."""
+"""Observables only for fields with several real components."""
 OF_UNIT_VECTORS: tuple[Mean, ...] = (
     Mean(
         name="schwinger_dyson_of_neighbors", symbol="⟨∇E·∇S − ∇²E⟩/V = 0",
         short="Schwinger–Dyson, ⟨∇E·∇S − ∇²E⟩/V", exact=0.0, measure=schwinger_dyson_of_neighbors,
     ),
 )  # fmt: skip
-"""Observables of unit vectors only; E = -sum of s(x) . s(x+mu)."""
+"""Observables only for unit vectors; E = -sum of s(x) . s(x+mu)."""
 
 
 def of_space(space: AbstractSpace) -> tuple[Observable, ...]:

@@ -1,4 +1,4 @@
-"""Along the map: what the field looks like after every stage of a flow, from the base to the end."""
+"""Along the map: the statistics of the field after every stage of a flow, from the base to the end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from trivmap.observables.measurements import momentum_two_point, two_point
 from trivmap.support import Support
 
 _BINS = 60
-"""Of a histogram."""
+"""The number of intervals of a histogram."""
 _LEAST_BATCHES = 8
 
 
@@ -28,7 +28,7 @@ _LEAST_BATCHES = 8
 class Histogram:
     """A probability density: `density` and `error` in the intervals between `edges` (one more).
 
-    Normalized to all values, the few outside the edges included.
+    The norm includes the few values outside the edges.
     """
 
     edges: list[float]
@@ -40,8 +40,8 @@ class Histogram:
 class StageSummary:
     """One stage: G(x) on the orbits of displacements, G(0) and G(k1), xi, and two histograms, with errors.
 
-    Normalized as in `measurements` and `estimators`; the samples are those of the flow, not reweighted.
-    `correlation_length` is None, with the reason in `untrusted`, where G(0) <= G(k1) within the noise.
+    The normalization is that of `measurements` and `estimators`; the samples are those of the flow, not reweighted.
+    `correlation_length` is None, with the reason in `untrusted`, if G(0) <= G(k1) within the noise.
     """
 
     name: str
@@ -58,7 +58,7 @@ class StageSummary:
 
 @dataclass(frozen=True)
 class FlowStages:
-    """The summaries of all stages in order, of one and the same set of independent samples of the flow."""
+    """The summaries of all stages in order, from the same independent samples of the flow."""
 
     lattice: list[int]
     proposals: int
@@ -70,7 +70,7 @@ class FlowStages:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "FlowStages":
-        """The stages from the output of `to_dict`. Raises `ValueError` where lengths do not fit together."""
+        """The stages from the output of `to_dict`. Raises `ValueError` if lengths do not fit together."""
         stages = []
         for each in content["stages"]:
             histograms: dict[str, Any] = {key: Histogram(**each[key]) for key in ("field", "magnetization")}
@@ -89,7 +89,7 @@ def along_the_map(
     """Push `proposals` noise fields through the flow and summarize every stage; errors come from the batches.
 
     A flow of the even sites needs its `action`, which draws the odd ones after every stage. Histograms reach from -a to
-    a, a just above the largest modulus in the first batch, for each stage by itself. Only whole batches are used;
+    a, with a just above the largest modulus in the first batch, for each stage separately. Only whole batches are used;
     `batch` is by default a sixteenth of the proposals. Raises `InputError` for fewer than 8 batches, and for an
     action that does not fit the flow.
     """
@@ -100,7 +100,7 @@ def along_the_map(
     keys = keys_of_batches(key, proposals, batch)
     batches, batch = keys.shape
     names = [stage.name for stage in eqx.filter_eval_shape(lambda f, k: f.stages(f.noise(k)), flow, keys[0, 0])]
-    # Arrays, not numbers: a compiled function takes a Python number for a constant and compiles again for another.
+    # Arrays, not numbers: a compiled function treats a Python number as a constant and compiles again for another.
     reach = [(1.05 * a, 1.05 * b) for a, b in _largest(fields_along_the_map(flow, action, keys[0]))]
     measured = [jax.device_get(_measure(fields_along_the_map(flow, action, part), reach)) for part in keys]
     ranges = [(float(a), float(b)) for a, b in reach]
@@ -133,13 +133,13 @@ def keys_of_batches(key: Key, proposals: int, batch: int | None = None) -> Array
 def fields_along_the_map(
     flow: Flow, action: AbstractAction | None, keys: Array
 ) -> list[Float[Array, "batch *lattice"]]:
-    """The fields of a batch after every stage, from the base to the end; odd sites, where integrated out, drawn."""
+    """The fields of a batch after every stage, from the base to the end; odd sites are drawn if integrated out."""
 
     def stages(key: Key) -> list[Field]:
         fields = [stage.field for stage in flow.stages(flow.noise(key))]
         if action is None:
             return fields
-        # All at once: the draws of each by itself would be a loop to compile and to wait for.
+        # All stages at once: separate draws would be a slow loop that takes time to compile.
         return list(jax.vmap(action.sample_conditional)(jax.random.split(key, len(fields)), jnp.stack(fields)))
 
     return jax.vmap(stages)(keys)
@@ -201,7 +201,7 @@ def _summarize(
         momentum_two_point_error=error["momentum_two_point"].tolist(),
         correlation_length=float(length) if trusted else None,
         correlation_length_error=float(length_error) if trusted else None,
-        untrusted=None if trusted else "G(0) <= G(k1) within the noise: no correlation to be seen",
+        untrusted=None if trusted else "G(0) <= G(k1) within the noise: no correlation is seen",
         field=histogram("field", reach[0], batch * lattice.volume),
         magnetization=histogram("magnetization", reach[1], batch),
     )

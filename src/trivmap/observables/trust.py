@@ -1,6 +1,6 @@
 """Reasons to distrust averages over a history: rules on its chains, on its weights, and on exact identities.
 
-Every function returns one sentence, or None where nothing speaks against the averages.
+Every function returns one sentence, or None if there is no reason against the averages.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,18 +22,18 @@ LEAST_MOVES = 50
 LEAST_OF_ITS_OWN = 50
 """Fewest independent configurations of a chain average by its own autocorrelation time."""
 LEAST_OF_ITS_OWN_CURVED = 1000
-"""The same for a function of means that is not linear: it decides only if that is far slower than most scalars."""
+"""The same for a nonlinear function of means; it decides only if the function is far slower than most scalars."""
 LEAST_INDEPENDENT = 250
 """Fewest independent configurations of a chain average by the median autocorrelation time of the scalars.
 
-An observable's own time fluctuates with its value and its error: to refuse it by that would select among results. The
+An observable's own time fluctuates with its value and its error, so a rule based on it would select among results. The
 median does so far less.
 """
 LEAST_OF_CURVED = 2000
-"""Fewest independent configurations by the median time, or effective samples, of a function that is not linear.
+"""Fewest independent configurations by the median time, or effective samples, for a nonlinear function.
 
 Its error is that of the function's linear part, and value and error fluctuate together: with fewer, the mean of
-(value - exact) / error is beyond 0.15 for Binder cumulants and correlation lengths. Measured on a ring of 12 sites by
+(value - exact) / error exceeds 0.15 for Binder cumulants and correlation lengths. Measured on a ring of 12 sites by
 hybrid Monte Carlo: 0.30, 0.20 and 0.10 for the Binder cumulant at 380, 900 and 2600 independent configurations.
 """
 LARGEST_SKEWNESS_OF_CURVED = 0.01
@@ -43,13 +43,13 @@ Measured on such rings with weights of acceptance 0.26 and 0.51: at 0.08 and 0.0
 errors, and at 0.003 (acceptance 0.95) by less than 0.10.
 """
 LEAST_EFFECTIVE_SAMPLES = 100
-"""Fewest effective samples of weights."""
+"""Fewest effective samples of the weights."""
 INVALID_SHARE = 1e-4
 """Largest share of log-weights that are NaN or +inf."""
 MOST_ERRORS = 5.0
-"""Errors by which an exact identity, a symmetry, or two averages of one thing may differ."""
+"""Largest violation, in errors, of an exact identity, a symmetry, or the equality of two averages."""
 LEAST_SIGN_CHANGES = 20
-"""Fewest sign changes of the magnetization that show a single chain to visit both sectors."""
+"""Fewest sign changes of the magnetization that show that a single chain visits both sectors."""
 _MOST_WEIGHTS = 2**21
 _ROUNDING = 1e-12
 
@@ -57,9 +57,9 @@ _ROUNDING = 1e-12
 class Weights(NamedTuple):
     """The verdict of the log-weights of a history on averages over it.
 
-    `shape`: Pareto shape of their tail. `skewness`: of the mean weight, judged by proposals that are not measured (the
-    warm-up) where there are enough of them, so that the verdict does not depend on the result. `own_skewness`: judged
-    by the measured proposals themselves.
+    `shape`: Pareto shape of their tail. `skewness`: of the mean weight, estimated from proposals that are not measured
+    (the warm-up) if there are enough of them, so that the verdict does not depend on the result. `own_skewness`:
+    estimated from the measured proposals.
     """
 
     proposals: int
@@ -70,10 +70,10 @@ class Weights(NamedTuple):
 
 
 def judge_weights(history: History) -> Weights:
-    """The verdict on all log-weights of a history of proposals, thinned out where there are more than two million."""
+    """The verdict on all log-weights of a history of proposals, thinned if there are more than two million."""
     stride = max(1, -(-history.chains * history.n // _MOST_WEIGHTS))
     logs = np.stack([history.read("log_weight", c, 0, history.n)[::stride] for c in range(history.chains)])
-    # Weights that are no numbers have rules of their own.
+    # Weights that are NaN or +inf have their own rules.
     logs = np.where(logs < np.inf, logs, -np.inf)
     cut = -(-history.warmup // stride)
     measured, unmeasured = logs[:, cut:], logs[:, :cut]
@@ -90,13 +90,13 @@ def chains_reason(binned: Bins, weights: Weights | None) -> str | None:
     if binned.unstarted:
         return f"{binned.unstarted} chains had accepted no proposal by the end of their warm-up"
     if binned.invalid_weights > INVALID_SHARE * binned.configurations:
-        # Rejecting them samples exp(-S) restricted to where the weight is a number.
+        # Rejecting them samples exp(-S) restricted to configurations whose weight is a number.
         return f"{binned.invalid_weights} of the log-weights are NaN or +inf"
     if binned.moves < LEAST_MOVES:
         return f"the chains moved only {binned.moves} times in {binned.configurations} steps"
     if weights is None:
-        # Where the weights are known they decide: whether a chain happens to hold a rare configuration depends on the
-        # result, and refusing such chains would select among results.
+        # If the weights are known, they decide: the presence of a rare configuration in a chain depends on the result,
+        # and refusing such chains would select among results.
         if binned.longest_stand * LEAST_MOVES > binned.configurations:
             return f"a chain stood still for {binned.longest_stand} of all {binned.configurations} steps"
         return None
@@ -114,7 +114,7 @@ def reweighting_reason(binned: Bins, weights: Weights) -> str | None:
 
 
 def curved_reason(weights: Weights | None) -> str | None:
-    """A reason to distrust every function of averages that is not linear."""
+    """A reason to distrust every nonlinear function of averages."""
     if weights is None or weights.skewness < LARGEST_SKEWNESS_OF_CURVED:
         return None
     return (
@@ -124,9 +124,9 @@ def curved_reason(weights: Weights | None) -> str | None:
 
 
 def agreement_reason(binned: Bins) -> tuple[float, str | None]:
-    """The largest R-hat by the halves of all chains, and a reason to distrust the chains, or None.
+    """The largest R-hat from the halves of all chains, and a reason to distrust the chains, or None.
 
-    It is that of the scalars, and of the entries of arrays that a symmetry makes zero.
+    It is taken over the scalars, and over the entries of arrays that a symmetry makes zero.
     """
     half, catalog = binned.chain.shape[1] // 2, binned.columns.catalog
     means = np.concatenate([binned.chain[:, :half].mean(axis=1), binned.chain[:, -half:].mean(axis=1)])
@@ -142,22 +142,22 @@ def agreement_reason(binned: Bins) -> tuple[float, str | None]:
 
 
 def identity_reason(estimates: Mapping[str, Any], catalog: Catalog) -> str | None:
-    """A reason where the averages break an exact identity."""
+    """A reason if the averages violate an exact identity, otherwise None."""
     for name, exact in catalog.identities.items():
         if name in estimates:
             pull = _worst_pull(estimates[name], exact)
             if abs(pull) > MOST_ERRORS:
-                return f"{name} is {exact:g} in every correct ensemble, and here {abs(pull):.0f} of its errors off"
+                return f"{name} is {exact:g} in every correct ensemble, but here {abs(pull):.0f} of its errors off"
     return None
 
 
 def difference_reason(results: Results) -> str | None:
-    """Averages over the chain that are not the reweighted ones, of which one must be wrong."""
+    """A reason if averages over the chain differ from the reweighted ones, so that one must be wrong."""
     worst, pull = "", 0.0
     for name, difference in results.difference.items():
         if isinstance(difference, np.ndarray):
             continue
-        # For equal weights both are the same up to rounding, and so is the error of their difference.
+        # For equal weights both agree up to rounding, and the error of their difference is of that size too.
         size = abs(results.chain[name].value) + results.chain[name].dvalue
         if abs(difference.value) > _ROUNDING * size and abs(_pull(difference, 0.0)) > abs(pull):
             worst, pull = name, _pull(difference, 0.0)
@@ -167,7 +167,7 @@ def difference_reason(results: Results) -> str | None:
 
 
 def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str], catalog: Catalog) -> str | None:
-    """A reason where the averages break a symmetry of the action: a sector of configurations is missing."""
+    """A reason if the averages violate a symmetry of the action: a sector of configurations is missing."""
     for symmetry in sorted(symmetries):
         for name in catalog.odd_under(symmetry):
             if name in estimates:
@@ -181,12 +181,12 @@ def sector_reason(estimates: Mapping[str, Any], symmetries: Collection[str], cat
 
 
 def tunneling_reason(binned: Bins, symmetries: Collection[str]) -> str | None:
-    """A reason why chains of a kernel without weights cannot determine odd observables, or None."""
+    """The reason why chains of a kernel without weights cannot determine odd observables, or None."""
     if binned.sign_changes is None or "z2" not in symmetries or binned.sign_changes >= LEAST_SIGN_CHANGES:
         return None
     means = binned.chain[..., binned.columns.slices["magnetization"].start].mean(axis=1)
     if len(means) > 1 and np.any(means > 0) and np.any(means < 0):
-        return None  # Their R-hat decides.
+        return None  # The R-hat of these chains decides.
     which = "one chain" if len(means) == 1 else "chains of one sector"
     return (
         f"{which} with {binned.sign_changes} changes of sign cannot show that both sectors of the symmetry z2 are "

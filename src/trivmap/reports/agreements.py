@@ -15,8 +15,8 @@ from trivmap.reports.references import Reference
 def agreements(results: Results, reference: Reference | None, without: Collection[str] = ()) -> dict[str, Agreement]:
     """The differences of all scalars from their reweighted values and from the reference, each as one chi^2.
 
-    Identities, which have a check of their own, are left out, and the names in `without`. A reference by simulation has
-    the same correlations between observables as the chain, so that those of the chain are those of the pulls.
+    Identities, which have their own check, and the names in `without` are left out. A reference from a simulation has
+    the same correlations between observables as the chain, so the correlations of the chain are those of the pulls.
     """
     differences = {name: (entry, Estimate(0.0, 0.0)) for name, entry in results.difference.items()}
     known = reference.observables if reference else {}

@@ -1,4 +1,4 @@
-"""The checks a reader should see first: each says in one line whether the numbers can be believed."""
+"""The checks that a reader should see first: each states in one line whether the numbers can be trusted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Tile:
 def tiles(
     summary: Mapping[str, Any], rows: Sequence[ResultRow], agreement: Mapping[str, Agreement] | None = None
 ) -> list[Tile]:
-    """The exact identities, the two comparisons, and the figures of merit; whatever the run has of them."""
+    """The exact identities, the two comparisons, and the figures of merit, as far as the run has them."""
     together = agreement or {}
     found = [
         *(_identity(name, exact, rows) for name, exact in CATALOG.identities.items()),
@@ -64,7 +64,7 @@ def _identity(observable: str, exact: float, rows: Sequence[ResultRow]) -> Tile 
 
 
 def _agreement(summary: Mapping[str, Any]) -> Tile | None:
-    """Whether Markov chains agree with each other."""
+    """The agreement of Markov chains with each other."""
     sampling = summary.get("sampling") or {}
     if "r_hat" not in sampling:
         return None
@@ -83,7 +83,7 @@ def _worst(name: str, pulls: Mapping[str, float | None]) -> Tile | None:
 
 
 def _together(name: str, found: Agreement | None) -> Tile | None:
-    """All pulls of a comparison as one chi^2, with their correlation."""
+    """All pulls of a comparison as one chi^2, with their correlations."""
     if found is None:
         return None
     p = found.p_value
@@ -106,7 +106,7 @@ def _integration(summary: Mapping[str, Any]) -> Tile | None:
 
 
 def _integration_shift(summary: Mapping[str, Any]) -> Tile | None:
-    """The shift of the observables by finer integration."""
+    """The shift of the observables under finer integration."""
     observables, moved = summary.get("observables") or {}, {}
     for name, shift in (summary.get("integration_shift") or {}).items():
         if name in observables and observables[name]["error"]:
@@ -114,7 +114,7 @@ def _integration_shift(summary: Mapping[str, Any]) -> Tile | None:
     if not moved:
         return None
     worst = max(moved, key=lambda name: moved[name])
-    note = f"{worst}, the largest of {len(moved)}; corrected for, its error included"
+    note = f"{worst}, the largest of {len(moved)}; corrected, and its error is included"
     return Tile("shift by integration", f"{moved[worst]:.2g} σ", note)
 
 
@@ -125,15 +125,15 @@ def _probe(summary: Mapping[str, Any]) -> Tile | None:
         return None
     found, reason = sampling.get("probe"), (summary.get("untrusted") or {}).get("probe")
     if found is None:
-        return Tile("probe by another sampler", "off", "a part that the map misses would not be seen", "warn")
+        return Tile("probe by another sampler", "off", "a part that the map misses would go unnoticed", "warn")
     if not found["sampler"]:
         return Tile("probe by another sampler", "impossible", found["reason"], "warn")
-    note = reason or f"{count(found['configurations'])} configurations of a {found['sampler']} run: none is missed"
+    note = reason or f"{count(found['configurations'])} configurations of a {found['sampler']} run: the map misses none"
     return Tile("probe by another sampler", "missed" if reason else "covered", note, "bad" if reason else "good")
 
 
 def _source(summary: Mapping[str, Any]) -> Tile | None:
-    """A tile where reweighted averages take the place of those of the chain."""
+    """A tile if reweighted averages replace those of the chain."""
     reason = summary.get("chain_withheld")
     return Tile("values", "reweighted", f"not those of the chain: {reason}", "warn") if reason else None
 

@@ -28,9 +28,9 @@ PARTS = ("training", "samples", "observables", "stages", "configurations")
 
 
 def collect(run: RunDirectory, parts: Collection[str] = PARTS) -> RunData:
-    """The `parts` that the run has. A part that is absent or damaged is left out, its reason kept in `missing`.
+    """The `parts` that the run has. A part that is absent or damaged is left out, and `missing` has the reason.
 
-    The configurations are left out, too, where the map or the action is code of the user's own that is not trusted.
+    The configurations are also left out if the map or the action is the user's own code and is not trusted.
     """
     card = run.card()
     data = RunData(run.root, card=card.to_data(), summary=run.summary())
@@ -92,9 +92,9 @@ def _add_observables(data: RunData, run: RunDirectory) -> None:
 
 
 def add_results(data: RunData, results: Results) -> None:
-    """Curves, reweighted values and differences; names without a trusted value keep their reason."""
+    """Add curves, reweighted values and differences; names without a trusted value keep their reason."""
     chain, reweighted = results.chain, results.reweighted
-    # Where a reweighted average stands in for that of the chain, the chain's reason is said once, elsewhere.
+    # If a reweighted average replaces that of the chain, the reason is printed once, elsewhere.
     printed = data.summary.get("observables") or {}
     data.untrusted = {k: v for k, v in results.untrusted.items() if k not in printed} | data.untrusted
     if reweighted is not None:
@@ -147,7 +147,7 @@ def _add_stages(data: RunData, run: RunDirectory) -> None:
 
 def _add_configurations(data: RunData, run: RunDirectory) -> None:
     plan = Plan(run.card())
-    # The first of those that the stages are measured on: a run that has just done so has the program compiled.
+    # The first batch on which the stages are measured: after that measurement, the program is already compiled.
     noise = keys_of_batches(plan.keys["stages"], plan.card.measure.stages.proposals)[0]
     fields = fields_along_the_map(load_flow(run, plan), plan.target, noise)
     data.configurations = np.asarray(fields[0][:_CONFIGURATIONS]), np.asarray(fields[-1][:_CONFIGURATIONS])

@@ -1,4 +1,4 @@
-"""The outcome of a comparison for people: tables, figures, one page, and a CSV file for other programs."""
+"""The outcome of a comparison: tables, figures and one page for people, and a CSV file for other programs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from trivmap.studies.comparison_result import CONSISTENCY, REFERENCE
 if TYPE_CHECKING:
     from rich.table import Table
 
-_COSTS = "Costs, and the number of independent |m| from which the training of the samplers on the right has paid"
+_COSTS = "Costs, and the number of independent |m| at which the training of the samplers on the right breaks even"
 
 
 def write_comparison(directory: ComparisonDirectory) -> None:
@@ -31,7 +31,7 @@ def write_comparison(directory: ComparisonDirectory) -> None:
 
 
 def compared(result: Mapping[str, Any]) -> list[str]:
-    """The observables of a comparison, those of the cards' own last."""
+    """The observables of a comparison; the user's own come last."""
     names = dict.fromkeys(name for entry in result["samplers"].values() for name in entry["observables"])
     return CATALOG.ordered(names)
 
@@ -63,7 +63,7 @@ def time_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def cost_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The costs before the first sample, and where a trained sampler breaks even with each of the others."""
+    """The costs before the first sample, and the samples at which a trained sampler breaks even with each other one."""
     trained = [name for name, entry in result["samplers"].items() if entry["training"]]
     rows = []
     for name, entry in result["samplers"].items():
@@ -105,7 +105,7 @@ def worst_pulls(result: Mapping[str, Any]) -> str:
 
 
 def untrusted(result: Mapping[str, Any]) -> list[str]:
-    """One line for every reason of every sampler, with the observables it concerns."""
+    """One line for every reason of every sampler, with the observables that it concerns."""
     lines = []
     for name, entry in result["samplers"].items():
         reasons: dict[str, list[str]] = {}
@@ -117,7 +117,7 @@ def untrusted(result: Mapping[str, Any]) -> list[str]:
 
 
 def conditions(result: Mapping[str, Any]) -> str:
-    """Under which conditions rates were measured."""
+    """The conditions under which rates were measured."""
     timing, versions = result["timing"], result["environment"]["versions"]
     return (
         f"Medians of {timing['rounds']} rounds of about {timing['seconds']:g} s each, taken in turn in one process "
@@ -234,7 +234,7 @@ def page(directory: ComparisonDirectory, result: Mapping[str, Any], pictures: Se
 
 
 def _verdict(result: Mapping[str, Any], own: str, other: str) -> str:
-    """From how many independent samples on `own` has paid against `other`."""
+    """The number of independent samples at which `own` breaks even with `other`."""
     for entry in result["break_even"]:
         if (entry["sampler"], entry["against"]) == (own, other):
             verdict = NONE if entry["verdict"] == "not trusted" else entry["verdict"]
@@ -243,7 +243,7 @@ def _verdict(result: Mapping[str, Any], own: str, other: str) -> str:
 
 
 def _short(entry: Mapping[str, Any]) -> str:
-    """As `parenthesis`, the error to one digit."""
+    """As `parenthesis`, with the error to one digit."""
     value, error = entry["value"], entry["error"]
     if value is None or error is None:
         return NONE

@@ -1,4 +1,4 @@
-"""Everything a report draws, collected from a run directory; a part that is not there is left out and named."""
+"""All data that a report draws, collected from a run directory; a missing part is left out and named."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _TARGETS = (0.5, 0.7, 0.9)
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """`metrics.jsonl` as arrays (NaN where a line lacks the key); evaluations apart; steps by target acceptance."""
+    """`metrics.jsonl` as arrays (NaN if a line lacks the key); evaluations separately; steps by target acceptance."""
 
     log: Mapping[str, np.ndarray]
     evaluations: Mapping[str, np.ndarray]
@@ -28,7 +28,7 @@ class TrainingLog:
 
 @dataclass(frozen=True)
 class MeasuredCurves:
-    """Results that depend on a distance: `value` and `error` arrays, and what was fitted to them."""
+    """Results that depend on a distance: `value` and `error` arrays, and the fits to them."""
 
     correlator: tuple[np.ndarray, np.ndarray] | None = None
     correlator_reweighted: tuple[np.ndarray, np.ndarray] | None = None
@@ -67,7 +67,7 @@ class RunData:
     def judged(self) -> dict[str, Any]:
         """The summary with every reason to distrust a number under `untrusted`, and the ESS with its error.
 
-        ESS and log Z come of the same weights: too few effective samples for one are too few for the other.
+        ESS and log Z come from the same weights: effective samples that are too few for one are too few for the other.
         """
         sampling, untrusted = dict(self.summary.get("sampling") or {}), dict(self.untrusted)
         if "ess_error" in sampling:
@@ -80,11 +80,11 @@ class RunData:
 def training_log(lines: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> TrainingLog:
     """Arrays from the parsed lines of `metrics.jsonl`, milestones from the summary or else from the evaluations."""
     names = ("step", "loss", "loss_error", "ess", "acceptance", "learning_rate", "temperature", "damping")
-    # Losses of other lattices would squeeze those of the last one into a line.
+    # Losses on other lattices would compress the losses on the last one to a flat line.
     last = max((line.get("rung", 0) for line in lines), default=0)
     first = min((line.get("step", 0) for line in lines if line.get("rung", 0) == last and "loss" in line), default=0)
     lines = [line for line in lines if line.get("step", 0) >= first]
-    # An evaluation on a line of its own would tear holes into the curves.
+    # An evaluation on a line of its own would leave gaps in the curves.
     logged = [line for line in lines if "loss" in line or not line.get("evaluation")]
     log = {name: _column(logged, name) for name in names}
     evaluated = [line for line in lines if line.get("evaluation")]

@@ -19,7 +19,7 @@ def subtitle(data: RunData) -> str:
 
 
 def milestones(data: RunData) -> PageTable | None:
-    """When the acceptance passed each target, and what that had cost."""
+    """The step at which the acceptance passed each target, and the cost up to there."""
     written = (data.summary.get("training") or {}).get("acceptance_milestones")
     if not written:
         return None
@@ -73,7 +73,7 @@ def facts(data: RunData) -> PageTable:
 
 
 def _ladder(data: RunData) -> str | None:
-    """The rungs that were trained first, with what they came to."""
+    """The rungs that were trained first, with the acceptance that they reached."""
     cards = (data.card.get("training") or {}).get("ladder") or []
     trained = (data.summary.get("training") or {}).get("rungs") or []
     texts = []

@@ -1,4 +1,4 @@
-"""Numbers as they are printed."""
+"""The printed form of numbers."""
 
 import csv
 import io
@@ -8,11 +8,11 @@ from typing import Any
 from trivmap.estimate import parenthesis as parenthesis
 
 NONE = "–"
-"""Stands in a table for what is not there or not trusted."""
+"""Shown in a table for a value that is missing or not trusted."""
 
 
 def estimate_cell(entry: Mapping[str, Any] | None) -> str:
-    """`parenthesis` of an entry {value, error} of a JSON file, `NONE` where one of them is missing."""
+    """`parenthesis` of an entry {value, error} of a JSON file, `NONE` if one of them is missing."""
     if entry is None or entry["value"] is None or entry["error"] is None:
         return NONE
     return parenthesis(entry["value"], entry["error"])

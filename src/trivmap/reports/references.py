@@ -1,4 +1,4 @@
-"""Values known otherwise: simulations kept with the package, and the free field in closed form."""
+"""Reference values: simulations that are kept with the package, and the free field in closed form."""
 
 import json
 import math
@@ -21,7 +21,7 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Reference:
-    """Where the values come from, and the values by name; the error 0 marks an exact one."""
+    """The source of the values, and the values by name; an error of 0 marks an exact value."""
 
     source: str
     observables: Mapping[str, Estimate]
@@ -30,8 +30,8 @@ class Reference:
 def find_reference(action: Mapping[str, Any], lattice: Sequence[int]) -> Reference | None:
     """The reference for an action as written in a run card ({kind, notation, couplings}), or None.
 
-    Couplings are compared after conversion to the notation of the reference, and its values are carried back to the
-    notation asked for (phi = s phi', arXiv:1506.08587 and others). Free fields have every value in closed form.
+    Couplings are compared after conversion to the notation of the reference, and its values are converted back to the
+    notation of the action (phi = s phi', arXiv:1506.08587 and others). Free fields have every value in closed form.
     """
     coefficients = _coefficients(action, len(lattice))
     if coefficients is None:
@@ -64,7 +64,7 @@ def _simulated(action: Mapping[str, Any], lattice: Sequence[int]) -> Reference |
         except InputError:
             continue
         if all(math.isclose(converted[name], point[name], rel_tol=_TOLERANCE) for name in names):
-            # An observable of n-th power in the field takes the n-th power of the scale between two notations.
+            # An observable of n-th order in the field scales with the n-th power of the scale between the notations.
             factors = {name: scale ** CATALOG[name].power for name in point["observables"]}
             return Reference(
                 table["about"],

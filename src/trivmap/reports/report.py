@@ -26,24 +26,24 @@ from trivmap.trust import trusting
 def write_report(run_directory: str | os.PathLike[str], *, formats: Collection[str] = (), trust: bool = False) -> Path:
     """Write `report.html`, `figures/*.png` and `figures/*.csv` into a run directory and return the page's path.
 
-    The page needs nothing but itself. Parts of the run that do not exist yet are named at its end. A CSV file holds
-    the numbers behind the figure of its name. Figures of other formats that are there are written again.
+    The page is self-contained. Parts of the run that do not exist yet are named at its end. Each CSV file has the
+    numbers of the figure with the same name. Existing figures in other formats are written again.
 
     Args:
         run_directory: the run.
         formats: formats in which figures are written besides PNG: "pdf", "svg".
         trust: run code that the run's card names, `my_module:MyMap`.
 
-    Raises `InputError` where there is no run directory, or it cannot be written, and for an unknown format.
+    Raises `InputError` if there is no run directory, if it cannot be written, or if a format is unknown.
     """
     require("reports", "a report")
     from trivmap.reports.pictures import drawings  # matplotlib takes a second to import
 
     if unknown := set(formats) - (known := {"png", "pdf", "svg"}):
-        raise InputError(f"formats: {sorted(unknown)[0]!r} is no format of figures; give some of {sorted(known)}")
+        raise InputError(f"formats: {sorted(unknown)[0]!r} is not a format of figures; give some of {sorted(known)}")
 
     run = RunDirectory.open(run_directory)
-    # Not locked: a run that is still at work may be reported on, too.
+    # Not locked: a report may also be written while the run is in progress.
     with inside(run.root), trusting(trust):
         data = collect(run)
         rows = rows_of(data)
@@ -53,7 +53,7 @@ def write_report(run_directory: str | os.PathLike[str], *, formats: Collection[s
 
 
 def report_is_current(run: RunDirectory) -> bool:
-    """True if the report shows the summary; for a report by an older version, if it is the newer file."""
+    """True if the report shows the present summary; a report by an older version must be newer than the summary."""
     with run.report_path.open(encoding="utf-8", errors="replace") as file:
         beginning = file.read(1000)
     if found := re.search(r'name="trivmap-results" content="(\w*)"', beginning):
@@ -66,7 +66,7 @@ def _fingerprint(summary: Mapping[str, Any]) -> str:
 
 
 def rows_of(data: RunData) -> list[ResultRow]:
-    """The table of results of a run, with everything that can stand beside them."""
+    """The table of results of a run, with all available comparisons."""
     return result_rows(data.judged, reference=data.reference, reweighted=data.reweighted, differences=data.differences)
 
 
@@ -118,7 +118,7 @@ def _state(row: ResultRow) -> str:
 
 
 def _warnings(data: RunData) -> list[str]:
-    """One line for each reason, with the names it concerns."""
+    """One line for each reason, with the names that it concerns."""
     names: dict[str, list[str]] = {}
     for name, reason in data.untrusted.items():
         names.setdefault(reason, []).append(name)

@@ -31,11 +31,11 @@ class LogWeightHistogram:
 
 @dataclass(frozen=True)
 class ChainStatistics:
-    """The chain as the report draws it: distribution and history of m, autocorrelation of |m|, runs of rejections.
+    """The chain for the report: distribution and history of m, autocorrelation of |m|, runs of rejections.
 
     `order` is the name of m, the `order_parameter` of the history.
-    `rejection_runs[n]` counts runs of exactly n rejections ended by an acceptance. It, `reweighted` (density, error)
-    and `acceptance` are None for a history that is the chain itself instead of its proposals.
+    `rejection_runs[n]` counts runs of exactly n rejections ended by an acceptance. `rejection_runs`, `reweighted`
+    (density, error) and `acceptance` are None for a history of the chain itself instead of its proposals.
     """
 
     order: str
@@ -61,7 +61,7 @@ def log_weight_histogram(history: History) -> LogWeightHistogram:
         invalid += int(np.sum(np.isnan(values) | np.isposinf(values)))
         if not len(finite):
             continue
-        # Moments about a fixed point near the mean: sums of squares of large log-weights would lose digits.
+        # Moments are taken about a fixed point near the mean: sums of squares of large log-weights would lose digits.
         shift = float(finite.mean()) if shift is None else shift
         count, total = count + len(finite), total + float(np.sum(finite - shift))
         squares += float(np.sum((finite - shift) ** 2))
@@ -90,7 +90,7 @@ def log_weight_histogram(history: History) -> LogWeightHistogram:
 def chain_statistics(history: History) -> ChainStatistics:
     """Stream the order parameter of every chain through histograms, autocorrelations and runs of rejections.
 
-    1000 steps of the history are kept for drawing, of at most four chains.
+    For drawing, 1000 steps of the history of at most four chains are kept.
     """
     proposals = history.attrs.get("history") == "proposals"
     low, high, largest, total, count = np.inf, -np.inf, -np.inf, 0.0, 0
@@ -147,7 +147,7 @@ def rejections_in_a_row(runs: np.ndarray, lags: int) -> np.ndarray:
     length = np.arange(len(runs))
     total = float(np.sum(runs * (length + 1)))
     if not total:
-        # Nothing was accepted at all: no run has an end.
+        # Nothing was accepted, so no run has ended.
         return np.ones(lags)
     inside = [float(np.sum(runs * np.clip(length - t + 1, 0, None))) for t in range(1, lags)]
     return np.array([1.0, *(value / total for value in inside)])
@@ -167,7 +167,7 @@ def _blocks(history: History, start: int | None = None) -> Iterator[tuple[int, i
 
 
 def _measured(history: History, proposals: bool) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]]:
-    """Blocks of (chain number, chain's m, drawn m, log-weights), the warm-up only followed, not handed out."""
+    """Blocks of (chain number, chain's m, drawn m, log-weights); the warm-up is followed but not returned."""
     current, last_chain, order = None, -1, order_parameter(history.names)
     for chain, start, stop in _blocks(history, 0 if proposals else None):
         drawn = history.read(order, chain, start, stop).astype(np.float64)
@@ -184,13 +184,13 @@ def _measured(history: History, proposals: bool) -> Iterator[tuple[int, np.ndarr
 
 
 def _follow(drawn: np.ndarray, accepted: np.ndarray, current: float | None) -> np.ndarray:
-    """The chain: at each step the last accepted proposal; a chain starts from its first one."""
+    """The chain: at each step the last accepted proposal; a chain starts with its first proposal."""
     index = last_accepted(accepted)
     return np.where(index < 0, drawn[0] if current is None else current, drawn[np.maximum(index, 0)])
 
 
 def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """sum numerators / sum denominators over batches, its error from their scatter."""
+    """sum numerators / sum denominators over batches, with the error from their scatter."""
     total = denominators.sum()
     value = numerators.sum(axis=0) / total
     residual = numerators - denominators[:, None] * value

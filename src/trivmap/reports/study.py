@@ -1,4 +1,4 @@
-"""The outcome of a scaling study for people: tables, figures, one page, and CSV files for other programs."""
+"""The outcome of a scaling study: tables, figures and one page for people, and CSV files for other programs."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -64,7 +64,7 @@ def run_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def fit_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The exponents, one line for every series and target that has any."""
+    """The exponents, one line for every series and target that has one."""
     header = ["series", "target", *(f"z of {cost}" for cost in COSTS), "chi^2 / dof", "L of the fit", "censored"]
     rows = []
     for (name, target), by_cost in _fits(result).items():
@@ -90,11 +90,11 @@ def not_fitted(result: Mapping[str, Any]) -> str:
     each = "; ".join(
         f"{label} ({'all' if targets == every else ', '.join(targets)})" for label, targets in missing.items()
     )
-    return f"No exponent, for want of lattices at which every run got to the target, or of seeds: {each}."
+    return f"No exponent, for lack of lattices at which every run reached the target, or of seeds: {each}."
 
 
 def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The results of the runs about the theory, with the pull against the reference where there is one."""
+    """The physical results of the runs, with the pull against the reference if there is one."""
     complete = [run for run in result["runs"] if run["state"] == "complete"]
     names = list(dict.fromkeys((*OBSERVED, *(name for run in complete for name in run["observables"]))))
     rows = []
@@ -115,21 +115,21 @@ def conditions(result: Mapping[str, Any]) -> str:
     hosts = len({run["host"] for run in complete})
     again = sum(run["sessions"] > 1 for run in complete)
     if result["threads"] is None:
-        how = "Every run was free to use all processors of its machine: seconds compare only where one ran at a time"
+        how = "Every run could use all processors of its machine: seconds compare only if one run ran at a time"
     else:
         threads = "one processor" if result["threads"] == 1 else f"{result['threads']} processors"
         how = f"{alone} of {len(complete)} runs had {threads} each to themselves, among the runs of studies"
         if alone < len(complete):
-            how += ", the others shared some or were killed meanwhile: seconds do not compare"
+            how += ", the others shared some or were killed in between: seconds do not compare"
     loads = sorted(run["load"] for run in complete)
     busy = f"load {loads[0]:.1f} to {loads[-1]:.1f} at the ends of the runs; " if loads else ""
     return (
         f"{how} ({busy}{hosts} {'machine' if hosts == 1 else 'machines'}), {again or 'none'} in more than one session. "
-        "Seconds are wall time since the process started, compilation and evaluation included, of all sessions; what a "
-        "kill undid since the last checkpoint is not among them, compiling once more is. Operations are the compiler's "
-        "count of each loop's body times its turns; of iterations whose number is not known beforehand, and of "
-        "factorizations by a library, it knows nothing. Of a run that starts from another one, all costs include that "
-        "one's."
+        "Seconds are wall time since the process started, in all sessions, with compilation and evaluation. They do "
+        "not include work that a kill undid since the last checkpoint, but they include compiling again. Operations "
+        "are the compiler's count of each loop's body times its iterations; the count omits iterations whose number "
+        "is not known beforehand, and factorizations by a library. All costs of a run that starts from another run "
+        "include the costs of that run."
     )
 
 
@@ -183,9 +183,9 @@ def draw(result: Mapping[str, Any]) -> list[Drawing]:
     pictures = [
         Drawing(
             f"cost_{target:g}", "costs", f"Cost to an acceptance of {target:g}",
-            "Every seed by itself. Bars: between two evaluations, one below the target and one above; markers: their "
-            "middles; lines: power laws fitted to the middles. Arrows: runs that never reached the target begin at "
-            "what they spent, which differs from run to run; their cost is larger.",
+            "Every seed separately. Bars: between two evaluations, one below the target and one above; markers: their "
+            "middles; lines: power laws fitted to the middles. Arrows: runs that never reached the target; each "
+            "arrow begins at the cost that the run spent, and the cost to the target is larger.",
             _reaching(result, f"{target:g}"),
             partial(cost_figure, result, f"{target:g}", COSTS), cost_columns(result, f"{target:g}"), True,
         )
@@ -195,7 +195,7 @@ def draw(result: Mapping[str, Any]) -> list[Drawing]:
         *pictures,
         Drawing(
             "acceptance", "training", "Acceptance against configurations",
-            "Evaluations on fresh proposals, one line a run.",
+            "Evaluations on fresh proposals, one line per run.",
             "Acceptance of every run against the configurations that its training used, one panel for each L.",
             partial(acceptance_figure, result), curve_columns(result), True,
         ),
@@ -210,7 +210,7 @@ def draw(result: Mapping[str, Any]) -> list[Drawing]:
 
 
 def _reaching(result: Mapping[str, Any], target: str) -> str:
-    """How many runs reached a target, in words."""
+    """The number of runs that reached a target, in words."""
     complete = [run for run in result["runs"] if run["state"] == "complete"]
     reached = sum(bool(run["reached"][target]) for run in complete)
     exponents = [
@@ -230,7 +230,8 @@ def page(directory: StudyDirectory, result: Mapping[str, Any], pictures: Sequenc
     note = (
         "Errors of z from the spread over seeds and the distance between evaluations, widened where the line does not "
         "fit (chi^2 / dof of the three). A lattice at which a run never reached the target is censored and left out of "
-        "the fit; z is a lower bound (≥) where a run at a larger lattice spent more than the law says, in vain."
+        "the fit; z is a lower bound (≥) if a run on a larger lattice spent more than the power law predicts and still "
+        "missed the target."
     )
     return render(
         title=result["name"] or directory.root.resolve().name,
@@ -268,7 +269,7 @@ def _fits(result: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Mapping[
 def _fitness(fit: Mapping[str, Any]) -> str:
     if not fit.get("exponent") or not fit["degrees"] or fit["chi_squared"] is None:
         return NONE
-    # A number that rounding leaves is none.
+    # A residue of rounding counts as 0.
     return f"{round(fit['chi_squared'], 6):.2g} / {fit['degrees']}"
 
 

@@ -1,4 +1,4 @@
-"""The numbers behind the figures of a scaling study."""
+"""The numbers in the figures of a scaling study."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from trivmap.studies.scaling.analysis import COSTS
 
 
 def cost_columns(result: Mapping[str, Any], target: str) -> dict[str, list[Any]]:
-    """A line for each complete run: the interval of each cost to a target, its upper end empty where none is known."""
+    """A line for each complete run: the interval of each cost to a target, with an empty upper end if none is known."""
     runs = [run for run in result["runs"] if run["state"] == "complete"]
     columns: dict[str, list[Any]] = {"run": [run["name"] for run in runs], "series": [run["label"] for run in runs]}
     columns["L"] = [run["extent"] for run in runs]

@@ -20,9 +20,9 @@ DIFFERENCE = "chain − reweighted [σ]"
 
 @dataclass(frozen=True)
 class ResultRow:
-    """The printed numbers of one observable. `reason` says why it cannot be trusted; its numbers are then withheld.
+    """The printed numbers of one observable. If it cannot be trusted, `reason` is set and its numbers are withheld.
 
-    `source` is "reweighted" where the reweighted average takes the place of that of the chain.
+    `source` is "reweighted" if the reweighted average replaces that of the chain.
     """
 
     name: str
@@ -72,7 +72,7 @@ class ResultRow:
 
 
 def in_errors(difference: Estimate) -> float | None:
-    """A difference in units of its error; None where the error is 0 or either is not finite."""
+    """A difference in units of its error; None if the error is 0 or either is not finite."""
     if not (math.isfinite(difference.value) and math.isfinite(difference.error)) or difference.error <= 0:
         return None
     return difference.value / difference.error
@@ -85,7 +85,7 @@ def result_rows(
     reweighted: Mapping[str, Estimate] | None = None,
     differences: Mapping[str, Estimate] | None = None,
 ) -> list[ResultRow]:
-    """A row for every observable of `summary.json` and every name in its `untrusted` but arrays; log Z comes last."""
+    """A row for every observable of `summary.json` and every scalar in its `untrusted`; log Z comes last."""
     entries = {**(summary.get("observables") or {}), "log_z": summary.get("log_z")}
     refused = summary.get("untrusted") or {}
     scalars = [name for name, each in CATALOG.items() if not each.axes]
@@ -115,7 +115,7 @@ def result_rows(
 
 
 def columns(rows: list[ResultRow]) -> list[str]:
-    """The columns that hold anything."""
+    """The columns that are not empty."""
     filled = [row.cells() for row in rows]
     return [name for name in (filled[0] if filled else {}) if any(cells[name] for cells in filled)]
 
@@ -128,7 +128,7 @@ def rich_table(
     styles: Sequence[str] | None = None,
     whole: bool = False,
 ) -> "Table":
-    """A table for a terminal, each row in its style; with `whole` columns are never narrower than their cells."""
+    """A table for a terminal, each row in its style; with `whole`, columns are never narrower than their cells."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -144,7 +144,7 @@ def rich_table(
 
 
 def results_table(rows: list[ResultRow], title: str | None = None) -> "Table":
-    """The rows as a table for a terminal of 80 columns; the difference stands for the reweighted values."""
+    """The rows as a table for a terminal of 80 columns; the difference replaces the reweighted values."""
     names = [name for name in columns(rows) if name not in ("definition", "reweighted")]
     told: set[str] = set()
     printed, styles = [], []

@@ -8,8 +8,8 @@ from typing import Any
 def reason_against(name: str, entry: Mapping[str, Any] | float | None, summary: Mapping[str, Any]) -> str | None:
     """The reason why the number called `name` cannot be trusted, or None if nothing speaks against it.
 
-    `entry` is its {value, error} (or plain number) in `summary.json`. The measurement's own verdict
-    (`summary["untrusted"]`, reasons by name) comes first; then whatever is missing or not finite.
+    `entry` is its {value, error} (or plain number) in `summary.json`. The verdict of the measurement
+    (`summary["untrusted"]`, reasons by name) comes first, then values that are missing or not finite.
     """
     reason = (summary.get("untrusted") or {}).get(name)
     if reason:

@@ -1,7 +1,7 @@
-"""The budget of a run, from its card alone: configurations, bytes of samples, and the least bytes of memory.
+"""The budget of a run, from its card alone: configurations, bytes of samples, and a lower bound of the memory.
 
-Bytes on disk are those of the arrays as they are stored; files are larger by a few kilobytes each. Bytes of memory are
-lower bounds, of the largest arrays only: a run that they refuse cannot work; one that they admit may still fail.
+Bytes on disk are the bytes of the stored arrays; each file is larger by a few kilobytes. Bytes of memory are lower
+bounds from the largest arrays only: a run that exceeds them cannot work; a run within them may still fail.
 """
 
 import math
@@ -26,31 +26,31 @@ from trivmap.simulation import default_batch
 from trivmap.store.sample_parts import CHUNK
 
 _SCALARS = 6
-"""Measured numbers of a configuration that do not depend on the lattice, in float64."""
+"""Measured numbers per configuration that do not depend on the lattice, in float64."""
 _HMC_FIELDS = 6
-"""Fields of a chain in a trajectory: two points of position, momentum and force."""
+"""Fields that a chain needs in a trajectory: position, momentum and force at two points."""
 _TRAINING_FIELDS = 3
-"""Fields of a configuration in training: its noise, the field, the gradient."""
+"""Fields that a configuration needs in training: its noise, the field, the gradient."""
 _PER_PROPOSAL = {True: 34, False: 17}
-"""Bytes for every step while its weights, if it has any, or its magnetization are judged: copies of what is stored."""
+"""Bytes per step for copies of the stored data while weights, if there are any, or magnetizations are judged."""
 _STAGE_BATCHES = 16
-"""Stages are measured in so many batches."""
+"""The number of batches in which stages are measured."""
 
 
 class Budget(NamedTuple):
     """The budget of a run, see `budget`."""
 
     configurations: int
-    """Evaluations of the map in training, at most."""
+    """Largest number of evaluations of the map in training."""
     proposals: int
     disk: int
     """Bytes of samples."""
     memory: dict[str, int]
-    """Bytes that are needed at one time because of a key, by the key to lower."""
+    """Bytes that are needed at the same time, by the key that must be lowered to reduce them."""
 
 
 def budget(plan: Plan, *, training: bool = True) -> Budget:
-    """The budget of a run; without `training`, of sampling and measuring alone."""
+    """The budget of a run; without `training`, the budget of sampling and measuring alone."""
     card, volume = plan.card, plan.lattice.volume
     rungs = plan.rungs if training and card.training is not None else ()
     parameters = (plan.parameters or 0) if rungs else 0
@@ -130,9 +130,9 @@ def part_length(plan: Plan) -> int:
 
 
 def require_room(budgets: Iterable[Budget], root: Path) -> None:
-    """Refuse what the memory of this process, or the free disk at `root`, has no room for.
+    """Refuse runs that exceed the memory of this process or the free disk space at `root`.
 
-    Samples that are there already need no room again. Raises `InputError` that names the key to lower.
+    Samples that are already stored need no more space. Raises an `InputError` that names the key to lower.
     """
     budgets, limit = list(budgets), memory_limit()
     for each in budgets:
@@ -154,7 +154,7 @@ def require_room(budgets: Iterable[Budget], root: Path) -> None:
 
 
 def expected(budgets: Iterable[Budget]) -> str:
-    """A line about what will be done."""
+    """A line about the expected work."""
     budgets = list(budgets)
     configurations = sum(each.configurations for each in budgets)
     parts = [f"at most {configurations} configurations in training"] if configurations else []
@@ -173,7 +173,7 @@ def amount(size: int | float) -> str:
 
 
 def memory_limit() -> int:
-    """Bytes of memory that this process may have: the machine's, or less where a limit is set."""
+    """Bytes of memory that this process may use: the machine's, or less if a limit is set."""
     limits = [psutil.virtual_memory().total]
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         soft, _ = resource.getrlimit(kind)
@@ -188,17 +188,17 @@ def memory_limit() -> int:
 
 
 def free_disk(path: Path) -> int | None:
-    """Bytes that may still be written where `path` is, or will be; None where nothing says."""
+    """Bytes that can still be written where `path` is, or will be; None if unknown."""
     there = Path(os.path.abspath(path))
     while not there.exists() and there != there.parent:
         there = there.parent
     usage = shutil.disk_usage(there)
-    # /proc and its like have no size.
+    # File systems such as /proc have no size.
     return usage.free if usage.total else None
 
 
 def _control_groups() -> Iterable[Path]:
-    """Where the limits of the control groups that this process is in may be read, outer groups included."""
+    """The folders with the limits of the control groups of this process, including outer groups."""
     root = Path("/sys/fs/cgroup")
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
@@ -226,7 +226,7 @@ def _item(card: RunCard) -> int:
 
 
 def _configurations(plan: Plan) -> int:
-    """Configurations of a rung of the ladder, or of the card's own lattice, evaluations of the acceptance included."""
+    """Configurations for a rung of the ladder or the card's own lattice, including evaluations of the acceptance."""
     section = plan.card.training
     assert section is not None
     return plan.training.configurations_until(section.steps) + section.judged
@@ -254,7 +254,7 @@ def _sampling(plan: Plan) -> dict[str, int]:
     section, row, field = plan.card.sampling, row_bytes(plan), _numbers(plan) * _item(plan.card)
     each = section.proposals // section.chains
     steps = min(part_length(plan), each)
-    # The arrays of a part, and the file that is made of them in memory.
+    # The arrays of a part, and the file that is built from them in memory.
     part = 2 * section.chains * steps * row
     if section.save_fields:
         part += 2 * section.chains * -(-steps // section.thin) * field
@@ -276,7 +276,7 @@ def _sampling(plan: Plan) -> dict[str, int]:
 
 @contextmanager
 def within_memory(keys: str) -> Iterator[None]:
-    """Turn the error of Python, NumPy or JAX at the end of memory into an `InputError` that names the keys to lower."""
+    """Turn an out-of-memory error of Python, NumPy or JAX into an `InputError` that names the keys to lower."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:

@@ -1,4 +1,4 @@
-"""The checks of a card before a run begins, and the flow with which the run begins."""
+"""The checks of a card before a run begins, and the initial flow of the run."""
 
 import itertools
 from functools import partial
@@ -31,9 +31,9 @@ from trivmap.store.weights import load_model
 from trivmap.support import Support
 
 _LARGEST_FORCE_ERROR = 1e-5
-"""Relative error of the derivative by differences; it is 1e-7 for a right force."""
+"""Largest relative error of the force compared with finite differences; it is 1e-7 for a correct force."""
 _SMALLEST_GAP_AT_SINGLE_PRECISION = 1e-4
-"""In units of |c1|; 2 d in single precision is known to 2e-7 or so."""
+"""In units of |c1|; single precision represents 2 d to about 2e-7."""
 
 
 def check(plan: Plan, root: Path) -> None:
@@ -51,7 +51,7 @@ def check(plan: Plan, root: Path) -> None:
             if card.training is not None or isinstance(card.sampling, FlowSampling):
                 rung.shapes.require_match(rung.target)
             if rung.shapes.support is not Support.ALL:
-                # Sites that have no integral by themselves, or wells too narrow for the quadrature, show here.
+                # This fails for single-site integrals that diverge, or wells that are too narrow for the quadrature.
                 jax.eval_shape(rung.target, rung.action.space.form(rung.lattice, card.dtype))
     _require_sampler(plan)
     _require_observables(plan)
@@ -69,7 +69,7 @@ def check(plan: Plan, root: Path) -> None:
 
 
 def _require_sampler(plan: Plan) -> None:
-    """Refuse now what sampling would refuse after training."""
+    """Refuse now a sampler that sampling would refuse after training."""
     card = plan.card
     match card.sampling:
         case ClusterSampling():
@@ -88,9 +88,9 @@ def _require_sampler(plan: Plan) -> None:
 
 
 def _require_own_kernel(plan: Plan) -> None:
-    """Refuse now what sampling by the user's own kernel would refuse, seen by tracing it."""
+    """Refuse now a kernel of the user's own that sampling would refuse, by tracing it."""
     if plan.card.model is not None and plan.card.model.sites == "even":
-        raise InputError("model.sites: even is of no use to a kernel of your own, which needs whole configurations")
+        raise InputError("model.sites: even does not work with a kernel of your own, which needs whole configurations")
     # No weights are drawn for a kernel of the map.
     eqx.filter_eval_shape(lambda: _require_kernel(plan, plan.kernel(plan.flow)))
 
@@ -123,7 +123,7 @@ def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:
 
 
 def _require_observables(plan: Plan) -> None:
-    """Refuse now an observable of one's own that sampling or measuring would refuse."""
+    """Refuse now an observable of the user's own that sampling or measuring would refuse."""
     from trivmap.observables.own import require_measurable
 
     if plan.observables:
@@ -132,9 +132,9 @@ def _require_observables(plan: Plan) -> None:
 
 
 def initial_flow(plan: Plan, root: Path) -> Flow:
-    """The flow that training begins with on the first lattice of a plan whose run lies at `root`.
+    """The flow that training begins with on the first lattice of a plan, for the run at `root`.
 
-    Raises `InputError` where the run that the card starts from has no trained map, or one of another model.
+    Raises `InputError` if the run that the card starts from has no trained map, or a map of another model.
     """
     assert plan.card.training is not None
     rung, start = plan.rungs[0], plan.card.training.start
@@ -143,7 +143,7 @@ def initial_flow(plan: Plan, root: Path) -> Flow:
     own, card, source = rung.shapes, rung.card, root.parent / start
 
     def structure(known: RunCard) -> Flow:
-        # Only code that the user's card names as well may run.
+        # Only code that the user's card also names may run.
         if not set(own_code(known)) <= set(own_code(card)):
             require_trust(source, known)
         return Plan(known).shapes
@@ -162,17 +162,17 @@ def initial_flow(plan: Plan, root: Path) -> Flow:
 
 
 def require_buildable(plan: Plan) -> None:
-    """Raise `InputError` where the map of a plan, or its training, does not build."""
+    """Raise `InputError` if the map of a plan, or its training, does not build."""
     _ = plan.training, plan.shapes
 
 
 def require_transfer(below: Plan, above: Plan) -> None:
-    """Raise `InputError` where a part of the flow of one plan cannot be carried to the lattice of another."""
+    """Raise `InputError` if a part of the flow of one plan cannot be carried to the lattice of another."""
     eqx.filter_eval_shape(lambda: below.flow().resize(above.lattice, above.target))
 
 
 def _require_trainable(plan: Plan) -> None:
-    """Raise `InputError` where the optimizer cannot take a step with this flow's parameters, seen by tracing one."""
+    """Trace one step, and raise `InputError` if the optimizer cannot take it with this flow's parameters."""
     assert plan.card.training is not None
     training = plan.training
     if isinstance(plan.card.training.objective, OwnSection):
@@ -196,10 +196,10 @@ def _is_inexact(leaf: jax.ShapeDtypeStruct) -> bool:
 
 
 def _require_own_action(plan: Plan) -> None:
-    """Refuse an action of the user's own that is not what it declares.
+    """Refuse an action of the user's own whose declarations are wrong.
 
-    A wrong force would spoil the path gradient and the Schwinger-Dyson check without a word; a symmetry that S lacks
-    would let an odd map be trained for it, or <m> be taken for 0.
+    A wrong force would silently spoil the path gradient and the Schwinger-Dyson check. With a symmetry that S lacks, an
+    odd map could be trained for S, or <m> could be taken to be 0.
     """
     section, action = plan.card.action, plan.action
     if not isinstance(section, OwnSection):
@@ -217,7 +217,7 @@ def _require_own_action(plan: Plan) -> None:
 
 
 def _require_mass_at_single_precision(plan: Plan) -> None:
-    """Wherever the small eigenvalue 2 (c2 - d |c1|) is added to 2 d |c1|, single precision loses it without a word."""
+    """Refuse a small eigenvalue 2 (c2 - d |c1|) that single precision silently loses when it is added to 2 d |c1|."""
     coefficients = scalar_coefficients(plan.action)
     if coefficients is None:
         return

@@ -1,4 +1,4 @@
-"""The configurations of another run that a training is given."""
+"""The configurations of another run that are used for training."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def source(card: RunCard, root: Path) -> tuple[RunDirectory, RunCard] | None:
 
     The card's own run lies at `root`.
 
-    Raises `InputError` where that run is not there, is of another lattice or action, or is not sampled with its fields.
+    Raises `InputError` if that run does not exist, has another lattice or action, or was sampled without its fields.
     """
     section = None if card.training is None else card.training.data
     name = getattr(section, "run", None)
@@ -25,11 +25,13 @@ def source(card: RunCard, root: Path) -> tuple[RunDirectory, RunCard] | None:
         return None
     where, run = "training.data.run", RunDirectory(root.parent / name)
     if not run.config_path.exists():
-        raise InputError(f"{where}: {run.root} is no run; name one in the folder that holds this run's own")
+        raise InputError(f"{where}: {run.root} is not a run; name one in the folder that holds this run's own")
     known = run.card()
     for key in ("lattice", "action"):
         if getattr(known, key) != getattr(card, key):
-            raise InputError(f"{where}: {run.root} is of another {key}; its configurations are not of this target")
+            raise InputError(
+                f"{where}: {run.root} has another {key}, so its configurations do not belong to this target"
+            )
     if not known.sampling.save_fields:
         raise InputError(f"{where}: {run.root} has not stored its fields; sample it with sampling.save_fields: true")
     if not run.samples_path.exists():
@@ -38,7 +40,7 @@ def source(card: RunCard, root: Path) -> tuple[RunDirectory, RunCard] | None:
 
 
 def configurations(card: RunCard, root: Path) -> Array | None:
-    """The configurations that a training is given: what the chains of another run stored after their warm-up.
+    """The configurations for training: those that the chains of another run stored after their warm-up.
 
     Raises `InputError` as `source`.
     """

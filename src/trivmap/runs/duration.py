@@ -1,6 +1,6 @@
-"""Roughly how long the work of a card takes on this processor: its operations, and the time that one takes here.
+"""A rough estimate of the time that a card takes on this processor: its operations times the time of one.
 
-The factors were measured with the presets on two cores. Compilation, some ten seconds for a map, is not included.
+The factors were measured with the presets on two cores. Compilation, about ten seconds for a map, is not included.
 """
 
 import functools
@@ -24,30 +24,30 @@ from trivmap.runs.work import work
 from trivmap.samplers import AbstractIndependence
 
 _ELEMENT, _FUNCTION, _PRODUCT = 0.2, 4.0, 0.2
-"""Time of an operation on an element, of a function, and of one in a product of matrices, in units of `_unit`."""
+"""Times of an operation on an element, of a function, and of an operation in a matrix product, in `_unit`."""
 _GRADIENT = 4.0
 _DERIVATIVES = {"gradient": _GRADIENT, "jacobian": 10.0}
-"""Work of a map and its gradient, and of a map and the derivatives of every configuration, in units of the map's."""
+"""Work of a map with its gradient, and of a map with the derivatives of every configuration, in units of the map's."""
 _CHECKS = 1.3
-"""Work of sampling through a map, its integration error included, in units of the proposals'."""
+"""Work of sampling through a map, including its integration error, in units of the work of the proposals."""
 _SMALL = {"map": 1.0, "force": 10.0, "observables": 7.0, "step": 10.0}
-"""The factor by which small programs take longer than their operations: they are not fused as well as a map."""
+"""The factor by which small programs take longer than their operations suggest: they are fused less well than a map."""
 _STEP = 0.9
-"""Step size of hybrid Monte Carlo where it is adapted, times V^(1/6)."""
+"""Step size of hybrid Monte Carlo if it is adapted, times V^(1/6)."""
 _ANNEALED = 3.5
-"""Work of a force on the way of annealing, which needs the density of the start as well, in that of the action's."""
+"""Work of a force in annealing, which also needs the density of the start, in units of the action's force."""
 _CLUSTERS, _SWEEP, _HEAT_BATH = 150.0, 25.0, 2500.0
-"""Time of a site in a cycle of clusters, in a local update and in one of the heat bath, in units of `_unit`."""
+"""Time per site of a cluster cycle, of a local update and of a heat-bath update, in units of `_unit`."""
 
 Program = Literal["map", "force", "observables", "step"]
 
 
 _COSTS: dict[tuple[str, Program], float] = {}
-"""The work of one configuration: many runs of a study share a program, and differ in their seeds only."""
+"""The work of one configuration, cached: many runs of a study share a program and differ only in their seeds."""
 
 
 def seconds(plan: Plan, *, training: bool = True) -> float | None:
-    """Seconds that training, sampling and measuring take; None where JAX does not work on the processor."""
+    """Seconds that training, sampling and measuring take; None if JAX does not run on the CPU."""
     if jax.default_backend() != "cpu":
         return None
     total, card = _sampling(plan), plan.card
@@ -136,7 +136,7 @@ def _own_step(plan: Plan, key: Key) -> Array:
 
 @functools.cache
 def _unit() -> float:
-    """Seconds that NumPy takes now to multiply two numbers of double precision, a few kilobytes at once."""
+    """Seconds that NumPy now takes per product of two double-precision numbers, in arrays of a few kilobytes."""
     left, right, product = np.linspace(1, 2, 4096), np.linspace(2, 3, 4096), np.empty(4096)
     best = math.inf
     for _ in range(200):

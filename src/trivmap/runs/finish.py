@@ -1,4 +1,4 @@
-"""A run brought to its end: whatever is left of training, sampling and measuring."""
+"""The completion of a run: the remaining training, sampling and measuring."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,20 +24,20 @@ def finish(
     after_training: Callable[[], object] = lambda: None,
     after_sampling: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Train, sample and measure, leaving out what is done; returns the summary.
+    """Train, sample and measure, without the steps that are done; returns the summary.
 
     Args:
         run: the directory.
-        progress: where progress is shown.
+        progress: the display of progress.
         plan: the plan to follow, whose card may differ from the run's in `sampling` and `measure` (None: the run's).
         elapsed: seconds spent before this call that count as wall time of training.
-        training: False where the run has its map already.
-        again: judge the samples and measure them even where that is done.
+        training: False if the run already has its map.
+        again: judge the samples and measure them even if that is done.
         after_training: called when the costs of training are known.
         after_sampling: called when everything is drawn.
 
     Raises:
-        InputError: for what the steps refuse.
+        InputError: if a step raises it.
         Interrupted: after a signal; everything is saved.
     """
     progress, stored = progress or NoProgress(), run.card()
@@ -48,7 +48,7 @@ def finish(
     after_training()
     drawn = (run.summary().get("sampling") or {}).get("proposals")
     if again or drawn != wanted.sampling.proposals or wanted.sampling != stored.sampling:
-        # The new section `measure` is kept once it has been measured: a kill in between must not hide that.
+        # The new section `measure` is stored after it has been measured, so that a kill in between leaves the old one.
         sample(run, progress, plan=plan.changed(measure=stored.measure))
     after_sampling()
     if again or not pipeline.is_measured(run.summary()) or wanted.measure != stored.measure:
@@ -57,9 +57,9 @@ def finish(
 
 
 def difference(stored: RunCard, wanted: RunCard, *also: str) -> str | None:
-    """The first key in which a card is not the one that a run was made with.
+    """The first key in which a card differs from the one that a run was made with.
 
-    What a run can change is left out: its sampling and measuring, its texts, and `also`.
+    Keys that a run can change are ignored: its sampling and measuring, its texts, and `also`.
     """
     free = ("sampling", "measure", *TEXTS, *also)
     own, other = stored.to_data(), wanted.to_data()

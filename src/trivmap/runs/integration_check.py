@@ -1,4 +1,4 @@
-"""The trained flow of a run as samplers may use it: integrated in as many steps as its error allows."""
+"""The trained flow of a run for samplers, integrated in the fewest steps that its error allows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,24 +21,24 @@ from trivmap.store.plain import is_file
 from trivmap.store.weights import model_digest
 
 _LARGEST_REMAINDER = 0.2
-"""Integration error, in units of the statistical error, beyond which a pair of twice the steps is measured as well."""
+"""Integration error, in units of the statistical error, above which a pair with twice the steps is measured as well."""
 _MOST_PAIRS = 3
 _SHARE_OF_SAMPLES = 1 / 15
-"""Pairs per sample, at most: n and 2n steps of each cost a fifth of the samples then."""
+"""Most pairs per sample: at this number, n and 2n steps for each pair cost a fifth of the samples."""
 
 
 class IntegrationErrorCheck:
     """The trained flow of a run with the integration steps that its certificate names.
 
-    `settle` measures the certificate, unless it is known. Only then `flow` has these steps, and so has `stepped`, as
-    a number that programs are given when they run: they can be compiled before it is known.
+    `settle` measures the certificate, unless it is known. Only then does `flow` have these steps. `stepped` has them
+    too, as a runtime argument of programs, which can therefore be compiled before the number is known.
 
     Args:
         run: the run, whose certificate may be on disk.
         flow: its flow.
         plan: its plan.
         wanted: steps that the card asks for; None for the fewest that pass.
-        measure: observables of one configuration, for what integration does to them.
+        measure: observables of one configuration, for the effect of integration on them.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class IntegrationErrorCheck:
             self._note(noted)
 
     def evaluate_by(self, driver: ProposalChains) -> None:
-        """Compare numbers of steps by the program of a driver of the flow's own proposals, which is compiled anyway."""
+        """Compare numbers of steps with the program of a driver of the flow's proposals, which is compiled anyway."""
         if self.flow.integration_steps is None:
             return
 
@@ -94,17 +94,17 @@ class IntegrationErrorCheck:
         return {"model": self._model, **({} if steps is None else {"integration_steps": steps})}
 
     def keep(self) -> None:
-        """Write the certificate, once the samples of other steps have not been refused."""
+        """Write the certificate, after the check that stored samples have the same steps."""
         if self.noted is not None:
             write_json(self._run.certificate_path, self.noted)
 
     def refine(self, samples: int, tau_int: float) -> Estimate | None:
-        """Measure what integration does to observables, as well as averages over so many samples need it.
+        """Measure the effect of integration on observables, to the precision that averages over so many samples need.
 
         Returns the shift of log Z, None for a flow that is exact.
 
-        Levels of n, 2n, 4n, ... steps, n those of the samples: each pair over as many configurations as its shift
-        needs, and as many pairs as it takes to leave nothing that matters.
+        The levels have n, 2n, 4n, ... steps, where n is the number of steps of the samples. Each pair uses as many
+        configurations as its shift needs, and pairs are added until the remainder is negligible.
         """
         from trivmap.observables.integration_shift import Pair, log_z_shift, pairs, sufficiency
 

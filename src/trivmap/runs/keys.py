@@ -1,4 +1,4 @@
-"""The random streams of a run: one key for each use of randomness, from what is drawn."""
+"""The random streams of a run: one key for each use of randomness, derived from what is drawn."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from trivmap.streams import distinct
 
 
 def keys(card: RunCard) -> dict[str, Key]:
-    """One independent key for each use of randomness, from the card's seed and from what is drawn.
+    """One independent key for each use of randomness, derived from the card's seed and from what is drawn.
 
     Runs of one seed share no random numbers if they differ in lattice, dtype, action or model. Their samples share none
     if they differ in the sampler or in the training of the map. With `common_noise` the seed alone counts. Numbers of
@@ -33,7 +33,7 @@ def keys(card: RunCard) -> dict[str, Key]:
 
 
 def _facts(section: Section | None) -> dict[str, Any] | None:
-    """The section without its defaults: a key that a later version adds leaves the random streams as they are."""
+    """The section without its defaults, so that a key added in a later version does not change the random streams."""
     return None if section is None else in_streams(section.model_dump(mode="json", exclude_defaults=True))
 
 
@@ -51,7 +51,7 @@ def _training_facts(card: RunCard) -> list[Any]:
 
 
 def _minimization(section: Training) -> tuple[Any, Any]:
-    """The facts of optimizer and objective, where they first stood: that of Gauss-Newton in its own section."""
+    """The facts of optimizer and objective at their original places: for Gauss-Newton, in its own section."""
     optimizer, objective = section.optimizer, shortened(section.objective)
     if minimizes_by_default(optimizer) != "variance":
         return _facts(optimizer), objective

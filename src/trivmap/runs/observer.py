@@ -1,4 +1,4 @@
-"""Writes down what happens during training: metrics, milestones, checkpoints."""
+"""Records training: metrics, milestones, checkpoints."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +20,8 @@ _FIXED = ("seed", "common_noise", "ladder", "generator", "data", "fields")
 class RunObserver:
     """The observer of a training run in a run directory.
 
-    A milestone is the first evaluation whose acceptance minus one error exceeds the target. `compiling` tells the
-    seconds this session has spent on compilation.
+    A milestone is the first evaluation whose acceptance minus one error exceeds the target. `compiling` returns
+    the seconds that this session has spent on compilation.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class RunObserver:
         metadata = metadata or {}
         self.milestones: dict[str, Any] = metadata.get("milestones") or dict.fromkeys(MILESTONES)
         self.evaluation: dict[str, Any] | None = metadata.get("evaluation")
-        """The latest one, with the step it judged."""
+        """The latest evaluation, with its step."""
         self.evaluation_seconds: float = metadata.get("evaluation_seconds", 0.0)
         self._compile_before: float = metadata.get("compile_seconds", 0.0)
         self._compiling = compiling
         self.before: dict[str, int] = metadata.get("before") or {"rung": 0, "steps": 0, "configurations": 0}
-        """The rung of the ladder that is trained now, and what the rungs below it took."""
+        """The rung of the ladder that is being trained, and the cost of the rungs below it."""
         self.rungs: list[dict[str, Any]] = metadata.get("rungs") or []
         """The outcome of the rungs below."""
         self._final = True
@@ -57,11 +57,11 @@ class RunObserver:
         return self._compile_before + self._compiling()
 
     def fix(self, name: str, value: Any) -> None:
-        """Note a fact that checkpoints repeat from now on."""
+        """Record a fact that every later checkpoint repeats."""
         self._fixed[name] = value
 
     def next_rung(self, rung: int, final: bool) -> None:
-        """Training moves on to a rung of the ladder; only the last one has milestones."""
+        """Training continues with the next rung of the ladder; only the last rung has milestones."""
         self._final = final
         if rung != self.before["rung"]:
             total = {name: self._last[name] for name in ("steps", "configurations")}
@@ -90,7 +90,7 @@ class RunObserver:
             name: value._asdict() if hasattr(value, "_asdict") else value
             for name, value in evaluation._asdict().items()
         }
-        # A single infinite weight makes the numbers NaN, which no JSON file takes.
+        # A single infinite weight makes the numbers NaN, which JSON cannot represent.
         self.evaluation = finite({"step": step, **found})
         cost = {"steps": step, "configurations": self._last["configurations"], "wall_seconds": self._clock.total}
         acceptance = evaluation.acceptance
@@ -108,7 +108,7 @@ class RunObserver:
         self._progress.update(step, acceptance=acceptance.value, ess=evaluation.ess.value)
 
     def acceptance_at(self, step: int) -> Estimate | None:
-        """The acceptance that an evaluation of this very step of the present rung found."""
+        """The acceptance from an evaluation at exactly this step of the present rung, if there was one."""
         if self.evaluation is None or self.evaluation["step"] != step + self.before["steps"]:
             return None
         value, error = (self.evaluation["acceptance"][key] for key in ("value", "error"))
@@ -122,7 +122,7 @@ class RunObserver:
         return bool(self._interruption)
 
     def metadata(self) -> dict[str, Any]:
-        """The facts that a checkpoint notes beside the state."""
+        """The facts that a checkpoint stores beside the state."""
         return {
             **self._fixed,
             "seconds": self._clock.total,

@@ -1,7 +1,7 @@
-"""What a run has drawn, and whether to trust it.
+"""The outcome of sampling, and the checks that decide whether to trust it.
 
-Of Markov chains: their acceptance, their autocorrelation, and whether they agree. Of independent proposals, from their
-weights: acceptance and log Z.
+Markov chains give their acceptance, their autocorrelation, and whether they agree. Independent proposals give the
+acceptance and log Z, from their weights.
 """
 
 import math
@@ -31,7 +31,7 @@ from trivmap.store.samples import SampleReader
 from trivmap.streams import proposal_key, proposal_keys
 
 _ROUNDED = 256
-"""Configurations whose rounding is measured."""
+"""The number of configurations whose rounding error is measured."""
 
 
 class Outcome(NamedTuple):
@@ -40,13 +40,13 @@ class Outcome(NamedTuple):
     sampling: dict[str, Any]
     log_z: dict[str, Any] | None
     reasons: dict[str, str]
-    """Reasons to distrust a number, by its name."""
+    """Reasons to distrust numbers, by the name of the number."""
 
 
 def judge_chains(
     driver: AbstractDriver, certified: IntegrationErrorCheck | None, reader: SampleReader, state: State
 ) -> Outcome:
-    """The outcome of the chains of a driver that stands at `state`; `certified`: the flow they run through, if any."""
+    """The outcome of the chains of a driver at `state`; `certified` is the flow that they run through, if any."""
     order = order_parameter(reader.names)
     tau_int, agreement = autocorrelation_time(np.abs(reader[order])), r_hat_of(reader)
     reason, noted = disagreement_reason(agreement, order), None if certified is None else certified.noted
@@ -69,7 +69,7 @@ def judge_chains(
 
 
 def _acceptance(accepted: np.ndarray) -> dict[str, float]:
-    """Fraction of accepted steps with the error of its mean, correlations in time included."""
+    """Fraction of accepted steps with the error of its mean, including autocorrelation."""
     if accepted.all():
         return {"value": 1.0, "error": 0.0}
     tau_int = autocorrelation_time(accepted.astype(np.float64)).value
@@ -85,9 +85,9 @@ class ProposalJudge:
 
     Args:
         plan: the plan of the run.
-        flow: the flow whose weights they have, or start with, where that was not trained.
+        flow: the flow whose weights the proposals have, or start with, if it was not trained.
         certified: the trained flow of the kernel, if any.
-        facts: what the summary says of the kernel besides.
+        facts: further entries of the summary about the kernel.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ProposalJudge:
 
     @property
     def _flow(self) -> Flow | SteppedFlow | None:
-        """The flow whose weights the proposals have; a kernel of the user's own may make anything of its flow."""
+        """The flow whose weights the proposals have; a kernel of the user's own may use its flow in any way."""
         if isinstance(self._section, KernelSampling):
             return None
         return self._untrained if self._certified is None else self._certified.stepped
@@ -126,14 +126,14 @@ class ProposalJudge:
         return isinstance(self._section, FlowSampling)
 
     def begin(self) -> None:
-        """Begin to compile what the judgment needs."""
+        """Begin to compile the programs that the judgment needs."""
         if self._flow is not None:
             self._rounding.begin(self._flow, known=self._driver is not None)
             if self._of_the_flow:
                 self._densities.begin(self._flow)
 
     def _known(self, flow: Flow | SteppedFlow) -> np.ndarray | None:
-        """The log-weights whose rounding is measured, where the driver's program gives them."""
+        """The log-weights whose rounding error is measured, if the driver's program gives them."""
         if self._driver is None or jnp.result_type(float) != jnp.float64:
             return None
         kernel, starts = IndependenceMetropolis(flow, self._target), range(0, _ROUNDED, self._driver.stride)
@@ -162,7 +162,7 @@ class ProposalJudge:
                 )
         if reason := tail_reason(weights.shape, weights.skewness, weights.proposals):
             reasons |= dict.fromkeys(OF_WEIGHTS, reason)
-        # Written so that a NaN is not trusted either.
+        # In this form the condition also holds for NaN.
         if not ess.value * measured.size >= LEAST_EFFECTIVE_SAMPLES:
             reasons |= dict.fromkeys(
                 ("log_z", "ess"),
@@ -189,7 +189,7 @@ class ProposalJudge:
                 )
             found["log_z_shift"] = moved._asdict()
         elif noted:
-            # Annealing moves the weights of the map on, and the shift of the map's own is only the size of the error.
+            # Annealing changes the weights of the map, so the map's own shift only gives the size of the error.
             shifts.append(math.nan if noted["mean"] is None else noted["mean"])
         sampling = {
             "acceptance": acceptance(measured)._asdict(),

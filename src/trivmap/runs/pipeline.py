@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from trivmap.observables import Results
 
 OF_WEIGHTS = ("log_z", "acceptance", "ess", "tau_int")
-"""Keys of numbers that rest on the weights alone."""
+"""Keys of numbers that depend on the weights alone."""
 OF_SAMPLES = (*OF_WEIGHTS, "chains", "sector", "probe")
 """Keys of `untrusted` that sampling writes; measuring keeps them."""
 
 
 def integration_reason(certificate: dict[str, Any]) -> str:
-    """The reason to trust nothing that was drawn with a continuous map whose certificate failed."""
+    """The reason to distrust all samples of a continuous map whose certificate failed."""
     shown = {key: "unknown" if certificate[key] is None else f"{certificate[key]:.2g}" for key in ("mean", "spread")}
     return (
         f"the integration error of {certificate['steps']} steps is not negligible (mean {shown['mean']}, spread "
@@ -49,10 +49,9 @@ def integration_reason(certificate: dict[str, Any]) -> str:
 def create(
     card: RunCard | Plan, out: str | os.PathLike[str], accept: Callable[[], object] = lambda: None
 ) -> RunDirectory:
-    """A new run directory for a card, or for the plan of one.
+    """A new run directory for a card, or for the plan of a card.
 
-    Raises `InputError`, nothing touched, if `out` exists, for whatever `check` refuses, and then for what `accept`
-    refuses.
+    Raises `InputError`, with nothing touched, if `out` exists, if `check` refuses the card, and then if `accept` does.
     """
     plan = card if isinstance(card, Plan) else Plan(card)
     check(plan, Path(out))
@@ -60,7 +59,7 @@ def create(
     card = plan.card
     run = RunDirectory.create(out, card, describe_environment(card.seed, card.threads), _first_summary(plan))
     if card.model is not None and card.training is None:
-        # The flow is what it starts as: a base that needs no training.
+        # The flow is used as it starts: its base needs no training.
         save_model(run.model_path, plan.flow(), card)
     return run
 
@@ -82,9 +81,9 @@ def _first_summary(plan: Plan) -> dict[str, Any]:
 
 
 def renew(run: RunDirectory, plan: Plan) -> None:
-    """Write the summary and the untrained map again where they are missing: the card determines both.
+    """Write the summary and the untrained map again if they are missing: the card determines both.
 
-    Called under the lock by whoever writes the rest again: training, or sampling where there is none.
+    Called under the lock by the step that writes the rest again: training, or sampling if there is no training.
     """
     if not is_main_process():
         return
@@ -98,13 +97,13 @@ def renew(run: RunDirectory, plan: Plan) -> None:
 def load_flow(run: RunDirectory, plan: Plan) -> Flow:
     """The trained flow of a run that follows a plan.
 
-    A continuous map is integrated in as many steps as its certificate names, once there is one.
+    A continuous map is integrated in the number of steps that its certificate names, once there is one.
     """
     if not is_folder(run.model_path):
         raise InputError(f"{run.root}: has no trained model yet; train it with trivmap train --resume {run.root}")
 
     def structure(model_card: RunCard) -> Flow:
-        # Before anything is built: the header might name code that the card does not.
+        # Checked before anything is built: the header might name code that the card does not.
         if model_card.digest() != plan.card.digest():
             raise InputError(
                 f"{run.config_path}: lattice, dtype, action or model differ from what {run.model_path} was trained "
@@ -122,7 +121,7 @@ def load_flow(run: RunDirectory, plan: Plan) -> Flow:
 
 
 def facts_of_samples(card: RunCard) -> dict[str, Any]:
-    """The facts of a card that its samples carry; a model's samples carry a digest of the model besides."""
+    """The facts of a card that its samples carry; a model's samples also carry a digest of the model."""
     facts = {
         "kind": card.sampling.kind,
         "lattice": list(card.lattice),
@@ -143,7 +142,7 @@ def own_measurements(plan: Plan) -> list[str]:
 
 
 def read_certificate(run: RunDirectory) -> dict[str, Any]:
-    """The content of certificate.json; raises `InputError` where it is damaged or altered."""
+    """The content of certificate.json; raises `InputError` if it is damaged or altered."""
     remedy = f"delete it and run trivmap sample {run.root}, which measures it again"
     shape: Shape = {"model": str, "asked": (int, NoneType), "steps": int, "passed": bool}
     return read_json(run.certificate_path, remedy, shape=shape)
@@ -155,8 +154,8 @@ def measure(
 ) -> dict[str, Any]:
     """Analyze the samples of a run: observables with errors, and the stages of its map; returns the summary.
 
-    `card` may change the section `measure`; it becomes the run's once it has worked. `plan` is the card's, where the
-    caller has one.
+    `card` may change the section `measure`; it becomes the run's card after the measurement succeeds. `plan` is the
+    plan of the card, if the caller has one.
     """
     from trivmap.observables import CATALOG, along_the_map, analyze
     from trivmap.observables.integration_shift import pairs
@@ -200,9 +199,9 @@ def measure(
 
 
 def require_samples(run: RunDirectory, plan: Plan, reader: SampleReader) -> "list[Level]":
-    """The measurement of the integration error that belongs to the samples, none where the density is exact.
+    """The measurement of the integration error that belongs to the samples; empty if the density is exact.
 
-    Raises `InputError` unless the samples are complete, and those of the plan and of the run's map.
+    Raises `InputError` unless the samples are complete and belong to the plan and to the run's map.
     """
     model = None if plan.card.model is None else model_digest(run.model_path)
     reader.require(facts_of_samples(plan.card) | ({} if model is None else {"model": model}))
@@ -212,7 +211,7 @@ def require_samples(run: RunDirectory, plan: Plan, reader: SampleReader) -> "lis
     steps = reader.attrs.get("integration_steps")
     if steps is not None and (not levels or levels[0].steps != steps):
         raise InputError(
-            f"{run.integration_path}: does not hold what integration does to these samples; run trivmap sample "
+            f"{run.integration_path}: does not have the integration error of these samples; run trivmap sample "
             f"{run.root}, which measures it"
         )
     return levels
@@ -224,12 +223,12 @@ def is_measured(summary: Mapping[str, Any]) -> bool:
 
 
 def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
-    """The reasons that sampling noted against numbers of the run, by name."""
+    """The reasons that sampling recorded for distrusting numbers of the run, by name."""
     return {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
 
 
 def judged(results: "Results", summary: dict[str, Any], odd: Collection[str]) -> "Results":
-    """The results less what sampling found against them, and without any if integration is not accurate enough."""
+    """The results without those that sampling found untrustworthy; none if integration is not accurate enough."""
     against, certificate = _of_samples(summary), (summary.get("sampling") or {}).get("certificate")
     reason = against.get("chains") or against.get("probe")
     if certificate and not certificate["passed"]:

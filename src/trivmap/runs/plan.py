@@ -1,4 +1,4 @@
-"""The plan of a run: the objects that a run card describes, built once and handed down."""
+"""The plan of a run: the objects that a run card describes, built once and passed down."""
 
 import contextlib
 from collections.abc import Callable
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 _DEPENDS_ON = {"keys": "sampling", "_mapless_kernel": "sampling", "observables": "measure"}
-"""The section that an object depends on beyond those that fix the theory, the map and its training."""
+"""The section that an object depends on, beside those that fix the theory, the map and its training."""
 
 
 def _now() -> contextlib.AbstractContextManager[None]:
-    """Objects that are kept must not belong to the trace of the function that asks for them first."""
+    """Leave the current trace: cached objects must not belong to the trace of the function that first needs them."""
     return jax.ensure_compile_time_eval()
 
 
 class Plan:
     """The objects of a run card.
 
-    Each object is built when it is first asked for, and then kept: the user's own classes are called once, and rungs
-    are validated once. Every attribute raises `InputError` where the card does not build.
+    Each object is built on first use and then kept: the user's own classes are called once, and rungs are validated
+    once. Every attribute raises `InputError` if the card does not build.
 
     Args:
         card: the run card.
@@ -48,7 +48,7 @@ class Plan:
     def changed(self, **sections: Any) -> "Plan":
         """The plan with other sections `sampling` or `measure`; everything that does not depend on them is shared."""
         assert sections.keys() <= {"sampling", "measure"}
-        # Here, where both share it: the user's own classes are called once.
+        # Built before the copy, so that both plans share it and the user's own classes are called once.
         _ = self.target
         new = Plan(self.card.model_copy(update=sections))
         differ = {name for name in sections if getattr(new.card, name) != getattr(self.card, name)}
@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def rungs(self) -> "tuple[Plan, ...]":
-        """The plans that are trained one after another: those of the ladder, and last this one."""
+        """The plans that are trained one after another: those of the ladder, then this one."""
         return (*self._ladder, self)
 
     @cached_property
@@ -94,7 +94,7 @@ class Plan:
         return tuple(map(Plan, self.card.rungs()[:-1]))
 
     def kernel(self, flow: Callable[[], Flow]) -> AbstractKernel:
-        """The user's own kernel; `flow()` is asked for the map of a card with a model."""
+        """The user's own kernel; if the card has a model, `flow()` gives the map."""
         return self._mapless_kernel if self.card.model is None else build_kernel(self.card, self.action, flow())
 
     @cached_property
@@ -125,7 +125,7 @@ class Plan:
     def _traced(self) -> tuple[Flow, int]:
         def traced() -> tuple[Flow, int]:
             flow = self.flow()
-            # Counted here, where it has arrays.
+            # Counted here, where the flow has arrays.
             return flow, flow.parameters
 
         return eqx.filter_eval_shape(traced)

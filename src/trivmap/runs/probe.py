@@ -1,4 +1,4 @@
-"""The probe: the density of a map at configurations of another sampler, and at mirror images of its own."""
+"""The probe: the density of a map at configurations of another sampler, and at mirror images of the map's own."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from trivmap.samplers import HMC, OMELYAN, ActionPotential, ClusterCycle
 from trivmap.simulation import ClusterChains, MarkovChains
 
 BATCH = 256
-"""Configurations that are evaluated by one call of the compiled program."""
+"""Configurations that one call of the compiled program evaluates."""
 _FEWEST, _MOST = 1024, 4096
 _SHARE = 1 / 20
 """Configurations per proposal."""
@@ -31,9 +31,9 @@ _WARMUP = 200
 
 
 class Findings(NamedTuple):
-    """Facts for the summary of a run, and reasons to distrust numbers that rest on the map's weights.
+    """Facts for the summary of a run, and reasons to distrust numbers that depend on the map's weights.
 
-    `missed`: reason against every number. `sector`: reason against log Z and whatever is odd under phi -> -phi.
+    `missed`: reason to distrust every number. `sector`: reason to distrust log Z and all that is odd under phi -> -phi.
     """
 
     facts: dict[str, Any]
@@ -71,18 +71,18 @@ def examine(
     probe: bool = True,
     densities: Densities | None = None,
 ) -> Findings:
-    """Look at mirror images of the map's configurations, and with `probe` at configurations of another sampler.
+    """Evaluate the map at mirror images of its configurations, and with `probe` at configurations of another sampler.
 
-    The other sampler is clusters where the action has them; else hybrid Monte Carlo from ordered starts of both signs
-    and from disordered ones.
+    The other sampler is the cluster algorithm if the action has one; otherwise hybrid Monte Carlo from ordered starts
+    of both signs and from disordered starts.
 
     Args:
         flow: the map, integrated as for the samples.
-        action: what it is compared with.
-        key: random numbers of the chains.
-        log_weights: those of the map's proposals, any shape.
+        action: the action that the map is compared with.
+        key: the key of the chains' random numbers.
+        log_weights: the log-weights of the map's proposals, any shape.
         probe: whether to run the other sampler.
-        densities: those of flows of this form, where the caller has begun to compile them.
+        densities: the compiled densities of flows of this form, if the caller has begun to compile them.
     """
     densities = densities or Densities(action)
     facts: dict[str, Any] = {}
@@ -100,7 +100,7 @@ def _probed(
 ) -> tuple[dict[str, Any], str | None]:
     """The facts of a run of another sampler, and a sentence about the part of exp(-S) that the map misses, or None."""
     wanted = int(np.clip(log_weights.size * _SHARE, _FEWEST, _MOST)) // BATCH * BATCH
-    # Every process of a run makes the same chains: they need no others.
+    # Every process of a run makes the same chains, so each needs only its own device.
     with using(jax.local_devices()[:1]):
         try:
             sampler, fields = _configurations(flow.resolved(), action, key, wanted)
@@ -154,7 +154,7 @@ def _configurations(flow: Flow, action: AbstractAction, key: Key, count: int) ->
 
 
 def _overlap(flow: Flow | SteppedFlow, densities: Densities, key: Key) -> float:
-    """The overlap of the map with its mirror image, on proposals of its own; 1 at once for a map that is odd."""
+    """The overlap of the map with its mirror image, on the map's proposals; exactly 1 for an odd map."""
     if "z2" in flow.resolved().equivariant_under:
         return 1.0
     own = np.asarray(_propose(flow, jax.random.split(key, BATCH)))

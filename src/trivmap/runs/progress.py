@@ -1,4 +1,4 @@
-"""The needs of the pipeline from the outside: a place to show progress, and a way to be interrupted."""
+"""The pipeline's interface to its caller: a display of progress, and interruption by signals."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from trivmap.processes import largest
 
 @runtime_checkable
 class Progress(Protocol):
-    """Where progress is shown."""
+    """A display of progress."""
 
     def begin(self, task: str, total: int, done: int = 0) -> None:
         """A task of `total` units starts, `done` of them before."""
@@ -39,7 +39,7 @@ class NoProgress(Progress):
 
 @contextmanager
 def shown(progress: Progress, task: str, total: int, done: int = 0) -> Iterator[None]:
-    """Show a task while the block runs; it is over however the block ends."""
+    """Show a task while the block runs, and end it however the block ends."""
     progress.begin(task, total, done)
     try:
         yield
@@ -48,21 +48,21 @@ def shown(progress: Progress, task: str, total: int, done: int = 0) -> Iterator[
 
 
 class Interrupted(Exception):
-    """A signal ended the work at a safe point; everything is saved. The message ends in the way to continue."""
+    """A signal ended the work at a safe point; everything is saved. The message ends with the command to continue."""
 
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
         self.signal_number = signal_number
 
     def going_on_with(self, command: str) -> "Interrupted":
-        """The same, with another way on: a step of a larger whole knows only its own."""
+        """The same, with another command to continue: a step of a larger command only knows its own."""
         return Interrupted(self.signal_number, f"{str(self).partition('; continue with')[0]}; continue with {command}")
 
 
 class Interruption:
-    """Whether SIGINT or SIGTERM has arrived since `catching`; a second one ends the process at once.
+    """True if SIGINT or SIGTERM has arrived since `catching`; a second signal ends the process at once.
 
-    Any of several processes of one run may have received the signal; all must ask at the same points of their work.
+    Any of several processes of one run may have received the signal; all must check at the same points of their work.
     """
 
     def __init__(self) -> None:
@@ -71,18 +71,18 @@ class Interruption:
         self._told = 0
 
     def __bool__(self) -> bool:
-        # A signal may arrive while the processes compare notes: what it wrote must outlive the answer.
+        # A signal may arrive while the processes communicate; its number must survive the answer.
         self.signal_number = largest(self._told) or None
         return self.signal_number is not None
 
     def tell(self, number: int) -> None:
-        """Note a signal."""
+        """Record a signal."""
         self._told = number
 
     @classmethod
     @contextmanager
     def catching(cls) -> Iterator["Interruption"]:
-        """Replace the handlers while the block runs; a signal that no check has met by its end is sent again.
+        """Replace the handlers while the block runs; a signal that no check has seen by its end is sent again.
 
         Outside the main thread nothing is caught.
         """
@@ -120,7 +120,7 @@ class Interruption:
 
 
 class Clock:
-    """Wall seconds of a run: `elapsed` at its start and since then, plus those of the sessions `before` it."""
+    """Wall seconds of a run: `elapsed` at its start, the time since then, and the sessions `before` it."""
 
     def __init__(self, before: float = 0.0, elapsed: float = 0.0):
         self.before = before
@@ -138,16 +138,16 @@ class Clock:
 
 
 _OLDEST = 600.0
-"""Seconds that a process may have worked before it asks for its age: more is a clock that has been set."""
+"""Most seconds that a process may have worked before it asks for its age; a larger age means that the clock was set."""
 
 
 def process_age() -> float:
-    """Seconds since this process started: imports are part of what a user of the command line waits for.
+    """Seconds since this process started, since a user of the command line also waits for imports.
 
-    By a clock that nobody sets, where the system has one: the wall clock may step by days after a boot.
+    Uses a monotonic clock if the system has one: the wall clock may step by days after a boot.
     """
     with contextlib.suppress(OSError, AttributeError, ValueError, IndexError):
-        # The name, in parentheses, may hold anything; the start is the 20th field behind it.
+        # The name, in parentheses, may contain any character; the start time is the 20th field after it.
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     age = time.time() - psutil.Process().create_time()

@@ -1,4 +1,4 @@
-"""From one run to other couplings: reweighted averages there, and the derivatives of log Z."""
+"""Reweighting of a run to other couplings: averages there, and the derivatives of log Z."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def difference(action: AbstractAction, other: AbstractAction, lattice: Lattice) 
     """
     found = [scalar_coefficients(each) for each in (action, other)]
     if found[0] is None or found[1] is None:
-        raise InputError("action: has no coefficients (c1, c2, c4), by which the weights at other couplings are known")
+        raise InputError("action: has no coefficients (c1, c2, c4), which the weights at other couplings need")
     return factors(lattice, tuple(b - a for a, b in zip(found[0], found[1], strict=True)))  # type: ignore[arg-type]
 
 
@@ -50,13 +50,13 @@ def reweight(
     """The observables at the couplings of another action, from the proposals that were drawn for the first.
 
     log w' = log w - (S' - S), exactly: the proposals stay those of the map. Observables of one's own are left out, as
-    they may contain the action. The Metropolis chain is run again with
-    these weights, so that every check of a run applies, those of the weights' tail above all.
+    they may contain the action. The Metropolis chain is run again with these weights, so that every check of a run
+    applies, above all the checks of the tail of the weights.
 
     Args:
         reader: the samples of a run by proposals of a map.
-        levels: the measurement of the integration error, which is corrected at the new couplings as well.
-        action: the action that they were drawn for.
+        levels: the measurement of the integration error, which is also corrected at the new couplings.
+        action: the action that the samples were drawn for.
         other: the action at the wanted couplings.
         lattice: the lattice.
         bins: bins in all chains together (None: about 1000).
@@ -67,7 +67,7 @@ def reweight(
     change = difference(action, other, lattice)
     measured = _there({name: reader[name] for name in reader.names if name in CATALOG}, change, lattice)
     log_weight = _moved(reader["log_weight"], measured, change)
-    # In single precision, which a session may have, a large log-weight would lose the digits that decide.
+    # A session may use single precision, in which a large log-weight would lose its significant digits.
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), reader.chains)
         start = jnp.asarray(-np.inf, log_weight.dtype)
@@ -91,7 +91,7 @@ def reweight(
 
 
 def _there(measured: Mapping[str, np.ndarray], change: Mapping[str, float], lattice: Lattice) -> dict[str, np.ndarray]:
-    """The measurements, of which two contain the action: S / V, and phi dS/dphi, where a term of power n counts n."""
+    """The measurements. Two contain the action: S / V, and phi dS/dphi, where a term of power n counts n times."""
     found, powers = dict(measured), dict(zip(TERMS, (2, 2, 4), strict=True))
     terms = {name: factor / lattice.volume * measured[name] for name, factor in change.items()}
     found["action_density"] = measured["action_density"] + sum(terms.values())

@@ -1,4 +1,4 @@
-"""From the section `sampling` of a run card to the sampler of a run."""
+"""The sampler of a run, made from the section `sampling` of its card."""
 
 from collections.abc import Callable
 from functools import partial
@@ -54,16 +54,16 @@ from trivmap.store.samples import SampleReader
 from trivmap.tuning import tuning
 
 _FIRST_STEP = 0.1
-"""Where the adaptation of the step size begins."""
+"""The step size at which its adaptation begins."""
 
 
 class Sampler(NamedTuple):
-    """A driver with what a run has to know about it.
+    """A driver with the functions that a run needs for it.
 
-    `begin` starts to compile, in the background, what drawing and judging need. `settle` comes before anything is drawn
-    and gives the attributes that identify the samples beyond those that all samplers share: a resumed run must agree in
-    all of them. `judge` is given the samples and the last state of the driver. `certified` is the flow that it samples
-    through, if any.
+    `begin` starts to compile, in the background, the programs for drawing and judging. `settle` is called before
+    anything is drawn; it returns the attributes that identify the samples, beside those that all samplers share, and a
+    resumed run must agree in all of them. `judge` receives the samples and the last state of the driver. `certified` is
+    the flow that the driver samples through, if any.
     """
 
     driver: AbstractDriver
@@ -74,10 +74,10 @@ class Sampler(NamedTuple):
 
 
 def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None) -> Sampler:
-    """The sampler that a plan asks for, through the run's map where it has one.
+    """The sampler that a plan asks for, with the run's map if it has one.
 
-    `measure`: other measurements of one configuration than those of the theory and of the user's own observables, which
-    the pipeline needs.
+    `measure` replaces the measurements of one configuration that the pipeline needs: those of the theory and of the
+    user's own observables.
     """
     from trivmap.observables import measure as measure_all
 
@@ -95,7 +95,7 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
             judge = ProposalJudge(plan, certified=certified)
             sampler = _proposals(plan, kernel, judge, measure, {}, certified)
             assert isinstance(sampler.driver, ProposalChains)
-            # A program of several devices needs all processes, and the first alone judges.
+            # A program for several devices needs all processes, but only the first process judges.
             levels, rounding = tuning().shared
             if device_count() == 1 and sampler.driver.stride <= levels:
                 certified.evaluate_by(sampler.driver)
@@ -125,7 +125,7 @@ def _certified(run: RunDirectory, plan: Plan, measure: Measure) -> IntegrationEr
 
 def _chains(plan: Plan, driver: AbstractDriver, certified: IntegrationErrorCheck | None = None) -> Sampler:
     section = plan.card.sampling
-    # Nothing of the warm-up is stored; its length belongs to what identifies the samples.
+    # The warm-up is not stored, but its length is one of the facts that identify the samples.
     attributes = {"warmup": 0, "warmup_steps": section.warmup, **section.own_settings}
     attributes |= {} if certified is None else certified.attributes
     return Sampler(driver, driver.begin, lambda: attributes, partial(judge_chains, driver, certified), certified)
@@ -139,7 +139,7 @@ def _proposals(
     attributes: dict[str, Any],
     certified: IntegrationErrorCheck | None,
 ) -> Sampler:
-    """A sampler by the proposals of `kernel()`, which is asked for again once the steps of integration are settled."""
+    """A sampler with the proposals of `kernel()`, which is called again once the integration steps are settled."""
     section = plan.card.sampling
     driver = ProposalChains(
         kernel(),
@@ -235,7 +235,7 @@ def _annealed(run: RunDirectory, plan: Plan, section: AnnealedSampling, measure:
     if section.moves != "heat-bath" and section.step_size is None:
         kernel = tune_step_size(kernel, jax.random.fold_in(plan.keys["sample"], 2**32 - 3))
     settings = section.own_settings
-    # The attribute "steps" of a part counts its own.
+    # The attribute "steps" of a part counts the steps of its chains.
     attributes = {"annealing_steps": settings.pop("steps"), **settings}
     sizes = [float(move.step_size) for move in kernel.moves if isinstance(move, Hamiltonian)]
     facts = {"step_size": sizes[0]} if sizes else {}

@@ -1,4 +1,4 @@
-"""The sampling step of a run: chains continued part by part until the card's proposals are stored."""
+"""The sampling step of a run: chains continue part by part until the card's proposals are stored."""
 
 import contextlib
 import time
@@ -27,9 +27,9 @@ def sample(
 ) -> dict[str, Any]:
     """Draw the proposals that the card asks for and that are not stored yet; returns the summary.
 
-    The stored proposals do not depend on interruptions, nor on batch or part sizes up to rounding. `card` may change
-    the section `sampling`; it becomes the run's once it is found to agree with what is stored. `plan` is the card's,
-    where the caller has one.
+    The stored proposals do not depend on interruptions, nor (up to rounding) on batch or part sizes. `card` may change
+    the section `sampling`; it becomes the run's card once it agrees with the stored samples. `plan` is the plan of the
+    card, if the caller has one.
     """
     progress = progress or NoProgress()
     present = run.card()
@@ -47,7 +47,7 @@ def sample(
         if not drawn_before or drawn_before["proposals"] != section.proposals:
             sampler.begin()
         writer = SampleWriter(run.root, _attributes(plan, sampler), no_fewer=True)
-        # Only now: samples of another sampler have not been refused.
+        # Written only now, after the check that stored samples have the same sampler.
         if sampler.certified is not None:
             sampler.certified.keep()
         if card != present:
@@ -68,7 +68,7 @@ def sample(
                 def done(steps: int, start: int = start, stop: int = stop, stopped: str = stopped) -> None:
                     progress.update(start * section.chains + steps)
                     if steps < (stop - start) * section.chains:
-                        # A whole part is stored first.
+                        # A complete part is stored before the interruption.
                         interruption.check(stopped)
 
                 thin = section.thin if section.save_fields else None
@@ -78,15 +78,15 @@ def sample(
         if is_main_process():
             outcome = _summary(run, section, sampler, state, seconds + time.monotonic() - started)
             if not drawn_before or _compared(drawn_before) != _compared(outcome["sampling"]):
-                # Measurements of other proposals, or judged in another way, do not describe these. Otherwise the
-                # summary stays as it is: measuring may have withheld numbers that sampling would print.
+                # Measurements of other proposals, or with other judgments, do not describe these samples. Otherwise the
+                # summary is not changed: measuring may have withheld numbers that sampling would print.
                 run.update_summary(**outcome)
         interruption.check(f"interrupted after the last proposal; continue with trivmap measure {run.root}")
         return run.summary()
 
 
 def _without_waiting(kind: type[BaseException] | None, *_: Any) -> None:
-    """At a failure or a stop, do not compile programs that nobody will run: the process would wait for them."""
+    """At a failure or a stop, cancel the compilation of unused programs: the process would wait for them."""
     if kind is not None:
         give_up()
 
@@ -103,14 +103,14 @@ def _attributes(plan: Plan, sampler: Sampler) -> dict[str, Any]:
         "save_fields": section.save_fields,
         "generator": generator(plan.keys["sample"]),
         **sampler.settle(),
-        # Runs without them, old ones included, have none.
+        # Runs without such measurements, including old ones, do not have this attribute.
         **({"own_measurements": ", ".join(own)} if own else {}),
         "trivmap": package_version("trivmap"),
     }
 
 
 def _compared(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    """The findings of a sampling step without the time and the machine it took."""
+    """The results of a sampling step, without its time and machine."""
     return {key: value for key, value in sampling.items() if key not in ("wall_seconds", *workforce())}
 
 

@@ -24,7 +24,7 @@ _OF_RESULTS: Shape = {"description": {"description": {"info": _INFO, "chain": {"
 
 
 def read_results(directory: RunDirectory) -> Results:
-    """Observables with errors, from observables.json; raises `InputError` where it is not there, or damaged."""
+    """Observables with errors, from observables.json; raises `InputError` if it is missing or damaged."""
     path, remedy = directory.observables_path, f"run trivmap measure {directory.root}"
     if not is_file(path):
         raise InputError(f"{path}: nothing has been measured yet; {remedy}")
@@ -32,7 +32,7 @@ def read_results(directory: RunDirectory) -> Results:
 
 
 def read_stages(directory: RunDirectory) -> FlowStages:
-    """Summaries of the field after each stage, from stages.json; raises `InputError` where that is not possible."""
+    """Summaries of the field after each stage, from stages.json; raises `InputError` if that is not possible."""
     path, remedy = directory.stages_path, f"run trivmap measure {directory.root}"
     content = read_json(path, remedy, shape=_OF_STAGES)
     try:

@@ -1,4 +1,4 @@
-"""The training step of a run: the rungs of its ladder, then its own lattice, each from where the one below ended."""
+"""The training step of a run: the rungs of its ladder, then its own lattice; each starts from the result below."""
 
 import contextlib
 import hashlib
@@ -36,14 +36,14 @@ def train(
     """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
 
     `elapsed` are seconds spent before this call that count as wall time: imports, on the command line.
-    `plan` is that of the run's card, where the caller has one.
+    `plan` is the plan of the run's card, if the caller has one.
     Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
     """
     progress = progress or NoProgress()
     plan = plan or Plan(run.card())
     card = plan.card
     if card.training is None:
-        raise InputError(f"{run.config_path}: has no section training; nothing is to be trained")
+        raise InputError(f"{run.config_path}: has no section training; there is nothing to train")
     ladder = plan.rungs
     with run.locked(), Interruption.catching() as interruption:
         renew(run, plan)
@@ -113,7 +113,7 @@ def train(
                     progress.note(f"lattice {rung.card.lattice}: from step {begun} of at most {total}")
                 outcome = trainer.run(state, seconds_before=clock.total, acceptance=acceptance)
                 if latest is not None and int(outcome.state.step) + observer.before["steps"] == resumed:
-                    # Nothing was trained, only written again: what that takes is no cost of the map.
+                    # Nothing was trained, only written again; this time is not a cost of the map.
                     clock = Clock(clock.before)
                 if outcome.status in ("failed", "interrupted"):
                     break
@@ -122,7 +122,7 @@ def train(
 
 
 def _key(plan: Plan, position: int, final: bool) -> Key:
-    """The key of a rung: that of the card's own lattice does not depend on its ladder."""
+    """The key of a rung; the key of the card's own lattice does not depend on the ladder."""
     root = plan.keys["train"]
     return root if final else jax.random.fold_in(root, 2**31 + position)
 
@@ -136,7 +136,7 @@ def _concluded(
     clock: Clock,
     interruption: Interruption,
 ) -> dict[str, Any]:
-    """Keep the outcome of training, and say how it ended."""
+    """Store the outcome of training, and report how it ended."""
     step, before = int(outcome.state.step), observer.before
     final = before["rung"] == len(plan.rungs) - 1
     if outcome.status == "seconds" and outcome.evaluation is None and observer.acceptance_at(step) is None:
@@ -146,7 +146,7 @@ def _concluded(
         _save(run, trained, plan)
     summary = run.update_summary(
         model={"kind": "flow", "parameters": trained.parameters},
-        # Samples of another model, if there are any, no longer describe this run.
+        # Samples of an earlier model, if there are any, no longer describe this run.
         sampling=None,
         log_z=None,
         observables={},
@@ -175,38 +175,38 @@ def _concluded(
 def _begin_metrics(
     run: RunDirectory, step: int, metadata: dict[str, Any], recorded: dict[str, Any], progress: Progress
 ) -> None:
-    """Drop what was noted after the step that training continues from, and say what is missing before it."""
+    """Drop records after the step that training continues from, and report missing records before it."""
     if size(run.metrics_path) < metadata.get("metrics_bytes", 0):
         progress.note(f"{run.metrics_path}: lines before step {step} are missing; training continues without them")
     if damage := run.metrics_damage():
         progress.note(damage)
     run.truncate_metrics(step)
     if is_main_process() and recorded:
-        # Lines will be added, and after an older checkpoint than the last lines of steps that the summary knows.
+        # Lines will be added, and if the checkpoint is older, for steps that the summary already knows.
         run.update_summary(training=recorded | {"metrics": run.metrics_mark() | {"step": None}})
 
 
 def _require_same(run: RunDirectory, metadata: dict[str, Any], key: str, now: Any, complaint: str) -> None:
-    """Refuse a card with which `key` is not what a checkpoint notes, if it notes it; `complaint` says what is wrong."""
+    """Refuse a card whose `key` differs from that in a checkpoint, if it has one; `complaint` says how."""
     if metadata.get(key, now) != now:
         raise InputError(f"{run.config_path}: {complaint}, or start a new run")
 
 
 def _same_fields(run: RunDirectory, fields: Array, metadata: dict[str, Any]) -> str:
-    """A fingerprint of the configurations of a training; refuse others than those of the steps already taken."""
+    """A fingerprint of the training configurations; refuses others than those of the steps already taken."""
     found = hashlib.sha256(np.asarray(fields).tobytes()).hexdigest()
-    others = "training.data.run holds other configurations than those of the steps already taken; restore them"
+    others = "training.data.run has other configurations than those of the steps already taken; restore them"
     _require_same(run, metadata, "fields", found, others)
     return found
 
 
 def _require_same_past(run: RunDirectory, plan: Plan, configurations: int, metadata: dict[str, Any]) -> None:
-    """Refuse a card whose seed or batch sizes differ from those of the steps already taken, or its random numbers."""
+    """Refuse a card whose seed, batch sizes or random numbers differ from those of the steps already taken."""
     card, noted = plan.card, metadata["configurations"]
     other = f"seed is {card.seed}, but the checkpoint was trained with {metadata.get('seed')}; restore it"
     _require_same(run, metadata, "seed", card.seed, other)
     other = f"common_noise is {card.common_noise}, but the checkpoint was trained with the other random numbers"
-    # Older versions always drew from the seed alone.
+    # Older versions always used the seed alone.
     _require_same(run, {"common_noise": True} | metadata, "common_noise", card.common_noise, f"{other}; restore it")
     if metadata.get("generator", now := generator(plan.keys["train"])) != now:
         raise InputError(
@@ -218,9 +218,9 @@ def _require_same_past(run: RunDirectory, plan: Plan, configurations: int, metad
 
 
 def _save(run: RunDirectory, flow: Flow, plan: Plan) -> None:
-    """Keep the trained flow, and make sure that what samples will be drawn with is the flow that was trained."""
+    """Store the trained flow, and verify that the stored flow, which samples will use, equals the trained one."""
     save_model(run.model_path, flow, plan.card)
-    # Steps of integration are static, and follow the certificate.
+    # Integration steps are static and follow the certificate, so they are not compared.
     kept, saved = (jax.tree.leaves(eqx.filter(each, eqx.is_inexact_array)) for each in (load_flow(run, plan), flow))
     if not eqx.tree_equal(kept, saved):
-        raise RuntimeError(f"{run.model_path}: the model does not come back from disk as it was trained")
+        raise RuntimeError(f"{run.model_path}: the model read back from disk differs from the trained model")

@@ -1,6 +1,6 @@
-"""The work in a program by kinds of operation, from its trace alone: nothing is compiled.
+"""The work in a program by kind of operation, from its trace alone: nothing is compiled.
 
-`trivmap.training.operations` has the compiler's count of a training step, which takes seconds to find.
+`trivmap.training.operations` has the compiler's count for a training step, which takes seconds.
 """
 
 import math
@@ -22,22 +22,22 @@ _RANDOM = {"random_bits": 60.0, "threefry2x32": 60.0, "random_split": 60.0}
 
 
 class Work(NamedTuple):
-    """Operations on single elements, transcendental functions among them apart, and those in products of matrices."""
+    """Operations on single elements, transcendental functions apart, and operations in matrix products."""
 
     elements: float = 0.0
     functions: float = 0.0
     products: float = 0.0
 
     def plus(self, other: "Work", times: int | float = 1) -> "Work":
-        """The sum, the other one done so many `times`."""
+        """The sum of this work and `times` the other."""
         return Work(*(mine + times * theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def work(function: Callable[..., Any], *arguments: Any) -> Work:
     """The work in `function(*arguments)`, whose arguments may be shapes.
 
-    The body of a loop counts as often as it is run; where only the numbers decide how often, it counts once. A branch
-    counts as the choice with the most operations.
+    The body of a loop counts as often as it is run; if that depends on runtime values, it counts once. A branch counts
+    as the choice with the most operations.
     """
     return _of(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -58,7 +58,7 @@ def _of(jaxpr: Any) -> Work:
 
 
 def _elementary(name: str, equation: Any) -> Work:
-    """The work of one operation that holds no program."""
+    """The work of one operation that contains no program."""
     size = sum(_size(each) for each in equation.outvars)
     if name in _FREE:
         return Work()

@@ -20,16 +20,16 @@ from trivmap.samplers.paths import AbstractPath
 
 
 class SMCResult(NamedTuple):
-    """Every particle of one run, and how the run went.
+    """Every particle of one run, and the statistics of the run.
 
-    E[N^-1 sum_i w_i f(field_i)] = integral of f exp(-S) d^V phi, so that the mean of w is an unbiased Z. Particles
-    of one run share ancestors: an error needs several runs and their means.
+    E[N^-1 sum_i w_i f(field_i)] = integral of f exp(-S) d^V phi, so the mean of w is an unbiased estimate of Z.
+    Particles of one run share ancestors: an error needs several runs and their means.
     """
 
     fields: Float[Array, "particles *lattice"]
     log_weights: Float[Array, " particles"]
     acceptance: Float[Array, "levels moves"]
-    """The acceptance of each move at each level, mean over the particles."""
+    """The acceptance of each move at each level, averaged over the particles."""
     ess: Float[Array, " levels"]
     """(sum w)^2 / (N sum w^2) at each level, before resampling; 1 for a single particle."""
 
@@ -37,8 +37,8 @@ class SMCResult(NamedTuple):
 class Annealed(AbstractIndependence):
     """Proposals driven along a path of densities, weighted by the work done on them.
 
-    From x_0 drawn from exp(-U_0), for t = 1 ... n: log w -= (s_t - s_{t-1}) D(x_{t-1}), then each of `moves`, which
-    leave exp(-U_{s_t}) as it is, takes x_{t-1} to x_t. Then E[w f(x_n)] = integral of f exp(-S) (Jarzynski,
+    x_0 is drawn from exp(-U_0). For t = 1 ... n: log w -= (s_t - s_{t-1}) D(x_{t-1}); then the `moves`, which leave
+    exp(-U_{s_t}) invariant, take x_{t-1} to x_t. Then E[w f(x_n)] = integral of f exp(-S) (Jarzynski,
     arXiv:cond-mat/9610209; annealed importance sampling, arXiv:physics/9803008; from a flow: stochastic normalizing
     flows, arXiv:2201.08862), although the density of x_n is not known: w is the ratio of the densities of the whole
     history run backward from exp(-S)/Z and run forward, times Z. Independence Metropolis on histories is therefore
@@ -46,14 +46,14 @@ class Annealed(AbstractIndependence):
 
     With `particles` N > 1 one proposal is a run of sequential Monte Carlo (Del Moral, Doucet, Jasra, J. R. Stat. Soc. B
     68, 411 (2006)): N histories, resampled systematically whenever the effective sample size of their weights is below
-    `threshold` N. The field is one particle drawn by weight and w the run's estimate of Z, which is unbiased; the
+    `threshold` N. The field is one particle, drawn by weight, and w is the run's unbiased estimate of Z; the
     accept test is then particle independent Metropolis-Hastings (Andrieu, Doucet, Holenstein, J. R. Stat. Soc. B 72,
     269 (2010)).
 
     `levels` are 0 = s_0 <= ... <= s_n = 1, see `annealing_levels`. A proposal costs N n times what the moves cost.
 
-    Raises `InputError` for other levels, for no moves, a move that cannot serve the path, fewer than one particle or a
-    threshold outside [0, 1].
+    Raises `InputError` for other levels, without moves, for a move that does not work on the path, for fewer than one
+    particle, or for a threshold outside [0, 1].
     """
 
     path: AbstractPath
@@ -103,7 +103,7 @@ class Annealed(AbstractIndependence):
 
     def run(self, key: Key) -> SMCResult:
         """All particles of one proposal; batch with `jax.vmap`."""
-        # At the start and at each level one for every particle, and one to resample by.
+        # At the start and at each level: one key for every particle, and one for resampling.
         keys = jax.random.split(key, (len(self.levels), self.particles + 1))
 
         def level(
@@ -133,8 +133,8 @@ class Annealed(AbstractIndependence):
     def backward(self, key: Key, x: Field) -> Scalar:
         """log w of a history run backward from x, in the path's variable, drawn from exp(-U_1): E[1/w] = 1/Z.
 
-        It sees what the forward runs miss. By Crooks' theorem (arXiv:cond-mat/9901352) log w has a density p_F forward
-        and p_B backward with p_F(log w) w = p_B(log w) Z.
+        It detects regions that the forward runs miss. By Crooks' theorem (arXiv:cond-mat/9901352) log w has a density
+        p_F forward and p_B backward with p_F(log w) w = p_B(log w) Z.
         """
         moves = self.moves[::-1]
 
@@ -176,7 +176,7 @@ def annealing_levels(steps: int, power: float = 1.0) -> np.ndarray:
 
 
 def systematic(key: Key, log_weights: Float[Array, " particles"]) -> Array:
-    """Ancestors by systematic resampling: particle i is taken N W_i times up to rounding, on average exactly.
+    """Ancestors by systematic resampling: particle i is chosen N W_i times, up to rounding, and exactly on average.
 
     W_i are the normalized weights; one uniform number places N equidistant pointers on their cumulative sum.
     """
@@ -191,10 +191,10 @@ def systematic(key: Key, log_weights: Float[Array, " particles"]) -> Array:
 def tune_step_size(
     kernel: Annealed, key: Key, *, acceptance: float = 0.8, proposals: int = 64, rounds: int = 12
 ) -> Annealed:
-    """The kernel with the step size of its Hamiltonian moves at the wanted mean acceptance, then fixed.
+    """The kernel with the step size of its Hamiltonian moves tuned to the wanted mean acceptance, then fixed.
 
-    Bisection in the logarithm between 1e-3 and 2 at the same random numbers, on `proposals` runs of one particle over
-    at most 32 of the levels. Use other keys for the proposals that follow.
+    Uses bisection in log(step size) between 1e-3 and 2 with fixed random numbers, on `proposals` runs of one particle
+    over at most 32 of the levels. Use other keys for the proposals that follow.
 
     Raises `InputError` for a kernel without Hamiltonian moves or an acceptance outside (0, 1).
     """
@@ -230,7 +230,7 @@ def _with_step_size(kernel: Annealed, step_size: float) -> Annealed:
 
 
 def _log_mean(log_weights: Float[Array, " particles"]) -> Scalar:
-    """log of the mean weight; that of a single particle exactly."""
+    """log of the mean weight; exact for a single particle."""
     return jax.nn.logsumexp(log_weights) - math.log(len(log_weights))
 
 

@@ -17,7 +17,7 @@ from trivmap.extras import require
 from trivmap.lattice import Lattice
 
 _START = 2**62
-"""Index of the step whose random numbers make the initial configuration; no chain is that long."""
+"""Index of the step whose random numbers make the initial configuration; no chain reaches it."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class SwendsenWang:
 class Wolff:
     """`clusters` clusters in turn, each grown from a random site and flipped (doi:10.1103/PhysRevLett.62.361).
 
-    The number is fixed before the chain starts: a rule that looks at the sizes met on the way would spoil exactness.
-    None leaves it to the driver's warm-up (the bare kernel then grows one). Raises `InputError` if it is below 1.
+    The number is fixed before the chain starts: a rule that depends on the cluster sizes in the chain would spoil
+    exactness. None leaves it to the driver's warm-up (the bare kernel then grows one). Raises `InputError` if it is
+    below 1.
     """
 
     clusters: int | None = None
@@ -51,7 +52,7 @@ class ClusterInfo(NamedTuple):
 
     `acceptance`: accepted share of the Metropolis proposals. `cluster_size`: <n> / V for the cluster of a random site,
     n its sites (sum n^2 / V^2 over all clusters of Swendsen-Wang, the mean n / V of Wolff's: their means agree); 0
-    without clusters. `clusters`: how many there were.
+    without clusters. `clusters`: their number.
     """
 
     acceptance: np.ndarray
@@ -65,8 +66,8 @@ class ClusterCycle:
     For any S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] with c1 < 0 (`action.coefficients`), in any
     dimension. Given |phi|, the signs are an Ising model with the coupling |c1 phi_x phi_y| on each link: equal signs
     are joined with probability 1 - exp(-2 |c1| phi_x phi_y), and clusters are flipped. The `sweeps` Metropolis sweeps,
-    of `hits` proposals phi + width (u - 1/2) per site, u uniform in (0, 1), move |phi|. `update` None leaves the
-    clusters out: Metropolis alone, which is what cluster updates are compared with.
+    of `hits` proposals phi + width (u - 1/2) per site, u uniform in (0, 1), move |phi|. With `update` None there are no
+    clusters: Metropolis alone, for comparison.
 
     Fields are float64 NumPy arrays of `lattice.shape`. Compiled by numba at the first step.
 
@@ -100,7 +101,7 @@ class ClusterCycle:
         from trivmap.samplers import numba_kernels
 
         c1, c2, c4 = self.coefficients
-        # The scale of a single site with the quadratic term made safe: only the warm-up depends on it.
+        # The scale of a single site, with the quadratic term bounded below: only the warm-up depends on it.
         scale = 1 / math.sqrt(2 * abs(c1) + math.sqrt(abs(c4)) + max(c2, 0.0))
         flat = np.empty(self.lattice.volume)
         numba_kernels.scatter(flat, scale, seed_of(key), np.uint64(chain), np.uint64(_START))
@@ -126,9 +127,9 @@ class ClusterCycle:
     ) -> np.ndarray:
         """Steps `start` <= i < `stop` of a chain on `field`, which is changed IN PLACE; the GIL is released meanwhile.
 
-        Step i depends only on (`seed`, `chain`, i) and the field before it. `field`: float64, C-contiguous. `width`,
-        `clusters` (of a Wolff update): other values than the kernel's. `out`, float64 (stop - start, V): takes the
-        field after every step. Returns integers (stop - start, 3) that `rates` explains.
+        Step i depends only on (`seed`, `chain`, i) and the field before it. `field`: float64, C-contiguous. `width` and
+        `clusters` (of a Wolff update) replace the kernel's values. `out`, float64 (stop - start, V), receives the field
+        after every step. Returns integers (stop - start, 3), see `rates`.
         """
         from trivmap.samplers import numba_kernels
 
@@ -189,18 +190,18 @@ class ClusterCycle:
 
 
 def seed_of(key: Key) -> np.uint64:
-    """64 random bits that a key stands for: the seed of a host kernel."""
+    """64 random bits from a key: the seed of a host kernel."""
     high, low = (int(word) for word in np.asarray(jax.random.bits(key, (2,), jnp.uint32)))
     return np.uint64(high << 32 | low)
 
 
 def _ferromagnetic(action: AbstractAction, lattice: Lattice) -> tuple[float, float, float]:
-    """(c1, c2, c4) of an action that cluster updates can serve."""
+    """(c1, c2, c4) of an action for which cluster updates work."""
     needs = "cluster updates need S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4] with c1 < 0"
     found = scalar_coefficients(action)
     if found is None or "z2" not in action.symmetries:
         raise InputError(f"action: {needs}, and {type(action).__name__} is not of this form; use HMC")
-    # A field of the wrong dimension is refused by the action itself.
+    # The action itself refuses a field of the wrong dimension.
     jax.eval_shape(action, jax.ShapeDtypeStruct(lattice.shape, jnp.float32))
     c1, c2, c4 = (float(c) for c in found)
     if not c1 < 0:

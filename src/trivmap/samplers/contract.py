@@ -16,7 +16,7 @@ from trivmap.tracing import traced
 _NOT_IN_STATES = ("step_size", "seconds")
 """Names that are stored beside the parts of a state."""
 _NOT_RECORDED = ("accepted", "log_weight", "fields")
-"""Names of what is stored of every step in any case."""
+"""Names of the data that are stored for every step in any case."""
 
 
 def require_contract(
@@ -26,7 +26,7 @@ def require_contract(
     dtype: DTypeLike | None = None,
     space: AbstractSpace | None = None,
 ) -> None:
-    """Raise `InputError` where a kernel does not give what a driver needs; nothing is computed.
+    """Raise `InputError` if a kernel does not return what a driver needs; nothing is computed.
 
     Args:
         kernel: the kernel.
@@ -69,7 +69,7 @@ def require_contract(
 
 
 def require_start(kernel: AbstractKernel, start: str, chains: int) -> None:
-    """Raise `InputError` where a kernel does not know a kind of start, or gives states of another form there."""
+    """Raise `InputError` if a kernel does not support a kind of start, or returns states of another form for it."""
     name, key = type(kernel).__name__, jax.eval_shape(jax.random.key, 0)
     many = _traced(f"{name}.starts", lambda key: kernel.starts(start, key, chains), key)
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), many)
@@ -79,7 +79,7 @@ def require_start(kernel: AbstractKernel, start: str, chains: int) -> None:
 
 
 def state_names(state: Any) -> list[str]:
-    """The names of the parts of a state, as they are stored."""
+    """The names under which the parts of a state are stored."""
     paths = [path for path, _ in jax.tree.leaves_with_path(state)]
     return [jax.tree_util.keystr(path, simple=True, separator=".") for path in paths]
 
@@ -107,6 +107,6 @@ def _traced(what: str, function: Any, *arguments: Any) -> Any:
 
 def _require(what: str, found: Any, shape: tuple[int, ...], kind: Any) -> None:
     if not isinstance(found, jax.ShapeDtypeStruct):
-        raise InputError(f"{what}: is missing, or is no array")
+        raise InputError(f"{what}: is missing, or is not an array")
     if found.shape != shape or not jnp.issubdtype(found.dtype, kind):
         raise InputError(f"{what}: must be {kind.__name__} of shape {shape}, got {found.dtype} of shape {found.shape}")

@@ -27,7 +27,7 @@ _LEAST_ACCEPTED = 50
 
 
 class HMCState(NamedTuple):
-    """Where a chain stands, with everything the next trajectory needs of it: U, -dU/dz and the physical field."""
+    """The position of a chain, with U, -dU/dz and the physical field there, which the next trajectory needs."""
 
     position: Field
     field: Field
@@ -45,9 +45,9 @@ class HMCInfo(NamedTuple):
 class HMC(AbstractKernel):
     """Transition kernel with exp(-U(z)) as its stationary distribution (Phys. Lett. B 195, 216 (1987)).
 
-    Momenta are drawn again, Hamilton's equations integrated over a random length uniform in [1/2, 3/2] of
-    `trajectory_length` (rounded to whole steps: no mode can stay in phase with it), and the end accepted with
-    probability min(1, exp(-dH)), decided as log u < -dH; where dH is not a finite number the trajectory is rejected.
+    In each step fresh momenta are drawn, and Hamilton's equations are integrated over a random length, uniform in
+    [1/2, 3/2] of `trajectory_length` (rounded to whole steps), so that no mode can stay in phase with it. The end is
+    accepted with probability min(1, exp(-dH)), decided as log u < -dH; if dH is not finite, the trajectory is rejected.
     A trajectory of n steps costs n evaluations of the force per stage of the integrator, one U and one field.
 
     Raises `InputError` unless step size and trajectory length are positive and finite.
@@ -118,7 +118,7 @@ class HMC(AbstractKernel):
         momentum = self.kinetic.momentum(momentum_key, self.potential.space)
         end = self._integrate(state, momentum, steps)
         energy, field = self.potential.finish(end.position, end.evaluation)
-        # Potential and kinetic energies apart: their own differences are smaller than they are.
+        # Potential and kinetic energies are subtracted separately, since each difference is smaller than the energies.
         delta_h = (energy - state.energy) + (self.kinetic.energy(end.momentum) - self.kinetic.energy(momentum))
         accepted = (draw_log_uniform(accept_key, delta_h.dtype) < -delta_h) & jnp.isfinite(delta_h)
         proposed = HMCState(end.position, field, end.evaluation.force, energy)
@@ -149,9 +149,10 @@ class HMC(AbstractKernel):
         return {"irreversibility": self.irreversibility(key, state, shared)}
 
     def irreversibility(self, key: Key, state: HMCState, steps: int | Integer[Array, ""] | None = None) -> Scalar:
-        """max_x |z' - z| / max_x |z(end) - z|, z' the end of a trajectory followed back with its momentum reversed.
+        """max_x |z' - z| / max_x |z(end) - z|, with z' the end of the trajectory that runs back from reversed momenta.
 
-        Rounding alone in a reversible integrator: some 1e-6 in float32. It grows where the trajectories are unstable.
+        In a reversible integrator it is pure rounding, about 1e-6 in float32. It grows if the trajectories are
+        unstable.
         """
         momentum_key, _, length_key = jax.random.split(key, 3)
         steps = self.shared(length_key) if steps is None else steps
@@ -162,7 +163,7 @@ class HMC(AbstractKernel):
         return jnp.max(jnp.abs(apart(back.position))) / jnp.max(jnp.abs(apart(end.position)))
 
     def _integrate(self, state: HMCState, momentum: Field, steps: int | Integer[Array, ""]) -> Point:
-        # The evaluation at the start must have the form of those on the way.
+        # The evaluation at the start must have the form of those along the trajectory.
         known = jax.eval_shape(self.potential.evaluate, state.position)
         evaluation = Evaluation(
             state.force,
@@ -181,14 +182,14 @@ class HMC(AbstractKernel):
 
 
 def exp_minus_delta_h(delta_h: Float[Array, "..."]) -> Float[Array, "..."]:
-    """exp(-dH), 0 where dH is not a finite number: its mean over trajectories in equilibrium is 1."""
+    """exp(-dH), 0 if dH is not finite: its mean over trajectories in equilibrium is 1."""
     return jnp.where(jnp.isfinite(delta_h), jnp.exp(-delta_h), jnp.zeros_like(delta_h))
 
 
 def standstill(accepted: ArrayLike, exp_minus_delta_h: ArrayLike) -> str | None:
-    """A reason why trajectories cannot be judged by their own dH, from arrays over all chains; None if they can.
+    """The reason why dH cannot be used to judge trajectories, from arrays over all chains; None if it can.
 
-    A rejected trajectory of huge dH has exp(-dH) = 0 or nearly, in equilibrium or not: what is accepted is the check.
+    A rejected trajectory with huge dH has exp(-dH) close to 0, in equilibrium or not, so accepted ones are counted.
     """
     moved, steps = int(np.sum(accepted)), np.size(accepted)
     if moved >= _LEAST_ACCEPTED or 2 * moved > steps:

@@ -44,9 +44,9 @@ class AbstractIndependence(AbstractKernel):
     can overflow, and a proposal whose weight is NaN is never accepted. Proposals are made in batches by `propose`, and
     `accept` runs through their log-weights alone.
 
-    To add one: write `propose` so that E[w f(field)] = integral of f exp(-S) d^V phi for every f, which is all that the
-    accept test, reweighting and log Z rely on. The weight may depend on more random numbers than the field shows: the
-    chain then lives on all of them, and its marginal in the field is exp(-S)/Z.
+    To add one: write `propose` so that E[w f(field)] = integral of f exp(-S) d^V phi for every f. The accept test,
+    reweighting and log Z rely on nothing else. The weight may depend on random numbers that do not determine the field:
+    the chain then lives on all of them, and its marginal in the field is exp(-S)/Z.
     """
 
     @property
@@ -59,7 +59,7 @@ class AbstractIndependence(AbstractKernel):
         """One proposal from its own key (see `proposal_key`); batch with `jax.vmap`."""
 
     def init(self, key: Key) -> State:
-        """The first proposal, taken without a test; one of no finite weight gives way to the first that has one."""
+        """The first proposal, accepted without a test; if its weight is not finite, the first with finite weight."""
         field, log_weight, _ = self.propose(key)
         return State(field, jnp.where(jnp.isfinite(log_weight), log_weight, -jnp.inf))
 

@@ -14,7 +14,7 @@ from trivmap._types import Field, Scalar
 
 
 class Evaluation(NamedTuple):
-    """The force -dU/dz at a position, with what came for free on the way to it, else None."""
+    """The force -dU/dz at a position, with U and the field if they come at no extra cost, otherwise None."""
 
     force: Field
     energy: Scalar | None = None
@@ -33,8 +33,9 @@ class Point(NamedTuple):
 class Integrator:
     """Alternating kicks p += b eps F(z) and drifts z += a eps dK/dp of a time-reversible splitting of second order.
 
-    One step is the kick `first`, then the stages (a, b) in order, of whose last kick one half belongs to the next step:
-    it is twice `first`. A step costs one evaluation of the force per stage, because that at the end serves the next.
+    One step is the kick `first`, then the stages (a, b) in order. The last kick is twice `first`, as one half belongs
+    to the next step. A step costs one evaluation of the force per stage, since the next step reuses the last
+    evaluation.
     """
 
     first: float
@@ -54,11 +55,11 @@ class Integrator:
         Args:
             evaluate: the force at a position.
             velocity: dK/dp.
-            point: where the trajectory begins.
+            point: the beginning of the trajectory.
             step_size: the length of a step.
-            steps: their number, at least 1. It may be traced. Batched by `jax.vmap`, it should be the same for all:
-                otherwise each waits for the longest.
-            move: the position after it has followed a tangent, see `AbstractSpace.move`.
+            steps: their number, at least 1. It may be traced. Batched by `jax.vmap`, it should be the same for all
+                chains; otherwise each waits for the longest.
+            move: the function that moves a position along a tangent, see `AbstractSpace.move`.
         """
         count = len(self.stages)
         drifts, kicks = (jnp.asarray(np.array(c), step_size.dtype) * step_size for c in zip(*self.stages, strict=True))
@@ -77,12 +78,12 @@ class Integrator:
 
 
 LEAPFROG = Integrator(0.5, ((1.0, 1.0),))
-"""Velocity Verlet: one evaluation a step."""
+"""Velocity Verlet: one evaluation per step."""
 
 _LAMBDA = 0.1931833275037836
 OMELYAN = Integrator(_LAMBDA, ((0.5, 1 - 2 * _LAMBDA), (0.5, 2 * _LAMBDA)))
-"""Omelyan's second-order minimum-norm integrator (hep-lat/0505020): two evaluations a step, and an error of dH about a
-tenth of that of the leapfrog at equal step."""
+"""Omelyan's second-order minimum-norm integrator (hep-lat/0505020): two evaluations per step, and an error of dH about
+a tenth of the leapfrog's at equal step size."""
 
 INTEGRATORS: Mapping[str, Integrator] = {"leapfrog": LEAPFROG, "omelyan": OMELYAN}
-"""The integrators by the name that a card uses."""
+"""The integrators by their names in cards."""

@@ -18,15 +18,15 @@ from trivmap.spaces import AbstractSpace
 class AbstractKernel(eqx.Module):
     """Transition kernel of ONE chain with exp(-S) / Z as its stationary distribution; batches come from `jax.vmap`.
 
-    To add one: give it a `lattice`, and write `init` and `step`. States and infos are pytrees of arrays, NamedTuples
-    for example:
+    To add one: give it a `lattice`, and write `init` and `step`. States and infos are pytrees of arrays, for example
+    NamedTuples:
 
-    - a state has an attribute `field`, the configuration of the chain in the shape of the action's space, and whatever
-      else the next step needs;
+    - a state has an attribute `field`, the configuration of the chain in the shape of the action's space, and any other
+      data that the next step needs;
     - an info has an attribute `accepted`, a bool: whether the step changed the configuration.
 
-    Everything random comes from the key of the step. A kernel that has an attribute `step_size` can be tuned: a driver
-    with a target adapts it in the warm-up, to `acceptance`, and then leaves it as it is.
+    All randomness comes from the key of the step. A kernel with an attribute `step_size` can be tuned: a driver with a
+    target acceptance adapts it in the warm-up, using `acceptance`, and then keeps it fixed.
 
     `simulation.MarkovChains` runs any kernel. `AbstractIndependence` is the narrower contract of kernels whose
     proposals do not depend on the state, which are made in batches and carry weights.
@@ -42,7 +42,7 @@ class AbstractKernel(eqx.Module):
 
     @property
     def space(self) -> AbstractSpace | None:
-        """The space of its fields; None where the kernel does not say, and only the shape is compared."""
+        """The space of its fields; None if the kernel does not declare it, in which case only the shape is compared."""
         return None
 
     @abc.abstractmethod
@@ -51,7 +51,7 @@ class AbstractKernel(eqx.Module):
 
     @abc.abstractmethod
     def step(self, key: Key, state: Any, shared: Any = None) -> tuple[Any, Any]:
-        """(state, info) after one step; `shared` is what `shared(key)` of the driver's own key gave, or None."""
+        """(state, info) after one step; `shared` is the result of `shared(key)` for the driver's own key, or None."""
 
     def shared(self, key: Key) -> Any:
         """Random numbers that all chains share in a step, independent of the chains: by default none.
@@ -62,13 +62,13 @@ class AbstractKernel(eqx.Module):
         return None
 
     def starts(self, kind: str, key: Key, chains: int) -> Any:
-        """The states of so many new chains, as `samplers.start_positions` names the kinds; by default only `hot`."""
+        """The states of new chains, with the kinds of `samplers.start_positions`; by default only `hot`."""
         if kind != "hot":
-            raise InputError(f"start: {type(self).__name__} knows no {kind!r} start, give hot")
+            raise InputError(f"start: {type(self).__name__} has no {kind!r} start; give hot")
         return jax.vmap(self.init)(jax.random.split(key, chains))
 
     def valid(self, state: Any) -> Bool[Array, ""]:
-        """Whether a chain can begin at this state: by default, where its field is finite."""
+        """True if a chain can begin at this state: by default, if its field is finite."""
         return jnp.all(jnp.isfinite(state.field))
 
     def acceptance(self, info: Any) -> Float[Array, ""]:
@@ -84,7 +84,7 @@ class AbstractKernel(eqx.Module):
 
     @property
     def tunable(self) -> bool:
-        """Whether it has a step size."""
+        """True if the kernel has a step size."""
         return hasattr(self, "step_size")
 
     def with_own_step_size(self) -> "AbstractKernel":

@@ -56,7 +56,7 @@ class FourierMass(AbstractKinetic):
     """M(k) = (khat^2 + m^2) / (2d + m^2): Fourier acceleration (Phys. Rev. D 32, 2736 (1985); hep-lat/9405001).
 
     All modes of a free field of mass m then oscillate at one frequency. The mean of M over the momenta is 1, so that
-    <p^2> per site is that of unit mass, and M = 1 is the limit of large m. Two FFTs more per stage.
+    <p^2> per site is that of unit mass, and M = 1 is the limit of large m. It costs two more FFTs per stage.
 
     Raises `InputError` unless m_sq is positive and finite.
     """
@@ -85,5 +85,5 @@ class FourierMass(AbstractKinetic):
 
     def _apply(self, spectrum: np.ndarray, field: Field) -> Field:
         along = functools.partial(apply_spectrum, self.lattice, jnp.asarray(spectrum, self.dtype))
-        # Every component by itself.
+        # Each component separately.
         return along(field) if field.ndim == self.lattice.dimension else jax.vmap(along)(field)

@@ -1,4 +1,4 @@
-"""Moves between two steps of annealing: each leaves exp(-U_s) of a path as it is, exactly."""
+"""Moves between two steps of annealing: each leaves exp(-U_s) of a path exactly invariant."""
 
 import abc
 import math
@@ -20,16 +20,16 @@ from trivmap.samplers.paths import AbstractPath, HoppingExpansionPath
 
 
 class Point(NamedTuple):
-    """Where a configuration stands on a path, with what is known there, so that nothing is computed twice."""
+    """A configuration on a path, with D and the gradients there, so that nothing is computed twice."""
 
     x: Field
     residual: Scalar
     gradients: tuple[Field, Field] | None
-    """The gradients of U_0 and of D; None where no move needs them."""
+    """The gradients of U_0 and of D; None if no move needs them."""
 
 
 def point(path: AbstractPath, x: Field, gradients: bool) -> Point:
-    """D at x, and the gradients if wanted."""
+    """The point at x: D, and the gradients if requested."""
     if not gradients:
         return Point(x, path.residual(x), None)
     residual, of_residual = jax.value_and_grad(path.residual)(x)
@@ -39,23 +39,23 @@ def point(path: AbstractPath, x: Field, gradients: bool) -> Point:
 class AbstractMove(eqx.Module):
     """A Markov kernel with exp(-U_s) as its stationary distribution, for one configuration.
 
-    To add one: write `__call__`; with `backward` it is the kernel reversed in time, the same one where detailed balance
-    holds.
+    To add one: write `__call__`; with `backward` it is the time-reversed kernel, which is the same kernel if detailed
+    balance holds.
     """
 
     @property
     @abc.abstractmethod
     def gradients(self) -> bool:
-        """Whether points need gradients."""
+        """True if points need gradients."""
 
     @abc.abstractmethod
     def __call__(
         self, key: Key, path: AbstractPath, s: Scalar, at: Point, *, backward: bool = False
     ) -> tuple[Point, Scalar]:
-        """The configuration moved, and the fraction of it that was accepted."""
+        """The configuration after the move, and the accepted fraction."""
 
     def check(self, path: AbstractPath) -> None:
-        """Raise `InputError` where the move cannot serve the path."""
+        """Raise `InputError` if the move does not work on the path."""
 
 
 class Hamiltonian(AbstractMove):
@@ -92,7 +92,7 @@ class Hamiltonian(AbstractMove):
         def force(here: Point) -> Evaluation:
             assert here.gradients is not None
             of_start, of_residual = here.gradients
-            # The next move needs D and its gradient at the end: they stand in the places of the energy and the field.
+            # The next move needs D and its gradient at the end, so they take the places of the energy and the field.
             return Evaluation(-(of_start + strength * of_residual), here.residual, of_residual)
 
         momentum = draw_normal(momentum_key, at.x.shape, dtype)
@@ -116,9 +116,9 @@ class Hamiltonian(AbstractMove):
 class AbstractSweep(AbstractMove):
     """`sweeps` sweeps of single sites given their neighbors, first all even and then all odd ones; backward odd first.
 
-    Only along a `HoppingExpansionPath`, whose sites have a `SiteDensity`.
+    It works only along a `HoppingExpansionPath`, whose sites have a `SiteDensity`.
 
-    Raises `InputError` for fewer than one sweep, on another path, or where an extent is odd.
+    Raises `InputError` for fewer than one sweep, on another path, or if an extent is odd.
     """
 
     sweeps: int = eqx.field(static=True, default=1)
@@ -129,7 +129,7 @@ class AbstractSweep(AbstractMove):
 
     @abc.abstractmethod
     def update(self, key: Key, site: SiteDensity, h: Array, phi: Array) -> tuple[Array, Array]:
-        """(phi', whether it is accepted) for sites of one color; each leaves its p(phi | h) as it is in detail."""
+        """(phi', whether it is accepted) for sites of one color; the update is in detailed balance with p(phi | h)."""
 
     @property
     def gradients(self) -> bool:
@@ -138,8 +138,7 @@ class AbstractSweep(AbstractMove):
     def check(self, path: AbstractPath) -> None:
         if not isinstance(path, HoppingExpansionPath):
             raise InputError(
-                f"annealing: {type(self).__name__} knows the sites of a HoppingExpansionPath only; elsewhere move by "
-                "Hamiltonian"
+                f"annealing: {type(self).__name__} works only on a HoppingExpansionPath; elsewhere move by Hamiltonian"
             )
         path.lattice.require_checkerboard()
 
@@ -162,7 +161,7 @@ class AbstractSweep(AbstractMove):
 
 
 class HeatBath(AbstractSweep):
-    """Every site drawn again from its exact conditional density, by rejection: as long as the slowest site takes."""
+    """Every site is drawn from its exact conditional density by rejection, which takes as long as the slowest site."""
 
     def update(self, key: Key, site: SiteDensity, h: Array, phi: Array) -> tuple[Array, Array]:
         return site.sample(key, h), jnp.ones(h.shape, bool)
@@ -171,7 +170,7 @@ class HeatBath(AbstractSweep):
 class SiteMetropolis(AbstractSweep):
     """One proposal per site from the normal density above its conditional one, and a Metropolis test.
 
-    Nearly a heat bath where the envelope is tight, at a fixed and lower cost.
+    It is nearly a heat bath if the envelope is tight, at a fixed and lower cost.
     """
 
     def update(self, key: Key, site: SiteDensity, h: Array, phi: Array) -> tuple[Array, Array]:

@@ -1,9 +1,9 @@
 """Compiled kernels on the host: embedded Ising clusters and local Metropolis updates of a nearest-neighbor field.
 
 S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] with c1 < 0, on a periodic lattice of any dimension. A
-field is an array (rows, L) of float64, L the last extent; `back` and `ahead`, (rows, d - 1), say which row lies next
-to a row along each of the other axes. Everything stays in one file, because numba's cache on disk does not notice
-changes in another one. Only `trivmap.samplers.cluster` imports this module, when it is first needed.
+field is an array (rows, L) of float64, L the last extent; `back` and `ahead`, (rows, d - 1), are the indices of the
+neighboring rows along each of the other axes. All code is in one file, because numba's cache on disk does not notice
+changes in other files. Only `trivmap.samplers.cluster` imports this module, on first use.
 """
 
 import functools
@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 SWENDSEN_WANG = -1
-"""For `clusters` in `run`: every cluster, each flipped with probability 1/2. 0 is none, n > 0 is n single clusters."""
+"""For `clusters` in `run`: all clusters, each flipped with probability 1/2. 0 means none, n > 0 n single clusters."""
 
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -22,7 +22,7 @@ _ALTERNATING = np.uint64(0xAAAAAAAAAAAAAAAA)
 _S1, _S12, _S27, _S30, _S31, _S63 = (np.uint64(shift) for shift in (1, 12, 27, 30, 31, 63))
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 _STEP = 2.0**-52
-# exp(-40) lies below the smallest uniform number, 2^-53: decisions are the same beyond.
+# exp(-40) is below the smallest uniform number, 2^-53, so larger exponents give the same decisions.
 _LARGEST_EXPONENT = 40.0
 
 
@@ -31,7 +31,7 @@ def _inner(function):
 
 
 def _entry(function):
-    """A kernel called from Python: its machine code is kept on disk where there is a place that can be written."""
+    """A kernel called from Python; its machine code is cached on disk if there is a writable place."""
     plain = inspect.unwrap(function)
     try:
         kernel = numba.njit(nogil=True, error_model="numpy", cache=True)(plain)
@@ -42,7 +42,7 @@ def _entry(function):
     def call(*arguments):
         try:
             return kernel(*arguments)
-        except OSError:  # the disk is full, say; what was compiled is there all the same, and has not run yet
+        except OSError:  # for example, the disk is full; the compiled kernel exists all the same, and has not run yet
             return kernel(*arguments)
 
     return call
@@ -50,7 +50,7 @@ def _entry(function):
 
 @_inner
 def mix(z):
-    """The finaliser of SplitMix64 (doi:10.1145/2660193.2660195): a bijection of 64 bits whose output looks random."""
+    """The finalizer of SplitMix64 (doi:10.1145/2660193.2660195): a bijection of 64 bits whose output looks random."""
     z = (z ^ (z >> _S30)) * _FIRST
     z = (z ^ (z >> _S27)) * _SECOND
     return z ^ (z >> _S31)
@@ -61,7 +61,7 @@ def stream(seed, chain, step):
     """Start and increment of the SplitMix64 generator of one step of one chain."""
     hashed = mix(mix(mix(seed + _WEYL) + chain * _WEYL) + step * _WEYL)
     gamma = mix(hashed + _WEYL) | _ONE
-    # An increment with few changes of bit makes a poor generator: the rule of SplitMix64.
+    # An increment with few bit changes makes a poor generator; this is the rule of SplitMix64.
     changes, count = gamma ^ (gamma >> _S1), 0
     while changes != _ZERO:
         changes &= changes - _ONE
@@ -77,7 +77,7 @@ def uniform(bits):
 
 @_inner
 def fill(out, count, counter, gamma):
-    """`count` uniform numbers; gives the generator's counter after them."""
+    """Draw `count` uniform numbers; returns the generator's counter after them."""
     for i in range(count):
         out[i] = uniform(mix(counter + gamma * np.uint64(i)))
     return counter + gamma * np.uint64(count)
@@ -85,9 +85,9 @@ def fill(out, count, counter, gamma):
 
 @_inner
 def decay(x):
-    """exp(-x) for x from 0, to 1e-14 of 1: Taylor's series of exp(-x/64), squared six times; x is cut at 40.
+    """exp(-x) for x >= 0, to 1e-14 absolute: the Taylor series of exp(-x/64), squared six times; x is cut at 40.
 
-    Free of branches and tables, so that loops over sites become vector instructions.
+    It has no branches or tables, so that loops over sites become vector instructions.
     """
     y = min(max(x, 0.0), _LARGEST_EXPONENT) * (-1 / 64)
     square = y * y
@@ -104,7 +104,7 @@ def decay(x):
 
 @_inner
 def hit(x, sums, draws, count, width, c1, c2, c4):
-    """One Metropolis test of `count` sites that do not touch each other; gives the number accepted."""
+    """One Metropolis test of `count` sites that do not touch each other; returns the number accepted."""
     accepted = 0
     for i in range(count):
         change = width * (draws[i] - 0.5)
@@ -118,9 +118,9 @@ def hit(x, sums, draws, count, width, c1, c2, c4):
 
 @_inner
 def sweep(field, back, ahead, c1, c2, c4, width, hits, rest, sums, x, draws, counter, gamma):
-    """`hits` Metropolis tests of every site, row by row: every second site, then those between.
+    """`hits` Metropolis tests of every site, row by row: every second site, then those in between.
 
-    The last site of an odd row neighbors the first and comes alone.
+    The last site of a row of odd length neighbors the first, and is updated alone.
     """
     rows, extent = field.shape
     accepted = 0
@@ -151,8 +151,8 @@ def sweep(field, back, ahead, c1, c2, c4, width, hits, rest, sums, x, draws, cou
 def activate(field, ahead, coupling, bonds, products, draws, counter, gamma):
     """Bonds of probability 1 - exp(-coupling phi_x phi_y) on links of equal signs, (d, rows, L).
 
-    `bonds[0, r, j]` joins j to j + 1 of row r, `bonds[1 + mu, r, j]` row r to `ahead[r, mu]`. At extent 2 the two links
-    of a pair have a bond each.
+    `bonds[0, r, j]` joins j to j + 1 of row r, `bonds[1 + mu, r, j]` joins row r to `ahead[r, mu]`. At extent 2 each of
+    the two links of a pair has its own bond.
     """
     rows, extent = field.shape
     for r in range(rows):
@@ -189,7 +189,7 @@ def join(parent, a, b):
 
 @_inner
 def flip_all(field, ahead, bonds, parent, signs, sizes, counter, gamma):
-    """Flip each cluster of the bonds with probability 1/2; gives sum of size^2, the number of clusters, the counter."""
+    """Flip each cluster of the bonds with probability 1/2; returns sum of size^2, number of clusters, and counter."""
     rows, extent = field.shape
     for r in range(rows):
         start = r * extent
@@ -213,7 +213,7 @@ def flip_all(field, ahead, bonds, parent, signs, sizes, counter, gamma):
             sizes[i] = 0
             clusters += 1
         else:
-            # Parents are lower sites and were led to their roots before.
+            # Parents are lower sites, which already point to their roots.
             root = parent[root]
             parent[i] = root
         weight += 2 * sizes[root] + 1
@@ -224,7 +224,7 @@ def flip_all(field, ahead, bonds, parent, signs, sizes, counter, gamma):
 
 @_inner
 def flip_one(flat, neighbors, coupling, stack, counter, gamma):
-    """Grow a cluster from a random site and flip it (Wolff, doi:10.1103/PhysRevLett.62.361); gives its size."""
+    """Grow a cluster from a random site and flip it (Wolff, doi:10.1103/PhysRevLett.62.361); returns its size."""
     site = int(uniform(mix(counter)) * flat.size)
     counter += gamma
     flat[site] = -flat[site]

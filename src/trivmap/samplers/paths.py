@@ -1,4 +1,4 @@
-"""Paths of densities from one that is drawn exactly to exp(-S), along which annealing leads."""
+"""Paths of densities for annealing, from one that is drawn exactly to exp(-S)."""
 
 import abc
 
@@ -30,7 +30,7 @@ class AbstractPath(eqx.Module):
 
     @property
     def micro_batch(self) -> int:
-        """Configurations to evaluate at once within a larger batch: what fits the caches, as for a continuous flow."""
+        """Configurations to evaluate at once within a larger batch: those that fit the caches, as for a flow."""
         return tuning().map_batch(self.lattice.volume)
 
     @abc.abstractmethod
@@ -47,7 +47,7 @@ class AbstractPath(eqx.Module):
 
     @abc.abstractmethod
     def field(self, key: Key, x: Field) -> Field:
-        """The field that x stands for; what x does not tell of it is drawn."""
+        """The field that x stands for; the part that x does not determine is drawn."""
 
 
 class FlowPath(AbstractPath):
@@ -55,9 +55,9 @@ class FlowPath(AbstractPath):
 
     (arXiv:2201.08862.) r is the density of the noise: if that is unit normal, U_0 = |z|^2 / 2.
 
-    s = 0 is the flow itself; for a trivializing map the bracket is constant and every s the same. A flow of a Hartree
-    free field and an empty chain gives annealed importance sampling without any training. A continuous flow is exact
-    only as far as its `diagnostics.certificate` says.
+    s = 0 is the flow itself; for a trivializing map the bracket is constant, and all s give the same density. A flow of
+    a Hartree free field and an empty chain gives annealed importance sampling without any training. The exactness of a
+    continuous flow is limited by its integration error, see `diagnostics.certificate`.
     """
 
     flow: Flow
@@ -86,10 +86,10 @@ class FlowPath(AbstractPath):
 class HoppingExpansionPath(AbstractPath):
     """From independent sites to exp(-S) in the nearest-neighbor coupling: S_s = S with s c1 in place of c1.
 
-    S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ] as `action.coefficients` has it. The start is drawn
-    site by site, and its log Z is V times that of one site, by quadrature.
+    S = sum_x [ c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4 ], with `action.coefficients`. The start is drawn site
+    by site, and its log Z is V times that of one site, by quadrature.
 
-    Raises `InputError` for an action without `coefficients`, or one whose sites have no integral by themselves.
+    Raises `InputError` for an action without `coefficients`, or with a divergent single-site integral.
     """
 
     c1: float = eqx.field(static=True)
@@ -121,7 +121,7 @@ class HoppingExpansionPath(AbstractPath):
         return site_sum(square * (self.site.c2 + self.site.c4 * square))
 
     def residual(self, x: Field) -> Scalar:
-        # The coupling after the sum, in its precision: rounded to that of the field it would move all weights alike.
+        # The coupling multiplies the sum in its precision: rounded to the field's, it would shift all weights alike.
         return 0.5 * self.c1 * site_sum(x * all_neighbors(x)) - self.lattice.volume * self.site_log_z
 
     def field(self, key: Key, x: Field) -> Field:

@@ -1,4 +1,4 @@
-"""Potentials: U of the density exp(-U) that a Hamiltonian sampler integrates, and the physical field it stands for."""
+"""Potentials: U of the density exp(-U) of a Hamiltonian sampler, and the physical field for a position."""
 
 import abc
 
@@ -28,14 +28,14 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def evaluate(self, position: Field) -> Evaluation:
-        """-dU/dz, and U and the physical field where they cost nothing more."""
+        """-dU/dz, with U and the physical field if they come at no extra cost."""
 
     @abc.abstractmethod
     def finish(self, position: Field, evaluation: Evaluation) -> tuple[Scalar, Field]:
         """(U, physical field) at a position that has been evaluated."""
 
     def sample_conditional(self, key: Key, field: Field) -> Field:
-        """The physical field with what the position does not tell of it drawn: by itself nothing."""
+        """The physical field, with the part that the position does not determine drawn; by default nothing is drawn."""
         return field
 
     @property
@@ -45,7 +45,7 @@ class AbstractPotential(eqx.Module):
 
     @abc.abstractmethod
     def uniform(self, sign: int) -> Field:
-        """A constant start: 0, or of a typical size and the given sign, in the sector of that magnetization."""
+        """A constant start: 0, or a field of typical size and the given sign, in the sector of that magnetization."""
 
     def noise(self, key: Key) -> Field:
         """A disordered start, see `AbstractSpace.disordered`."""
@@ -80,9 +80,9 @@ class FlowPotential(AbstractPotential):
     """U(z) = S(T(z)) + log q(T(z)) - log r(z) = S(T(z)) - log |det dT/dz| up to a constant, phi = T(z).
 
     T takes the base's noise z, of density r, through base and bijection. If phi has the density exp(-S), z has exp(-U),
-    so a sampler of U followed by T samples exp(-S) whatever the flow: a trained one makes U nearly -log r(z), of unit
-    normal noise |z|^2 / 2, whose modes all have the same frequency (trivialized HMC, arXiv:2302.08408;
-    arXiv:0907.5491). A continuous flow is exact only as far as its `diagnostics.certificate` says.
+    so a sampler of U followed by T samples exp(-S) for any flow. A trained flow makes U nearly -log r(z), which is
+    |z|^2 / 2 for unit normal noise and gives all modes the same frequency (trivialized HMC, arXiv:2302.08408;
+    arXiv:0907.5491). The exactness of a continuous flow is limited by its error, see `diagnostics.certificate`.
     """
 
     flow: Flow
@@ -114,17 +114,17 @@ class FlowPotential(AbstractPotential):
         return self.flow.noise(key)
 
     def uniform(self, sign: int) -> Field:
-        """z = 2 sign / sqrt(V): of unit normal noise two standard deviations of its magnetization."""
+        """z = 2 sign / sqrt(V): two standard deviations of the magnetization of unit normal noise."""
         return jnp.full(self.lattice.shape, 2 * sign / self.lattice.volume**0.5, self.dtype)
 
 
 def start_positions(potential: AbstractPotential, kind: str, key: Key, chains: int) -> Float[Array, "chains *shape"]:
-    """Starts of that many chains.
+    """Starting positions of `chains` chains.
 
-    - `hot`: noise, different for each;
+    - `hot`: noise, different for each chain;
     - `cold`: zero;
-    - `mixed`: half of them uniform at a typical size, the others at minus that, so that chains which do not tunnel
-      between the sectors of a broken symmetry disagree (see `observables.disagreement`).
+    - `mixed`: half of them uniform at a typical size, the others at minus that size, so that chains which do not
+      tunnel between the sectors of a broken symmetry disagree (see `observables.disagreement`).
 
     Raises `InputError` for another kind.
     """

@@ -1,4 +1,4 @@
-"""Step sizes that reach a wanted acceptance."""
+"""Adaptation of step sizes to a wanted acceptance."""
 
 import math
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class DualAveraging(NamedTuple):
         return cls(log_step + math.log(10.0), zero, zero, log_step, zero)
 
     def update(self, acceptance: Scalar, target: float) -> "DualAveraging":
-        """After a trajectory of step size `step_size`, accepted with probability `acceptance`."""
+        """The state after a trajectory with `step_size`, accepted with probability `acceptance`."""
         count = self.updates + 1
         share = 1 / (count + _T0)
         shortfall = (1 - share) * self.shortfall + share * (target - acceptance)
@@ -41,10 +41,10 @@ class DualAveraging(NamedTuple):
 
     @property
     def step_size(self) -> Scalar:
-        """To be tried next."""
+        """The step size to try next."""
         return jnp.exp(self.log_step)
 
     @property
     def final(self) -> Scalar:
-        """The one to keep."""
+        """The step size to keep."""
         return jnp.exp(self.log_average)

@@ -20,7 +20,7 @@ from trivmap.simulation.simulate import in_memory
 from trivmap.streams import distinct
 
 _CHECKED = 15
-"""Proposals for each configuration on which the integration of a continuous flow is checked."""
+"""Number of proposals per configuration on which the integration of a continuous flow is checked."""
 
 
 def draw(
@@ -37,11 +37,11 @@ def draw(
 ) -> ArrayHistory:
     """Independence-Metropolis chains in memory: `proposals` in all, of which `warmup` per chain are not measured.
 
-    `observables.analyze` turns the history into observables with errors; `diagnostics.log_z` and its neighbors judge
-    the flow by `history["log_weight"]`. For a continuous flow the history also holds what twice the integration steps
-    change, on a fifteenth as many configurations; `analyze` corrects every observable by it. One key gives unrelated
-    random numbers on another lattice or with other couplings; with `common_noise` it gives the same ones, for
-    differences. Two flows at one point share them.
+    `observables.analyze` turns the history into observables with errors; `diagnostics.log_z` and related functions
+    judge the flow by `history["log_weight"]`. For a continuous flow the history also has a fifteenth as many
+    configurations at twice the integration steps, from which `analyze` corrects every observable. The same key gives
+    unrelated random numbers on another lattice or at other couplings; with `common_noise` it gives the same numbers,
+    for differences. Two flows at the same couplings and lattice share them.
 
     Args:
         flow: the map whose proposals are drawn.
@@ -49,14 +49,14 @@ def draw(
         key: the key of all random numbers.
         proposals: proposals of all chains together.
         chains: independent chains.
-        warmup: proposals of each chain that are kept and not measured.
-        common_noise: the same random numbers on every lattice and at all couplings.
-        observables: observables of one's own, measured and analyzed beside those of `observables.CATALOG`.
+        warmup: proposals of each chain that are kept but not measured.
+        common_noise: use the same random numbers on every lattice and at all couplings.
+        observables: your own observables, measured and analyzed beside those of `observables.CATALOG`.
         progress: show a line with the proposals and the time left.
 
     Raises:
         InputError: unless the chains share the proposals evenly, for an action that does not fit the flow, and for an
-            own observable that has the name of another one or needs what is not measured.
+            own observable that has the name of another one or needs a missing measurement.
     """
     each, rest = divmod(proposals, max(1, chains))
     if chains < 1 or warmup < 0 or rest or each <= warmup:

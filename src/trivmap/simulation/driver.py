@@ -13,11 +13,11 @@ Measure = Callable[[Field], Mapping[str, Array]]
 """Observables of one configuration, by name."""
 
 State = dict[str, np.ndarray]
-"""Where the chains stand: plain arrays by name, so that it can be stored and resumed."""
+"""The state of the chains: plain arrays by name, so that it can be stored and resumed."""
 
 
 Done = Callable[[int], None]
-"""It is told the number of steps made so far, all chains together; it may raise."""
+"""A callback with the number of steps so far, all chains together; it may raise."""
 
 
 def unheard(steps: int) -> None:
@@ -30,28 +30,28 @@ class Part(NamedTuple):
     accepted: np.ndarray
     """(chains, n), bool."""
     observables: dict[str, np.ndarray]
-    """(chains, n, ...): of the chain's configuration after each step, or of each proposal (`history`)."""
+    """(chains, n, ...): measurements of the chain's configuration after each step, or of each proposal (`history`)."""
     fields: np.ndarray | None
     """(chains, kept, *lattice): the configuration after every step whose index is divisible by `thin`, if saved."""
     log_weight: np.ndarray | None = None
-    """(chains, n): that of each proposal, where proposals are independent."""
+    """(chains, n): the log-weight of each proposal, if proposals are independent."""
 
 
 class AbstractDriver(abc.ABC):
     """Many chains of one kernel.
 
-    Step i of chain c depends only on (key, c, i) and the state before it: how the steps are cut into parts does not
-    matter. Warm-up steps are run by `start` and not stored.
+    Step i of chain c depends only on (key, c, i) and the state before it: the division of steps into parts does not
+    matter. `start` runs the warm-up steps, which are not stored.
     """
 
     history: str = "chain"
     """The meaning of entry i of a measurement: the chain after step i ("chain"), or proposal i ("proposals")."""
     chains: int
     stride: int = 1
-    """Steps of a chain that are computed together: fewer cost as much."""
+    """Steps of a chain that are computed together: fewer steps cost as much."""
 
     def begin(self) -> None:  # noqa: B027 (nothing to do by default)
-        """Begin to compile, in the background; without this, the first part does."""
+        """Begin to compile, in the background; without this call, the first part compiles."""
 
     @abc.abstractmethod
     def start(self) -> State:
@@ -63,7 +63,7 @@ class AbstractDriver(abc.ABC):
     ) -> tuple[Part, State]:
         """Run steps `start` <= i < `stop` of every chain, from `state`.
 
-        `thin` None saves no configurations; `done` is called now and then.
+        With `thin` None no configurations are saved; `done` is called from time to time.
         """
 
     @abc.abstractmethod

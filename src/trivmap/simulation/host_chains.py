@@ -1,4 +1,4 @@
-"""Chains of cluster updates: one thread per chain, adapted in the warm-up alone, measured as they go."""
+"""Chains of cluster updates: one thread per chain, adapted only in the warm-up, measured during the run."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +16,11 @@ from trivmap.simulation.driver import AbstractDriver, Done, Measure, Part, State
 from trivmap.simulation.proposals import default_batch
 
 _WARMUP = 2**61
-"""Index of the first step of the warm-up: far from every step of a chain, so that none shares its random numbers."""
+"""Index of the first warm-up step: far from the steps of a chain, so that none shares its random numbers."""
 _ADAPTATION = 10
 """Steps between two adaptations."""
 _TARGET = 0.5
-"""Acceptance of the Metropolis proposals that the warm-up aims at."""
+"""Target acceptance of the Metropolis proposals in the warm-up."""
 
 Columns = dict[str, np.ndarray]
 
@@ -29,16 +29,16 @@ class ClusterChains(AbstractDriver):
     """Chains of a `ClusterCycle`, each from its own hot start.
 
     The first half of the `warmup` steps tunes the width of the Metropolis proposals to an acceptance of one half and,
-    for a `Wolff` update without a number of clusters, how many make V sites on average; the second half and everything
-    after run with both fixed. Observables are those of `trivmap.observables.measure`, from NumPy, or those of a
-    `measure` handed in (JAX, of one configuration), with those of `also` (JAX, of one configuration), and with them
+    for a `Wolff` update without a number of clusters, the number that makes V sites on average. The second half and all
+    later steps run with both fixed. Observables are those of `trivmap.observables.measure`, from NumPy, or those of a
+    given `measure` (JAX, of one configuration), with those of `also` (JAX, of one configuration), and in addition
 
     - `metropolis_acceptance`: accepted share of the Metropolis proposals of the step;
     - `cluster_size`: see `ClusterInfo`.
 
-    `two_point` False leaves that observable out where NumPy measures: it takes most of the time.
+    With `two_point` False this observable is left out of the NumPy measurements, where it takes most of the time.
 
-    `threads` (None: the processors at hand) chains run at a time, without the GIL. Results do not depend on it.
+    `threads` chains run at a time (None: the available processors), without the GIL. Results do not depend on it.
 
     Raises `InputError` unless there is a chain, and the warm-up has at least 20 steps.
     """
@@ -62,7 +62,7 @@ class ClusterChains(AbstractDriver):
         self.kernel, self.chains, self.warmup = kernel, chains, warmup
         self._key, self._seed = key, seed_of(key)
         volume = kernel.lattice.volume
-        # NumPy's temporaries of a batch are to stay in the caches; a compiled program wants more work per call.
+        # NumPy's temporary arrays of a batch should stay in the caches; a compiled program needs more work per call.
         self.batch = default_batch(volume) if measure else int(np.clip(2**15 // volume, 4, 1024))
         self.stride = self.batch if measure else 1
         self.threads = min(chains, threads or processors())
@@ -120,7 +120,7 @@ class ClusterChains(AbstractDriver):
             return list(pool.map(work, range(self.chains)))
 
     def _warm_up(self, chain: int) -> tuple[np.ndarray, float, int]:
-        """The field, the width and the number of clusters per step (0 where that is not the kernel's to choose)."""
+        """The field, the width and the number of clusters per step (0 if the kernel does not choose it)."""
         kernel, update = self.kernel, self.kernel.update
         tuned = isinstance(update, Wolff) and update.clusters is None
         field, width, clusters = kernel.init(self._key, chain=chain).field, kernel.width, int(tuned)
@@ -179,7 +179,7 @@ class ClusterChains(AbstractDriver):
         many = jax.jit(jax.vmap(measure))
 
         def measured(fields: np.ndarray) -> Columns:
-            # Filled up to the batch, so that one program serves all.
+            # Padded to the batch size, so that one program serves all.
             padded = np.resize(fields, (self.batch, *fields.shape[1:]))
             return {name: np.asarray(values)[: len(fields)] for name, values in many(padded).items()}
 

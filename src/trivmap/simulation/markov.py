@@ -1,4 +1,4 @@
-"""Many chains of one compiled kernel side by side: warm-up with adaptation, then parts that are measured on the way."""
+"""Many parallel chains of one compiled kernel: warm-up with adaptation, then parts with measurements."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -23,20 +23,20 @@ from trivmap.tuning import tuning
 _LONGEST_CHUNK = 256
 _CAREFUL = 8
 _SMALLEST_STEP = 1e-6
-"""The smallest step size that the warm-up may find, in units of the one it begins with."""
+"""The smallest step size that the warm-up may reach, in units of the initial one."""
 _STEP_SIZE = "step_size"
 
 
 class MarkovChains(AbstractDriver):
-    """Chains of any kernel, batched by `jax.vmap`, several devices sharing them.
+    """Chains of any kernel, batched by `jax.vmap` and shared among several devices.
 
-    What the kernel draws as `shared` for step i is drawn from (key, i), and the same in all chains.
+    The `shared` random numbers of the kernel for step i are drawn from (key, i), and are the same in all chains.
 
     Args:
         kernel: the kernel.
         key: the key of all random numbers.
         chains: the number of chains.
-        measure: observables of one configuration; what the kernel records of a step is added to them.
+        measure: observables of one configuration; the kernel's records of a step are added to them.
         start: `hot`, `cold` or `mixed`, see `samplers.start_positions`.
         warmup: steps before anything is measured; every second one has an eighth of the kernel's step size, if it has
             one, which leads out of starts where whole steps are never accepted.
@@ -83,7 +83,7 @@ class MarkovChains(AbstractDriver):
             states = whole.starts(start, key, chains)
             return states, jax.vmap(whole.valid)(states)
 
-        # Its form is asked for before it is called, and it takes long to trace.
+        # Jitted because its form is computed before it is called, and tracing it is slow.
         @partial(jax.jit, inline=True)
         def advance(
             of: tuple[AbstractKernel, Scalar, Any], batch: tuple[Array, Any]
@@ -102,8 +102,8 @@ class MarkovChains(AbstractDriver):
         ) -> tuple[_Walk, dict[str, Array], Array | None]:
             def body(index: Array, carry: tuple[_Walk, dict[str, Array], Array | None]) -> Any:
                 walk, rows, kept = carry
-                # A start may lie where the step is unstable and nothing is ever accepted: every second trajectory of
-                # the warm-up is one of small steps, which leads out of there.
+                # The steps may be unstable at the start, so that nothing is ever accepted: every second trajectory of
+                # the warm-up has small steps, which leads out of there.
                 careful = warming & ((first + index) % 2 == 1)
                 step_size, adaptation = walk.step_size, walk.adaptation
                 moved_by = jnp.where(careful, step_size / _CAREFUL, step_size)
@@ -111,21 +111,22 @@ class MarkovChains(AbstractDriver):
                 own = _keys(key, chains, first + index)
                 states, info, row = shard_batch(advance, (arrays, moved_by, shared), (own, walk.states))
                 if target is not None:
-                    # Over all chains: a mean over shares differs by rounding, which the step size would keep.
+                    # Averaged over all chains on each device: a mean of partial means differs by rounding, which the
+                    # step size would retain.
                     chances = jax.vmap(kernel.acceptance)(replicate(info))
                     acceptance = jnp.mean(chances).astype(step_size.dtype)
                     updated = adaptation.update(acceptance, target)
                     adaptation = jax.tree.map(partial(jnp.where, careful), adaptation, updated)
                     step_size = jnp.where(warming, adaptation.step_size, step_size)
 
-                # Unconditionally, in the warm-up too: a conditional around a buffer copies it at every step.
+                # Unconditional, also in the warm-up: a conditional around a buffer would copy it at every step.
                 rows = jax.tree.map(partial(_put, index), rows, row)
                 if thin is not None and kept is not None:
-                    # A step that is not kept writes where the next kept one will.
+                    # A step that is not kept writes to the place of the next kept one.
                     kept = _put((first + index + thin - 1) // thin - (first + thin - 1) // thin, kept, states.field)
                 return _Walk(states, step_size, adaptation), rows, kept
 
-            # Written in place, so that one program serves every number of steps up to the chunk, and the warm-up.
+            # Rows are written in place, so one program serves every number of steps up to the chunk, and the warm-up.
             of = arrays, walk.step_size, at(arrays, walk.step_size).shared(key)
             _, _, shapes = jax.eval_shape(advance, of, (_keys(key, chains, first), walk.states))
             rows = jax.tree.map(lambda leaf: jnp.zeros((self._chunk, *leaf.shape), leaf.dtype), shapes)
@@ -143,12 +144,12 @@ class MarkovChains(AbstractDriver):
         self._states = jax.jit(begin)
         self._run = jax.jit(run, static_argnames="thin")
         self._checked = jax.jit(checked)
-        # The form of a state, without which stored ones cannot be read.
+        # The form of a state, which is needed to read stored states.
         self._form, _ = jax.eval_shape(begin, self._arrays, self._start_key)
         self._names = state_names(self._form)
 
     def start(self) -> State:
-        """Raises `InputError` where a chain cannot begin: where the action is not finite, for example."""
+        """Raises `InputError` if a chain cannot begin, for example because the action is not finite."""
         states, valid = self._states(self._arrays, self._start_key)
         if bad := int(np.sum(~np.asarray(valid))):
             raise InputError(
@@ -232,7 +233,7 @@ def _keys(key: Key, chains: int, index: Array) -> Array:
 
 
 def _common_key(key: Key, index: Array) -> Key:
-    """The key of what trajectory `index` has in common in all chains: no chain has this number."""
+    """The key of the random numbers that all chains share in trajectory `index`: no chain has this number."""
     return proposal_key(key, jnp.uint32(2**32 - 1), index)
 
 

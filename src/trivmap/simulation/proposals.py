@@ -1,4 +1,4 @@
-"""Chains of independence Metropolis, run through in parts so that memory stays bounded."""
+"""Chains of independence Metropolis, run in parts so that memory stays bounded."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,15 +19,15 @@ from trivmap.tuning import tuning
 
 
 class ProposalChains(AbstractDriver):
-    """Chains of independent proposals, generated in compiled batches, tested in order, measured on the way.
+    """Chains of independent proposals, which are generated and measured in compiled batches and tested in order.
 
     Proposal i of a chain depends only on (key, chain, i): batch size and parts do not matter. A compiled batch keeps
-    about one core busy, so `threads` of them are made at a time (by default one per core the process may use, on an
-    accelerator one): the same program on the same numbers, so that results do not depend on it in any bit. Several
-    devices share each batch, one batch after the other.
+    about one core busy, so `threads` batches are made at a time (by default one per core that the process may use, and
+    one on an accelerator). The same program runs on the same numbers, so results are bit-identical. Several devices
+    share each batch, one batch after the other.
 
-    A state is the `log_weight` of each chain's configuration, -inf before its first proposal, which it accepts; and
-    the configurations themselves, `fields`, where they are saved.
+    A state is the `log_weight` of each chain's configuration, -inf before the first proposal, which is accepted; and
+    the configurations themselves, `fields`, if they are saved.
 
     Args:
         kernel: the kernel.
@@ -55,7 +55,7 @@ class ProposalChains(AbstractDriver):
         self._arguments = (arrays, key)
         self.chains, self.lattice = chains, kernel.lattice
         self.stride = batch or default_batch(kernel.lattice.volume) * device_count()
-        # Programs that wait for each other on several devices must be begun in the same order on all.
+        # Programs that wait for each other on several devices must start in the same order on all.
         self.threads = 1 if device_count() > 1 else threads or default_threads()
 
         def one(arguments: Any, chain: Array, index: Array) -> tuple[Proposal, Mapping[str, Array]]:
@@ -74,14 +74,14 @@ class ProposalChains(AbstractDriver):
         self._propose = Program(jax.jit(many))
 
     def adopt(self, kernel: AbstractIndependence) -> None:
-        """Go on with a kernel that differs from the first one in the values of its arrays: the program stays."""
+        """Continue with a kernel that differs from the first only in the values of its arrays; the program stays."""
         arrays, _ = eqx.partition(kernel, eqx.is_array)
         self._arguments = (arrays, self._arguments[1])
 
     def batch(self, kernel: AbstractIndependence, key: Key, first: int) -> tuple[Proposal, Mapping[str, Array]]:
-        """Proposals first ... first + stride - 1 of another key, or of a kernel of other values, by the same program.
+        """Proposals first ... first + stride - 1 for another key, or a kernel with other values, by the same program.
 
-        Proposal i is `kernel.propose(proposal_key(key, 0, i))`, with what is measured on it.
+        Proposal i is `kernel.propose(proposal_key(key, 0, i))`, with its measurements.
         """
         arrays, _ = eqx.partition(kernel, eqx.is_array)
         indices = np.arange(first, first + self.stride, dtype=np.uint32)
@@ -125,12 +125,12 @@ class ProposalChains(AbstractDriver):
     def _chain(
         self, chain: int, start: int, stop: int, weight: float, present: np.ndarray | None, *, thin: int | None
     ) -> tuple[Part, float, np.ndarray | None]:
-        """A part of one chain, whose arrays have no axis of chains, and where the chain then stands."""
+        """A part of one chain, whose arrays have no axis of chains, and the state of the chain at its end."""
         count = stop - start
         kept: list[np.ndarray] = []
         columns: dict[str, np.ndarray] = {}
         log_weight, accepted = np.empty(count), np.empty(count, bool)
-        # The last batch is made whole and cut, so that one program serves all.
+        # The last batch is computed in full and cut, so that one program serves all.
         for offset, index, (proposal, measured) in self._batches(chain, start, stop):
             size = min(self.stride, count - offset)
             where = slice(offset, offset + size)
@@ -138,7 +138,7 @@ class ProposalChains(AbstractDriver):
                 columns = {name: np.empty((count, *v.shape[1:]), v.dtype) for name, v in measured.items()}
             for name, values in measured.items():
                 columns[name][where] = np.asarray(values)[:size]
-            # A proposal of weight -inf is never accepted: padding that leaves the state alone.
+            # Padding with log-weight -inf: such a proposal is never accepted, and does not change the state.
             tested = jnp.where(index < stop, proposal.log_weight, -jnp.inf)
             last, flags = self._accept(tested.dtype.type(weight), tested, proposal.log_uniform)
             log_weight[where], accepted[where] = np.asarray(proposal.log_weight)[:size], np.asarray(flags)[:size]
@@ -146,7 +146,7 @@ class ProposalChains(AbstractDriver):
                 batch_fields = np.asarray(proposal.field)[:size]
                 chosen = last_accepted(accepted[where])
                 wanted = np.arange(-(start + offset) % thin, size, thin)
-                # Zeros stand for the configuration of a chain that has accepted nothing yet.
+                # A chain that has accepted nothing yet has zeros for its configuration.
                 present = np.zeros(batch_fields.shape[1:], batch_fields.dtype) if present is None else present
                 picked = batch_fields[np.maximum(chosen[wanted], 0)]
                 picked[chosen[wanted] < 0] = present
@@ -159,12 +159,12 @@ class ProposalChains(AbstractDriver):
     def _batches(
         self, chain: int, start: int, stop: int
     ) -> Iterator[tuple[int, Array, tuple[Proposal, Mapping[str, Array]]]]:
-        """(first - start, indices, proposals and what is measured on them) of each batch, in order."""
+        """(first - start, indices, proposals with their measurements) of each batch, in order."""
         offsets = range(0, stop - start, self.stride)
         number = jnp.uint32(chain)
         indices = [jnp.arange(start + o, start + o + self.stride, dtype=jnp.uint32) for o in offsets]
         if indices:
-            # Traced here: what a context sets in JAX does not hold in other threads.
+            # Traced here, since JAX settings from a context do not apply in other threads.
             self.begin()
 
         def made(index: Array) -> tuple[Proposal, Mapping[str, Array]]:

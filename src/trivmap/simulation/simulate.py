@@ -37,7 +37,7 @@ def simulate(
     observables: Observable | Sequence[Observable] = (),
     progress: bool = False,
 ) -> ArrayHistory:
-    """Chains of a kernel in memory, of the library or of your own; `observables.analyze` turns them into numbers.
+    """Chains of a kernel in memory; `observables.analyze` turns them into numbers. The kernel may be your own.
 
     Step i of a chain depends only on (key, chain, i): simulations with one key share random numbers.
 
@@ -48,14 +48,14 @@ def simulate(
         steps: measured steps of each chain.
         chains: independent chains.
         warmup: steps of each chain before the measured ones.
-        start: `hot`, `cold` or `mixed`, as far as the kernel knows them.
+        start: `hot`, `cold` or `mixed`, if the kernel supports it.
         target: mean acceptance that the warm-up tunes the kernel's step size to; None keeps it.
         observables: observables of your own, measured and analyzed beside those of `observables.CATALOG`.
         progress: show a line with the steps and the time left.
 
     Raises:
         InputError: unless there are a chain and a step, for a kernel that does not keep its contract, and for an own
-            observable that has the name of another one or needs what is not measured.
+            observable that has the name of another one or needs a missing measurement.
     """
     if chains < 1 or steps < 1 or warmup < 0:
         raise InputError(
@@ -95,7 +95,7 @@ def in_memory(
     warmup: int,
     progress: bool = False,
 ) -> ArrayHistory:
-    """The history of so many steps of a driver from its start, of which `warmup` are kept and not measured."""
+    """The history of `steps` steps of a driver from its start, of which `warmup` are kept but not measured."""
     line = Line()
     if progress:
         line.begin("sample", steps * driver.chains)

@@ -1,4 +1,4 @@
-"""The run directory and every byte that is written into it."""
+"""The run directory, and the reading and writing of all its files."""
 
 from trivmap.extras import require
 

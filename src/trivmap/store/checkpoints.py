@@ -1,4 +1,4 @@
-"""Checkpoints of the training state: exact, whole or absent, and checked before they are trusted."""
+"""Checkpoints of the training state: exact, complete or absent, and verified before use."""
 
 import contextlib
 import json
@@ -20,11 +20,11 @@ from trivmap.store.state_vector import PackedState, pack, unpack
 _NAME = re.compile(r"step-(\d+)(?:-(\d+))?")
 _DISCARDED = ".partial-"
 _OWN_FILES = 1 << 16
-"""Bytes that orbax's own files take, about."""
+"""Approximate bytes of orbax's own files."""
 
 
 class Checkpoint(NamedTuple):
-    """An intact checkpoint: where, at which step, and what was noted with it."""
+    """An intact checkpoint: its path, its step, and its metadata."""
 
     path: Path
     step: int
@@ -35,7 +35,7 @@ class CheckpointStore:
     """The checkpoints in one folder; `digest` identifies the model they belong to.
 
     A checkpoint is a folder `step-N` with orbax's arrays and a manifest of every file's size and hash. It is written
-    under another name and renamed, the last `keep` are kept, and nothing runs on after `save` returns: a kill at any
+    under another name and renamed, the last `keep` are kept, and no work continues after `save` returns: a kill at any
     moment leaves the latest one intact.
     """
 
@@ -43,9 +43,9 @@ class CheckpointStore:
         self.folder, self.digest, self.keep = folder, digest, keep
 
     def save(self, step: int, state: Any, metadata: Mapping[str, Any]) -> Path:
-        """Keep a state, any pytree whose array, key and number leaves are all that changes, and JSON `metadata`.
+        """Store a state with JSON `metadata`; in the state, a pytree, only array, key and number leaves may change.
 
-        Raises `InputError` when the disk takes no more; the older checkpoints stay.
+        Raises `InputError` when the disk is full; the older checkpoints stay.
         """
         packed = pack(state)
         path = self.folder / self._free_name(step)
@@ -55,7 +55,7 @@ class CheckpointStore:
             self._clear_discarded()
             try:
                 own_folder(partial)
-                # Met by orbax, a full disk leaves threads behind that print tracebacks.
+                # If orbax meets a full disk, it leaves threads behind that print tracebacks.
                 require_room(partial, _OWN_FILES + sum(vector.nbytes for vector in packed.vectors.values()))
                 with _orbax() as checkpointer:
                     checkpointer.save(partial.resolve() / "state", packed.vectors)
@@ -73,7 +73,7 @@ class CheckpointStore:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             for old in self._names()[: -self.keep]:
-                # Renamed first, so that a kill while it is being deleted leaves no half of it.
+                # Renamed first, so that a kill during the deletion leaves no incomplete checkpoint.
                 self._rename(old, f"{_DISCARDED}{old}")
                 shutil.rmtree(self.folder / f"{_DISCARDED}{old}", ignore_errors=True)
         return path
@@ -86,7 +86,7 @@ class CheckpointStore:
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, None if there is none.
 
-        Raises `InputError` if it is damaged, naming the file and the older intact one if there is any.
+        Raises `InputError` if it is damaged; the error names the file, and the older intact checkpoint if there is one.
         """
         names = self._names()
         if not names:
@@ -119,7 +119,7 @@ class CheckpointStore:
             raise InputError(changed.format(difference)) from difference
 
     def _verified(self, path: Path) -> tuple[Checkpoint, dict[str, Any]]:
-        """The checkpoint and its manifest; an `InputError` naming the file that is not as it was written."""
+        """The checkpoint and its manifest; an `InputError` names a file that has changed since it was written."""
         manifest_path = path / "manifest.json"
         try:
             manifest = json.loads(read_bytes(manifest_path))
@@ -157,7 +157,7 @@ class CheckpointStore:
         return sorted(found, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
     def _free_name(self, step: int) -> str:
-        """`step-N`, with a number behind it where that step was kept before."""
+        """`step-N`, followed by a number if that step was stored before."""
         name, again, taken = f"step-{step:08d}", 1, set(listed(self.folder))
         while name in taken:
             again += 1
@@ -187,9 +187,9 @@ def _drop(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """A checkpointer of dictionaries of NumPy arrays that works in this thread and says nothing.
+    """A checkpointer for dictionaries of NumPy arrays that works in this thread and logs nothing.
 
-    orbax logs a traceback for every error before it raises it; the error is reported once, by whoever catches it.
+    orbax logs a traceback for every error before it raises it; the error is reported once, by the code that catches it.
     """
     import jax
     import orbax.checkpoint as ocp
@@ -197,7 +197,7 @@ def _orbax() -> Iterator[Any]:
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     for logger in loggers:
         logger.addFilter(_drop)
-    # Each process by itself: only the first one writes, and no other waits for it.
+    # Each process works alone: only the first one writes, and no other waits for it.
     alone = ocp.options.MultiprocessingOptions(primary_host=jax.process_index(), active_processes={jax.process_index()})
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
     try:

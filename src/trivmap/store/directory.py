@@ -1,4 +1,4 @@
-"""The run directory: one class that knows where everything is kept and how it is written."""
+"""The run directory: one class with the paths of all files and the ways they are written."""
 
 import contextlib
 import json
@@ -73,9 +73,9 @@ _OF_A_NEW_RUN = {"config.yaml", ENVIRONMENT, "figures", "metrics.jsonl", "model"
 
 
 class RunDirectory:
-    """A directory made by `create` and found again by `open`; `root` is its path.
+    """A directory that `create` makes and `open` opens; `root` is its path.
 
-    Every file is replaced as a whole or appended to by whole lines, so that a kill at any moment leaves each of them
+    Every file is replaced as a whole or extended by whole lines, so that a kill at any moment leaves each of them
     readable. `locked()` keeps two processes from working in one run.
     """
 
@@ -105,7 +105,7 @@ class RunDirectory:
     ) -> "RunDirectory":
         """Make the directory with its `config.yaml`, `environment.json` and a first `summary.json`, all at once.
 
-        Raises `InputError`, nothing touched, if `out` exists in whatever form.
+        Raises `InputError`, with nothing touched, if `out` exists in any form.
         """
         root = Path(out)
         with new_directory(root, "continue it with trivmap run --resume") as partial:
@@ -118,7 +118,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "RunDirectory":
-        """An existing run; raises `InputError` where there is none."""
+        """An existing run; raises `InputError` if there is none."""
         root = Path(path)
         run = cls(root)
         try:
@@ -126,32 +126,32 @@ class RunDirectory:
         except (FileNotFoundError, NotADirectoryError, ValueError) as error:
             raise InputError(f"{root}: no such run directory; trivmap run makes one") from error
         except OSError as error:
-            raise InputError(f"{root}: cannot be read ({error.strerror}); see who may read it") from error
+            raise InputError(f"{root}: cannot be read ({error.strerror}); check its permissions") from error
         if not is_file(run.config_path):
-            raise InputError(f"{root}: is no run directory, it has no config.yaml; trivmap run makes one")
+            raise InputError(f"{root}: is not a run directory, it has no config.yaml; trivmap run makes one")
         return run
 
     def environment(self) -> dict[str, Any]:
-        """The content of `environment.json`, empty where there is none; raises `InputError` where it is damaged."""
+        """The content of `environment.json`, empty if there is none; raises `InputError` if it is damaged."""
         path = self.environment_path
         return read_json(path, "it only describes the machine", shape=_OF_THE_ENVIRONMENT) if is_file(path) else {}
 
     def card(self) -> RunCard:
         """The run card in `config.yaml`."""
         card = load_card(self.config_path)
-        # Versions that knew no such key drew from the seed alone.
+        # Versions without this key used the seed alone.
         return card if "common_noise" in card.model_fields_set else card.model_copy(update={"common_noise": True})
 
     def write_card(self, card: RunCard) -> None:
-        """Replace `config.yaml`: for a choice made by timing, which the card then fixes."""
+        """Replace `config.yaml`, for a choice that was made by timing and that the card then fixes."""
         write_text(self.config_path, card.to_yaml())
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process and those joined with it; raises `InputError` while another one does.
+        """Lock the run for this process and those joined with it; raises `InputError` while another process holds it.
 
-        The system drops the lock with the process, so that a killed one leaves none behind. Once the directory is moved
-        or replaced, nothing is written any more.
+        The system releases the lock when the process ends, even if it is killed. Once the directory is moved or
+        replaced, nothing more is written.
         """
         with contextlib.ExitStack() as held:
             run_on_main(lambda: self._lock(held))
@@ -179,18 +179,18 @@ class RunDirectory:
     def metrics(self) -> list[dict[str, Any]]:
         """The records of `metrics.jsonl`; a line torn by a kill is left out.
 
-        Raises `InputError` where lines that the summary was written beside are missing or altered.
+        Raises `InputError` if lines that existed when the summary was written are missing or altered.
         """
         if complaint := self.metrics_damage():
             raise InputError(complaint)
         return list(metrics.records(self.metrics_path))
 
     def metrics_mark(self) -> dict[str, Any]:
-        """The length and hash of `metrics.jsonl` that the summary notes."""
+        """The length and hash of `metrics.jsonl`, which the summary stores."""
         return metrics.mark(self.metrics_path)
 
     def metrics_damage(self) -> str | None:
-        """A sentence about a `metrics.jsonl` that is not as the summary notes it, None for one that is."""
+        """A sentence about a `metrics.jsonl` that differs from the record in the summary; None if it agrees."""
         training = self.summary().get("training") if is_file(self.summary_path) and not is_trusting() else None
         found = metrics.damage(self.metrics_path, (training or {}).get("metrics"))
         return found and (
@@ -209,7 +209,7 @@ class RunDirectory:
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`, empty in a directory where nothing has been done yet.
 
-        Raises `InputError` where it is missing, damaged or altered.
+        Raises `InputError` if it is missing, damaged or altered.
         """
         again = f"run trivmap run --resume {self.root}, which writes it again"
         if not is_file(self.summary_path):
@@ -220,7 +220,7 @@ class RunDirectory:
         return read_json(self.summary_path, f"restore it from a backup, or delete it and {again}", shape=shape)
 
     def update_summary(self, **entries: Any) -> dict[str, Any]:
-        """Merge entries into `summary.json` and return the whole; numbers that are not finite become null."""
+        """Merge entries into `summary.json` and return all entries; numbers that are not finite become null."""
         merged = finite({**self.summary(), **entries})
         write_json(self.summary_path, merged)
         return merged
@@ -231,7 +231,7 @@ class RunDirectory:
 
 
 def finite(data: Any) -> Any:
-    """The data with NaN and infinities, which JSON does not have, replaced by None and NumPy scalars by Python's."""
+    """The data with None for NaN and infinities, which JSON does not have, and Python numbers for NumPy scalars."""
     if isinstance(data, Mapping):
         return {str(key): finite(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):

@@ -17,7 +17,7 @@ _PACKAGES = ("trivmap", "jax", "jaxlib", "equinox", "optax", "orbax-checkpoint",
 
 
 def describe_environment(seed: int, threads: int | None) -> dict[str, Any]:
-    """The content of `environment.json`. Starts JAX's backend; set the platform and threads before."""
+    """The content of `environment.json`. Starts JAX's backend, so set the platform and threads before."""
     devices = jax.devices()
     return describe_software() | {
         "threads": threads,
@@ -29,7 +29,7 @@ def describe_environment(seed: int, threads: int | None) -> dict[str, Any]:
 
 
 def describe_software() -> dict[str, Any]:
-    """Versions, the machine and the state of the source: all that is known without starting JAX's backend."""
+    """Versions, the machine and the state of the source: the facts that do not need JAX's backend."""
     return {
         "versions": {"python": platform.python_version(), **{name: package_version(name) for name in _PACKAGES}},
         "platform": platform.platform(),
@@ -42,7 +42,7 @@ def describe_software() -> dict[str, Any]:
 def generator(key: jax.Array) -> str:
     """The generator of random numbers: a key gives the same numbers only with the same generator."""
     name = str(jax.random.key_impl(key))
-    # The only setting of JAX besides that changes the numbers of a key.
+    # The only other setting of JAX that changes the numbers of a key.
     return name if getattr(jax.config, "jax_threefry_partitionable", True) else f"{name}, not partitionable"
 
 
@@ -52,7 +52,7 @@ def workforce() -> dict[str, int]:
 
 
 def package_version(package: str) -> str | None:
-    """The version of an installed package, None where it runs from a source tree."""
+    """The version of an installed package; None if it runs from a source tree."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -60,14 +60,14 @@ def package_version(package: str) -> str | None:
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-    """Commit and cleanliness of the repository that tracks the folder; None where there is none or no git."""
+    """Commit of the repository that tracks the folder, and whether it is clean; None without a repository or git."""
 
     def ask(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
     try:
-        # An installed package may lie in a repository that ignores it; its commit would say nothing.
+        # An installed package may lie in a repository that ignores it; that commit would be meaningless.
         if not ask("ls-files", "--", "."):
             return None
         return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}

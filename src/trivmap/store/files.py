@@ -1,4 +1,4 @@
-"""Plain files on disk: read as they are, and written so that a kill or a full disk spoils nothing that was there."""
+"""Plain files on disk, written so that a kill or a full disk does not damage existing files."""
 
 import contextlib
 import errno
@@ -27,10 +27,10 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def _full(error: BaseException) -> str | None:
-    """The reason why the disk took no more, if an exception, or one of its causes, says so."""
+    """The reason why a write failed for lack of space, from an exception or one of its causes; otherwise None."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return _FULL[error.errno]
-    # TensorStore, under orbax, has the system's error only in its text.
+    # TensorStore, which orbax uses, gives the system's error only in its text.
     return next((reason for code, reason in _FULL.items() if os.strerror(code) in str(error)), None)
 
 
@@ -51,7 +51,7 @@ def storing(path: Path) -> Iterator[None]:
         if error.errno in _REFUSED:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose a directory that can be") from error
         if error.errno == errno.ENAMETOOLONG:
-            raise InputError(f"{path}: is too long a name for this file system; choose a shorter one") from error
+            raise InputError(f"{path}: the name is too long for this file system; choose a shorter one") from error
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); nothing written before was lost, see what is "
             "wrong with its folder"
@@ -59,9 +59,9 @@ def storing(path: Path) -> Iterator[None]:
 
 
 def lock(path: Path) -> tuple[int, bool]:
-    """The open file at `path`, made if need be, and whether this process has locked it: no other one holds it.
+    """The open file at `path`, created if necessary, and whether this process has locked it: no other one holds it.
 
-    It is there to be locked and written into: raises `InputError` where it has another name as well (a hard link).
+    The file is for locking and writing: raises `InputError` if it also has another name (a hard link).
     """
     with storing(path):
         descriptor = open_plain(path, os.O_RDWR | os.O_CREAT)
@@ -72,7 +72,7 @@ def lock(path: Path) -> tuple[int, bool]:
 
 
 def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
-    """Replace `path` by the content, all or nothing: written beside it under another name, synced and renamed.
+    """Replace `path` by the content, all or nothing: it is written beside it under another name, synced and renamed.
 
     Only the first of several processes of one run writes, here and in `append_bytes`.
     """
@@ -80,19 +80,19 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
         return
     with storing(path), folder_of(path) as folder:
         with contextlib.suppress(FileNotFoundError):
-            # A link or a pipe would only be replaced; a folder cannot be.
+            # A link or a pipe would simply be replaced, but a folder cannot be.
             if stat.S_ISDIR(mode := os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise InputError(strange(path, mode))
         partial, descriptor = new_file(folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                # Given back whatever happens: Python 3.12.1 crashes when it collects a view that an exception keeps
+                # Always release the view: Python 3.12.1 crashes when it collects a view that an exception keeps
                 # (gh-111049).
                 with content.getbuffer() if isinstance(content, io.BytesIO) else memoryview(content) as view:
                     file.write(view)
                 file.flush()
                 sync(descriptor)
-                # Before it is closed, and with that unlocked.
+                # Renamed before it is closed, since closing unlocks it.
                 os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -134,7 +134,7 @@ def new_large_file(path: Path) -> Iterator[Path]:
 
 
 def require_room(folder: Path, length: int) -> None:
-    """Raise the system's error where a folder's disk does not take so many more bytes: they are taken and freed."""
+    """Raise the system's error if a folder's disk has no room for so many bytes: they are allocated and freed."""
     with folder_of(folder / "any") as parent:
         name, descriptor = new_file(parent)
         try:
@@ -146,7 +146,7 @@ def require_room(folder: Path, length: int) -> None:
 
 
 def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
-    """Add a piece to the end of `path`, wholly or not at all, after `separator` if what is there does not end in it."""
+    """Append a piece to `path`, all or nothing, after `separator` if the file does not end in it."""
     if not is_main_process():
         return
     with storing(path):
@@ -156,7 +156,7 @@ def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
             if start and os.pread(descriptor, len(separator), max(0, start - len(separator))) != separator:
                 piece = separator + piece
             if os.fstat(descriptor).st_nlink > 1:
-                # A file that is known by another name elsewhere, in a copy say, stays as it is there.
+                # The file has another name elsewhere, for example in a copy; that one must not change.
                 write_bytes(path, os.pread(descriptor, start, 0) + piece)
                 return
             try:
@@ -171,14 +171,14 @@ def append_bytes(path: Path, piece: bytes, separator: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by a text, all or nothing. Halves of surrogate pairs, which no encoding has, are escaped."""
+    """Replace `path` by a text, all or nothing. Halves of surrogate pairs, which no encoding allows, are escaped."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, data: Any, root: Path | None = None) -> None:
-    """Replace `path` by JSON, all or nothing, an object with its checksum. Numbers that are not finite are refused.
+    """Replace `path` by JSON, all or nothing; an object gets its checksum. Numbers that are not finite are refused.
 
-    `root` is the directory of the run where that is not the folder of the file.
+    `root` is the directory of the run if that is not the folder of the file.
     """
     text = json.dumps(data, indent=2, allow_nan=False) + "\n"
     if isinstance(data, Mapping):
@@ -199,21 +199,21 @@ def write_environment(root: Path, content: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def new_directory(root: Path, way_on: str) -> Iterator[Path]:
-    """Make `root` all at once: the block fills the folder it is given, which is renamed at its end.
+    """Make `root` in one step: the block fills a temporary folder, which is renamed at its end.
 
-    Raises `InputError`, nothing touched, if `root` exists in whatever form (`way_on` says what then), and for what the
-    block refuses, as if said of `root`.
+    Raises `InputError`, with nothing touched, if `root` exists in any form (`way_on` is the command that continues it).
+    An `InputError` of the block names `root` in place of the temporary folder.
     """
     taken = f"{root}: exists already; give another --out, or {way_on} {root}"
     if "\0" in str(root):
-        raise InputError("--out: holds a character of code 0, which no file system takes; leave it out")
+        raise InputError("--out: has a NUL character, which no file system allows; leave it out")
     if os.path.lexists(root):
         raise InputError(taken)
     with storing(root):
         try:
             root.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise InputError(f"{root}: {root.parent} is no directory; give another --out") from error
+            raise InputError(f"{root}: {root.parent} is not a directory; give another --out") from error
         with folder_of(root) as folder:
             name, descriptor = new_folder(folder)
             partial = root.parent / name
@@ -230,7 +230,7 @@ def new_directory(root: Path, way_on: str) -> Iterator[Path]:
             except BaseException as error:
                 remove_tree(partial)
                 if isinstance(error, InputError):
-                    # Name the directory that the user asked for, not the one it was prepared in.
+                    # Name the directory that the user asked for, not the temporary one.
                     raise InputError(str(error).replace(str(partial), str(root))) from error
                 raise
             finally:

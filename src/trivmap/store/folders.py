@@ -1,7 +1,7 @@
-"""Where files are written: in the very folder that a command began with, never through a link, never half.
+"""The folders that files are written in: always those that a command began with, and never through a link.
 
-Inside a run, a comparison or a study nothing is followed through symbolic links: such a directory may come from
-somebody else. The directory itself may be named by one.
+Inside a run, a comparison or a study no symbolic link is followed, since such a directory may come from somebody
+else. The path of the directory itself may be a link.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from trivmap.errors import InputError
 from trivmap.store.locks import flock
 
 _LEFTOVER = re.compile(r"\.trivmap-[0-9a-f]{8}")
-"""Files that are being written have such a name, until they are whole."""
+"""Files have such a name while they are being written."""
 _NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _Held(NamedTuple):
-    """A directory that a command works in: as it was named, its full path, and the open directory itself."""
+    """A directory that a command works in: its name as given, its full path, and its open descriptor."""
 
     root: Path
     path: str
@@ -38,9 +38,9 @@ _HELD: ContextVar[tuple[_Held, ...]] = ContextVar("held", default=())
 
 @contextlib.contextmanager
 def inside(root: Path) -> Iterator[None]:
-    """While the block runs, everything below `root` is read and written in the very directory that `root` is now.
+    """While the block runs, paths below `root` are read and written in the directory that `root` is now.
 
-    Once it is moved, removed or replaced, whoever reads or writes there gets an `InputError`, and nothing is written.
+    Once it is moved, removed or replaced, reading or writing there raises `InputError`, and nothing is written.
     """
     path = os.path.abspath(root)
     if any(held.path == path for held in _HELD.get()):
@@ -62,9 +62,9 @@ def inside(root: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def folder_of(path: Path) -> Iterator[int]:
-    """The open folder that `path` lies in; below a directory that is held, no link leads there.
+    """The open folder that contains `path`; below a directory that is held, no link is followed.
 
-    Raises `InputError` where one is in the way, or where the directory is no longer what it was.
+    Raises `InputError` if there is a link on the path, or if the directory was moved, removed or replaced.
     """
     parent = os.path.abspath(path.parent)
     outer = _innermost(parent)
@@ -78,7 +78,7 @@ def folder_of(path: Path) -> Iterator[int]:
 
 
 def own_folder(folder: Path) -> None:
-    """Make a folder of a run if it is not there; raises `InputError` where something else is in its place."""
+    """Make a folder of a run if it does not exist; raises `InputError` if something else is in its place."""
     with inside(folder.parent):
         if not is_folder(folder):
             with folder_of(folder) as parent, contextlib.suppress(FileExistsError):
@@ -86,7 +86,7 @@ def own_folder(folder: Path) -> None:
 
 
 def is_folder(folder: Path) -> bool:
-    """True if a folder of a run is there; raises `InputError` where something else is in its place."""
+    """True if a folder of a run exists; raises `InputError` if something else is in its place."""
     try:
         with folder_of(folder) as parent:
             mode = os.stat(folder.name, dir_fd=parent, follow_symlinks=False).st_mode
@@ -98,13 +98,13 @@ def is_folder(folder: Path) -> bool:
 
 
 def listed(folder: Path) -> list[str]:
-    """The names in a folder of a run, none if it is not there; raises `InputError` where it cannot be read."""
+    """The names in a folder of a run, none if it does not exist; raises `InputError` if it cannot be read."""
     if not is_folder(folder):
         return []
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); see who may read it") from error
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _innermost(path: str) -> _Held | None:
@@ -143,23 +143,23 @@ def _require_there(held: _Held) -> None:
 def _strange_folder(folder: Path, mode: int) -> str:
     if stat.S_ISLNK(mode):
         return f"{folder}: is a symbolic link, which trivmap does not follow here; put the folder itself in its place"
-    return f"{folder}: is no folder; move it away"
+    return f"{folder}: is not a folder; move it away"
 
 
 def new_file(folder: int) -> tuple[str, int]:
-    """A new empty file in an open folder under a name that nobody has, open to write, and locked."""
+    """A new empty file in an open folder under an unused name, open for writing, and locked."""
     clear_leftovers(folder)
     while True:
         name = f".trivmap-{secrets.token_hex(4)}"
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
         if flock(descriptor) is not False and os.fstat(descriptor).st_nlink:
             return name, descriptor
-        # Another process took it for a leftover before it was locked.
+        # Another process has removed it as a leftover before it was locked.
         os.close(descriptor)
 
 
 def new_folder(folder: int) -> tuple[str, int]:
-    """As `new_file`, with a folder that only its maker may open: its name, and the open folder."""
+    """As `new_file`, for a folder that only its owner may open: its name, and the open folder."""
     clear_leftovers(folder)
     while True:
         name = f".trivmap-{secrets.token_hex(4)}"
@@ -172,7 +172,7 @@ def new_folder(folder: int) -> tuple[str, int]:
 
 
 def clear_leftovers(folder: int) -> None:
-    """Remove what processes that are gone have left half written in an open folder."""
+    """Remove incomplete files that ended processes have left in an open folder."""
     for name in filter(_LEFTOVER.fullmatch, os.listdir(folder)):
         with contextlib.suppress(OSError):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
@@ -191,7 +191,7 @@ def _remove(name: str, mode: int, folder: int) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Make an open file, or the renames in an open folder, durable, where the file system knows how."""
+    """Make an open file, or the renames in an open folder, durable, if the file system supports it."""
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""HDF5 files of a run: how one is opened, and the checksums of what HDF5 itself keeps none of."""
+"""HDF5 files of a run: how one is opened, and checksums for the content that HDF5 itself does not cover."""
 
 import hashlib
 import json
@@ -19,14 +19,14 @@ SUM = "sha256"
 UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, AttributeError, UnicodeError, json.JSONDecodeError)
 """Errors of h5py for a damaged file."""
 _FLETCHER = 4
-"""Bytes of the checksum with which HDF5 ends a chunk."""
+"""Bytes of the checksum at the end of each HDF5 chunk."""
 
 
 def open_hdf5(path: Path, *, again: bool = False) -> Any:
-    """A plain HDF5 file with all its data, to read. Raises `OSError` where it is none or data are missing.
+    """A plain HDF5 file with all its data, open for reading. Raises `OSError` if it is not HDF5 or data are missing.
 
-    Nothing in it may lead to another file, nor declare more data than are stored; raises `InputError` for a way out of
-    the file, and where the file cannot be read at all. `again`: this process has looked through it before.
+    The file must not refer to other files, nor declare more data than it stores. Raises `InputError` for a reference to
+    another file, and if the file cannot be read at all. `again`: this process has checked the file before.
     """
     file = _opened(path)
     if again:
@@ -43,14 +43,14 @@ def open_hdf5(path: Path, *, again: bool = False) -> Any:
 
 
 def read_attributes(path: Path, remedy: str, root: Path) -> dict[str, Any]:
-    """The attributes of a file, whose datasets are not opened; raises as `open_hdf5`, and where they were altered."""
+    """The attributes of a file, whose datasets are not opened; raises as `open_hdf5`, and if they were altered."""
     with _opened(path) as file:
         require_sum(file, lambda held: digest(attributes_of(held)), path, remedy, root)
         return attributes_of(file)
 
 
 def _opened(path: Path) -> Any:
-    """HDF5 itself locks nothing: no file of ours is changed once it is there, and some file systems have no locks."""
+    """Open without HDF5's locks: our files never change after they are written, and some file systems have no locks."""
     import h5py
 
     if not is_file(path):
@@ -64,7 +64,7 @@ def _opened(path: Path) -> Any:
 
 
 def _require_whole(file: Any, path: Path) -> None:
-    """Read no data: that may open a file elsewhere, and wait for a pipe for ever."""
+    """Check the layout without reading data: reading may open another file, or wait for a pipe for ever."""
     import h5py
 
     for name, held in contents(file):
@@ -76,7 +76,7 @@ def _require_whole(file: Any, path: Path) -> None:
             )
         if not (dataset or isinstance(held, h5py.Group)):
             raise OSError(f"{name!a} is neither a group nor a dataset")
-        # HDF5 would fill what is missing with zeros, however much it is. We compress nothing.
+        # HDF5 would fill missing data of any size with zeros. We do not compress.
         if dataset and (
             held.dtype.kind not in "biufc" or held.id.get_storage_size() < math.prod(held.shape) * held.dtype.itemsize
         ):
@@ -84,9 +84,9 @@ def _require_whole(file: Any, path: Path) -> None:
 
 
 def contents(group: Any) -> Iterator[tuple[str, Any]]:
-    """Everything below a group, with None for a link that is not followed; under one name what has several.
+    """Everything below a group, with None for a link that is not followed; an object with several names appears once.
 
-    HDF5's own walk would hand an error of ours to nobody.
+    HDF5's own walk would drop an error that we raise in it.
     """
     import h5py
 
@@ -106,13 +106,13 @@ def contents(group: Any) -> Iterator[tuple[str, Any]]:
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """The sentence about a file that may be well but cannot be read at this moment."""
+    """The error for a file that may be intact but cannot be read at the moment."""
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return InputError(f"{path}: cannot be read ({reason}); see who may read it, and whether the disk is well")
+    return InputError(f"{path}: cannot be read ({reason}); check its permissions and the disk")
 
 
 def plain(value: Any) -> Any:
-    """An attribute as Python has it."""
+    """An attribute as a Python object."""
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
@@ -122,15 +122,15 @@ def attributes_of(held: Any) -> dict[str, Any]:
 
 
 def require_sum(held: Any, summed: Callable[[Any], str], path: Path, remedy: str, root: Path | None = None) -> None:
-    """Raise `InputError` where a file or a group in it carries another checksum than its content has.
+    """Raise `InputError` if the stored checksum of a file, or of a group in it, does not fit its content.
 
-    Older versions wrote none; with `root`, one is missing only if that directory is from before the checksums.
+    Older versions wrote no checksum; with `root`, it may be missing only if that directory is older than checksums.
     """
     require_seal(held.attrs.get(SUM), lambda: summed(held), path, remedy, root)
 
 
 def sum_of_content(group: Any) -> str:
-    """The checksum of everything in a group that is small."""
+    """The checksum of everything in a small group."""
     arrays = {
         name: (held.dtype.str, held.shape, held[()].tobytes().hex())
         for name, held in contents(group)
@@ -140,10 +140,10 @@ def sum_of_content(group: Any) -> str:
 
 
 def sum_of_chunks(datasets: dict[str, Any], read: Callable[[int, int], bytes]) -> str:
-    """The checksum of the checksums that HDF5 keeps of the chunks and compares with the data as it reads them.
+    """The checksum of the checksums that HDF5 keeps for the chunks and compares with the data as it reads them.
 
-    Whoever writes other numbers into a chunk has HDF5 renew its checksum. `read` gives so many bytes from an offset of
-    the file: those of the data need not be read.
+    HDF5 renews the checksum of a chunk when other numbers are written into it. `read` returns a number of bytes from an
+    offset in the file, so the data themselves need not be read.
     """
     found = {}
     for name, dataset in datasets.items():

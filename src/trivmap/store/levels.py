@@ -1,4 +1,4 @@
-"""`integration.h5`: configurations of a continuous map at several numbers of integration steps, the noise the same."""
+"""`integration.h5`: configurations of a continuous map from the same noise at several numbers of integration steps."""
 
 import io
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ def write_levels(path: Path, levels: Sequence[Level], model: str) -> None:
 
 
 def read_levels(path: Path, model: str) -> list[Level]:
-    """The levels in ascending steps; none where there is no file, or one of another map.
+    """The levels in ascending steps; none if there is no file, or a file of another map.
 
-    Raises `InputError` where the file is damaged or altered.
+    Raises `InputError` if the file is damaged or altered.
     """
     if not is_file(path):
         return []

@@ -1,4 +1,4 @@
-"""Locks between processes. The system drops them with the process, so that a killed one leaves none behind."""
+"""Locks between processes. The system releases them when a process ends, even if it is killed."""
 
 import errno
 import fcntl
@@ -6,11 +6,11 @@ import functools
 import sys
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EBADF}
-"""Errors of parallel, network and user-space file systems that have no locks; EBADF for a folder's on NFS."""
+"""Errors of parallel, network and user-space file systems that have no locks; EBADF for locking a folder on NFS."""
 
 
 def flock(descriptor: int, *, shared: bool = False) -> bool | None:
-    """Lock an open file for this process, if no other one holds it; None where the file system has no locks."""
+    """Lock an open file for this process, if no other one holds it; None if the file system has no locks."""
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -25,7 +25,7 @@ def flock(descriptor: int, *, shared: bool = False) -> bool | None:
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock an open file for this process, if no other one holds it.
 
-    Where the file system has no locks the answer is yes, and a sentence on stderr says so, once in a process.
+    If the file system has no locks, the answer is True, and a sentence on stderr reports it, once per process.
     """
     taken = flock(descriptor, shared=shared)
     if taken is None:

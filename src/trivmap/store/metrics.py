@@ -1,4 +1,4 @@
-"""The log of a training, `metrics.jsonl`: one JSON object a line. The summary notes its length and its hash."""
+"""The log of a training, `metrics.jsonl`: one JSON object per line. The summary stores its length and its hash."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ _RECORD: Shape = {
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records; a line torn by a kill is left out, and what is no record."""
+    """The records; a line torn by a kill, or any other line that is not a record, is left out."""
     for _, record in _parsed(read_bytes(path) if is_file(path) else b""):
         yield record
 
@@ -45,7 +45,7 @@ def last_record(path: Path) -> dict[str, Any] | None:
 
 
 def truncate(path: Path, step: int) -> None:
-    """Drop the records after a step, and what a kill has torn."""
+    """Drop the records after a step, and a line torn by a kill."""
     if is_file(path):
         kept = [line + b"\n" for line, record in _parsed(read_bytes(path)) if record.get("step", 0) <= step]
         write_bytes(path, b"".join(kept))
@@ -58,7 +58,7 @@ def mark(path: Path) -> dict[str, Any]:
 
 
 def damage(path: Path, noted: Mapping[str, Any] | None) -> str | None:
-    """The damage to a file since `mark` noted it, or None. Where no step is noted, a training is adding lines."""
+    """The damage to a file since `mark` recorded it, or None. If no step is recorded, a training is adding lines."""
     if not noted or not noted["bytes"]:
         return None
     length = noted["bytes"]

@@ -1,4 +1,4 @@
-"""Reading plain files: nothing is followed through a link, and nothing but a plain file is opened at all."""
+"""Reading of plain files: links are not followed, and only plain files are opened."""
 
 import contextlib
 import errno
@@ -14,9 +14,9 @@ _PIECE = 1 << 20
 
 
 def open_plain(path: Path, flags: int) -> int:
-    """The open file at `path`, which must be a plain one: for a link, folder, pipe or device an `InputError`.
+    """The open file at `path`, which must be a plain file: raises `InputError` for a link, folder, pipe or device.
 
-    Nothing but a plain file is opened at all: that alone may wait for ever, or do something.
+    Anything else is not opened at all, since opening it may wait for ever or have side effects.
     """
     with folder_of(path) as folder:
         with contextlib.suppress(FileNotFoundError):
@@ -37,19 +37,19 @@ def open_plain(path: Path, flags: int) -> int:
 
 
 def is_file(path: Path) -> bool:
-    """True if a file of a run is there; an `InputError` where something else is in its place, or nobody may look."""
+    """True if a file of a run exists; an `InputError` if something else is in its place, or access is denied."""
     try:
         with folder_of(path) as folder:
             _require_plain(path, os.stat(path.name, dir_fd=folder, follow_symlinks=False))
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); see who may read it") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     return True
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a plain file; an `InputError` where it cannot be read, `FileNotFoundError` where there is none."""
+    """The content of a plain file; an `InputError` if it cannot be read, `FileNotFoundError` if there is none."""
     try:
         with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
             return file.read()
@@ -57,12 +57,12 @@ def read_bytes(path: Path) -> bytes:
         raise
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); see who may read it, and whether the disk is well"
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions and the disk"
         ) from error
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Bytes of a file, 0 if there is none."""
     if not is_file(path):
         return 0
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
@@ -70,7 +70,7 @@ def size(path: Path) -> int:
 
 
 def sha256(path: Path, length: int | None = None) -> str:
-    """The hash of a file, or of its first bytes, in hexadecimal digits."""
+    """The hash of a file, or of its first `length` bytes, in hexadecimal digits."""
     found = hashlib.sha256()
     with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
         while piece := file.read(_PIECE if length is None else min(_PIECE, length)):
@@ -85,7 +85,7 @@ def _require_plain(path: Path, found: os.stat_result) -> None:
 
 
 def strange(path: Path, mode: int) -> str:
-    """A sentence about something that is no plain file."""
+    """A sentence about something that is not a plain file."""
     if stat.S_ISLNK(mode):
         return f"{path}: is a symbolic link, which trivmap does not follow here; put the file itself in its place"
     if stat.S_ISDIR(mode):

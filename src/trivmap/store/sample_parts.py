@@ -1,4 +1,4 @@
-"""The part files of a run's samples: what is in one, how it is written and how it is checked."""
+"""The part files of a run's samples: their content, and how they are written and checked."""
 
 import io
 import json
@@ -28,9 +28,9 @@ from trivmap.store.sealed import SCHEMA, digest, require_unaltered
 
 _NAME = re.compile(r"part-(\d{5,})\.h5")
 CHUNK = 1 << 18
-"""Bytes of an HDF5 chunk, about; each carries a checksum."""
+"""Approximate bytes of an HDF5 chunk; each has a checksum."""
 _CHUNKS = "chunks"
-"""The attribute that holds the checksum of the checksums that HDF5 keeps of the data."""
+"""The attribute with the checksum of the checksums that HDF5 keeps for the data."""
 
 
 class Part(NamedTuple):
@@ -48,7 +48,7 @@ class Part(NamedTuple):
 
 
 def part_path(folder: Path, number: int) -> Path:
-    """Where a part is kept."""
+    """The path of a part."""
     return folder / f"part-{number:05d}.h5"
 
 
@@ -61,7 +61,7 @@ def write_part(
 ) -> None:
     """Write one part, all or nothing, every dataset with checksums.
 
-    The file is built in memory: HDF5 itself does not survive a full disk. Raises `InputError` for that.
+    The file is built in memory, since HDF5 itself does not survive a full disk. Raises `InputError` for a full disk.
     """
     import h5py
 
@@ -88,9 +88,9 @@ def write_part(
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The resumption state in a part: arrays as NumPy arrays, everything else as JSON gives it back.
+    """The resumption state in a part: arrays as NumPy arrays, everything else as JSON returns it.
 
-    Raises `InputError` where a number in it is not the one that was written.
+    Raises `InputError` if a number in it was altered.
     """
     with open_part(path) as file:
         try:
@@ -104,7 +104,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def open_part(path: Path, *, again: bool = False) -> Any:
-    """The HDF5 file of a part, to read, as `open_hdf5`; an `InputError` where it is truncated or no HDF5 file."""
+    """The HDF5 file of a part, open for reading, as `open_hdf5`; an `InputError` if it is truncated or not HDF5."""
     try:
         return open_hdf5(path, again=again)
     except OSError as error:
@@ -112,7 +112,7 @@ def open_part(path: Path, *, again: bool = False) -> Any:
 
 
 def damaged(path: Path, error: OSError | None = None) -> InputError:
-    """The sentence about a part that cannot be read: it is damaged, unless the system gave an `error` with a number."""
+    """The error for a part that cannot be read: it is damaged, unless the system gave an `error` with a number."""
     if error is not None and error.errno:
         return unreadable(path, error)
     return InputError(f"{path}: is truncated or damaged; {_remedy(path)}")
@@ -126,7 +126,7 @@ def _remedy(path: Path) -> str:
 
 
 def _sum_of_part(file: Any) -> str:
-    """The checksum of what those of the datasets do not cover: attributes, and the layout of the datasets."""
+    """The checksum of the content that the checksums of the datasets do not cover: attributes and dataset layout."""
     datasets = {name: (each.dtype.str, each.shape, each.chunks, each.fletcher32) for name, each in _data(file).items()}
     return digest([attributes_of(file), datasets])
 
@@ -138,9 +138,9 @@ def _data(file: Any) -> dict[str, Any]:
 
 
 def find_parts(folder: Path) -> list[Part]:
-    """All parts in order, each checked to be whole and to continue the one before it.
+    """All parts in order, each checked to be complete and to continue the one before it.
 
-    Raises `InputError` naming a part that is missing, truncated, or of other samples than the first.
+    Raises an `InputError` that names a part that is missing, truncated, or from other samples than the first.
     """
     paths = sorted((folder / name for name in listed(folder) if _NAME.fullmatch(name)), key=_number)
     parts: list[Part] = []
@@ -175,7 +175,7 @@ def _described(path: Path, number: int) -> Part:
                 )
             require_sum(file, _sum_of_part, path, _remedy(path), path.parent.parent)
             chunks, data = attributes.pop(_CHUNKS, None), _data(file)
-            # Older versions wrote none.
+            # Older versions wrote no checksum.
             require_unaltered(chunks is None or chunks == _sum_of_data(path, data), path, _remedy(path))
             datasets = {name: (each.shape, each.dtype) for name, each in data.items()}
         except UNREADABLE as error:
@@ -195,7 +195,7 @@ def _sum_of_data(path: Path, data: dict[str, Any]) -> str:
 
 
 def _fits_together(part: Part) -> bool:
-    """True if all datasets have as many chains and steps as the attributes say."""
+    """True if all datasets have the number of chains and steps in the attributes."""
     numbers = (part.attributes.get("chains"), part.steps, part.start)
     shapes = {name: shape[: 1 if name == "fields" else 2] for name, (shape, _) in part.datasets.items()}
     return (
@@ -215,7 +215,7 @@ def _number(path: Path) -> int:
 
 
 def _chunk(values: np.ndarray) -> tuple[int, ...] | None:
-    """One chain, as many steps as make a chunk; None, for a contiguous dataset, where there is nothing."""
+    """The shape of a chunk: one chain, and the steps that fill it; None (a contiguous dataset) if there are no data."""
     if not values.size:
         return None
     step = max(1, values[0, 0].nbytes)

@@ -1,10 +1,11 @@
 """JSON files with a checksum of their content, so that altered numbers are not read.
 
-The key `sha256` stands last in every object that is written. It is the hash of the rest in canonical form, keys sorted:
-other formatting of the file does no harm. A file without it is read where the run is of a version that wrote none.
+The key `sha256` is the last key of every object that is written. It is the hash of the rest in canonical form, with
+sorted keys, so the formatting of the file does not matter. A file without it is read if the run is from a version that
+wrote no checksums.
 
-Before it stands `origin`: the identity of the run, which is `run` in its `environment.json`, and the place of the file
-in it. A file that comes from another run, or from another place in this one, is not read either.
+The key before it is `origin`: the identity of the run, which is `run` in its `environment.json`, and the place of the
+file in the run. A file from another run, or from another place in this run, is not read either.
 """
 
 import hashlib
@@ -20,11 +21,11 @@ from trivmap.store.plain import is_file, read_bytes
 from trivmap.trust import is_trusting
 
 SCHEMA = 1
-"""The schema of all files that are written today."""
+"""The schema of all files that this version writes."""
 Shape = Mapping[str, Any]
-"""Keys that an object must have, or may have if a question mark follows; `*` is any other. Values say what is allowed.
+"""Keys that an object must have, or may have if a question mark follows; `*` is any other key.
 
-A type, a tuple of what is allowed, a list of what each entry is, or the shape of an object.
+A value is the allowed type, a tuple of alternatives, a list with the shape of each entry, or the shape of an object.
 """
 NUMBER = (int, float)
 MAYBE = (int, float, NoneType)
@@ -32,19 +33,19 @@ ESTIMATE: Shape = {"value": MAYBE, "error": MAYBE}
 ENVIRONMENT = "environment.json"
 """The first file of a run, a study or a comparison."""
 _DEEPEST = 50
-"""Levels of an object, beyond which whatever walks through it might not come back."""
+"""Largest nesting depth of an object: deeper ones might exceed the recursion limit of functions that walk them."""
 
 
 def require_unaltered(unaltered: bool, path: Path, remedy: str) -> None:
-    """Raise `InputError` for a file that is not as it was written, unless such files are trusted."""
+    """Raise `InputError` for a file that was altered, unless such files are trusted."""
     if not (unaltered or is_trusting()):
         raise InputError(f"{path}: was altered, its checksum does not fit; {remedy}, or trust it as it is with --trust")
 
 
 def require_seal(written: Any, expected: Callable[[], str], path: Path, remedy: str, root: Path | None) -> None:
-    """Raise `InputError` where a file carries another checksum than `expected`, or none where `root` has them.
+    """Raise `InputError` if a file's checksum is not `expected`, or is missing although files in `root` have checksums.
 
-    `environment.json` is the first file of a run: with a checksum in it, all others that have one today have had it.
+    `environment.json` is the first file of a run: if it has a checksum, all other files were written with one too.
     """
     require_unaltered(written == expected() if written is not None else not _has_seals(root), path, remedy)
 
@@ -70,7 +71,7 @@ def new_identity() -> str:
 def origin(path: Path, root: Path | None = None) -> str | None:
     """The identity of the run and the place of the file in it; None if `environment.json` has no identity.
 
-    `root` is the directory of the run where that is not the folder of the file. `environment.json` itself has none.
+    `root` is the directory of the run if that is not the folder of the file. `environment.json` itself has no origin.
     """
     root = root or path.parent
     identity = None if path.name == ENVIRONMENT else _environment(root).get("run")
@@ -94,11 +95,11 @@ def seal(text: str, origin: str | None = None) -> str:
 def read_json(
     path: Path, remedy: str, *, shape: Shape | None = None, root: Path | None = None, portable: bool = False
 ) -> Any:
-    """The JSON object in `path` without origin and checksum; `shape` names what must be in it, `{}` requires nothing.
+    """The JSON object in `path` without origin and checksum; `shape` is the required content, `{}` requires nothing.
 
-    `root` is the directory of the run where that is not the folder of the file. A `portable` file may be copied from
-    run to run. Raises `InputError`, ending in `remedy`, where the file is missing, damaged, altered, of another run or
-    of another shape.
+    `root` is the directory of the run if that is not the folder of the file. A `portable` file may be copied from run
+    to run. Raises `InputError`, ending in `remedy`, if the file is missing, damaged or altered, comes from another run,
+    or has another shape.
     """
     return _read(path, remedy, shape or {}, root or path.parent, portable)[1]
 
@@ -151,7 +152,7 @@ def _parsed(path: Path, remedy: str) -> tuple[str, Any]:
 
 
 def _require_printable(content: Any) -> None:
-    """Raise a `ValueError` for what JSON can say and no terminal or page can show."""
+    """Raise a `ValueError` for text that JSON can hold but no terminal or page can show."""
     json.dumps(content, ensure_ascii=False).encode()
     level = [content] if isinstance(content, (dict, list)) else []
     for _ in range(_DEEPEST):
@@ -163,13 +164,13 @@ def _require_printable(content: Any) -> None:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """True for a value of JSON that has the shape, see `Shape`."""
+    """True if a JSON value has the shape, see `Shape`."""
     if isinstance(kind, tuple):
         return any(fits(value, each) for each in kind)
     if isinstance(kind, list):
         return isinstance(value, list) and all(fits(each, kind[0]) for each in value)
     if isinstance(kind, type):
-        # To Python a flag is a number.
+        # In Python a bool is an int.
         return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not isinstance(value, dict):
         return False

@@ -1,7 +1,7 @@
-"""A pytree's changing leaves as one vector per dtype.
+"""The changing leaves of a pytree as one vector per dtype.
 
-A training state has hundreds of small leaves, each of which would cost a store a file or a round trip of its own;
-packed by dtype, a checkpoint takes a tenth of the time.
+A training state has hundreds of small leaves, each of which would need a file or a round trip of its own; packed by
+dtype, a checkpoint takes a tenth of the time.
 """
 
 import math
@@ -38,7 +38,7 @@ def pack(state: Any) -> PackedState:
 
 
 def unpack(packed: PackedState, template: Any) -> Any:
-    """The pytree `pack` was given, bit-identical, in the structure of `template`.
+    """The pytree that was given to `pack`, bit-identical, in the structure of `template`.
 
     The template's leaves may be arrays or `jax.ShapeDtypeStruct`s. Raises `InputError` at the first leaf that differs
     in name, shape or dtype.
@@ -82,7 +82,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _form(name: str, leaf: Any) -> dict[str, Any]:
-    """The facts that must agree between a stored leaf and the template's."""
+    """The facts in which a stored leaf must agree with the template's leaf."""
     form: dict[str, Any] = {"name": name}
     if _is_key(leaf):
         # The dtype of a typed key names its generator: key<fry>.

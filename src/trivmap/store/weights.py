@@ -1,4 +1,4 @@
-"""The trained flow on disk: its weights, and a header that rebuilds the flow they belong to."""
+"""The trained flow on disk: its weights, and a header from which the flow can be rebuilt."""
 
 import hashlib
 import io
@@ -35,7 +35,7 @@ def save_model(folder: Path, flow: Any, card: RunCard) -> Path:
     """Write the flow's weights and `header.json` into `folder`; returns the path of the weights.
 
     The weights' file is named after their hash and the header is replaced last, so that a kill leaves either the old
-    model or the new one. Raises `InputError` when the disk takes no more.
+    model or the new one. Raises `InputError` when the disk is full.
     """
     with inside(folder.parent):
         return _save(folder, flow, card)
@@ -62,7 +62,7 @@ def _save(folder: Path, flow: Any, card: RunCard) -> Path:
 
 
 def _finish(folder: Path, weights: str, header: dict[str, Any]) -> None:
-    """Write the header of weights that are there, and forget those it does not name."""
+    """Write the header of stored weights, and delete weights that it does not name."""
     write_json(folder / "header.json", header)
     for old in listed(folder):
         if old != weights and old.startswith("weights-") and old.endswith(".eqx"):
@@ -70,7 +70,7 @@ def _finish(folder: Path, weights: str, header: dict[str, Any]) -> None:
 
 
 def copy_model(source: Path, folder: Path) -> None:
-    """Write the model in `source` into `folder`, of another run. Raises `InputError` where it is damaged."""
+    """Write the model in `source` into `folder` of another run. Raises `InputError` if it is damaged."""
     header = _header(source)
     path = _require_weights(source, header["weights"])
     with inside(folder.parent):
@@ -81,14 +81,14 @@ def copy_model(source: Path, folder: Path) -> None:
 
 
 def model_digest(folder: Path) -> str:
-    """SHA-256 of the weights the header names: what samples were drawn with."""
+    """SHA-256 of the weights that the header names, with which samples are drawn."""
     return _header(folder)["weights"]["sha256"]
 
 
 def load_model(folder: Path, build: Callable[[RunCard], Any]) -> tuple[Any, RunCard]:
     """The flow, and a run card of its lattice, action, model and dtype; `build(card)` makes a flow of its structure.
 
-    Raises `InputError` where files are missing, truncated or altered, or where this process cannot hold float64.
+    Raises `InputError` if files are missing, truncated or altered, or if this process cannot represent float64.
     """
     header = _header(folder)
     path = _require_weights(folder, header["weights"])
@@ -107,7 +107,7 @@ def load_model(folder: Path, build: Callable[[RunCard], Any]) -> tuple[Any, RunC
 
 
 def is_model(folder: Path) -> bool:
-    """Whether there is a model; one that is damaged is none."""
+    """True if there is a model; a damaged one does not count."""
     try:
         _require_weights(folder, _header(folder)["weights"])
     except InputError:
@@ -116,7 +116,7 @@ def is_model(folder: Path) -> bool:
 
 
 def _require_weights(folder: Path, expected: dict[str, Any]) -> Path:
-    """The file of the weights that the header names; raises `InputError` unless it is as it was written."""
+    """The file of the weights that the header names; raises `InputError` if it was altered."""
     path = folder / str(expected.get("file"))
     if path.parent != folder or not is_file(path):
         raise InputError(f"{path}: is missing; {_again(folder)}")
@@ -128,7 +128,7 @@ def _require_weights(folder: Path, expected: dict[str, Any]) -> Path:
 
 def _header(folder: Path) -> dict[str, Any]:
     path = folder / "header.json"
-    # Asked for its own sake: a link in the place of the folder is refused.
+    # Called for its check: a link in the place of the folder is refused.
     is_folder(folder)
     header = read_json(path, _again(folder), shape=_HEADER, root=folder.parent, portable=True)
     if not {"file", "bytes", "sha256"} <= header["weights"].keys():

@@ -1,4 +1,4 @@
-"""Training: drivers that take a flow towards its target."""
+"""Training: drivers that bring a flow closer to its target."""
 
 from trivmap.training.data import AbstractData as AbstractData
 from trivmap.training.data import Stored as Stored

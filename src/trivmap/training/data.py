@@ -20,9 +20,10 @@ Drawn = Float[Array, "batch *lattice"]
 
 
 class AbstractData(eqx.Module):
-    """Where a training takes configurations of exp(-S) from.
+    """A source of configurations of exp(-S) for training.
 
-    To add one: hold arrays as fields; what changes from step to step is the state that `begin` makes and `draw` moves.
+    To add one: keep arrays as fields; the part that changes from step to step is the state, which `begin` makes and
+    `draw` updates.
     """
 
     @property
@@ -49,9 +50,9 @@ class Stored(AbstractData):
     """Configurations of a simulation, drawn at random, each as a random image under the symmetries of the action.
 
     Args:
-        fields: the configurations, shape (number, *lattice); None where they are not read yet: then none can be drawn.
+        fields: the configurations, shape (number, *lattice); None if they have not been read, and cannot be drawn.
 
-    Raises `InputError` for an array without any.
+    Raises `InputError` for an empty array.
     """
 
     fields: Fields | None
@@ -66,7 +67,7 @@ class Stored(AbstractData):
 
     def draw(self, state: None, flow: Flow, action: AbstractAction, key: Key, batch: int) -> tuple[Drawn, None]:
         if self.fields is None:
-            raise InputError("data: the configurations are not read yet")
+            raise InputError("data: the configurations have not been read yet")
         keys = jax.random.split(key, batch + 1)
         chosen = self.fields[jax.random.randint(keys[0], (batch,), 0, len(self.fields))]
         symmetries = action.symmetries

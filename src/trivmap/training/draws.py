@@ -1,4 +1,4 @@
-"""The draws of a training step, and its notes: the same for optimizers of first and second order."""
+"""The random draws and the metrics of a training step, for first- and second-order optimizers alike."""
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,11 @@ from trivmap.optimizers.optimizer import Taken
 from trivmap.training.state import TrainingState
 
 METRICS = ("loss", "loss_variance", "ess", "gradient_norm", "learning_rate", "temperature", "damping")
-"""Numbers of each step of a chunk, one column each; NaN where the optimizer has no such number."""
+"""Numbers of each step of a chunk, one column each; NaN if the optimizer does not have that number."""
 
 
 def draw_noise(static: Flow, state: TrainingState, batch: int) -> Noise:
-    """The noise of the next step: a function of the run's key and the step alone."""
+    """The noise of the next step: a function of the run's key and the step only."""
     keys = jax.random.split(jax.random.fold_in(state.key, state.step), batch)
     return shard_batch(lambda static, keys: jax.vmap(static.noise)(keys), static, keys)
 
@@ -33,7 +33,7 @@ def data_key(state: TrainingState) -> Key:
 
 
 def metrics(taken: Taken, temperature: Scalar, *, weights: bool) -> Float[Array, " metrics"]:
-    """The row of `METRICS` of one step; `weights`: whether what is monitored are -log w of the flow's proposals."""
+    """The row of `METRICS` of one step; `weights`: whether the monitored values are -log w of the flow's proposals."""
     monitored = taken.monitored
     log_ratio = jnp.min(monitored) - monitored
     ess = jnp.square(jnp.sum(jnp.exp(log_ratio))) / (len(monitored) * jnp.sum(jnp.exp(2 * log_ratio)))

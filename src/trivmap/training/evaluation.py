@@ -1,4 +1,4 @@
-"""The quality of a flow, measured on fresh proposals, never on those it was trained on."""
+"""The quality of a flow, measured on fresh proposals, never on proposals that it was trained on."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ FEWEST_PROPOSALS = 4096
 
 
 class Evaluation(NamedTuple):
-    """Acceptance in equilibrium, ESS, log Z with their errors, and the mean of log q + S (KL up to log Z)."""
+    """Acceptance in equilibrium, ESS and log Z with their errors, and the mean of log q + S (KL up to log Z)."""
 
     acceptance: Estimate
     ess: Estimate
@@ -63,7 +63,7 @@ def evaluate(flow: Flow, action: AbstractAction, key: Key, *, proposals: int = 4
 def evaluation_call(
     flow: Flow, action: AbstractAction, key: Key, *, proposals: int, batch: int
 ) -> tuple[Any, tuple[Any, ...]]:
-    """Function and arguments of what `evaluate` runs: once that is compiled, it finds it ready."""
+    """The function that `evaluate` calls, with its arguments, so that it can be compiled beforehand."""
     return draw_log_weights, (flow, action, key, _batches(proposals, batch), batch)
 
 

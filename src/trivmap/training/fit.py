@@ -35,11 +35,11 @@ def fit(
 ) -> tuple[Flow, Evaluation]:
     """Train a flow; returns it and its evaluation on fresh proposals.
 
-    A continuous flow comes back with the number of integration steps that its certificate asks for.
+    A continuous flow is returned with the number of integration steps that its certificate requires.
 
     Gauss-Newton on the variance of log q + S, the method of the presets, suits a flow with up to a few thousand
     parameters, such as that of `recommended`: 15 to 30 steps. A first-order optimizer suits networks: its learning rate
-    rises in a short warm-up and falls along a cosine. `Trainer` with a `TrainingPlan` is the whole machinery:
+    rises in a short warm-up and falls along a cosine. `Trainer` with a `TrainingPlan` gives full control:
     annealing, stopping, checkpoints.
 
     Args:
@@ -49,15 +49,15 @@ def fit(
         steps: training steps.
         batch: configurations of each step.
         optimizer: `gauss-newton`, the name of an optimizer of optax such as `adam`, or an optimizer; by default
-            Gauss-Newton, and `adam` where there is a `learning_rate`.
+            Gauss-Newton, or `adam` if a `learning_rate` is given.
         learning_rate: the largest learning rate of a first-order optimizer (3e-3 if it is named without one).
-        objective: the quantity that is minimized: by default the variance for Gauss-Newton, else the path gradient of
-            the reverse KL.
+        objective: the quantity that is minimized: by default the variance for Gauss-Newton, otherwise the reverse KL by
+            its path gradient.
         progress: show a line with the steps and the time left.
         observer: receives every record, evaluation and checkpoint.
 
     Raises:
-        InputError: for settings that do not fit together, and a flow that does not fit the action.
+        InputError: for settings that do not fit together, or a flow that does not fit the action.
         FloatingPointError: if training diverges, or the certificate of the trained flow fails.
     """
     chosen = _optimizer(optimizer, learning_rate, steps)
@@ -97,7 +97,7 @@ def _optimizer(optimizer: str | AbstractOptimizer | None, learning_rate: float |
 
 
 class _Shown:
-    """An observer that passes everything on, and shows it on a line."""
+    """An observer that forwards every message, and shows progress on a line."""
 
     def __init__(self, observer: Observer, steps: int):
         self._observer, self._line = observer, Line()

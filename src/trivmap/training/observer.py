@@ -1,4 +1,4 @@
-"""The messages of a training to the outside: progress, logging and saving are objects handed in."""
+"""The messages of training to the caller, whose objects handle progress, logging and saving."""
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -9,16 +9,16 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Observer(Protocol):
-    """Receives what happens during training."""
+    """Receives the events of training."""
 
     def logged(self, record: dict[str, Any]) -> None:
-        """After each chunk: step, configurations, loss, ESS, learning rate, temperature, gradient norm, batch."""
+        """Called each chunk with step, configurations, loss, ESS, learning rate, temperature, gradient norm, batch."""
 
     def evaluated(self, step: int, evaluation: "Evaluation", seconds: float) -> None:
-        """After each evaluation on fresh proposals, which took `seconds`."""
+        """Called after each evaluation on fresh proposals, which took `seconds`."""
 
     def save(self, state: "TrainingState") -> None:
-        """At every checkpoint, and whenever training stops."""
+        """Called at every checkpoint, and whenever training stops."""
 
     def interrupted(self) -> bool:
         """Whether to save and stop after this chunk."""

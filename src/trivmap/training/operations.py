@@ -1,4 +1,4 @@
-"""Arithmetic operations of a function, loops counted as often as they run."""
+"""Arithmetic operations of a function, with every loop counted as often as it runs."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,11 +10,11 @@ import jax.extend.core as jex
 def operations(function: Callable[..., Any], *arguments: Any) -> float:
     """Arithmetic operations of `function(*arguments)`, from the compiler's own count of every loop's body.
 
-    The compiler counts a loop's body once. Here the count of a body is multiplied by the loop's length, loops within
-    loops too. A loop whose length only the numbers decide (`while_loop`, `fori_loop` with a traced bound, the
-    iterations of a linear solver) counts as one turn, a branch as the most expensive of its choices. Operations on
-    integers, those of random numbers among them, count like those on floating-point numbers, a transcendental function
-    as one. Calls of libraries (factorizations of matrices) are not counted.
+    The compiler counts a loop's body once. Here the count of a body is multiplied by the loop's length, also for nested
+    loops. A loop whose length depends on runtime values (`while_loop`, `fori_loop` with a traced bound, the iterations
+    of a linear solver) counts as one iteration, a branch as its most expensive choice. Operations on integers,
+    including those for random numbers, count like those on floating-point numbers; a transcendental function counts as
+    one. Calls of libraries (matrix factorizations) are not counted.
     """
     return _total(jax.make_jaxpr(function)(*arguments))
 
@@ -30,13 +30,13 @@ def _missing(jaxpr: Any) -> float:
         parameters = equation.params
         if equation.primitive.name == "scan":
             length, body = parameters["length"], parameters["jaxpr"]
-            # An unrolled loop has several turns in its body, and what is left over stands behind it.
+            # An unrolled loop has several iterations in its body, and the remainder follows the loop.
             seen = length if length <= (turns := parameters["unroll"]) else turns + length % turns
             missing += length * _total(body) - seen * _once(body)
         elif equation.primitive.name == "cond":
             missing += max(map(_total, parameters["branches"])) - max(map(_once, parameters["branches"]))
         elif equation.primitive.name == "custom_linear_solve":
-            # It holds the matrix and its transpose besides, which are not run.
+            # The equation also contains the matrix and its transpose, which are not run.
             missing += _missing(parameters["jaxprs"].solve.jaxpr)
         else:
             missing += sum(map(_missing, inner_programs(parameters.values())))
@@ -45,7 +45,7 @@ def _missing(jaxpr: Any) -> float:
 
 def _once(jaxpr: jex.ClosedJaxpr) -> float:
     analysis = jax.jit(jex.jaxpr_as_fun(jaxpr)).lower(*jaxpr.in_avals).cost_analysis() or {}
-    # A call that the compiler does not know counts -1 there.
+    # The compiler counts -1 for a call that it does not know.
     return max(float(analysis.get("flops", 0.0)), 0.0) + max(float(analysis.get("transcendentals", 0.0)), 0.0)
 
 

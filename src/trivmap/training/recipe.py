@@ -13,11 +13,11 @@ from trivmap.lattice import Lattice
 def recommended(
     action: AbstractAction, lattice: Lattice, *, dtype: DTypeLike = "float32"
 ) -> tuple[Flow, AbstractAction]:
-    """(flow, target): the untrained flow of the presets, and the action that it is to be trained and sampled with.
+    """(flow, target): the untrained flow of the presets, and the action to train and sample it with.
 
-    The flow is continuous, from a free field with the Hartree propagator. Where the action couples nearest neighbors
-    only and every extent is even, the odd sites are integrated out: the flow is one of the even sites, and the target
-    is `actions.Decimated`; `draw` gives whole configurations all the same. Else the target is the action itself.
+    The flow is continuous, from a free field with the Hartree propagator. If the action couples only nearest
+    neighbors and every extent is even, the odd sites are integrated out: the flow is a flow of the even sites, and the
+    target is `actions.Decimated`; `draw` still gives whole configurations. Otherwise the target is the action itself.
 
     Args:
         action: S, of one real number per site, even in the field and invariant under translations.

@@ -88,14 +88,14 @@ def temperature_schedule(start: float, steps: int, shape: str = "linear") -> Sch
 
     def schedule(step: Step) -> Scalar:
         progress = jnp.clip(jnp.asarray(step, jnp.float32) / max(1, steps), 0.0, 1.0)
-        # Exactly 1 at the end: the target must not miss its temperature by a rounding of the formula.
+        # Exactly 1 at the end: rounding in the formula must not change the temperature of the target.
         return jnp.where(progress >= 1.0, 1.0, shapes[shape](progress)).astype(jnp.float32)
 
     return schedule
 
 
 class Phase(NamedTuple):
-    """A stretch of training at one batch size."""
+    """A phase of training at one batch size."""
 
     steps: int
     batch: int
@@ -114,6 +114,6 @@ def phase_at(phases: Sequence[Phase], step: int) -> tuple[Phase, int]:
 def _warmed(schedule: Schedule, peak: float, warmup: int) -> Schedule:
     if warmup == 0:
         return schedule
-    # Starting at peak / warmup instead of 0 wastes no step.
+    # The rise starts at peak / warmup instead of 0, so that no step is wasted.
     rise = optax.linear_schedule(peak / warmup, peak, max(1, warmup - 1))
     return optax.join_schedules([rise, schedule], [warmup])

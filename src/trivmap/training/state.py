@@ -18,32 +18,32 @@ _ONE = constant_rate(1.0)
 
 
 class TrainingState(eqx.Module):
-    """Everything that the next step depends on; saved and restored whole, a run continues bit-identically."""
+    """Everything that the next step depends on; a run continues bit-identically from a saved state."""
 
     parameters: PyTree
     averaged: PyTree | None
-    """Exponential moving average of the parameters, bias-corrected on reading, if wanted."""
+    """Exponential moving average of the parameters, if requested; it is bias-corrected on reading."""
     optimizer: PyTree
     step: Int[Array, ""]
     key: Key
     first_loss: Float[Array, ""]
-    """Median of log q + S/T in the first step: what divergence is measured against."""
+    """Median of log q + S/T in the first step, the reference for detecting divergence."""
     failed: Bool[Array, ""]
-    """Set by a step whose loss or gradient was not finite or diverged; such a step changes nothing else."""
+    """Set by a step whose loss or gradient diverged or was not finite; such a step changes nothing else."""
     data: PyTree = None
-    """The memory of the source of configurations."""
+    """The state of the source of configurations."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
     """A plan of training: the quantity minimized, the steps, the evaluations, the end.
 
-    `phases` are stretches of (steps, batch). `data` is where an objective that wants configurations of the target takes
-    them from. `moving_average` is the decay of the weights' average that is evaluated and kept instead of the last
-    weights. Training stops at the end of the phases, when an evaluation's acceptance minus one error exceeds
-    `stop_acceptance`, or at the first chunk's end after `stop_seconds`.
+    `phases` are pairs (steps, batch). `data` is the source for an objective that needs configurations of the target.
+    `moving_average` is the decay of the weights' average that is evaluated and kept instead of the last weights.
+    Training stops at the end of the phases, when an evaluation's acceptance minus one error exceeds `stop_acceptance`,
+    or at the first chunk's end after `stop_seconds`.
 
-    Raises `InputError` for numbers that make no sense.
+    Raises `InputError` for numbers out of range and for an objective, data and optimizer that do not fit together.
     """
 
     objective: AbstractObjective
@@ -78,11 +78,11 @@ class TrainingPlan:
             raise InputError("training.batch: every phase needs at least one configuration and no negative steps")
 
     def initial_optimizer_state(self, parameters: PyTree) -> PyTree:
-        """The memory of the optimizer before the first step."""
+        """The state of the optimizer before the first step."""
         return self.optimizer.begin(parameters, self.phases[0].batch, self.objective.least_squares)
 
     def rehearse_optimizer(self, parameters: PyTree) -> PyTree:
-        """Trace what can be traced of a step without a flow."""
+        """Trace the part of a step that does not need a flow."""
         return self.optimizer.rehearse(parameters, self.phases[0].batch, self.objective.least_squares)
 
     @property
@@ -90,7 +90,7 @@ class TrainingPlan:
         return sum(phase.steps for phase in self.phases)
 
     def configurations_until(self, step: int) -> int:
-        """Configurations that the first `step` steps evaluate the map on."""
+        """Number of configurations on which the first `step` steps evaluate the map."""
         kinds, more = len(self.objective.draws), self.data.evaluations if self.data else 0
         total, done = 0, 0
         for phase in self.phases:

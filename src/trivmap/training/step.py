@@ -1,4 +1,4 @@
-"""One chunk of training: many optimizer steps in one compiled loop, nothing pulled to the host between them."""
+"""One chunk of training: many optimizer steps in one compiled loop, without transfers to the host in between."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,8 @@ def make_chunk(static: Flow, action: AbstractAction, plan: TrainingPlan, batch: 
     """A function that takes up to `plan.chunk` steps of `batch` configurations, to be compiled once per batch size.
 
     `static` is the flow without its parameters. The number of steps is an argument, so that a chunk cut short by an
-    evaluation or a checkpoint runs the same program. So is the source of data, whose arrays may be long.
+    evaluation or a checkpoint runs the same program. The source of data is an argument too, since its arrays may be
+    long.
     """
     step = _make_step(static, action, plan, batch)
 
@@ -67,7 +68,7 @@ def _make_step(
             return log_density + action(field) / temperature.astype(log_density.dtype)
 
         def diverged(typical: Scalar) -> Bool[Array, ""]:
-            # 3 nats per site leave room for annealing.
+            # A margin of 3 nats per site leaves room for annealing.
             first = jnp.where(state.step == 0, typical, state.first_loss)
             return ~(typical < first + 3.0 * jnp.maximum(jnp.abs(first), volume))
 
@@ -114,6 +115,6 @@ def _make_step(
 
 
 def _with_trees(state: TrainingState, change: Callable[[PyTree], PyTree]) -> TrainingState:
-    """The state with its parameters, and their average where there is one, in another form."""
+    """The state with its parameters, and their average if there is one, in another form."""
     averaged = None if state.averaged is None else change(state.averaged)
     return replace(state, parameters=change(state.parameters), averaged=averaged)

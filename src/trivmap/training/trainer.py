@@ -39,7 +39,7 @@ class Outcome:
 
 
 class Trainer:
-    """Trains a flow towards exp(-S) by a plan; every random number comes from `key`.
+    """Trains a flow towards exp(-S) according to a plan; every random number comes from `key`.
 
     >>> trainer = Trainer(flow, action, plan, key)
     >>> outcome = trainer.run(trainer.initial_state())
@@ -76,11 +76,11 @@ class Trainer:
         return begin(self.plan.data, flow, jax.random.fold_in(self._train_key, 2**32 - 2))
 
     def compile(self, state: TrainingState) -> None:
-        """Compile the steps of a state's batch size, and at first the evaluation, now instead of when they are used."""
+        """Compile in advance the steps for a state's batch size and, the first time, the evaluation."""
         self._program(state)
 
     def flow(self, state: TrainingState) -> Flow:
-        """The flow of a state: with averaged weights where the plan averages, else with the last ones."""
+        """The flow of a state: with averaged weights if the plan averages, otherwise with the last weights."""
         parameters = self.plan.optimizer.accepted(state.parameters, state.optimizer)
         if self.plan.moving_average is not None and int(state.step) > 0:
             correction = 1 - self.plan.moving_average ** int(state.step)
@@ -88,18 +88,18 @@ class Trainer:
         return eqx.combine(parameters, self._static)
 
     def evaluate(self, state: TrainingState) -> Evaluation:
-        """Judge the flow of a state on fresh proposals, the same ones whenever the state is the same."""
+        """Evaluate the flow of a state on fresh proposals; equal states give the same proposals."""
         return evaluate(*self._evaluation(state), **self._proposals)
 
     def operations(self, state: TrainingState) -> float:
-        """Arithmetic operations of the next step, its noise included (of a matrix-free solver one iteration)."""
+        """Arithmetic operations of the next step, including its noise (one iteration for a matrix-free solver)."""
         with using(jax.local_devices()[:1]):
             return operations(self._chunk(state), state, jnp.ones((), jnp.int32), self.plan.data)
 
     def status(self, state: TrainingState, *, acceptance: Estimate | None = None, seconds: float = 0.0) -> str | None:
         """The way training has ended at a state, None if it has not.
 
-        `acceptance` is what an evaluation of this very state found, `seconds` what has been spent.
+        `acceptance` is the result of an evaluation of this state, `seconds` is the time spent so far.
         """
         target = self.plan.stop_acceptance
         if acceptance is not None and target is not None and acceptance.value - acceptance.error > target:
@@ -137,7 +137,7 @@ class Trainer:
                 status = "interrupted"
             if status or step % plan.checkpoint_every == 0:
                 if not plan.optimizer.judges_itself:
-                    # Only the loss of the next step tells whether the last update was good.
+                    # Only the loss of the next step shows whether the last update was good.
                     ahead, rows = to_host(self._program(state)(state, jnp.ones((), jnp.int32), self.plan.data))
                     if bool(ahead.failed):
                         return self._failed(kept, step, np.asarray(rows)[0])
@@ -170,14 +170,14 @@ class Trainer:
         return state, np.asarray(rows)
 
     def _program(self, state: TrainingState) -> Chunk:
-        """The compiled chunk of the batch size that the next step has (after the end: that the last one had)."""
+        """The compiled chunk for the batch size of the next step (after the end: of the last step)."""
         batch = self._batch(state)
         if batch not in self._chunks:
             begun = time.monotonic()
             given = (state, jnp.ones((), jnp.int32), self.plan.data)
             calls: list[tuple[Any, tuple[Any, ...]]] = [(jax.jit(self._chunk(state)), given)]
             if not self._chunks:
-                # The program that judges the map: `evaluate` finds it ready.
+                # The program that evaluates the map is compiled now, so `evaluate` finds it ready.
                 calls.append(evaluation_call(*self._evaluation(state), **self._proposals))
             self._chunks[batch], *_ = compile_all(*calls)
             self.compile_seconds += time.monotonic() - begun
@@ -211,6 +211,6 @@ class Trainer:
             "damping": float(column["damping"][-1]),
             "batch": phase.batch,
         }
-        # A number the optimizer does not have is left out; a loss that is NaN is reported.
+        # A number that the optimizer does not have is left out; a NaN loss is reported.
         absent = ("learning_rate", "damping", "ess")
         return {name: value for name, value in record.items() if name not in absent or not math.isnan(value)}

@@ -109,7 +109,7 @@ def test_a_run_sent_to_a_worker_of_another_version_fails_there(tmp_path):
     [
         (1, [True, True], "2 of 2 runs had one processor each to themselves"),
         (2, [True, False], "1 of 2 runs had 2 processors each to themselves"),
-        (None, [False, False], "free to use all processors of its machine: seconds compare only where one ran"),
+        (None, [False, False], "could use all processors of its machine: seconds compare only if one run ran"),
     ],
 )
 def test_the_page_says_how_runs_were_timed(threads, exclusive, sentence):

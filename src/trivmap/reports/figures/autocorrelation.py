@@ -44,8 +44,8 @@ def autocorrelation_figure(
 def rejection_runs_figure(counts: np.ndarray, acceptance: float, place: Place = NEW) -> Axes:
     """Number of runs of exactly n rejections between two acceptances: `counts[n]`, n = 0, 1, ...
 
-    The line is what a constant acceptance would give, counts.sum() a (1-a)^n; long runs above it are configurations
-    whose weight is far out, i.e. where the map misses the target.
+    The line is the prediction of a constant acceptance, counts.sum() a (1-a)^n; long runs above it are configurations
+    of exceptionally large weight, where the map misses the target.
     """
     axes = place.axes()
     logarithmic(axes)

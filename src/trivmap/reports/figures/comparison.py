@@ -1,4 +1,4 @@
-"""Samplers side by side: how fast they are, and what they cost in all."""
+"""Samplers side by side: their speed and their total cost."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ _MARKERS = "osD^vPX*"
 
 @styled
 def rates_figure(observables: Mapping[str, str], rates: Mapping[str, Mapping[str, Estimate | None]]) -> Figure:
-    """Independent samples per second, one row an observable, one marker a sampler.
+    """Independent samples per second, one row per observable, one marker per sampler.
 
     `observables`: labels by name. `rates`: by sampler and observable; None (not trusted) is left out.
     """
@@ -47,9 +47,9 @@ def rates_figure(observables: Mapping[str, str], rates: Mapping[str, Mapping[str
 def break_even_figure(
     costs: Mapping[str, tuple[float, Estimate] | None], crossings: Sequence[tuple[float, float]]
 ) -> Figure:
-    """Seconds in all against the number of independent samples.
+    """Total seconds against the number of independent samples.
 
-    `costs`: seconds before the first sample and seconds of one, by sampler; None (not trusted) is left out.
+    `costs`: seconds before the first sample and seconds per sample, by sampler; None (not trusted) is left out.
     `crossings`: points (samples, seconds) at which a trained sampler breaks even.
     """
     figure = new_figure(6.8, 4.4)

@@ -11,10 +11,10 @@ from trivmap.reports.figures.style import CHAIN, NEW, PROPOSALS, Place, styled
 
 @styled
 def configurations_figure(base: np.ndarray, output: np.ndarray, place: Place = NEW) -> FigureBase:
-    """Configurations phi(x) of shape (n, *lattice), those of the base above the ones that the map makes of them.
+    """Configurations phi(x) of shape (n, *lattice): those of the base above their images under the map.
 
-    One dimension is drawn as lines, two as images, more as the slice x_3 = x_4 = ... = 0. One scale of colors,
-    symmetric about zero, serves all pictures.
+    One dimension is drawn as lines, two as images, more as the slice x_3 = x_4 = ... = 0. All pictures share one color
+    scale, symmetric about zero.
     """
     rows = [("base", base), ("output", output)]
     if output.ndim == 2:
@@ -25,7 +25,7 @@ def configurations_figure(base: np.ndarray, output: np.ndarray, place: Place = N
     panels = figure.subplots(len(rows), len(output), squeeze=False)
     for panel_row, (name, fields) in zip(panels, planes, strict=True):
         for axes, field in zip(panel_row, fields, strict=True):
-            # The array's first index is x_1: horizontal, from the left.
+            # The array's first index is x_1, drawn horizontally from the left.
             axes.imshow(field.T, cmap="RdBu_r", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
             axes.grid(visible=False)
             axes.set_xticks([])

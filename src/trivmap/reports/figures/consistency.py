@@ -1,4 +1,4 @@
-"""Do two ways to the same number agree?"""
+"""The agreement of two determinations of the same number."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from trivmap.reports.figures.style import CHAIN, NEW, REFERENCE, REWEIGHTED, Pla
 
 @styled
 def consistency_figure(names: Sequence[str], pulls: Mapping[str, Sequence[float | None]], place: Place = NEW) -> Axes:
-    """Differences in units of their error, one row a name; `pulls` maps a comparison to one number (or None) a name."""
+    """Differences in units of their error, one row per name; `pulls` maps a comparison to a number or None per name."""
     axes = place.axes(6.4, 1.2 + 0.3 * len(names))
     axes.axvspan(-1, 1, color="#d9d9d9", linewidth=0)
     axes.axvspan(-2, 2, color="#d9d9d9", alpha=0.4, linewidth=0)

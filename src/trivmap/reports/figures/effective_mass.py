@@ -22,7 +22,7 @@ def effective_mass_figure(
 ) -> Axes:
     """m_eff(t) = arccosh((C(t-1) + C(t+1)) / (2 C(t))) with errors, and the band of its weighted plateau.
 
-    `plateau` holds `value`, `error`, `first`, `last` (the range of t); `exact` is the mass where it is known.
+    `plateau` holds `value`, `error`, `first`, `last` (the range of t); `exact` is the mass if it is known.
     """
     axes = place.axes()
     known = np.isfinite(mass) & np.isfinite(error)
@@ -47,7 +47,7 @@ def effective_mass_figure(
 
 
 def _frame(axes: Axes, mass: np.ndarray, error: np.ndarray) -> None:
-    # Late points have errors of many times the mass; they must not flatten the plateau.
+    # Errors at large t are many times the mass; they must not set the range of the axis.
     if not len(mass):
         return
     precise = error <= 10 * error.min()

@@ -27,8 +27,8 @@ def log_weight_figure(
     """Densities of log w - log Z, w = exp(-S)/q, over the proposals and over the target (weighted by w).
 
     The normal distribution of the same mean and variance s^2, for which ESS = exp(-s^2) and the acceptance of
-    independence Metropolis is erfc(s/2), is drawn where it describes the proposals: agreement with the measured `ess`
-    and `acceptance` (value, error) then says that the weights have no tail. `edges` has one entry more than the
+    independence Metropolis is erfc(s/2), is drawn if it describes the proposals: agreement with the measured `ess`
+    and `acceptance` (value, error) then shows that the weights have no tail. `edges` has one entry more than the
     densities.
     """
     axes = place.axes()

@@ -20,7 +20,7 @@ def magnetization_figure(
 ) -> Axes:
     """P(m) of the chain as a band of one standard error, and of the reweighted proposals (density, error) as points.
 
-    With the symmetry m -> -m both sides must agree: a distribution with one peak of two is a failure of the map.
+    With the symmetry m -> -m both sides must agree: if one of two peaks is missing, the map has failed.
 
     Args:
         edges: the edges of the bins, one more than the densities.
@@ -55,7 +55,7 @@ def magnetization_figure(
 def magnetization_history_figure(
     step: np.ndarray, histories: np.ndarray, *, order: str = "m", place: Place = NEW
 ) -> FigureBase:
-    """The order parameter, of formula `order`, of every chain against its step: `histories` (chains, len(step))."""
+    """The order parameter (formula `order`) of every chain against its step: `histories` (chains, len(step))."""
     figure = place.figure(6.0, 1.0 + 1.1 * max(len(histories), 2))
     panels = figure.subplots(len(histories), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     limit = 1.08 * np.abs(histories).max()

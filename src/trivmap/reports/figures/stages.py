@@ -1,4 +1,4 @@
-"""Where the map builds its correlations."""
+"""The build-up of correlations along the map."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,17 +16,17 @@ from trivmap.observables.stages import StageSummary
 from trivmap.reports.figures.style import NEW, REFERENCE, Place, logarithmic, plain_labels, styled, words
 
 _MOST_NAMED = 15
-"""Most stages that a legend names; a bar of colors counts more of them."""
+"""Most stages that a legend names; for more stages there is a color bar."""
 
 
 @styled
 def stages_figure(
     stages: Sequence[StageSummary], distance: np.ndarray, *, target: Mapping | None = None, place: Place = NEW
 ) -> FigureBase:
-    """Two-point function, correlation length, histograms of the field and of the magnetization, stage after stage.
+    """Two-point function, correlation length, histograms of the field and of the magnetization, stage by stage.
 
-    `distance` is |x| of every displacement orbit. A cross at the lower edge stands for a stage without a correlation
-    length. One color is one stage in all panels; a legend names them, or a bar of colors counts them.
+    `distance` is |x| of every displacement orbit. A cross at the lower edge marks a stage without a correlation
+    length. Each stage has one color in all panels, given by a legend or a color bar.
     `target` holds the exact sampler's `two_point`, `correlation_length` (value, error), `magnetization_edges`,
     `magnetization_density`, each of them optional; it is drawn in black.
     """
@@ -77,7 +77,7 @@ def _name_colors(
 
 
 def _label(number: int, name: str) -> str:
-    """A stage with its own number in place of that of its map, which several stages may share."""
+    """The label of a stage with its own number in place of the number of its map, which several stages may share."""
     return f"{number}: {re.sub(r'^[0-9]+ ', '', name)}" if number else name
 
 
@@ -88,7 +88,7 @@ def _two_point(
     order = np.argsort(distance)
     for stage, color in zip(stages, colors, strict=True):
         value, error = np.array(stage.two_point, float)[order], np.array(stage.two_point_error, float)[order]
-        # A base without correlations is compatible with zero beyond x = 0: no place on a logarithmic scale.
+        # Without correlations the base is compatible with zero beyond x = 0, which a logarithmic scale cannot show.
         shown = value > 2 * error
         axes.errorbar(
             distance[order][shown], value[shown], np.minimum(error, 0.999 * np.abs(value))[shown],

@@ -22,18 +22,18 @@ class _Look(NamedTuple):
 
 
 def _look(number: int) -> _Look:
-    """Different for 24 series: each turn through the colors shifts the markers and changes the lines."""
+    """A look that differs for 24 series: each cycle through the colors shifts the markers and changes the lines."""
     turn, position = divmod(number, len(SERIES))
     return _Look(SERIES[position], _MARKERS[(position + turn) % len(_MARKERS)], ("-", "--", ":")[turn % 3])
 
 
 @styled
 def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) -> Figure:
-    """Cost to a target acceptance against L, one panel a cost: every seed, and the fitted power law.
+    """Cost to a target acceptance against L, one panel per cost: every seed, and the fitted power law.
 
-    A bar is the interval between two evaluations in which a run reached the target, its marker the middle, which is
-    what is fitted. A run that never reached the target stands as an arrow that begins at what it spent: its cost is
-    larger, and nothing says how much larger.
+    A bar is the interval between two evaluations in which a run reached the target. Its marker is the middle, which is
+    the fitted value. For a run that never reached the target, an arrow begins at the cost that was spent: the cost to
+    the target is larger by an unknown amount.
     """
     figure = new_figure(3.6 * len(costs), 4.2)
     panels = np.atleast_1d(figure.subplots(1, len(costs)))
@@ -75,7 +75,7 @@ def _bounds(reached: Sequence[Mapping[str, Any]], cost: str) -> tuple[list[float
 
 
 def _arrow(axes: Axes, at: float, spent: float, color: str) -> None:
-    """An arrow upwards: more than what was spent."""
+    """An upward arrow: the cost is larger than `spent`."""
     axes.plot([at], [spent], "_", color=color, markersize=7, alpha=0.6)
     axes.annotate(
         "", (at, spent), xytext=(0, 16), textcoords="offset points",
@@ -85,7 +85,7 @@ def _arrow(axes: Axes, at: float, spent: float, color: str) -> None:
 
 @styled
 def acceptance_figure(result: Mapping[str, Any]) -> Figure:
-    """Acceptance against the configurations spent, one panel a lattice, one line a run."""
+    """Acceptance against the configurations spent, one panel per lattice, one line per run."""
     extents = sorted({run["extent"] for run in _complete(result)})
     columns = min(4, max(1, len(extents)))
     rows = -(-max(1, len(extents)) // columns)
@@ -160,7 +160,7 @@ def _labels(result: Mapping[str, Any]) -> list[str]:
 
 
 def _extent_ticks(axes: Axes, result: Mapping[str, Any]) -> None:
-    """The lattices of the study as labels, leaving out those that would touch their neighbors."""
+    """The lattices of the study as labels, without those that would touch their neighbors."""
     extents = sorted({run["extent"] for run in result["runs"]})
     shown: list[int] = []
     for extent in extents:

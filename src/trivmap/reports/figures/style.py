@@ -1,6 +1,6 @@
-"""One look for every figure: sizes for a phone as well as a printed page, colors that survive color blindness.
+"""The common style of all figures: sizes for a phone as well as a printed page, colors for color-blind readers.
 
-Figures are made with matplotlib's object-oriented interface; pyplot is touched only where a figure is to be shown.
+Figures are made with matplotlib's object-oriented interface; pyplot is used only to show a figure.
 """
 
 import functools
@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from trivmap.errors import InputError
 
-# Okabe and Ito's palette (jfly.uni-koeln.de/color), one role for each color throughout a report.
+# Okabe and Ito's palette (jfly.uni-koeln.de/color); each color has one role throughout a report.
 CHAIN = "#0072B2"
 REWEIGHTED = "#D55E00"
 FIT = "#009E73"
@@ -56,7 +56,7 @@ _DOTS_PER_INCH = 160
 
 
 def styled(draw: Callable[..., Axes | FigureBase]) -> Callable[..., Figure]:
-    """Draw under the report's style and return the whole figure; the caller's settings of matplotlib stay."""
+    """Draw in the report's style and return the whole figure; the caller's matplotlib settings do not change."""
 
     @functools.wraps(draw)
     def wrapped(*args: Any, **kwargs: Any) -> Figure:
@@ -70,7 +70,7 @@ def styled(draw: Callable[..., Axes | FigureBase]) -> Callable[..., Figure]:
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
     """An empty figure of the given size in inches."""
-    # Laid out in the resolution that it is saved in: the sizes of texts are measured once.
+    # The layout uses the resolution of the saved file, so that text sizes are measured once.
     figure = Figure(figsize=(width, height), dpi=_DOTS_PER_INCH, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -78,13 +78,13 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a figure is drawn: on the axes or the figure `given`, or in a new one, which pyplot shows if `shown`."""
+    """The place of a drawing: the axes or the figure `given`, or a new figure, which pyplot shows if `shown`."""
 
     given: Axes | FigureBase | None = None
     shown: bool = False
 
     def figure(self, width: float = 6.0, height: float = 4.0) -> FigureBase:
-        """The figure to draw on; a new one has this size in inches."""
+        """The figure to draw on; a new figure has this size in inches."""
         if isinstance(self.given, FigureBase):
             return self.given
         if isinstance(self.given, Axes):
@@ -105,12 +105,12 @@ NEW = Place()
 
 
 def logarithmic(axes: Axes) -> None:
-    """A logarithmic y axis that masks what is not positive; `plain_labels` finishes it once its range is known."""
+    """Make the y axis logarithmic and mask values that are not positive; `plain_labels` then labels the final range."""
     axes.set_yscale("log", nonpositive="mask")
 
 
 def plain_labels(axes: Axes) -> None:
-    """Label a logarithmic y axis of less than two decades by plain numbers, as many as its range needs."""
+    """Label a logarithmic y axis of less than two decades with plain numbers, as many as its range needs."""
     low, high = axes.get_ylim()
     if high / low > 100:
         return
@@ -123,7 +123,7 @@ def plain_labels(axes: Axes) -> None:
 
 
 def _digits(low: float, high: float) -> tuple[float, ...]:
-    """The leading digits to label: the fewest that leave no label farther than a fifth from the top and the bottom."""
+    """The leading digits to label: the fewest with labels within a fifth of the top and of the bottom."""
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     for digits in ((1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
         labels = np.log(np.outer(decades, digits).ravel() / low) / np.log(high / low)
@@ -134,18 +134,18 @@ def _digits(low: float, high: float) -> tuple[float, ...]:
 
 
 def words(text: str) -> str:
-    """A text to be drawn as it is, whoever wrote it: matplotlib takes dollar signs for formulas."""
+    """A text to be drawn literally: matplotlib would read dollar signs as formulas."""
     return text.replace("$", r"\$")
 
 
 def empty_panel(axes: Axes, text: str) -> None:
-    """Say in words why there is nothing to draw."""
+    """Print the reason why there is nothing to draw."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", wrap=True)
 
 
 FORMATS = ("png", "pdf", "svg")
-"""The formats a figure is written in."""
-# No date and no version: the same results give the same file.
+"""The formats in which a figure can be written."""
+# Without date and version, the same results give the same file.
 _METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -154,7 +154,7 @@ _METADATA: dict[str, dict[str, None]] = {
 
 
 def picture(figure: Figure, file_format: str = "png") -> bytes:
-    """The figure as a file of one of the `FORMATS`; its texts stay texts in PDF and SVG."""
+    """The figure as a file in one of the `FORMATS`; texts remain text in PDF and SVG."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({**_STYLE, "svg.fonttype": "none", "svg.hashsalt": "trivmap", "pdf.fonttype": 42}):
         figure.savefig(buffer, format=file_format, dpi=_DOTS_PER_INCH, metadata=_METADATA[file_format])

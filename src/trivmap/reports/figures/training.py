@@ -1,4 +1,4 @@
-"""The course of a training: loss, quality of the map, and the schedules behind them."""
+"""The course of training: loss, quality of the map, and the schedules."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ def training_figure(
     `damping`, `temperature` (all but `step` may be missing; NaN where not logged). `evaluations` holds `step` and
     `acceptance`, `acceptance_error`, `ess`, `ess_error` from fresh batches. `milestones` maps a target acceptance to
     the step that reached it; the lines are drawn beside the acceptance. Rows without data are left out, as is the
-    temperature where it is 1 throughout.
+    temperature if it is 1 throughout.
     """
     evaluations = evaluations or {}
     quality = any(_has(source, name) for source in (log, evaluations) for name in ("acceptance", "ess"))
@@ -61,7 +61,7 @@ def _loss(axes: Axes, log: Mapping[str, np.ndarray], evaluations: Mapping[str, n
     if _has(log, "loss_error"):
         low, high = log["loss"] - log["loss_error"], log["loss"] + log["loss_error"]
         axes.fill_between(log["step"], low, high, color=CHAIN, alpha=0.25, linewidth=0, label="its standard error")
-    # The first steps would squeeze everything that follows: show the range of all but the worst tenth.
+    # The first steps would compress the rest of the curve: show the range of all but the worst tenth.
     finite = log["loss"][np.isfinite(log["loss"])]
     low, high = finite.min(), np.quantile(finite, 0.9)
     if high > low and finite.max() > high + 3 * (high - low):
@@ -107,7 +107,7 @@ def _mark_milestones(panels: np.ndarray, milestones: Mapping[str, int]) -> None:
     for target, step in sorted(milestones.items()):
         for axes in panels:
             axes.axvline(step, color=MARK, linewidth=1, linestyle=(0, (4, 2)))
-        # Lines too close for two labels share one.
+        # Lines that are too close for two labels share one.
         if labels and step - labels[-1][0] < 0.1 * (high - low):
             labels[-1] = (labels[-1][0], f"{labels[-1][1]}, {target}")
         else:
