@@ -99,6 +99,17 @@ class Flow(eqx.Module):
         """Number of learnable parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array)))
 
+    def __repr__(self) -> str:
+        """The lattice, the number of parameters, the base and the maps in order."""
+        maps = self.bijection.named() if isinstance(self.bijection, Chain) else [type(self.bijection).__name__]
+        sites = "" if self.support is Support.ALL else f", {self.support.value}"
+        lines = [
+            f"Flow(lattice {list(self.lattice.shape)}{sites}, {self.parameters} parameters)",
+            f"  base: {type(self.base).__name__}",
+            *(f"  {number}: {name}" for number, name in enumerate(maps, start=1)),
+        ]
+        return "\n".join(lines)
+
     def astype(self, dtype: DTypeLike) -> "Flow":
         """The same flow in another floating-point precision."""
         parameters, rest = eqx.partition(self.bijection, eqx.is_inexact_array)

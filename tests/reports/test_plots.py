@@ -87,3 +87,21 @@ def test_what_a_run_lacks(tmp_path):
             getattr(plot, name)()
     with pytest.raises(InputError, match="'spectrum' is no figure of a run; give one of consistency, training"):
         plot.data("spectrum")
+
+
+def test_parts_of_a_run_print_what_they_are(measured_run):
+    run = trivmap.load(measured_run.root)
+    assert repr(run.flow).splitlines() == [
+        f"Flow(lattice [4, 4], {run.flow.parameters} parameters)",
+        "  base: Gaussian",
+        "  1: FourierDiagonal",
+        "  2: Rescale",
+    ]
+    with run.samples as samples:
+        text = repr(samples)
+        assert f"{samples.chains} chains of {samples.n} steps, the first {samples.warmup} for warm-up" in text
+    first, *stages = repr(run.stages).splitlines()
+    assert first.endswith("samples on lattice [4, 4]") and len(stages) == 3
+    assert stages[2].startswith("2 Rescale") and "xi" in stages[2]
+    assert repr(run.card).splitlines()[0] == "schema: 1" and "m_sq: 0.3" in repr(run.card)
+    assert str(measured_run.root) in repr(run.plot)

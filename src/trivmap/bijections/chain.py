@@ -63,6 +63,10 @@ class Chain(AbstractBijection):
             log_det = log_det + term
         return x, log_det, score
 
+    def named(self) -> list[str]:
+        """The names of the maps in order, as those of the stages."""
+        return [_kind(part) for part in self.maps]
+
     def stages(self, x: Field) -> Iterator[tuple[str, Field, Scalar]]:
         """The stages of each map; a block of couplings is one stage."""
         log_det = site_sum(jnp.zeros_like(x))

@@ -49,6 +49,10 @@ class RunCard(LatticeCard):
             raise InputError(f"{source}: is a study of many runs; run it with trivmap study")
         return cls._validated(data, source)
 
+    def __repr__(self) -> str:
+        """The card as YAML, with every default."""
+        return yaml_text.dump(self.to_data())
+
     @model_validator(mode="after")
     def _consistent(self) -> "RunCard":
         lattice = require_lattice(self.lattice)

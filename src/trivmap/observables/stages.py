@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from trivmap._types import Field, Key
 from trivmap.actions import AbstractAction
 from trivmap.errors import InputError
+from trivmap.estimate import parenthesis
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
 from trivmap.observables.estimators import correlation_length
@@ -56,13 +57,24 @@ class StageSummary:
     magnetization: Histogram
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FlowStages:
     """The summaries of all stages in order, from the same independent samples of the flow."""
 
     lattice: list[int]
     proposals: int
     stages: list[StageSummary]
+
+    def __repr__(self) -> str:
+        """A line for each stage: its correlation length and <phi^2>, with errors."""
+        lines = [f"FlowStages of {self.proposals} samples on lattice {self.lattice}"]
+        width = max(len(stage.name) for stage in self.stages)
+        for stage in self.stages:
+            xi, error = stage.correlation_length, stage.correlation_length_error
+            length = "unknown" if xi is None or error is None else parenthesis(xi, error)
+            square = parenthesis(stage.two_point[0], stage.two_point_error[0])
+            lines.append(f"{stage.name:{width}}  xi {length:>12}  <phi^2> {square}")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, fit for JSON."""

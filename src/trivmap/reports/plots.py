@@ -45,6 +45,10 @@ class Plots:
         require("reports", "a plot")
         self._run, self._trust = RunDirectory.open(run_directory), trust
 
+    def __repr__(self) -> str:
+        """The run and the names of its figures."""
+        return f"Plots({str(self._run.root)!r}): {', '.join(KEYS)}"
+
     def consistency(self, ax: "Axes | None" = None) -> "Axes":
         """The differences chain - reweighted and chain - reference of all observables, in standard errors."""
         return self._single("consistency", ax)

@@ -143,6 +143,11 @@ class SampleReader:
                 f"run, or move {self.index} and {self.root / 'samples'} away and run trivmap sample {self.root}"
             )
 
+    def __repr__(self) -> str:
+        """The file, the number of chains and of steps, and the measurements."""
+        size = f"{self.chains} chains of {self.n} steps, the first {self.warmup} for warm-up"
+        return f"SampleReader({str(self.index)!r}, {size}: {', '.join(self.names)})"
+
     @property
     def chains(self) -> int:
         return self.attrs["chains"]
