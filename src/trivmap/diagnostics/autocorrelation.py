@@ -16,15 +16,15 @@ def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Es
     """tau_int = 1/2 + sum_{t=1}^W rho(t), in steps, of a series of shape (chains, n) or (n,).
 
     Automatic window and error as in hep-lat/0306017: W is the first t with exp(-t/tau) < tau / sqrt(t N), where tau is
-    `window_factor` / log((2 r + 1) / (2 r - 1)), r = 1/2 + sum of |rho(t)| up to t; the error is tau_int sqrt(4 (W +
-    1/2 - tau_int) / N), N all steps together. The mean is taken over all chains, so that chains which disagree have
-    long times; the bias of that mean is removed. A constant series has 1/2. Value and error are NaN if the chains are
-    too short for their own window.
+    `window_factor` / log((2 r + 1) / (2 r - 1)), r = 1/2 + sum of |rho(t)| up to t; the error is
+    tau_int sqrt(4 (W + 1/2 - tau_int) / N), N all steps together. The mean is taken over all chains, so that chains
+    which disagree have long times; the bias of that mean is removed. A constant series has 1/2. Value and error are NaN
+    if the chains are too short for their own window.
 
-    For an alternating series, the sum is a small difference of large terms. Such a series x is first transformed to y_t
-    = (x_t + a x_{t-k}) / (1 + a), with a = -rho(k) > 0 at the k where it is largest, and again while any alternation is
-    left. The spectrum of y at zero frequency is that of x, and its sum has no cancellation, so that tau_int(x) =
-    tau_int(y) var(y) / var(x).
+    For an alternating series, the sum is a small difference of large terms. Such a series x is first transformed to
+    y_t = (x_t + a x_{t-k}) / (1 + a), with a = -rho(k) > 0 at the k where it is largest, and again while any
+    alternation is left. The spectrum of y at zero frequency is that of x, and its sum has no cancellation, so that
+    tau_int(x) = tau_int(y) var(y) / var(x).
 
     Raises `InputError` unless there are at least 2 finite entries in each chain.
     """

@@ -75,16 +75,16 @@ class GaussNewton(AbstractOptimizer):
     two matrices of the size of J.
 
     Args:
-        finish: with the objective `variance`: so many steps at the end minimize the KL instead
+        finish: with the objective `variance`: the number of last steps that minimize the KL instead
         damping: at the first step, in units of the diagonal of J^T J / B
-        damping_min: it never falls below
+        damping_min: lower limit of the damping
         increase: factor on the damping after a refused step
         decrease: factor after an accepted one, unless it gained less than a quarter of what was predicted
         memory: weight of earlier batches, per step (`parameters`); share of the step before (`samples`, `matrix-free`);
             in [0, 1)
-        clip: log q + S is clipped at so many robust standard deviations from its median
+        clip: log q + S is clipped at this number of robust standard deviations from its median
         tolerance: a step is refused if the spread of log q + S grows by a fraction larger than this + 3 / sqrt(B)
-        radius: on the KL: a step expected to change it by more nats is shortened to that
+        radius: on the KL: a step that is expected to change it by more nats is shortened to this change
         space: `parameters` (P x P), `samples` (B x B) or `matrix-free`; null: the first if P <= max(B, 1024), the last
             if J would take over 1 GiB, else the second
         iterations: conjugate gradients of a `matrix-free` step

@@ -78,9 +78,9 @@ def projected(
 ) -> Vector:
     """The step delta = before + s, solved for one unknown per sample (arXiv:2302.01941, 2401.10190).
 
-    s minimizes |f + J (before + s)|^2 / B + s^T damping D s + ridge . (theta + before + s)^2: M = damping D + ridge, s
-    = s0 - M^-1 J^T (J M^-1 J^T + B)^-1 (f + J (before + s0)), s0 = -M^-1 ridge (theta + before). D is the diagonal of
-    J^T J / B, or without a Jacobian (`iterations` of conjugate gradients) the mean of that diagonal, from random signs.
+    s minimizes |f + J (before + s)|^2 / B + s^T damping D s + ridge . (theta + before + s)^2: M = damping D + ridge,
+    s = s0 - M^-1 J^T (J M^-1 J^T + B)^-1 (f + J (before + s0)), s0 = -M^-1 ridge (theta + before). D is the diagonal
+    of J^T J / B, or without a Jacobian (`iterations` of conjugate gradients) its mean, estimated with random signs.
     """
     metric = _metric(model, damping, ridge, before)
     start = before - ridge / metric * (parameters + before)

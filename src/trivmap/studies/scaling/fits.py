@@ -41,11 +41,11 @@ def cost_exponent(costs: Mapping[int, Sequence[Cost]]) -> Exponent | None:
 
     `costs` are those of the seeds at every L; log(cost) is the middle of its interval, (log(above) + log(value)) / 2. A
     lattice with a run that did not reach the target is left out: the mean over the others would be too small. The
-    variance of a mean is s^2 / n + g^2. The spread s over seeds is pooled over all lattices; g^2, the mean of log(value
-    / above)^2 / 12, is the variance of a cost that is uniform in its interval, common to all seeds. With a single seed
-    everywhere it is the mean g^2 of all lattices. The error of the exponent is widened by sqrt(chi^2 / degrees of
-    freedom) if that exceeds 1. None if there would be no error: with fewer than two lattices, with two and one seed, or
-    with two and no variance at all.
+    variance of a mean is s^2 / n + g^2. The spread s over seeds is pooled over all lattices; g^2, the mean of
+    log(value / above)^2 / 12, is the variance of a cost that is uniform in its interval, common to all seeds. With a
+    single seed everywhere it is the mean g^2 of all lattices. The error of the exponent is widened by
+    sqrt(chi^2 / degrees of freedom) if that exceeds 1. None if there would be no error: with fewer than two lattices,
+    with two and one seed, or with two and no variance at all.
     """
     open_ = {L for L, each in costs.items() if any(isinf(cost.value) for cost in each)}
     whole = {L: each for L, each in costs.items() if each and L not in open_}
