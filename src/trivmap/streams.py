@@ -26,7 +26,7 @@ def distinct(key: Key, *facts: Any) -> Key:
 
 
 def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key:
-    """The key of proposal `index` of `chain`: it depends on nothing else, whatever the batch size."""
+    """The key of proposal `index` of `chain`: it does not depend on the batch size or anything else."""
     return jax.random.fold_in(jax.random.fold_in(key, chain), index)
 
 

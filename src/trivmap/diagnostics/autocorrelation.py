@@ -77,7 +77,7 @@ def _window(rho: np.ndarray, total: int, window_factor: float) -> int:
 
 
 def _filtered(series: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-    """The series y of `autocorrelation_time`; x itself if nothing alternates."""
+    """The series y of `autocorrelation_time`, or x itself if it does not alternate."""
     for _ in range(_ROUNDS):
         count, length = series.shape
         lags = min(_LAGS, length // 10)
