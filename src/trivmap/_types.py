@@ -1,4 +1,4 @@
-"""The named array types, and what every sum and every draw over sites has in common."""
+"""The named array types, and the common functions for sums and draws over sites."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Component = Float[Array, "*sites"]
 
 
 def site_sum(values: Float[Array, "..."]) -> Scalar:
-    """Sum over all entries, accumulated in float64 wherever the process has it enabled.
+    """Sum over all entries, accumulated in float64 if the process has it enabled.
 
     Log-weights are differences of extensive sums; at 64^2 sites a float32 accumulation would cost them digits.
     """
@@ -27,7 +27,7 @@ def site_sum(values: Float[Array, "..."]) -> Scalar:
 
 
 def draw_normal(key: Key, shape: Sequence[int], dtype: DTypeLike) -> Float[Array, "..."]:
-    """The numbers of `jax.random.normal`, drawn along one axis: XLA compiles shapes of several for seconds on CPU."""
+    """The numbers of `jax.random.normal`, drawn along one axis: on a CPU, XLA compiles several axes for seconds."""
     return jax.random.normal(key, (math.prod(shape),), jnp.dtype(dtype)).reshape(shape)
 
 
@@ -37,7 +37,7 @@ def draw_uniform(key: Key, shape: Sequence[int], dtype: DTypeLike) -> Float[Arra
 
 
 def changed(module: AnyModule, **fields: Any) -> AnyModule:
-    """The module with other values of some fields, those of its form included; they are not checked."""
+    """The module with other values for some fields, including static ones; they are not checked."""
     new = object.__new__(type(module))
     for name, value in {**vars(module), **fields}.items():
         object.__setattr__(new, name, value)

@@ -1,4 +1,4 @@
-"""Work done ahead of its use, by several threads, handed over in order."""
+"""Work that is done ahead of its use, by several threads, and returned in order."""
 
 import contextlib
 import ctypes
@@ -14,15 +14,15 @@ import jax
 A = TypeVar("A")
 B = TypeVar("B")
 _pool: ThreadPoolExecutor | None = None
-"""The threads that compile."""
+"""The pool of threads that compile."""
 _lock = threading.Lock()
 
 
 def concurrent_map(function: Callable[[A], B], arguments: Iterable[A], threads: int) -> Iterator[B]:
-    """`map(function, arguments)` with `threads` calls at a time, no more than one result waiting to be taken.
+    """`map(function, arguments)` with `threads` calls at a time, and at most one result waiting to be taken.
 
-    `function` must release Python's lock while it works, as compiled programs and the compiler do. The first
-    exception is raised where its result would have come, and what has not begun by then is not begun.
+    `function` must release Python's lock while it works, as compiled programs and the compiler do. The first exception
+    is raised in the place of its result, and calls that have not started by then are not started.
     """
     if threads <= 1:
         yield from map(function, arguments)
@@ -44,7 +44,7 @@ def concurrent_map(function: Callable[[A], B], arguments: Iterable[A], threads: 
 class Program:
     """A jitted function (JAX's or equinox's) whose compilation may begin before it is called.
 
-    The arguments of all calls must be of one form: shapes, dtypes, and whatever is no array.
+    The arguments of all calls must have the same form: shapes, dtypes, and the parts that are not arrays.
     """
 
     def __init__(self, function: Any):
@@ -52,7 +52,7 @@ class Program:
         self._compiled: Future[Any] | None = None
 
     def begin(self, *arguments: Any) -> None:
-        """Begin to compile for arguments of this form, unless that has begun."""
+        """Begin to compile for arguments of this form, unless it has begun."""
         if self._compiled is None or self._compiled.cancelled():
             (self._compiled,) = compile_async((self._function, arguments))
 
@@ -65,12 +65,12 @@ class Program:
 def compile_async(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
     """The programs of jitted functions (JAX's or equinox's) at such arguments, compiled while the caller continues.
 
-    They are traced here: what a context sets in JAX (`jax.enable_x64`, say) holds in the caller's thread only.
-    Settings that JAX reads while it compiles must not depend on one. As many are compiled at a time as there are
-    cores, and those that were asked for first come first.
+    They are traced here, since settings of a JAX context (for example `jax.enable_x64`) only apply in the caller's
+    thread. Settings that JAX reads while it compiles must not depend on a context. One program per core is compiled at
+    a time, in the order of the requests.
     """
     global _pool
-    # One is compiled while the next is traced.
+    # One program is compiled while the next is traced.
     found = []
     for function, arguments in calls:
         lowered = function.lower(*arguments)
@@ -82,7 +82,7 @@ def compile_async(*calls: tuple[Any, tuple[Any, ...]]) -> list[Future[Any]]:
 
 
 def _compiled(lowered: Any) -> Any:
-    """The program; the C library, where it is GNU's, keeps the compiler's hundreds of megabytes unless it is asked."""
+    """Compile a program and return unused memory: the GNU C library would keep the compiler's hundreds of megabytes."""
     program = lowered.compile()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -90,7 +90,7 @@ def _compiled(lowered: Any) -> Any:
 
 
 def give_up() -> None:
-    """Begin to compile nothing more of what was asked for: its user has failed, and would wait for it at the end."""
+    """Cancel requested compilations that have not begun: their user has failed, and would wait for them at the end."""
     global _pool
     with _lock:
         if _pool is not None:
@@ -99,15 +99,15 @@ def give_up() -> None:
 
 
 def compile_all(*calls: tuple[Any, tuple[Any, ...]]) -> list[Any]:
-    """The programs of `compile_async`, once all are there."""
+    """The programs of `compile_async`, when all are compiled."""
     return [program.result() for program in compile_async(*calls)]
 
 
 def default_threads() -> int:
-    """One per core that the process may use; one on an accelerator, which runs one program after the other."""
+    """One thread per core that the process may use; one on an accelerator, which runs one program after the other."""
     return processors() if jax.default_backend() == "cpu" else 1
 
 
 def processors() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

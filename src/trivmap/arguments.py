@@ -1,4 +1,4 @@
-"""The types of arguments with their bounds: constructors compare what they are given, run cards what is written.
+"""The types of arguments with their bounds, which constructors and run cards check.
 
 >>> @bounded
 ... def spline(bins: Annotated[int, Bounds(least=2, most=500)] = 8): ...
@@ -24,7 +24,7 @@ DIRECTORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 class Bounds(NamedTuple):
     """Bounds of a finite number, from `least` to `most`, or between `above` and `below`.
 
-    `why` says what happens beyond them.
+    `why` is what happens beyond them.
     """
 
     least: float = -math.inf
@@ -59,7 +59,7 @@ class OneOf(NamedTuple):
     names: Collection[str]
 
     def require(self, value: Any) -> None:
-        """Raise `InputError` for anything else, with the nearest known name."""
+        """Raise `InputError` for any other value, with the nearest known name."""
         if not any(type(value) is type(name) and value == name for name in self.names):
             raise InputError(f"{shown(value)} is unknown; {suggestion(value, map(str, self.names))}")
 
@@ -82,13 +82,13 @@ class Checkerboard(NamedTuple):
 
 
 class DirectoryName(NamedTuple):
-    """The name of a directory: no path, nothing that a shell or a terminal takes for something else."""
+    """The name of a directory: not a path, and without characters that are special in a shell or a terminal."""
 
     most: int = 200
-    """Systems end names at 255 bytes, and files beside a directory have longer names than the directory."""
+    """Systems allow names of 255 bytes, and files beside a directory have longer names than the directory."""
 
     def require(self, value: Any) -> None:
-        """Raise `InputError` for what is none."""
+        """Raise `InputError` for any other text."""
         if len(value) > self.most:
             raise InputError(f"must have at most {self.most} characters, as it names a directory, got {len(value)}")
         if not DIRECTORY_NAME.fullmatch(value):
@@ -104,7 +104,7 @@ class LayerWidth(NamedTuple):
     most: int = 2**24
 
     def require(self, value: Any) -> None:
-        """Raise `InputError` for what is no width, or one that no matrix of weights has room for."""
+        """Raise `InputError` for an invalid width, or a width that makes matrices of weights too large."""
         if not isinstance(value, str):
             return Bounds(least=1).require(value)
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)V", value)
@@ -118,7 +118,7 @@ class LayerWidth(NamedTuple):
     def units(self, widths: Iterable[int | str], volume: int) -> list[int]:
         """Widths in units: xV is x times the number of sites, rounded, at least 1.
 
-        Raises `InputError` for more than any matrix of weights has room for.
+        Raises `InputError` for widths that make matrices of weights too large.
         """
         widths = list(widths)
         found = [w if isinstance(w, int) else max(1, round(float(w[:-1]) * volume)) for w in widths]
@@ -132,7 +132,7 @@ class LayerWidth(NamedTuple):
 
 
 LARGEST_COUPLING = 1e12
-"""Beyond that the terms of an action of order 1 are lost to rounding, in float64 too."""
+"""For larger couplings, terms of order 1 in the action are lost to rounding, even in float64."""
 _LOST = "rounding swallows everything else"
 
 Count = Annotated[int, Bounds(least=1)]
@@ -145,9 +145,9 @@ CheckerboardLattice = Annotated[Lattice, Checkerboard()]
 
 
 def bounded(make: Made) -> Made:
-    """The function, which compares its arguments with the bounds of their annotations and names one that is out.
+    """The function, with a check of its arguments against the bounds in their annotations.
 
-    Raises `InputError` when it is called with such an argument.
+    When it is called with an argument out of bounds, it raises an `InputError` that names the argument.
     """
     signature = inspect.signature(make)
     hints: dict[str, Any] = {}
@@ -163,14 +163,14 @@ def bounded(make: Made) -> Made:
         try:
             return signature.bind(*args, **kwargs).arguments
         except TypeError:
-            # The call itself says which argument is missing or unknown.
+            # The call itself reports which argument is missing or unknown.
             return {}
 
     return checked  # type: ignore[return-value]
 
 
 def require_fields(instance: Any) -> None:
-    """The same for the fields of a dataclass: for its `__post_init__`."""
+    """The same check for the fields of a dataclass, to be called in its `__post_init__`."""
     require_within(get_type_hints(type(instance), include_extras=True), vars(instance))
 
 

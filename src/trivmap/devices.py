@@ -1,6 +1,6 @@
-"""All devices of a run as one: the configurations of a batch cut among them, everything else on each of them.
+"""All devices of a run as one: they share the configurations of a batch, and each has everything else.
 
-With one device nothing here does anything: programs and numbers are those of the functions themselves.
+With one device nothing here has an effect: programs and numbers are those of the functions themselves.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ _chosen: ContextVar[Sequence[Any] | None] = ContextVar("devices", default=None)
 
 @contextmanager
 def using(devices: Sequence[Any]) -> Iterator[None]:
-    """Trace for these devices while the block runs; by default all are used, those of all processes together."""
+    """Trace for these devices while the block runs; by default all devices of all processes are used."""
     token = _chosen.set(devices)
     try:
         yield
@@ -33,18 +33,18 @@ def using(devices: Sequence[Any]) -> Iterator[None]:
 
 
 def device_count() -> int:
-    """Devices that share the work."""
+    """The number of devices that share the work."""
     return len(_devices())
 
 
 def shard_batch(function: Callable[[Any, Any], A], shared: Any, batch: Any) -> A:
-    """`function(shared, batch)`, each device working on its share of the batch.
+    """`function(shared, batch)`, with each device working on its share of the batch.
 
     Every array of `batch` and of the result has the configurations as its leading axis, and entry i of the result must
-    depend on nothing but `shared` and entry i of the batch: with random numbers, on the key in that entry. `shared` is
-    any tree. A batch that the devices do not divide is filled up with entries of itself, whose results are dropped.
+    depend only on `shared` and on entry i of the batch, which has the key of its random numbers. `shared` is any tree.
+    If the number of devices does not divide the batch, it is padded with its own entries, whose results are dropped.
 
-    To be called while a program is traced. Values and derivatives are those of the function up to rounding.
+    It must be called while a program is traced. Values and derivatives are those of the function up to rounding.
     """
     if device_count() == 1:
         return function(shared, batch)
@@ -67,14 +67,14 @@ def shard_batch(function: Callable[[Any, Any], A], shared: Any, batch: Any) -> A
 
 
 def replicate(tree: A) -> A:
-    """The same arrays, whole on every device: what a program that spreads must return."""
+    """The same arrays, complete on every device, as a program that uses several devices must return them."""
     if device_count() == 1:
         return tree
     return jax.lax.with_sharding_constraint(tree, NamedSharding(_mesh(), PartitionSpec()))
 
 
 def to_host(tree: A) -> A:
-    """The result of a program that ends in `replicate`, as this process's own arrays, which any program takes."""
+    """The result of a program that ends in `replicate`, as this process's own arrays, which any program accepts."""
     return tree if device_count() == 1 else jax.tree.map(_own, tree)
 
 
@@ -83,7 +83,7 @@ def _own(leaf: Any) -> Any:
         return leaf
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_own(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-    # A new array without the devices of the old one: an array bound to some devices fits no program for others.
+    # A new array, not bound to the old one's devices: a program for other devices could not use a bound array.
     return jnp.asarray(np.asarray(leaf))
 
 

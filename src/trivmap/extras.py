@@ -1,4 +1,4 @@
-"""The packages that parts of trivmap need beside its core, and the sentence where one is missing."""
+"""The packages that parts of trivmap need beside its core, and the sentence if one is missing."""
 
 import functools
 import importlib.util
@@ -17,7 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 
 PACKAGES: Mapping[str, str] = {"orbax": "orbax-checkpoint", "yaml": "pyyaml"}
-"""The names under which modules are installed, where they differ."""
+"""The names under which modules are installed, if they differ."""
 
 
 class MissingPackage(InputError, ImportError):
@@ -29,8 +29,8 @@ def missing(extra: str, what: str, *modules: str) -> str | None:
 
     Args:
         extra: the name of the extra.
-        what: what needs it.
-        modules: those of the extra's modules that it needs (none: all of them).
+        what: the feature that needs it.
+        modules: the modules of the extra that it needs (none: all of them).
     """
     for module in modules or EXTRAS[extra]:
         if not _installed(module):
@@ -40,14 +40,14 @@ def missing(extra: str, what: str, *modules: str) -> str | None:
 
 
 def require(extra: str, what: str, *modules: str) -> None:
-    """Raise `MissingPackage` where a package of an extra is not installed; the arguments are those of `missing`."""
+    """Raise `MissingPackage` if a package of an extra is not installed; the arguments are those of `missing`."""
     if reason := missing(extra, what, *modules):
         raise MissingPackage(reason)
 
 
 @functools.cache
 def has_pyerrors() -> bool:
-    """True if pyerrors is installed, whose objects then hold the errors."""
+    """True if pyerrors is installed; its objects then hold the errors."""
     return _installed("pyerrors")
 
 

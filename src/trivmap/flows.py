@@ -29,8 +29,8 @@ class Stage(NamedTuple):
 class Flow(eqx.Module):
     """q(phi) = q_base(f^-1(phi)) |det df^-1/dphi|: samples with their exact, normalized density.
 
-    Methods act on one configuration; batch them with `jax.vmap`. Every inexact array inside is a learnable parameter.
-    Raises `InputError` when base and bijection live on different lattices.
+    Methods act on one configuration; batch them with `jax.vmap`. Every inexact array in a flow is a learnable
+    parameter. Raises `InputError` when base and bijection live on different lattices.
     """
 
     base: AbstractBase
@@ -56,19 +56,20 @@ class Flow(eqx.Module):
 
     @property
     def support(self) -> Support:
-        """The sites that it draws; a flow of the even sites is compared with a `Decimated` action."""
+        """The sites that the flow draws; a flow of the even sites is compared with a `Decimated` action."""
         return self.base.support
 
     @property
     def equivariant_under(self) -> frozenset[str]:
-        """The symmetries of q: those that base and bijection have, whatever their parameters."""
+        """The symmetries of q: those that base and bijection have for all parameters."""
         return closed(self.base.equivariant_under) & closed(self.bijection.equivariant_under)
 
     def require_match(self, action: AbstractAction, *, evaluate: bool = False) -> None:
-        """Raise `InputError` where no training brings q near exp(-S).
+        """Raise `InputError` if no training can bring q close to exp(-S).
 
-        The error is that of `require_domain`, or q has a symmetry that S lacks, as both declare. With `evaluate` the
-        symmetries of an action that is not one of the library are also evaluated, see `actions.require_symmetries`.
+        The error is that of `require_domain`, or that q has a symmetry that S lacks, by their declarations. With
+        `evaluate` the symmetries of an action from outside the library are also evaluated, see
+        `actions.require_symmetries`.
         """
         self.require_domain(action)
         missing = sorted(self.equivariant_under - closed(action.symmetries))
@@ -82,7 +83,7 @@ class Flow(eqx.Module):
             require_symmetries(action.full, self.lattice, self.equivariant_under)
 
     def require_domain(self, action: AbstractAction) -> None:
-        """Raise `InputError` where flow and action are not functions of the same fields at the same sites."""
+        """Raise `InputError` if flow and action are not functions of the same fields at the same sites."""
         if self.base.space != action.space:
             raise InputError(
                 f"flow: its fields are {self.base.space}, and those of {type(action).__name__} are {action.space}; "
@@ -133,9 +134,9 @@ class Flow(eqx.Module):
         return self._marked(y), log_density - log_det, self.drawn(score)
 
     def sample(self, key: Key, action: AbstractAction | None = None) -> tuple[Field, Scalar]:
-        """A configuration and its log-density; log w is -action(phi) minus that.
+        """A configuration and its log-density; log w is -action(phi) minus the log-density.
 
-        A flow of the even sites draws only those: the others are NaN, or, where its `action` is given, drawn from their
+        A flow of the even sites draws only those: the others are NaN or, if its `action` is given, are drawn from their
         density given the even ones.
         """
         field, log_density = self.push(self.noise(key))
@@ -145,7 +146,7 @@ class Flow(eqx.Module):
         return action.sample_conditional(jax.random.fold_in(key, 2), field), log_density
 
     def log_density(self, field: Field) -> Scalar:
-        """log q of a given configuration; of a flow of the even sites, what the others hold does not matter."""
+        """log q of a given configuration; for a flow of the even sites, the values at the odd sites do not matter."""
         x, log_det = self.bijection.inverse(self.drawn(self._one(field)))
         return self.base.log_density(x) + log_det
 
@@ -174,20 +175,20 @@ class Flow(eqx.Module):
         return Flow(self.base, self.bijection.perturbed(u))
 
     def l2_weights(self) -> "Flow":
-        """The flow with every parameter replaced by the weight of its square in what Gauss-Newton minimizes."""
+        """The flow with every parameter replaced by the weight of its square in the Gauss-Newton objective."""
         base = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, self.base)
         return Flow(base, self.bijection.l2_weights())
 
     @property
     def integration_steps(self) -> int | Int[Array, ""] | None:
-        """Steps of the numerical integration the flow relies on; None for a flow whose density is exact."""
+        """Steps of the numerical integration that the flow relies on; None for a flow whose density is exact."""
         return self.bijection.integration_steps
 
     @property
     def micro_batch(self) -> int | None:
         """Configurations to evaluate at once within a larger batch, None for all of them.
 
-        The fields of a continuous map's features would leave the caches.
+        The fields of a continuous map's features would not fit in the caches.
         """
         return None if self.integration_steps is None else tuning().map_batch(self.lattice.volume)
 
@@ -196,11 +197,11 @@ class Flow(eqx.Module):
         return Flow(self.base, self.bijection.with_integration_steps(steps))
 
     def resolved(self) -> "Flow":
-        """The flow itself, as `SteppedFlow` gives it."""
+        """The flow itself; see `SteppedFlow.resolved`."""
         return self
 
     def stages(self, z: Field) -> list[Stage]:
-        """The field, marked as by `push`, and its log-density after the base and after each part of the bijection."""
+        """The field, with NaN as in `push`, and its log-density after the base and after each part of the bijection."""
         x, log_density, _ = self.base.push(z)
         result = [Stage("base", x, log_density)]
         parts = self.bijection if isinstance(self.bijection, Chain) else Chain(self.lattice, [self.bijection])
@@ -209,15 +210,15 @@ class Flow(eqx.Module):
         return [stage._replace(field=self._marked(stage.field)) for stage in result]
 
     def resize(self, lattice: Lattice, action: AbstractAction | None = None) -> "Flow":
-        """The flow on another lattice and, with its action, at another coupling: where its training there begins.
+        """The flow on another lattice and, with its action, at another coupling, as the start of training there.
 
-        Raises `InputError` where a part of it cannot be carried.
+        Raises `InputError` if a part of it cannot be carried.
         """
         return Flow(self.base.resize(lattice, action), self.bijection.resize(lattice))
 
 
 class SteppedFlow(eqx.Module):
-    """A flow whose programs are given the number of integration steps when they run: one serves all numbers.
+    """A flow whose number of integration steps is a runtime argument of its programs: one program serves all numbers.
 
     Args:
         flow: the flow.
@@ -228,11 +229,11 @@ class SteppedFlow(eqx.Module):
     steps: Int[Array, ""]
 
     def __init__(self, flow: Flow, steps: int):
-        # Numbers that are part of the flow are part of its programs.
+        # Integration steps in the flow itself would be constants of its programs.
         self.flow, self.steps = flow.with_integration_steps(1), jnp.asarray(steps, jnp.int32)
 
     def resolved(self) -> Flow:
-        """The flow with its steps, to be asked for inside of a program."""
+        """The flow with its steps, for use inside a program."""
         return self.flow.with_integration_steps(self.steps)
 
     def astype(self, dtype: DTypeLike) -> "SteppedFlow":

@@ -20,11 +20,11 @@ Method = Literal["matrix", "fft"]
 
 @dataclass(frozen=True)
 class Modes:
-    """A linear transform to Fourier modes, in which an operator given per momentum orbit is a product.
+    """A linear transform to Fourier modes, in which an operator given per momentum orbit is a multiplication.
 
-    `method` is one product with an orthogonal V x V matrix of cosines and sines (`matrix`), or an FFT of which half of
-    the modes are kept (`fft`); by default the faster one for the lattice's size. Both act on the last d axes, and give
-    the same operators to rounding.
+    `method` is one product with an orthogonal V x V matrix of cosines and sines (`matrix`), or an FFT that keeps half
+    of the modes (`fft`); by default the faster one for the lattice's size. Both act on the last d axes, and give the
+    same operators to rounding.
     """
 
     lattice: Lattice
@@ -49,13 +49,13 @@ class Modes:
         return jnp.fft.irfftn(modes, s=self.lattice.shape, axes=self._axes)
 
     def scale(self, modes: Inexact[Array, "..."], eigenvalues: Float[Array, "..."]) -> Inexact[Array, "..."]:
-        """The modes times real eigenvalues, given as `expand` gives them."""
+        """The modes times real eigenvalues in the form of `expand`."""
         if self.method == "matrix":
             return modes * eigenvalues
         return jax.lax.complex(modes.real * eigenvalues, modes.imag * eigenvalues)
 
     def expand(self, spectra: np.ndarray) -> np.ndarray:
-        """Eigenvalues per momentum orbit, shape (..., orbits), in the order of the modes: what `modes` is times."""
+        """Eigenvalues per momentum orbit, shape (..., orbits), as factors in the order of the modes."""
         return spectra[..., self.labels]
 
     @cached_property
@@ -78,8 +78,8 @@ class Modes:
         return matrix
 
     def _product(self, vectors: Array, matrix: np.ndarray) -> Array:
-        # The log-determinant is that of the exact eigenvalues: the few digits that accelerators give a float32
-        # product by default would shift log Z by hundredths.
+        # The log-determinant belongs to the exact eigenvalues: the low default precision of float32 products on
+        # accelerators would shift log Z by hundredths.
         return jnp.matmul(vectors, jnp.asarray(matrix, vectors.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
@@ -94,7 +94,7 @@ def apply_spectrum(lattice: Lattice, spectrum: Float[Array, " orbits"], field: F
 
 
 def yukawa(lattice: Lattice, mass: float) -> np.ndarray:
-    """m^2 / (khat^2 + m^2) on the momentum orbits: in space it falls off as exp(-m |x|), and it sums to 1."""
+    """m^2 / (khat^2 + m^2) on the momentum orbits: in position space it falls off as exp(-m |x|) and sums to 1."""
     return mass**2 / (lattice.orbit_momenta + mass**2)
 
 

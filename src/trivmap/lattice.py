@@ -17,8 +17,8 @@ from trivmap.errors import InputError
 class Lattice:
     """A periodic lattice of any dimension d >= 1 and any extents >= 2, spacing 1.
 
-    A field on it is an array of shape `shape`; site x = (x_1, ..., x_d) is its index. Hashable and static: everything
-    derived from it is a NumPy constant.
+    A field on it is an array of shape `shape`; site x = (x_1, ..., x_d) is its index. A lattice is hashable and
+    static: everything derived from it is a NumPy constant.
 
     Raises `InputError` when there is no extent, or one is not an integer of at least 2.
     """
@@ -82,7 +82,7 @@ class Lattice:
         return self._labeled[1]
 
     def orbit_count(self, reach: int | None = None) -> int:
-        """Number of orbits with every |x_mu| at most `reach` (None: all), without the table of them.
+        """Number of orbits with every |x_mu| at most `reach` (None: all), without the table of orbits.
 
         An orbit is a multiset of distances among the axes of each extent.
         """
@@ -129,7 +129,7 @@ class Lattice:
             axes = [axis for axis, other in enumerate(self.shape) if other == extent]
             folded[axes] = np.sort(folded[axes], axis=0)[::-1]
         codes = np.ravel_multi_index(tuple(folded), self._halves)
-        # For every possible code, does it occur? This is faster than sorting the codes.
+        # Marks every code that occurs, which is faster than sorting the codes.
         present = np.zeros(math.prod(self._halves), bool)
         present[codes] = True
         ranks = np.cumsum(present, dtype=np.int32) - np.int32(1)

@@ -1,7 +1,7 @@
-"""The processes of a run, joined by `jax.distributed`: which of them speaks and writes, and what all must agree on.
+"""The processes of a run, joined by `jax.distributed`: the main one prints and writes, and all share decisions.
 
-Every process runs the same program on its own devices, so that what a clock, a signal or a disk decides in one of them
-has to be sent to the others. With one process nothing here does anything.
+Every process runs the same program on its own devices, so a decision that depends on a clock, a signal or a disk in one
+process must be sent to the others. With one process nothing here has an effect.
 """
 
 from collections.abc import Callable
@@ -14,32 +14,32 @@ from trivmap.errors import InputError
 
 
 def is_distributed() -> bool:
-    """Whether this process works together with others."""
+    """True if this process works together with others."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def process_count() -> int:
-    """Processes that work on this run."""
+    """The number of processes that work on this run."""
     return jax.process_count() if is_distributed() else 1
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes files and speaks: exactly one does."""
+    """True in the one process that writes files and prints."""
     return not is_distributed() or jax.process_index() == 0
 
 
 def broadcast_from_main(number: float) -> float:
-    """The number that the first process gave. All must call it."""
+    """The number from the first process. All processes must call it."""
     return float(multihost_utils.broadcast_one_to_all(np.float64(number))) if is_distributed() else number
 
 
 def largest(number: int) -> int:
-    """The largest of the numbers that the processes gave. All must call it."""
+    """The largest of the numbers from all processes. All processes must call it."""
     return int(np.max(multihost_utils.process_allgather(np.int32(number)))) if is_distributed() else number
 
 
 class RaisedOnMain(InputError):
-    """A mistake that the first process has met, in the others."""
+    """The exception in the other processes for a mistake that the first process has found."""
 
 
 def run_on_main(work: Callable[[], str]) -> str:
@@ -52,7 +52,7 @@ def run_on_main(work: Callable[[], str]) -> str:
             answer = work()
         except InputError as error:
             refusal, answer = error, str(error)
-    # "surrogatepass": names of files need not be in any encoding.
+    # "surrogatepass": file names need not be valid in any encoding.
     text = answer.encode(errors="surrogatepass")
     refused, length = multihost_utils.broadcast_one_to_all(np.array([refusal is not None, len(text)], np.int32))
     buffer = np.frombuffer(text if is_main_process() else bytes(length), np.uint8)

@@ -1,4 +1,4 @@
-"""Progress of the calls that take long, for scripts and notebooks: one line that is written again and again."""
+"""Progress of slow calls, for scripts and notebooks: one line that is updated."""
 
 import sys
 import time
@@ -6,16 +6,16 @@ from typing import Any
 
 
 class TimeLeft:
-    """The seconds that are left of a task, at the mean rate since the first units were done: an estimate.
+    """An estimate of the seconds that are left in a task, from the mean rate since the first units were done.
 
-    What comes before the first units, such as compilation, does not count.
+    The time before the first units, such as compilation, does not count.
     """
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
     def seconds(self, done: int, total: int) -> float | None:
-        """The seconds left now that `done` of `total` units are complete; None while there is no rate to go by."""
+        """The seconds left now that `done` of `total` units are complete; None while there is no rate yet."""
         now = time.monotonic()
         if self._first is None:
             self._first = (now, done)
@@ -26,10 +26,10 @@ class TimeLeft:
 class Line:
     """A line on stderr with the share that is done and the time left.
 
-    A terminal and a notebook see one line that changes. Elsewhere there is a line every ten seconds.
+    A terminal and a notebook show one line that changes. Elsewhere there is a line every ten seconds.
 
     Args:
-        stream: where the line goes (None: stderr).
+        stream: the stream for the line (None: stderr).
     """
 
     def __init__(self, stream: Any = None):
@@ -39,7 +39,7 @@ class Line:
         self._left, self._spoken = TimeLeft(), 0.0
 
     def begin(self, task: str, total: int, done: int = 0) -> None:
-        """A task of `total` units starts, `done` of them before; its programs are compiled first."""
+        """A task of `total` units starts, of which `done` are already complete; its programs are compiled first."""
         self._task, self._total, self._left = task, total, TimeLeft()
         self._write(f"{task}: {done} of {total}  compiling")
 

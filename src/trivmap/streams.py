@@ -14,7 +14,7 @@ from trivmap._types import Key
 
 
 def distinct(key: Key, *facts: Any) -> Key:
-    """The key with a fingerprint of `facts` folded in: equal facts give one stream, others independent ones.
+    """The key with a fingerprint of `facts` folded in: equal facts give one stream, others independent streams.
 
     Facts are plain data, arrays and dataclasses such as lattices and actions, whose fields count.
     """
@@ -26,7 +26,7 @@ def distinct(key: Key, *facts: Any) -> Key:
 
 
 def proposal_key(key: Key, chain: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key:
-    """The key of proposal `index` of `chain`: it depends on nothing else, whatever the batch size."""
+    """The key of proposal `index` of `chain`: it does not depend on the batch size or anything else."""
     return jax.random.fold_in(jax.random.fold_in(key, chain), index)
 
 
@@ -66,7 +66,7 @@ def _plain(fact: Any) -> Any:
     if dataclasses.is_dataclass(fact) and not isinstance(fact, type):
         fields = {field.name: _plain(getattr(fact, field.name, None)) for field in dataclasses.fields(fact)}
         return [_name(type(fact)), fields]
-    # An address would be another one in every process.
+    # A memory address would differ between processes.
     return _name(fact if hasattr(fact, "__qualname__") else type(fact))
 
 

@@ -1,4 +1,4 @@
-"""Functions of a user's own, traced before anything is computed with them."""
+"""Tracing of a user's own functions before anything is computed with them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,15 +9,15 @@ from trivmap.errors import InputError
 
 
 def traced(failure: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The shapes that a function gives for arguments of these shapes.
+    """The shapes that a function returns for arguments of these shapes.
 
     Args:
-        failure: the beginning of the sentence where JAX cannot trace it.
+        failure: the beginning of the sentence if JAX cannot trace it.
         function: the function.
         arguments: its arguments, or their shapes.
 
     Raises:
-        InputError: where tracing fails; one that the function raises itself stays as it is.
+        InputError: if tracing fails; an `InputError` of the function itself is not changed.
     """
     try:
         return jax.eval_shape(function, *arguments)

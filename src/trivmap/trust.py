@@ -1,4 +1,4 @@
-"""The user's decision about a directory: may its code run, and may its altered files be used?"""
+"""The user's decision whether a directory's code may run, and whether its altered files may be used."""
 
 import contextlib
 from collections.abc import Iterator

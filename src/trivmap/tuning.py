@@ -1,7 +1,8 @@
-"""Constants that suit a backend: how much work one call of a program takes. Numbers depend on them by rounding alone.
+"""Constants for each backend: the amount of work per call of a program. They only change numbers by rounding.
 
-Those of `cpu` are measured (`python -m experiments.benchmarks`): a processor loses where the fields of a call leave its
-caches. Those of accelerators are estimates. An accelerator loses where a call is too small, and has no such caches.
+Those of `cpu` are measured (`python -m experiments.benchmarks`): a CPU is slower if the fields of a call do not fit in
+its caches. Those of accelerators are estimates: an accelerator is slower if a call is too small, and has no such
+caches.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import jax
 
 @dataclass(frozen=True)
 class Tuning:
-    """The constants of a backend. Sites are those of all configurations in a call together.
+    """The constants of a backend. Sites are counted over all configurations in a call.
 
     Args:
         map_sites: sites that a continuous map, or a path of annealing, takes at once: each has many fields.
@@ -61,7 +62,7 @@ _ACCELERATOR = Tuning(
     chain_sites=2**24, matrix_sites=256,
 )  # fmt: skip
 TUNINGS: Mapping[str, Tuning] = {"cpu": _PROCESSOR, "gpu": _ACCELERATOR, "tpu": _ACCELERATOR}
-"""The constants of each backend, under JAX's names."""
+"""The constants of each backend, by JAX's names."""
 
 
 def backend() -> str:
@@ -70,5 +71,5 @@ def backend() -> str:
 
 
 def tuning() -> Tuning:
-    """The constants of the backend; those of an accelerator where it is none that is known."""
+    """The constants of the backend; an unknown backend has those of an accelerator."""
     return TUNINGS.get(backend(), _ACCELERATOR)

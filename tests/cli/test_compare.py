@@ -31,7 +31,7 @@ def refused(*arguments, folder):
         (["compare"], "give either a compare card (a file or a preset, see trivmap presets) or --resume DIR"),
         (["compare", "phi4-L8"], "phi4-L8: is the card of one run, run it with trivmap run phi4-L8"),
         (["compare", "compare-L7"], "compare-L7: no preset of that name, did you mean compare-L8?"),
-        (["compare", "--resume", "nowhere"], "nowhere: is no comparison, it has no comparison.yaml"),
+        (["compare", "--resume", "nowhere"], "nowhere: is not a comparison, it has no comparison.yaml"),
         (["compare", "--resume", "x", "--set", "seed=1"], "--resume continues as comparison.yaml says"),
         (
             ["compare", "card.yaml", "--set", "samplers.flow.trainin.steps=1"],

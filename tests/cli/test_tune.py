@@ -55,7 +55,10 @@ def test_mistakes_are_one_sentence(tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cycles", "0"], "cycles: must be at least 1600, what one look at a beta takes (4 chains of 400), got 0"),
+        (
+            ["--cycles", "0"],
+            "cycles: must be at least 1600, the cycles of one pilot simulation (4 chains of 400), got 0",
+        ),
         (["--cycles", "-5"], "cycles: must be at least 1600"),
         (
             ["--seed", "18446744073709551616"],

@@ -88,11 +88,11 @@ class TestCards:
             ({"samplers__cluster__sampling__kind": "clustr"}, "samplers.cluster.sampling.kind: 'clustr' is unknown"),
             ({"samplers__cluster__sampling__chainz": 3}, "samplers.cluster.sampling.chainz: unknown key; did you"),
             ({"samplers__cluster": {}}, "samplers.cluster.sampling: missing; give a section such as {kind: hmc"),
-            ({"samplers__through__map_of": "flw"}, "samplers.through.map_of: 'flw' is no sampler here with a map;"),
-            ({"samplers__through__model": {}}, "samplers.through: the map is that of flow; leave model and"),
+            ({"samplers__through__map_of": "flw"}, "samplers.through.map_of: 'flw' is not a sampler here with a map;"),
+            ({"samplers__through__model": {}}, "samplers.through: its map is that of flow; leave model and"),
             ({"samplers__a/b": CARD["samplers"]["cluster"]}, "a/b: cannot be a directory of its own"),
             *(
-                ({f"samplers__{name}": CARD["samplers"]["cluster"]}, f"{name}: is what the comparison itself calls a")
+                ({f"samplers__{name}": CARD["samplers"]["cluster"]}, f"{name}: is the name of a file")
                 for name in ("rates.json", "environment.json", "comparison.html", "figures", "Comparison.YAML")
             ),
             (

@@ -149,7 +149,7 @@ class TestGoingOn:
 
     def test_another_theory_is_refused(self, copy):
         copy.card_path.write_text(CompareCard.from_data(changed(action__beta=0.4)).to_yaml())
-        with pytest.raises(InputError, match=r"flow/config.yaml: action is not what comparison.yaml says"):
+        with pytest.raises(InputError, match=r"flow/config.yaml: action differs from comparison.yaml"):
             compare(copy)
 
     def test_untrusted_results_have_no_numbers(self, copy):
@@ -188,5 +188,5 @@ class TestCreation:
         assert (tmp_path / "out").read_text() == "mine"
 
     def test_a_run_is_no_comparison(self, tmp_path):
-        with pytest.raises(InputError, match=r"is no comparison, it has no comparison.yaml"):
+        with pytest.raises(InputError, match=r"is not a comparison, it has no comparison.yaml"):
             ComparisonDirectory.open(tmp_path)

@@ -17,9 +17,9 @@ from trivmap.support import Support
 class Decimated(AbstractAction):
     """S_eff = sum_even [c2 phi^2 + c4 phi^4] - sum_odd log Z1(h), h(x) = -c1 sum of the neighbors of x.
 
-    exp(-S_eff) is the integral of exp(-S) over the field at the odd sites of the checkerboard (x_1 + ... + x_d odd), S
-    = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4]: given the even sites they are independent, each with the
-    density of `SiteDensity`. The integral of exp(-S_eff) over the V/2 even sites is therefore Z, and
+    exp(-S_eff) is the integral of exp(-S) over the field at the odd sites of the checkerboard (x_1 + ... + x_d odd),
+    S = sum_x [c1 sum_mu phi(x) phi(x+mu) + c2 phi^2 + c4 phi^4]: given the even sites they are independent, each with
+    the density of `SiteDensity`. The integral of exp(-S_eff) over the V/2 even sites is therefore Z, and
     `sample_conditional` draws the odd sites. Fields keep the shape of the lattice, and their values at odd sites are
     ignored.
 

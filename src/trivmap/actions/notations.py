@@ -160,8 +160,7 @@ def convert(
         return {"m_sq": quadratic - 2 * dimension, "lam": quartic}, math.sqrt(square)
     if target not in NOTATIONS:
         raise InputError(f"notation: {target!r} is unknown; choose one of {', '.join(NOTATIONS)}")
-    # Both remaining notations require c2' = 1 - 2 c4', a quadratic equation for s^2; its stable root also covers c4 =
-    # 0.
+    # Both remaining notations require c2' = 1 - 2 c4': a quadratic for s^2, whose stable root also covers c4 = 0.
     root = math.hypot(c2, math.sqrt(8 * c4))
     square = 2 / (c2 + root) if c2 > 0 else (root - c2) / (4 * c4)
     first = "beta" if target == "bosetti2015" else "kappa"

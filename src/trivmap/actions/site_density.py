@@ -178,8 +178,8 @@ class SiteDensity:
         side = jnp.where(h < 0, -jnp.ones_like(h), jnp.ones_like(h))
         above = 1 + self._excess(h)
         variance = 0.5 / (self._precision * above)
-        # phi = width (offset + t): the envelope is exp(-t^2 / 2), and p / envelope is exp(-quartic (t^2 - 1 + 2 offset
-        # t)^2).
+        # phi = width (offset + t): the envelope is exp(-t^2 / 2), and
+        # p / envelope is exp(-quartic (t^2 - 1 + 2 offset t)^2).
         width = jnp.sqrt(variance)
         offset, quartic = side * h * width, 0.25 * self._strength / (above * above)
         square = 1 + offset * offset

@@ -151,14 +151,14 @@ def load_card(source: str | os.PathLike[str], overrides: Iterable[str | Change] 
 
 
 def read_data(source: str | os.PathLike[str], package: str = RUNS) -> Any:
-    """The content of a YAML file, or of a preset of `package`; `load_card` says which of the two."""
+    """The content of a YAML file, or of a preset of `package`; `load_card` explains which of the two."""
     label = os.fspath(source)
     is_file = not isinstance(source, str) or label.endswith((".yaml", ".yml")) or "/" in label or os.sep in label
     return yaml_text.parse(_read(Path(label)) if is_file else preset_text(label, package), label)
 
 
 def without_unfit_ladder(data: dict[str, Any], label: str) -> tuple[dict[str, Any], list[str]]:
-    """The card's data without a ladder that does not fit its lattice or action, and a note where one was dropped.
+    """The card's data without a ladder that does not fit its lattice or action, and a note if one was dropped.
 
     Raises `InputError` for what is wrong with the card itself.
     """

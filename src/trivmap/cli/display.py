@@ -34,7 +34,7 @@ class _Console(Console):
 def console(*, stderr: bool = False, width: int | None = None, file: Any = None) -> Console:
     """The console that text is printed to; it has the usual width if the environment reports a width of 0.
 
-    A `file` (an object with methods write and flush) gets plain lines, whatever the environment says about terminals.
+    A `file` (an object with methods write and flush) gets plain lines for any terminal settings in the environment.
     """
     if file is not None:
         return _Console(file=file, highlight=False, width=width or 80, force_terminal=False, color_system=None)

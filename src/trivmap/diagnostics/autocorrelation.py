@@ -7,7 +7,7 @@ from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 
 _LEAST_WINDOWS = 25
-"""Chains shorter than this many windows say nothing about their own autocorrelation."""
+"""Chains shorter than this many windows cannot determine their own autocorrelation."""
 _LAGS, _ROUNDS = 8, 6
 """Distances at which a series is checked for alternation, and the most filters in a row that remove it."""
 
@@ -15,15 +15,16 @@ _LAGS, _ROUNDS = 8, 6
 def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Estimate:
     """tau_int = 1/2 + sum_{t=1}^W rho(t), in steps, of a series of shape (chains, n) or (n,).
 
-    Automatic window and error as in hep-lat/0306017: W is the first t with exp(-t/tau) < tau / sqrt(t N), where tau
-    is `window_factor` / log((2 r + 1) / (2 r - 1)), r = 1/2 + sum of |rho(t)| up to t; the error is
-    tau_int sqrt(4 (W + 1/2 - tau_int) / N), N all steps together. The mean is that of all chains, so that chains which
-    disagree have long times; the bias of that mean is taken out. A constant series has 1/2. NaN, value and error,
-    where the chains are too short for their own window.
+    Automatic window and error as in hep-lat/0306017: W is the first t with exp(-t/tau) < tau / sqrt(t N), where tau is
+    `window_factor` / log((2 r + 1) / (2 r - 1)), r = 1/2 + sum of |rho(t)| up to t; the error is
+    tau_int sqrt(4 (W + 1/2 - tau_int) / N), N all steps together. The mean is taken over all chains, so that chains
+    which disagree have long times; the bias of that mean is removed. A constant series has 1/2. Value and error are NaN
+    if the chains are too short for their own window.
 
-    For a series that alternates, the sum is a small difference of large terms. Such a series x is first made into
-    y_t = (x_t + a x_{t-k}) / (1 + a), a = -rho(k) > 0 where that is largest, and again while any is left: the spectrum
-    of y at zero frequency is that of x, and nothing there cancels, so that tau_int(x) = tau_int(y) var(y) / var(x).
+    For an alternating series, the sum is a small difference of large terms. Such a series x is first transformed to
+    y_t = (x_t + a x_{t-k}) / (1 + a), with a = -rho(k) > 0 at the k where it is largest, and again while any
+    alternation is left. The spectrum of y at zero frequency is that of x, and its sum has no cancellation, so that
+    tau_int(x) = tau_int(y) var(y) / var(x).
 
     Raises `InputError` unless there are at least 2 finite entries in each chain.
     """
@@ -45,7 +46,7 @@ def autocorrelation_time(series: ArrayLike, *, window_factor: float = 1.5) -> Es
         return Estimate(0.0, 0.0)
     tau, error = _windowed(_autocovariance(filtered), filtered.size, window_factor)
     ratio = variance / gamma[0]
-    # The variance of x has an error of its own; that of the sum over y is in `error`.
+    # The variance of x has its own error; the error of the sum over y is in `error`.
     rho = gamma[: len(gamma) // 2] / gamma[0]
     squares = 1 + 2 * np.sum(rho[1 : _window(rho, chains.size, window_factor) + 1] ** 2)
     value = max(tau * ratio, 0.0)
@@ -67,7 +68,7 @@ def _windowed(gamma: np.ndarray, total: int, window_factor: float) -> Estimate:
 def _window(rho: np.ndarray, total: int, window_factor: float) -> int:
     """The window W; the length of rho if there is none."""
     window = np.arange(1, len(rho))
-    # For series that alternate, the sum itself says nothing about the range of their correlation.
+    # For alternating series, the sum itself does not show the range of the correlation.
     reach = 2 * np.cumsum(np.abs(rho[1:]))
     tau = np.full(reach.shape, 1e-9)
     np.divide(window_factor, np.log1p(2 / np.maximum(reach, 1e-300)), out=tau, where=reach > 0)
@@ -76,7 +77,7 @@ def _window(rho: np.ndarray, total: int, window_factor: float) -> int:
 
 
 def _filtered(series: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-    """The series y of `autocorrelation_time`; x itself if nothing alternates."""
+    """The series y of `autocorrelation_time`, or x itself if it does not alternate."""
     for _ in range(_ROUNDS):
         count, length = series.shape
         lags = min(_LAGS, length // 10)

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 LARGEST_BIAS = 0.02
-"""Largest estimate of the bias by the starts, in units of the statistical error of the chain average."""
+"""Largest estimate of the bias from the starts, in units of the statistical error of the chain average."""
 
 
 class BurnIn(NamedTuple):
     """The verdict of the weights on chains of independence Metropolis that start at a proposal.
 
-    `tau_int`: autocorrelation time, in steps, of an observable that knows nothing of the weights. `bias`: bound on the
-    remaining bias by the starts, in units of the statistical error of the average over all chains. `warmup`: the
+    `tau_int`: autocorrelation time, in steps, of an observable that is independent of the weights. `bias`: bound on the
+    remaining bias from the starts, in units of the statistical error of the average over all chains. `warmup`: the
     warm-up that would make it small enough.
     """
 
@@ -34,19 +34,19 @@ class BurnIn(NamedTuple):
 
 
 def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> BurnIn:
-    """The bias of chain averages by their starts.
+    """The bias of chain averages from their starts.
 
     A chain at x rejects with probability r(x) = 1 - E_q min(1, w/w(x)). Two chains that see the same proposals and
-    uniform numbers become one as soon as the chain of larger weight accepts. A chain that starts at a proposal and one
-    in equilibrium can begin at the same configuration but for the part by which p = exp(-S)/Z exceeds q, where the
-    weights are the larger ones. So they differ after k steps with probability at most
+    uniform numbers become one as soon as the chain of larger weight accepts. A chain that starts at a proposal and a
+    chain in equilibrium can begin at the same configuration, except for the part by which p = exp(-S)/Z exceeds q,
+    where the weights are the larger ones. They therefore differ after k steps with probability at most
 
         T(k) = integral of max(p(x) - q(x), 0) r(x)^k,
 
     which the weights of the proposals give (compare Smith and Tierney, "Exact transition probabilities for the
     independence Metropolis sampler", 1996). The mean of T(k) over the measured steps estimates the bias of an average,
-    in units of the spread of what is averaged; for an observable that lies several spreads off where q does, the bias
-    is a few times as large. The statistical error in these units is sqrt(2 tau_int / N).
+    in units of the spread of the observable; if the observable's mean under q is several spreads off, the bias is a few
+    times as large. The statistical error in these units is sqrt(2 tau_int / N).
 
     Args:
         log_weights: log w of all proposals, any shape, without NaN and +inf.
@@ -64,7 +64,7 @@ def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> 
     rejection = np.clip(1 - (below / weights + np.arange(count - 1, -1, -1)) / len(logs), 0.0, 1.0)
     target = weights / below[-1]
     proposed = np.full(count, 1 / len(logs))
-    # The excess of exp(-S)/Z over q: its weights are the larger ones of every pair.
+    # The excess of exp(-S)/Z over q, where the weights are the larger ones of every pair.
     larger = np.maximum(target - proposed, 0.0)
     staying = rejection / np.maximum(1 - rejection, 1 / len(logs))
     tau_int = 0.5 + float(target @ staying)
@@ -86,7 +86,7 @@ def burn_in(log_weights: ArrayLike, *, chains: int, steps: int, warmup: int) -> 
 
 
 def _first(bias, low: int, high: int) -> int:
-    """The least start with a bias within the limit, by bisection; `high` where there is none."""
+    """The least start with a bias within the limit, by bisection; `high` if there is none."""
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if bias(middle) <= LARGEST_BIAS else (middle + 1, high)

@@ -4,18 +4,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 LIMIT = 1.1
-"""R-hat above which the chains are said to disagree."""
+"""R-hat above which the chains disagree."""
 
 
 def r_hat(samples: ArrayLike) -> float:
     """Split R-hat of samples (chains, n): 1 for chains that have converged (arXiv:1903.08008).
 
     Every chain is cut into halves of h samples; R-hat^2 = (h - 1) / h + B / W with W the mean of their variances and B
-    the variance of their means, about 1 + 1 / (independent samples in a half) for halves of one distribution. Returned
-    is the larger of two numbers: of the samples themselves, and of their normal scores by rank, which also sees what
-    a few large values would hide.
+    the variance of their means, about 1 + 1 / (independent samples in a half) for halves of one distribution. The
+    result is the larger of two numbers: that of the samples, and that of their normal scores by rank, which also
+    detects a disagreement that a few large values would hide.
 
-    NaN where there are fewer than 4 samples a chain, one is not finite, or all are equal; infinite for different
+    It is NaN if a chain has fewer than 4 samples, one is not finite, or all are equal; infinite for different
     constants.
     """
     values = np.asarray(samples, np.float64)
@@ -32,7 +32,7 @@ def r_hat(samples: ArrayLike) -> float:
 
 
 def disagreement_reason(value: float, name: str = "magnetization", limit: float = LIMIT) -> str | None:
-    """A reason not to trust chains whose R-hat of one measurement is `value`, if that exceeds `limit`; else None."""
+    """A reason to distrust chains whose R-hat of one measurement is `value`, if it exceeds `limit`; otherwise None."""
     if value <= limit:
         return None
     if np.isnan(value):
@@ -43,7 +43,7 @@ def disagreement_reason(value: float, name: str = "magnetization", limit: float 
 def split_r_hat(half_means: ArrayLike, variance: float, length: int) -> float:
     """Split R-hat of the means of half-chains, `length` samples each, where all samples together have `variance`.
 
-    As `r_hat` of the samples themselves, without their ranks. NaN where nothing fluctuates or something is not finite.
+    As `r_hat` of the samples, without ranks. It is NaN if nothing fluctuates or a number is not finite.
     """
     means = np.asarray(half_means, np.float64)
     within = variance - float(np.var(means))
@@ -60,6 +60,6 @@ def _ratio(split: np.ndarray) -> float:
     within = np.mean(np.var(split, axis=1, ddof=1))
     between = np.var(np.mean(split, axis=1), ddof=1)
     if within == 0:
-        # Chains that do not move say nothing about their agreement.
+        # Chains that do not move cannot show agreement.
         return float("nan") if between == 0 else float("inf")
     return float(np.sqrt((half - 1) / half + between / within))

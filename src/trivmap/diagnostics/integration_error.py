@@ -1,4 +1,4 @@
-"""The error of log-weights by numerical integration of a continuous flow, and the steps that make it negligible."""
+"""The error of log-weights from numerical integration of a continuous flow, and the steps that make it negligible."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class Certificate(NamedTuple):
     """Mean and standard deviation over configurations of log w (at `steps`) - log w (at twice the steps), same noise.
 
     The mean shifts log Z by about its negative; the spread changes decisions of the accept test.
-    `passed` says that both lie below `LIMIT`.
+    `passed` is true if both are below `LIMIT`.
     """
 
     steps: int
@@ -53,18 +53,18 @@ class Level(NamedTuple):
 
 
 class Levels:
-    """The same configurations of a flow, by their noise, at any number of integration steps.
+    """The same configurations of a flow (the same noise) at any number of integration steps.
 
     Configuration i is proposal i of chain 0 of this key, and depends on nothing else. One program is compiled for all
     numbers of steps; nothing is evaluated twice.
 
     Args:
         flow: a flow that relies on numerical integration.
-        action: S, compared with log q; what it has integrated out is drawn before anything is measured.
+        action: S, compared with log q; sites that it has integrated out are drawn before anything is measured.
         key: the noise.
         measure: observables of one whole configuration, by name; None for log-weights alone.
-        batch: another way to evaluate: `batch(steps, first)` gives log-weights and measurements of `size`
-            configurations, the first of which has this number.
+        batch: another way to evaluate: `batch(steps, first)` returns log-weights and measurements of `size`
+            configurations, beginning with configuration `first`.
         size: configurations of such a batch.
     """
 
@@ -83,7 +83,7 @@ class Levels:
         self._batches: dict[tuple[int, int], Any] = {}
 
     def at(self, steps: int, configurations: int) -> Level:
-        """The first configurations, integrated in so many steps."""
+        """The first `configurations` configurations, integrated in `steps` steps."""
         parts = [self._batch(steps, number) for number in range(-(-configurations // self._size))]
         log_weight, observables = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         return Level(steps, log_weight, observables).first(configurations)
@@ -111,9 +111,9 @@ def certificate(
 ) -> Certificate | None:
     """Measure the integration error of a flow on fresh configurations; None for a flow whose density is exact.
 
-    With `steps` for that number of them; else for the fewest of `CANDIDATES` that pass, and for the largest if none
-    does. Halving the step divides the error of a method of order p by 2^p, so that what twice the steps still miss is
-    a small part of the difference. `levels` are those of the flow, if the caller uses them for more.
+    It is for `steps` steps if given; otherwise for the fewest of `CANDIDATES` that pass, or the largest if none passes.
+    Halving the step divides the error of a method of order p by 2^p, so the error that remains at twice the steps is a
+    small part of the difference. `levels` are those of the flow, if the caller also uses them elsewhere.
     """
     if flow.integration_steps is None:
         return None
@@ -130,7 +130,7 @@ def certificate(
 
 @eqx.filter_jit
 def _evaluate(flow: Flow, action: AbstractAction, measure: Measure | None, keys: Array, steps: Int[Array, ""]) -> Any:
-    # One program for every number of steps: known only when it runs, they are no part of the flow outside of it.
+    # One program for every number of steps: it is a runtime argument, and not part of the flow outside the program.
     stepped = flow.with_integration_steps(steps)
 
     def one(key: Key) -> Any:

@@ -1,4 +1,4 @@
-"""Check that a map found both of two mirror images, by its density at a configuration and at the reflected one."""
+"""Check that a map found both mirror images, from its density at a configuration and at the reflected one."""
 
 import math
 
@@ -12,7 +12,8 @@ SMALLEST_OVERLAP = 0.2
 def mirror_overlap(log_density: ArrayLike, mirrored: ArrayLike) -> float:
     """Mean over proposals of 2 q(-phi) / (q(phi) + q(-phi)), in [0, 1].
 
-    1 for a map that is symmetric under phi -> -phi, 0 for a map that never proposes the mirror images of its proposals.
+    It is 1 for a map that is symmetric under phi -> -phi, and 0 for a map that never proposes the mirror images of its
+    proposals.
 
     Args:
         log_density: log q(phi) of proposals, shape (n,).
@@ -23,7 +24,7 @@ def mirror_overlap(log_density: ArrayLike, mirrored: ArrayLike) -> float:
 
 
 def mirror_reason(overlap: float) -> str | None:
-    """The reason why a map of this overlap has missed a sector of an even action; None where it has not."""
+    """The reason why a map with this overlap has missed a sector of an even action; None if it has not."""
     if overlap >= SMALLEST_OVERLAP:
         return None
     share = "unknown" if math.isnan(overlap) else f"{overlap:.2g}"

@@ -8,7 +8,7 @@ _DRAWS = 2**17
 
 
 class Agreement(NamedTuple):
-    """The sum of squared pulls, how many there are (its expectation), and the probability of a larger sum."""
+    """The sum of squared pulls, their number (its expectation), and the probability of a larger sum."""
 
     chi_squared: float
     pulls: int
@@ -16,11 +16,11 @@ class Agreement(NamedTuple):
 
 
 def agreement(pulls: np.ndarray, correlation: np.ndarray) -> Agreement:
-    """chi^2 = sum_i d_i^2 of differences d_i in units of their error, judged with the correlation between them.
+    """chi^2 = sum_i d_i^2 of differences d_i in units of their error, judged with their correlation.
 
     For normal d of unit variance and correlation C, chi^2 is distributed as sum_i lambda_i z_i^2, lambda_i the
-    eigenvalues of C and z_i independent standard normal numbers; its expectation is the number of pulls. Nothing is
-    inverted, so that observables which nearly determine each other do no harm (arXiv:2209.14188).
+    eigenvalues of C and z_i independent standard normal numbers; its expectation is the number of pulls. No matrix is
+    inverted, so observables that nearly determine each other do no harm (arXiv:2209.14188).
 
     Args:
         pulls: shape (n,).

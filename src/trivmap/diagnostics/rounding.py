@@ -1,4 +1,4 @@
-"""The error of the log-weights of a flow by rounding."""
+"""The rounding error of the log-weights of a flow."""
 
 from typing import NamedTuple
 
@@ -27,13 +27,13 @@ class Rounding(NamedTuple):
 def rounding_of_log_weights(flow: Flow, action: AbstractAction, key: Key, configurations: int = 256) -> Rounding:
     """Compare log-weights with those of the same flow, at the same noise, computed in float64.
 
-    Zero for a float64 flow, NaN where the process has no float64 to compare with.
+    It is zero for a float64 flow, and NaN if float64 is disabled in the process.
     """
     return RoundingMeasurement(action, jax.random.split(key, configurations)).measure(flow)
 
 
 class RoundingMeasurement:
-    """`rounding_of_log_weights` in two steps, for whoever can begin to compile early.
+    """`rounding_of_log_weights` in two steps, for callers that can begin to compile early.
 
     Args:
         action: S.
@@ -48,14 +48,14 @@ class RoundingMeasurement:
         """Begin to compile, in the background, for flows of this form; `known`: the log-weights will be given."""
         if jnp.result_type(float) == jnp.float64:
             whole = flow.resolved()
-            # An operation of JAX's would wait for what is being compiled.
+            # A JAX operation would wait for the compilation.
             noise = np.zeros((len(self._keys), *whole.lattice.shape), whole.base.dtype)
             if not known:
                 self._own.begin(flow, self._action, jnp.asarray(noise))
             self._exact.begin(flow.astype(jnp.float64), self._action, jnp.asarray(noise.astype(np.float64)))
 
     def measure(self, flow: Flow | SteppedFlow, known: ArrayLike | None = None) -> Rounding:
-        """NaN where the process has no float64 to compare with.
+        """The rounding error; NaN if float64 is disabled in the process.
 
         `known`: the log-weights at this noise, computed elsewhere; without them the result is 0 for a float64 flow.
         """

@@ -1,7 +1,7 @@
-"""The tail of the weights: can averages over a finite sample of them be trusted?
+"""The tail of the weights, which decides whether averages over a finite sample can be trusted.
 
-Averages over weights are ratios of sums that a few large weights may dominate. A sample in which the large weights are
-missing looks good and is wrong, so that no rule may depend only on how good it looks. Two numbers decide: the shape of
+Averages over weights are ratios of sums that a few large weights may dominate. A sample that lacks the large
+weights looks good and is wrong, so no rule may depend only on how good it looks. Two numbers decide: the shape of
 the tail, and how far the sampling distribution of the mean weight is from normal.
 """
 
@@ -16,12 +16,12 @@ RAW_AVERAGES = 0.5
 SMOOTHED_AVERAGES = 0.7
 """Largest Pareto shape at which even smoothed averages converge at sizes in use (arXiv:1507.02646)."""
 LARGEST_SKEWNESS = 0.12
-"""Largest skewness of the mean weight at which averages over weights, and over chains, have errors that cover.
+"""Largest skewness of the mean weight at which error bars of averages over weights and over chains cover.
 
 Calibrated on one-dimensional phi^4 with exact answers, see docs/reference/conventions.md.
 """
 FEWEST_JUDGES = 100
-"""Fewest weights that the skewness is estimated from."""
+"""Fewest weights for an estimate of the skewness."""
 _LEAST_TAIL = 5
 
 
@@ -37,8 +37,8 @@ def pareto_shape(log_weights: ArrayLike) -> float:
         log_weights: log w of independent proposals, any shape; a constant does not matter.
 
     Returns:
-        The shape; -inf where the largest weights are all equal, NaN where there are fewer than 25 weights or one is NaN
-        or +inf.
+        The shape; -inf if the largest weights are all equal, NaN if there are fewer than 25 weights or one is NaN or
+        +inf.
     """
     logs = np.asarray(log_weights, np.float64).ravel()
     count = int(min(len(logs) / 5, 3 * math.sqrt(len(logs))))
@@ -58,7 +58,7 @@ def pareto_shape(log_weights: ArrayLike) -> float:
 def largest_shape(count: int) -> float:
     """The Pareto shape above which the variance of `count` weights is infinite beyond doubt, at most 0.7.
 
-    1/2 and two standard deviations of the estimate, (1 + k) / sqrt(M) each for M weights in the tail.
+    It is 1/2 plus two standard deviations of the estimate, each (1 + k) / sqrt(M) for M weights in the tail.
     """
     tail = max(min(count / 5, 3 * math.sqrt(count)), 1.0)
     return min(SMOOTHED_AVERAGES, RAW_AVERAGES + 2 * (1 + RAW_AVERAGES) / math.sqrt(tail))
@@ -68,11 +68,11 @@ def skewness_of_mean(acceptance: float, count: int) -> float:
     """Skewness of the mean of `count` normalized weights, if they are log-normal with this acceptance.
 
     acceptance = erfc(s / 2) gives the variance s^2 of log w, and with e = exp(s^2) the skewness of one weight is
-    (e + 2) sqrt(e - 1); that of the mean is smaller by sqrt(count). It measures how far averages are from normal, and
-    their error bars from covering: an average in units of its error is off by about -skewness / 2 on average. The
-    sample's own third moment would not do: it lacks the large weights exactly in the samples that are wrong.
+    (e + 2) sqrt(e - 1); that of the mean is smaller by sqrt(count). It measures how far averages are from
+    normal, and their error bars from covering: an average in units of its error is off by about -skewness / 2 on
+    average. The sample's own third moment would not work: the samples that are wrong lack exactly the large weights.
     """
-    acceptance = min(acceptance, 1.0)  # Rounding may bring that of equal weights above 1.
+    acceptance = min(acceptance, 1.0)  # For equal weights, rounding may give more than 1.
     if not acceptance > 0 or count < 1:
         return math.inf if acceptance <= 0 else math.nan
     variance = (2 * float(erfcinv(acceptance))) ** 2

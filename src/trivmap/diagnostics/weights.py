@@ -2,8 +2,8 @@
 
 Log-weights are log w = -S - log q of independent proposals. All errors are those of the linearized estimator
 (influence functions), from independent proposals; a batch with a NaN or an infinite weight gives NaN, never a number.
-Those of the effective sample size and of log Z, which a few large weights dominate, are enlarged where the mean weight
-is far from normal, see `tails.enlargement`: there the plain error is too small by any factor.
+A few large weights dominate the effective sample size and log Z. Their errors are enlarged if the mean weight is far
+from normal, see `tails.enlargement`: in that case the plain error may be too small by any factor.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ _UNKNOWN = Estimate(float("nan"), float("nan"))
 def acceptance(log_weights: ArrayLike) -> Estimate:
     """Acceptance of the independence Metropolis chain in equilibrium: E_{x~p, y~q} min(1, w(y)/w(x)).
 
-    Estimated without running a chain by sum_{i != j} min(w_i, w_j) / ((n - 1) sum w), for log w normal with variance
-    s^2 equal to erfc(s/2).
+    It is estimated without running a chain by sum_{i != j} min(w_i, w_j) / ((n - 1) sum w). For normal log w with
+    variance s^2 it equals erfc(s/2).
     """
     weights = _weights(log_weights)
     if weights is None:
@@ -36,7 +36,7 @@ def acceptance(log_weights: ArrayLike) -> Estimate:
 
 
 def effective_sample_size(log_weights: ArrayLike) -> Estimate:
-    """(sum w)^2 / (n sum w^2), in [0, 1], from proposals of the flow: blind to modes the flow never proposes."""
+    """(sum w)^2 / (n sum w^2), in [0, 1], from proposals of the flow: blind to modes that the flow never proposes."""
     weights = _weights(log_weights)
     if weights is None:
         return _UNKNOWN
@@ -47,17 +47,17 @@ def effective_sample_size(log_weights: ArrayLike) -> Estimate:
 
 
 def forward_effective_sample_size(log_weights: ArrayLike, tau_int: float = 0.5) -> Estimate:
-    """The same number from configurations of the TARGET: 1 / (E_p[w] E_p[1/w]); it sees modes the flow misses.
+    """The same number from configurations of the TARGET: 1 / (E_p[w] E_p[1/w]); it sees modes that the flow misses.
 
-    `tau_int` is the autocorrelation time (1/2 for independent ones) of the configurations; it scales the error. Where q
+    `tau_int` is the autocorrelation time (1/2 for independent ones) of the configurations; it scales the error. If q
     has much heavier tails than the target, E_p[1/w] is a harmonic mean that few samples underestimate, and the value
-    comes out too high: judge it beside the reverse one.
+    is too high: judge it together with the reverse one.
     """
     logs = np.asarray(log_weights, dtype=np.float64).ravel()
     weights, inverse = _weights(logs), _weights(-logs)
     if weights is None or inverse is None:
         return _UNKNOWN
-    # Each is relative to its own largest, so that neither can overflow.
+    # Each is relative to its own maximum, so neither can overflow.
     value = np.exp(logs.min() - logs.max()) / (weights.mean() * inverse.mean())
     influence = -value * (weights / weights.mean() - 1 + inverse / inverse.mean() - 1)
     return Estimate(float(value), _error(influence) * float(np.sqrt(2 * tau_int)))
@@ -75,9 +75,9 @@ def log_z(log_weights: ArrayLike) -> Estimate:
 def tau_int_from_rejections(accepted: ArrayLike) -> Estimate:
     """tau_int = 1/2 + sum_t p_t, p_t the frequency of t rejections in a row (arXiv:1904.12072).
 
-    `accepted` has shape (chains, n). The time of an observable that knows nothing of the weights; one that is large
-    where the weights are large has a longer time. The error is the jackknife over about 64 stretches. NaN where a
-    chain never accepts: that only bounds the number from below.
+    `accepted` has shape (chains, n). It is the time of an observable that is independent of the weights; an
+    observable that is large where the weights are large has a longer time. The error is the jackknife over about 64
+    stretches. It is NaN if a chain never accepts, which only gives a lower bound.
     """
     flags = np.atleast_2d(np.asarray(accepted, dtype=bool))
     if flags.size < 2 or not flags.any(axis=1).all():
@@ -95,13 +95,13 @@ def tau_int_from_rejections(accepted: ArrayLike) -> Estimate:
 
 
 def _run_lengths(accepted: np.ndarray) -> np.ndarray:
-    """At every step the number of rejections in a row that end there."""
+    """At every step, the number of successive rejections that end there."""
     steps = np.arange(1, len(accepted) + 1)
     return steps - np.maximum.accumulate(np.where(accepted, steps, 0))
 
 
 def _weights(log_weights: ArrayLike) -> np.ndarray | None:
-    """Weights relative to the largest, or None where they are not usable."""
+    """Weights relative to the largest, or None if they are not usable."""
     logs = np.asarray(log_weights, dtype=np.float64).ravel()
     if len(logs) < 2 or np.isnan(logs).any() or not np.isfinite(logs.max()):
         return None
@@ -109,7 +109,7 @@ def _weights(log_weights: ArrayLike) -> np.ndarray | None:
 
 
 def _enlargement(log_weights: ArrayLike) -> float:
-    """The factor on errors of averages over these weights; infinite where their acceptance is zero to all digits."""
+    """The factor on errors of averages over these weights; infinite if their acceptance is zero to all digits."""
     return enlargement(skewness_of_mean(acceptance(log_weights).value, np.size(log_weights)))
 
 

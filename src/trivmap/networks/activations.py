@@ -1,4 +1,4 @@
-"""The activation functions a network may use, by name."""
+"""The activation functions of networks, by name."""
 
 from collections.abc import Callable, Mapping
 

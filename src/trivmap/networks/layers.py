@@ -14,7 +14,7 @@ from trivmap._types import Key
 from trivmap.arguments import Bounds, Odd, bounded
 
 KernelExtent = Annotated[int, Bounds(least=1, most=63), Odd()]
-"""All taps are written out."""
+"""Most taps of a convolution, which are all written out in the program."""
 
 
 class DenseLayer(eqx.Module):
@@ -38,7 +38,8 @@ class DenseLayer(eqx.Module):
     def parts(self, x: Float[Array, " inputs"], count: int) -> list[Float[Array, " part"]]:
         """y in `count` pieces of equal length, each a product of its own.
 
-        Where every piece is used in another way, this saves on CPU the weaving of their gradients into one array.
+        If the pieces are used in different ways, this avoids on a CPU that their gradients are interleaved in one
+        array.
         """
         sizes = [self.weight.shape[1] // count] * count
         parts = [x @ weight for weight in jax.lax.split(self.weight, sizes, axis=1)]
@@ -50,10 +51,10 @@ class DenseLayer(eqx.Module):
 class ConvolutionLayer(eqx.Module):
     """y_c(x) = sum_{delta, c'} phi_{c'}(x + delta) W(delta, c', c) + b_c, periodic, |delta_mu| <= (kernel - 1) / 2.
 
-    Input of shape (*lattice, inputs), output (*lattice, outputs), for a lattice of any dimension. Written as one
-    matrix product over blocks of neighboring sites of the last axis: the matrix is wide enough for the processor at
-    the price of some zeros in it, and blocks overlap less than the neighborhoods of single sites. On CPU several
-    times faster than a convolution with few channels. Raises `InputError` for an even kernel, and beyond 63 sites.
+    Input of shape (*lattice, inputs), output (*lattice, outputs), for a lattice of any dimension. It is one matrix
+    product over blocks of neighboring sites of the last axis: the matrix is wide enough for the processor, at the price
+    of some zeros in it, and blocks overlap less than the neighborhoods of single sites. On a CPU it is several times
+    faster than a convolution with few channels. Raises `InputError` for an even kernel, and beyond 63 sites.
     """
 
     weight: Float[Array, "taps_inputs outputs"]
@@ -83,7 +84,7 @@ class ConvolutionLayer(eqx.Module):
         *rows, extent, inputs = x.shape
         outputs, shifts = self.weight.shape[1], self.kernel ** len(rows)
         weight = self.weight.reshape(shifts, self.kernel, inputs, outputs)
-        # Shifted copies along the other axes cost memory traffic: make them of the smaller of input and output.
+        # Shifted copies along the other axes cost memory traffic, so they are made of the smaller of input and output.
         gather = inputs < outputs
         block = _block(extent, self.kernel, outputs if gather else outputs * shifts)
         windows = self._windows(x, block)
@@ -100,7 +101,7 @@ class ConvolutionLayer(eqx.Module):
         return y if self.bias is None else y + jnp.broadcast_to(self.bias, y.shape)
 
     def _windows(self, x: Array, block: int) -> Float[Array, "*rows blocks window"]:
-        """For each block of sites of the last axis the sites that it depends on, with their channels."""
+        """For each block of sites of the last axis, the sites that it depends on, with their channels."""
         *rows, extent, inputs = x.shape
         blocks, reach = extent // block, self.kernel // 2
         if blocks == 1:
@@ -108,7 +109,7 @@ class ConvolutionLayer(eqx.Module):
         x = x.reshape(*rows, blocks, block * inputs)
         if reach == 0:
             return x
-        # Split and concatenate are each other's transpose; slices would come back as padded arrays to be added.
+        # Split and concatenate are transposes of each other; the transpose of slices is a sum of padded arrays.
         halo = reach * inputs
         if 2 * reach <= block:
             left, middle, right = jax.lax.split(x, (halo, (block - 2 * reach) * inputs, halo), axis=x.ndim - 1)
@@ -137,12 +138,12 @@ class ConvolutionLayer(eqx.Module):
 
 
 def _apply(matrix: Float[Array, "outputs inputs"], x: Float[Array, "*sites inputs"]) -> Float[Array, "*sites outputs"]:
-    """y = M x. With the outputs first XLA forms the gradient of M, a sum over batch and sites, twice as fast."""
+    """y = M x. With the outputs first, XLA forms the gradient of M, a sum over batch and sites, twice as fast."""
     return jax.lax.dot_general(x, matrix, (((x.ndim - 1,), (1,)), ((), ())))
 
 
 def _block(extent: int, kernel: int, columns: int) -> int:
-    """The smallest divisor of `extent` for which the matrix has 48 columns or more, given those per site."""
+    """The smallest divisor of `extent` for which the matrix has 48 columns or more, from the columns per site."""
     for block in range(max(1, kernel // 2), extent // 2 + 1):
         if extent % block == 0 and block * columns >= 48:
             return block
@@ -150,7 +151,7 @@ def _block(extent: int, kernel: int, columns: int) -> int:
 
 
 def _band(extent: int, kernel: int, block: int) -> Float[np.ndarray, "kernel window block"]:
-    """1 where input site i of a window is at displacement d of output site o of its block."""
+    """1 if input site i of a window is at displacement d from output site o of its block, otherwise 0."""
     reach = kernel // 2
     displacement, site = np.indices((kernel, block))
     if block == extent:

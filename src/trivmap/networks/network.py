@@ -14,7 +14,7 @@ from trivmap.networks.activations import ODD, activation
 from trivmap.networks.layers import ConvolutionLayer, DenseLayer
 
 MakeLayer = Callable[..., DenseLayer | ConvolutionLayer]
-"""(inputs, outputs, bias=, zero=, dtype=, key=) -> layer: `DenseLayer`, or `ConvolutionLayer` with its kernel given."""
+"""(inputs, outputs, bias=, zero=, dtype=, key=) -> layer: `DenseLayer`, or `ConvolutionLayer` with a fixed kernel."""
 
 
 class _Trunk(eqx.Module):
@@ -66,10 +66,11 @@ class Network(eqx.Module):
 
 
 class OddEvenNetwork(eqx.Module):
-    """Outputs (o, e) with o(-x) = -o(x) and e(-x) = e(x) exactly, both smooth where the activation is.
+    """Outputs (o, e) with o(-x) = -o(x) and e(-x) = e(x) exactly, both smooth if the activation is.
 
-    With an odd activation the hidden layers carry no biases, so that their values h are odd: o is linear in h and e
-    affine in h^2, at the cost of one pass. With any other, o and e are linear in (h(x) -+ h(-x)) / 2: two passes.
+    With an odd activation the hidden layers have no biases, so that their values h are odd: o is linear in h and e
+    affine in h^2, at the cost of one pass. With any other activation, o and e are linear in (h(x) -+ h(-x)) / 2, at the
+    cost of two passes.
     The output layers start at zero.
     """
 

@@ -1,6 +1,6 @@
 """Measurements of one configuration of a real scalar field, V sites in d dimensions; batches come from `jax.vmap`.
 
-Sums over sites are accumulated in float64 where it is enabled.
+Sums over sites are accumulated in float64 if it is enabled.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Optimizers: how a training step is taken."""
+"""Optimizers: the ways to take a training step."""
 
 from trivmap.optimizers.first_order import FirstOrder as FirstOrder
 from trivmap.optimizers.first_order import first_order as first_order

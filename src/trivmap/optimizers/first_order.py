@@ -18,16 +18,16 @@ ENTRY_BY_ENTRY = frozenset(
     {"adabelief", "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lion", "nadam"}
     | {"nadamw", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "signum", "yogi"}
 )
-"""Optimizers that treat every entry alike, and so may see all parameters as one vector."""
+"""Optimizers that treat every entry alike, and so can work on all parameters as one vector."""
 
 
 def optimizer_names() -> list[str]:
-    """The optimizers of the installed optax: its functions with a `learning_rate`, their building blocks apart."""
+    """The optimizers of the installed optax: its functions with a `learning_rate`, without their building blocks."""
     return [name for name in sorted(vars(optax)) if optimizer_keywords(name) is not None]
 
 
 def optimizer_keywords(kind: str) -> dict[str, Any] | None:
-    """Keywords of the optax optimizer called `kind` with their defaults, `learning_rate` left out; None if none is."""
+    """Keywords of optax's optimizer `kind` with their defaults, without `learning_rate`; None if there is none."""
     make = vars(optax).get(kind)
     if not callable(make) or inspect.isclass(make) or kind.startswith(("_", "scale_by_")):
         return None
@@ -71,7 +71,7 @@ class FirstOrder(AbstractOptimizer):
         (value, monitored), gradient = jax.value_and_grad(problem.surrogate, has_aux=True)(tree, draws)
         loss = jnp.mean(monitored).astype(jnp.float32)
         norm = optax.tree.norm(pack(gradient)).astype(jnp.float32)
-        # The median: one configuration of a heavy tail is no divergence.
+        # The median: a single configuration in a heavy tail is not a divergence.
         typical = jnp.median(monitored).astype(jnp.float32)
         good = jnp.isfinite(loss) & jnp.isfinite(norm) & ~problem.diverged(typical) & ~problem.failed
 
@@ -86,7 +86,7 @@ class FirstOrder(AbstractOptimizer):
             )
             return optax.apply_updates(parameters, pack(updates)), moved
 
-        # A branch, not a selection: a good step updates everything in place.
+        # A branch instead of a selection, so that a good step updates everything in place.
         parameters, state = jax.lax.cond(good, take, lambda: (parameters, state))
         rate = self.learning_rate(problem.step) if callable(self.learning_rate) else self.learning_rate
         return parameters, state, Taken(monitored, norm, rate, jnp.nan, ~good)
@@ -98,11 +98,11 @@ def first_order(kind: str, learning_rate: float | Callable, *, clip: float | Non
     Args:
         kind: its name in optax.
         learning_rate: a number, or a function of the step.
-        clip: the largest global norm of the gradient, if it is clipped before.
+        clip: the largest global norm of the gradient, if it is clipped first.
         options: its keyword arguments.
 
     Raises `InputError` for an unknown optimizer or keyword, with the nearest known one, for values with which the
-    optimizer cannot take a step, and for a schedule where it takes only a number.
+    optimizer cannot take a step, and for a schedule if it only accepts a number.
     """
     known = optimizer_keywords(kind)
     if known is None:
@@ -126,16 +126,16 @@ def first_order(kind: str, learning_rate: float | Callable, *, clip: float | Non
 
 
 def _drawn_once(draw: Callable[[], PyTree], skip: Bool[Array, ""]) -> PyTree:
-    """`draw()`, or zeros where it is not wanted.
+    """`draw()`, or zeros if it is skipped.
 
-    The branch keeps XLA from fusing the draw into everything that uses the noise, to be computed again in each.
+    The branch keeps XLA from fusing the draw into every use of the noise, which would compute it again in each.
     """
     form = jax.eval_shape(draw)
     return jax.lax.cond(skip, lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), form), draw)
 
 
 def _refusal(make: Callable, learning_rate: float | Callable, options: dict[str, Any]) -> Exception | None:
-    """The exception from making the optimizer and tracing a step: some look at their arguments no earlier."""
+    """The exception from making the optimizer and tracing a step: some check their arguments only then."""
 
     def step(gradient: Any) -> Any:
         optimizer = optax.with_extra_args_support(make(learning_rate=learning_rate, **options))

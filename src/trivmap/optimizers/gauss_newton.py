@@ -31,18 +31,18 @@ from trivmap.optimizers.packing import Vectors, pack, unpack
 
 Space = Literal["parameters", "samples", "matrix-free"]
 MOST_REFUSALS = 20
-"""Steps refused in a row, the damping raised each time, after which training has failed."""
+"""Number of successive refused steps, each with higher damping, after which training has failed."""
 
 PARAMETER_SPACE_UP_TO = 1024
 JACOBIAN_BYTES = 2**30
-"""A larger Jacobian is never formed."""
+"""Largest Jacobian that is formed, in bytes."""
 _LINEARIZED: Mapping[tuple[bool, bool], Callable[..., Linearization]] = {
     (False, False): explicit,
     (False, True): matrix_free,
     (True, False): explicit_pair,
     (True, True): matrix_free_pair,
 }
-"""By whether the KL is minimized, and whether the Jacobian does not fit."""
+"""The linearization, by whether the KL is minimized, and whether the Jacobian is too large to be formed."""
 
 
 @dataclass(frozen=True)
@@ -52,38 +52,39 @@ class GaussNewton(AbstractOptimizer):
     With J the derivatives of f in the parameters, both centered over the batch, a step solves
     (J^T J / B + damping D) delta = -J^T f / B, D = diag(J^T J / B): at the optimum J^T J / B is the Fisher matrix, so
     it is a natural gradient whose noise vanishes with the residual. The variance and the Kullback-Leibler divergence
-    have the same optimum only where the map can reach the target. Residuals are clipped at `clip` robust standard
+    have the same optimum only if the map can reach the target. Residuals are clipped at `clip` robust standard
     deviations, against the heavy tails of the first steps.
 
-    Where the objective is a KL divergence, or in the last `finish` steps of a training, KL(q || p) itself is minimized:
-    J is that part of the derivatives that is left at fixed phi, so that J^T J / B is the Fisher matrix everywhere, and
-    the right-hand side is minus the path gradient (arXiv:2206.09016), a configuration's share in it cut as its residual
-    is clipped. A step that the model expects to change the divergence by more than `radius` nats is shortened to that.
+    If the objective is a KL divergence, or in the last `finish` steps of a training, KL(q || p) itself is minimized.
+    Then J is the part of the derivatives at fixed phi, so that J^T J / B is the Fisher matrix everywhere, and the
+    right-hand side is minus the path gradient (arXiv:2206.09016), in which a configuration's share is reduced as its
+    residual is clipped. A step that the model expects to change the divergence by more than `radius` nats is shortened
+    to that.
 
-    Every batch is new and serves twice: it judges the step before, and it is linearized for the next. The step is
-    refused if the spread has grown by more than `tolerance` + 3 / sqrt(B); for the KL, if the mean of f has by more
-    than `tolerance` spreads and three errors, or the spread has doubled. Then the search is back at the last
-    accepted parameters, with damping times `increase`; otherwise damping times `decrease`, unless less than a quarter
-    of the predicted gain came true. No configuration is spent on trials alone.
+    Every batch is new and is used twice: to judge the step before it, and for the linearization of the next step. The
+    step is refused if the spread has grown by more than `tolerance` + 3 / sqrt(B); for the KL, if the mean of f has
+    grown by more than `tolerance` spreads and three errors, or the spread has doubled. After a refusal the search
+    returns to the last accepted parameters, and the damping is multiplied by `increase`; otherwise it is multiplied by
+    `decrease`, unless the gain was less than a quarter of the prediction. No configuration is used for trials alone.
 
     Spaces: `parameters` (P x P) remembers the linear models of earlier batches, each weighted by 1 / variance and by
     `memory` per step: recursive least squares, which lets batches be smaller than the number of parameters; memory
     O(P^2 + B P). `samples` (B x B; arXiv:2302.01941) for P > B: O(B^2 + B P), with the step before projected in by
     `memory` as in arXiv:2401.10190. `matrix-free`: the same by conjugate gradients on products with J, never formed;
-    O(B activations). By default the first where P <= max(B, 1024), the last where J exceeds a GiB. The KL keeps two
-    matrices of the size of J.
+    O(B activations). By default the first is used if P <= max(B, 1024), the last if J exceeds a GiB. The KL keeps
+    two matrices of the size of J.
 
     Args:
-        finish: with the objective `variance`: so many steps at the end minimize the KL instead
+        finish: with the objective `variance`: the number of last steps that minimize the KL instead
         damping: at the first step, in units of the diagonal of J^T J / B
-        damping_min: it never falls below
+        damping_min: lower limit of the damping
         increase: factor on the damping after a refused step
         decrease: factor after an accepted one, unless it gained less than a quarter of what was predicted
         memory: weight of earlier batches, per step (`parameters`); share of the step before (`samples`, `matrix-free`);
             in [0, 1)
-        clip: log q + S is clipped at so many robust standard deviations from its median
+        clip: log q + S is clipped at this number of robust standard deviations from its median
         tolerance: a step is refused if the spread of log q + S grows by a fraction larger than this + 3 / sqrt(B)
-        radius: on the KL: a step expected to change it by more nats is shortened to that
+        radius: on the KL: a step that is expected to change it by more nats is shortened to this change
         space: `parameters` (P x P), `samples` (B x B) or `matrix-free`; null: the first if P <= max(B, 1024), the last
             if J would take over 1 GiB, else the second
         iterations: conjugate gradients of a `matrix-free` step
@@ -151,7 +152,7 @@ class GaussNewton(AbstractOptimizer):
         return {name: moved}, inner, Taken(info.residuals, info.gradient_norm, jnp.nan, inner.damping, failed)
 
     def accepted(self, parameters: Any, state: GaussNewtonState) -> Any:
-        """After a refusal the parameters being tried are a guess."""
+        """The last accepted parameters after a refusal, since those being tried are a guess."""
         last_accepted = {state.last_accepted.dtype.name: state.last_accepted}
         if isinstance(parameters, Mapping):
             return last_accepted
@@ -172,7 +173,7 @@ class GaussNewton(AbstractOptimizer):
         return 2.0 * size * batch * parameters + size**3
 
     def chosen_space(self, parameters: int, batch: int) -> Space:
-        """The space a step is solved in for P parameters and B configurations."""
+        """The space in which a step is solved for P parameters and B configurations."""
         if self.space is not None:
             return self.space
         if parameters <= max(batch, PARAMETER_SPACE_UP_TO):
@@ -211,14 +212,14 @@ class GaussNewton(AbstractOptimizer):
     ) -> tuple[Vector, GaussNewtonState, Info]:
         """(parameters to try next, state, info) from the residuals of one batch of noise at `parameters`.
 
-        With `kl` the divergence is minimized, and `residual` is a `Pair`; else the variance. ridge . theta^2 is added
-        to the variance, half of it to the KL, see `Flow.l2_weights`.
+        With `kl` the divergence is minimized, and `residual` is a `Pair`; otherwise the variance is. ridge . theta^2 is
+        added to the variance, half of it to the KL, see `Flow.l2_weights`.
         """
-        # A state made for another batch size has its memory, or has none.
+        # A state that was made for another batch size keeps its choice: with or without memory.
         space = "parameters" if state.memory.target.size else self._without_memory(parameters.size, len(noise))
         model = _LINEARIZED[kl, space == "matrix-free"](residual, parameters, noise, self.micro_batch)
         clipped, spread = robust(model.residuals, self.clip)
-        # The median is not clipped, and `clipped` is about its own mean.
+        # The median is not clipped, and `clipped` is relative to its own mean.
         mean_residual = (jnp.median(model.residuals) - jnp.median(clipped)).astype(spread.dtype)
         weighted = model.pull(clipped) if model.path is None else model.path(clip_factors(model.residuals, self.clip))
         gradient = weighted / len(noise)
@@ -226,7 +227,7 @@ class GaussNewton(AbstractOptimizer):
         # For a perfect map the residual is pure rounding noise.
         rounding = 16 * jnp.finfo(spread.dtype).eps * jnp.max(jnp.abs(model.residuals))
         if kl:
-            # By the spread at the last accepted parameters: a step gone wrong has a large one, which would excuse it.
+            # Uses the spread at the last accepted parameters: a bad step has a large spread, which would excuse it.
             error = (2 / len(noise)) ** 0.5 * state.spread
             good = mean_residual <= state.mean_residual + self.tolerance * state.spread + 3 * error + rounding
             good &= spread <= 2 * state.spread + rounding
@@ -257,7 +258,7 @@ class GaussNewton(AbstractOptimizer):
                 step = projected_gradient(model, gradient, before, parameters, state.damping, ridge, iterations)
             else:
                 step = projected(model, clipped, before, parameters, state.damping, ridge, iterations)
-            # The Jacobian at the last accepted parameters is gone: a refused step is shortened.
+            # The Jacobian at the last accepted parameters is not available any more, so a refused step is shortened.
             trial = jnp.where(accepted, parameters + step, state.last_accepted + (parameters - state.last_accepted) / 4)
         predicted_gain = jnp.zeros_like(state.predicted_gain)
         if kl:

@@ -9,25 +9,25 @@ from trivmap.optimizers.linearization import Vector
 
 
 class GaussNewtonState(eqx.Module):
-    """Where the search stands: the last accepted point, what was learned about it, and how far to trust it."""
+    """The state of the search: the last accepted point, the linear model there, and how far to trust it."""
 
     last_accepted: Vector
     """The last accepted parameters; those being tried lie one step further."""
     spread: Scalar
     """Robust standard deviation of the residual there; infinite before the first step."""
     predicted: Scalar
-    """The spread that the linear model expects at the parameters being tried."""
+    """The spread that the linear model predicts at the parameters being tried."""
     mean_residual: Scalar
     """Mean of the clipped residual there: the KL up to log Z; infinite before the first step."""
     predicted_gain: Scalar
-    """The fall of that mean that the model expects at the parameters tried; zero after a step on the variance."""
+    """The decrease of that mean that the model predicts at the parameters being tried; zero after a variance step."""
     damping: Scalar
     refused: Int[Array, ""]
-    """Steps refused in a row."""
+    """Number of successive refused steps."""
     memory: Memory
-    """The linear models of earlier batches (parameter space; else empty)."""
+    """The linear models of earlier batches (parameter space; otherwise empty)."""
     step: Float[Array, " step"]
-    """The step before (sample space; else empty)."""
+    """The step before (sample space; otherwise empty)."""
 
 
 class Info(eqx.Module):

@@ -1,4 +1,4 @@
-"""The two damped least-squares problems of a Gauss-Newton step: in the space of parameters, and in that of samples."""
+"""The two damped least-squares problems of a Gauss-Newton step: in parameter space and in sample space."""
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ _EXACT = jax.lax.Precision.HIGHEST
 
 
 class Memory(eqx.Module):
-    """Sums over batches b, each with weight w_b = 1 / variance and forgotten by a factor per step."""
+    """Sums over batches b, each with weight w_b = 1 / variance, and with a decay factor per step."""
 
     normal: Float[Array, "p p"]
     """sum_b w_b J_b^T J_b / B."""
@@ -48,7 +48,7 @@ def recursive(
     assert model.jacobian is not None
     wide, jacobian = memory.normal.dtype, model.jacobian
     product = jnp.matmul(jacobian.T, jacobian, precision=_EXACT).astype(wide) / len(jacobian)
-    # A refused batch may hold NaN, which no weight of zero removes.
+    # A refused batch may have NaN, which a weight of zero does not remove.
     product, gradient, at = (jnp.where(accepted, value.astype(wide), 0.0) for value in (product, gradient, parameters))
     weight = jnp.where(accepted, 1 / jnp.maximum(spread, 1e-9) ** 2, 0.0)
     kept = jnp.where(accepted, decay, 1.0)
@@ -63,7 +63,7 @@ def recursive(
     center = last_accepted.astype(wide)
     right = memory.target / total + pull * center
     solved = jax.scipy.linalg.solve(matrix + jnp.diag(pull + ridge.astype(wide)), right, assume_a="pos")
-    # Where no batch has been accepted yet nothing says where to go, and the ridge would pull all the way to zero.
+    # Before any batch is accepted there is no direction, and the ridge would pull the parameters to zero.
     return memory, jnp.where(memory.weight > 0, solved, center).astype(parameters.dtype)
 
 
@@ -76,7 +76,7 @@ def projected(
     ridge: Vector,
     iterations: int | None,
 ) -> Vector:
-    """The step delta = before + s, solved for as many unknowns as there are samples (arXiv:2302.01941, 2401.10190).
+    """The step delta = before + s, solved for one unknown per sample (arXiv:2302.01941, 2401.10190).
 
     s minimizes |f + J (before + s)|^2 / B + s^T damping D s + ridge . (theta + before + s)^2: M = damping D + ridge,
     s = s0 - M^-1 J^T (J M^-1 J^T + B)^-1 (f + J (before + s0)), s0 = -M^-1 ridge (theta + before). D is the diagonal
@@ -101,7 +101,7 @@ def projected_gradient(
 
     s minimizes gradient . delta + |J delta|^2 / 2B + s^T damping D s / 2 + ridge . (theta + delta)^2 / 2:
     s = (1 - M^-1 J^T (J M^-1 J^T + B)^-1 J) M^-1 b, b = -gradient - J^T J before / B - ridge (theta + before).
-    A gradient need not lie in the span of the rows of J; what lies outside is divided by M alone.
+    A gradient need not lie in the span of the rows of J; its part outside the span is only divided by M.
     """
     metric = _metric(model, damping, ridge, before)
     curved = model.pull(model.push(before)) / len(model.residuals)

@@ -30,12 +30,12 @@ class Linearization(NamedTuple):
     """r -> J^T r."""
     jacobian: Float[Array, "batch parameters"] | None
     path: Callable[[Float[Array, " batch"]], Vector] | None = None
-    """w -> sum_i w_i dp_i, not centered; of a `Pair` only, and J is then that of f - p: the derivative of log q in
-    theta at fixed phi, of which J^T J / B is the Fisher matrix."""
+    """w -> sum_i w_i dp_i, not centered; only for a `Pair`. J is then that of f - p, the derivative of log q in theta
+    at fixed phi, and J^T J / B is the Fisher matrix."""
 
 
 def explicit(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
-    """With the Jacobian formed, a micro-batch at a time."""
+    """The linearization with an explicit Jacobian, formed one micro-batch at a time."""
     derivative = jax.value_and_grad(residual)
 
     def derivatives(parameters: Vector, noise: Array) -> tuple[Array, Array]:
@@ -80,7 +80,7 @@ def _formed(residuals: Float[Array, " batch"], rows: Float[Array, "batch paramet
 
 
 def matrix_free(residual: Residual, parameters: Vector, noise: Array, micro_batch: int | None = None) -> Linearization:
-    """Products with a Jacobian that is never formed; the whole batch's intermediate values are kept instead."""
+    """Products with a Jacobian that is never formed; the intermediate values of the whole batch are kept instead."""
 
     def pair(theta: Vector, z: Array) -> tuple[Scalar, Scalar]:
         f = residual(theta, z)
@@ -115,16 +115,16 @@ def matrix_free_pair(pair: Pair, parameters: Vector, noise: Array, micro_batch: 
 
 
 def clip_factors(residuals: Float[Array, " batch"], clip: float) -> Float[Array, " batch"]:
-    """The fraction of every residual's distance from the median that `robust` leaves, in (0, 1]."""
+    """The fraction in (0, 1] of every residual's distance from the median that `robust` keeps."""
     median, width = _bounds(residuals, clip)
     distance = jnp.abs(residuals - median)
     return jnp.where(distance > width, width / jnp.maximum(distance, jnp.finfo(distance.dtype).tiny), 1.0)
 
 
 def robust(residuals: Float[Array, " batch"], clip: float) -> tuple[Float[Array, " batch"], Scalar]:
-    """Residuals about their mean, clipped at `clip` robust deviations (1.4826 MAD) from the median; their spread."""
+    """Residuals minus their mean, clipped at `clip` robust deviations (1.4826 MAD) from the median; the spread."""
     median, width = _bounds(residuals, clip)
-    # All residuals equal, as for a perfect map, is no reason to divide by zero later.
+    # Equal residuals, as for a perfect map, must not lead to a division by zero later.
     clipped = jnp.clip(residuals, median - width, median + width)
     clipped = clipped - jnp.mean(clipped)
     return clipped, jnp.std(clipped)
@@ -144,7 +144,7 @@ def within_radius(
     accepted: Bool[Array, ""],
     radius: float,
 ) -> tuple[Vector, Scalar]:
-    """The trial, nearer if it is too far for the quadratic model, and the KL that the model expects to gain by it.
+    """The trial, moved closer if it is too far for the quadratic model, and the decrease of KL that the model predicts.
 
     KL(theta) - KL(theta + delta) = a - b / 2 with a = -gradient . delta, b = |J delta|^2 / B.
     """

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 Vectors = Mapping[str, Float[Array, " entries"]]
-"""By the name of its dtype, one vector for each that occurs."""
+"""One vector for each dtype that occurs, by the name of the dtype."""
 
 
 def pack(tree: PyTree) -> Vectors:

@@ -1,4 +1,4 @@
-"""Spaces: the values that a field takes, and what a sampler needs to know of them."""
+"""Spaces: the values of a field, and the properties of spaces that samplers need."""
 
 from trivmap.spaces.angle import Angle as Angle
 from trivmap.spaces.real import Real as Real

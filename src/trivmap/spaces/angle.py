@@ -17,7 +17,7 @@ _TURN = 2 * math.pi
 
 @dataclass(frozen=True)
 class Angle(AbstractSpace):
-    """An angle theta in [-pi, pi] at every site, of shape `lattice.shape`; theta and theta + 2 pi are one point.
+    """An angle theta in [-pi, pi] at every site, of shape `lattice.shape`; theta and theta + 2 pi are the same point.
 
     The vector at a site is s = (cos theta, sin theta). The measure is the product of all d theta: S = 0 has
     Z = (2 pi)^V.
@@ -51,7 +51,7 @@ class Angle(AbstractSpace):
         return _wrapped(field + tangent)
 
     def representative(self, key: Key, field: Field) -> Field:
-        """Random angles turned once."""
+        """The field with random angles shifted by 2 pi."""
         return field + _TURN * jax.random.bernoulli(key, shape=field.shape).astype(field.dtype)
 
     def displacement(self, start: Field, end: Field) -> Field:

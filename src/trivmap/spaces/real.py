@@ -51,7 +51,7 @@ class Real(AbstractSpace):
     def ordered(self, energy: Callable[[Field], Scalar], sign: int, lattice: Lattice, dtype: DTypeLike) -> Field:
         """The constant field of lowest energy, along the first component.
 
-        Where the lowest is at 0, it is the field whose energy is 1/2 per site above that.
+        If the minimum is at 0, it is the field whose energy is 1/2 per site above the minimum.
         """
         ones = self._first(jnp.ones(lattice.shape, dtype))
         if not sign:

@@ -1,4 +1,4 @@
-"""The contract of a space: the set that one configuration is a point of."""
+"""The contract of a space: the set of all configurations."""
 
 import abc
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from trivmap.lattice import Lattice
 class AbstractSpace(abc.ABC):
     """The set of values that a field takes at every site, with the measure that exp(-S) is a density of.
 
-    Samplers move in a space by tangents: a tangent has the shape of the field, and its components belong to an
-    orthonormal frame, so that its square is the sum of theirs. The frame is carried along by `move`, so that a momentum
-    keeps its components: flat spaces, tori and groups have such frames, spheres do not. A space is static: frozen,
-    hashable, without arrays.
+    Samplers move in a space along tangents. A tangent has the shape of the field, and its components belong to an
+    orthonormal frame, so that its square is the sum of their squares. `move` carries the frame along, so that a
+    momentum keeps its components: flat spaces, tori and groups have such frames, spheres do not. A space is static:
+    frozen, hashable, without arrays.
 
-    To add one: make it a frozen dataclass and write the abstract methods. `components` is what correlators, the
-    magnetization and the energy of neighbors are made of.
+    To add one: make it a frozen dataclass and write the abstract methods. `components` gives the vectors
+    for correlators, the magnetization and the energy of neighbors.
     """
 
     @abc.abstractmethod
@@ -51,7 +51,7 @@ class AbstractSpace(abc.ABC):
 
     @abc.abstractmethod
     def disordered(self, key: Key, lattice: Lattice, dtype: DTypeLike) -> Field:
-        """A disordered configuration: from the invariant measure, or unit normal where that has no normalization."""
+        """A disordered configuration: from the invariant measure, or unit normal if that cannot be normalized."""
 
     @abc.abstractmethod
     def ordered(self, energy: Callable[[Field], Scalar], sign: int, lattice: Lattice, dtype: DTypeLike) -> Field:
@@ -66,14 +66,14 @@ class AbstractSpace(abc.ABC):
 
     @abc.abstractmethod
     def move(self, field: Field, tangent: Field) -> Field:
-        """The field after it has followed a tangent, along a geodesic, for unit time."""
+        """The field after it has moved along a geodesic, in the direction of a tangent, for unit time."""
 
     @abc.abstractmethod
     def displacement(self, start: Field, end: Field) -> Field:
         """The shortest tangent that moves `start` to `end`."""
 
     def representative(self, key: Key, field: Field) -> Field:
-        """Other numbers for the same point of the space, where it has such."""
+        """Other numbers for the same point of the space, if there are any."""
         return field
 
     def tangent(self, field: Field, cotangent: Field) -> Field:

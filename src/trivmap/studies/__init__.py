@@ -1,1 +1,1 @@
-"""Studies: what takes many simulations, such as comparisons and the tuning of couplings."""
+"""Studies: tasks with many simulations, such as comparisons and the tuning of couplings."""

@@ -28,17 +28,17 @@ FILES = {
     "page": "comparison.html",
     "figures": "figures",
 }
-"""The files of a comparison's directory. No sampler can have one of these names for its run."""
+"""The files of a comparison's directory. No sampler's run can have one of these names."""
 _OWN = ("model", "training", "sampling", "measure")
 _COMMON = ("common_noise", "dtype", "device", "threads", "lattice", "action")
 
 
 _MOST_SAMPLERS = 64
-"""Each is a whole run, built before the first one starts."""
+"""Most samplers: each is a whole run, built before the first one starts."""
 
 
 class Entry(Section):
-    """One sampler: the sections of a run card beyond the common keys, each checked as part of one.
+    """One sampler: the sections of a run card beyond the common keys, each checked as part of a run card.
 
     `use` takes model and training of a preset of run cards; `map_of` the trained map of another entry.
     """
@@ -70,7 +70,7 @@ class CompareCard(LatticeCard):
 
     @classmethod
     def from_data(cls, data: object, source: str = "compare card", *, overridden: bool = False) -> "CompareCard":
-        """The card of plain data; `source` begins the sentence of an `InputError`.
+        """The card of plain data; the sentence of an `InputError` begins with `source`.
 
         With `overridden` a ladder that does not fit the lattice or the action is dropped.
         """
@@ -100,22 +100,20 @@ class CompareCard(LatticeCard):
                 raise validation_error(
                     "cannot be a directory of its own; use letters, digits, '.', '_', '+' and '-'", name
                 )
-            # Some file systems know no capitals.
+            # Some file systems ignore case.
             if name.lower() in FILES.values():
-                raise validation_error(
-                    "is what the comparison itself calls a file of its own; choose another name", name
-                )
+                raise validation_error("is the name of a file of the comparison itself; choose another name", name)
             if entry.map_of is None:
                 continue
             others = [other for other, found in self.samplers.items() if found.model is not None]
             if entry.map_of not in others:
                 raise validation_error(
-                    f"{shown(entry.map_of)} is no sampler here with a map; {suggestion(entry.map_of, others)}",
+                    f"{shown(entry.map_of)} is not a sampler here with a map; {suggestion(entry.map_of, others)}",
                     f"samplers.{name}.map_of",
                 )
             if entry.model is not None or entry.training is not None:
                 raise validation_error(
-                    f"the map is that of {entry.map_of}; leave model and training out", f"samplers.{name}"
+                    f"its map is that of {entry.map_of}; leave model and training out", f"samplers.{name}"
                 )
         return self
 
@@ -123,13 +121,13 @@ class CompareCard(LatticeCard):
         """The run card of every entry."""
         notes: list[str] = []
         for position, (name, entry) in enumerate(self.samplers.items()):
-            # A seed of its own each: samplers that share their random numbers would agree too well.
+            # Each gets its own seed: samplers that share their random numbers would agree too well.
             seed = self.seed if self.common_noise else derived_seed(self.seed, position)
             data: dict[str, Any] = {"name": name, "seed": seed}
             data |= {key: getattr(self, key) for key in _COMMON}
             mapped = entry if entry.map_of is None else self.samplers[entry.map_of]
             data |= {key: getattr(entry, key) for key in _OWN if getattr(entry, key) is not None}
-            # Trained once: a run that takes over a map has nothing to train.
+            # Trained once: a run with the map of another run has nothing to train.
             data |= {"model": mapped.model, "training": entry.training}
             try:
                 if overridden:
@@ -148,7 +146,7 @@ class CompareCard(LatticeCard):
         return self._cards
 
     def to_data(self) -> dict[str, Any]:
-        """Plain data, every default written out and no preset referred to."""
+        """Plain data, with every default written out and presets resolved."""
         data = self.model_dump(mode="json", exclude={"samplers"})
         first = next(iter(self._cards.values())).to_data()
         data |= {key: first[key] for key in _COMMON}
@@ -164,8 +162,8 @@ class CompareCard(LatticeCard):
 def load_compare_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> CompareCard:
     """The compare card of a file or of a preset, with `overrides` such as `samplers.hmc.sampling.chains=8`.
 
-    `cards.card.load_card` says how the two are distinguished; `samplers.NAME=null` leaves a sampler out. Raises
-    `InputError`, one sentence with the dotted key, for whatever is wrong with it.
+    See `cards.card.load_card` for the distinction of the two; `samplers.NAME=null` leaves a sampler out. Raises
+    `InputError`, one sentence with the dotted key, for any error in the card.
     """
     label, overrides = os.fspath(source), list(overrides)
     if label in preset_names():
@@ -178,7 +176,7 @@ def load_compare_card(source: str | os.PathLike[str], overrides: Iterable[str] =
 
 
 def is_comparison(source: str) -> bool:
-    """Whether the text names a preset of compare cards."""
+    """True if the text names a preset of compare cards."""
     return source in preset_names(PRESETS)
 
 

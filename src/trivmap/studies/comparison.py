@@ -1,4 +1,4 @@
-"""Several samplers on one action: every run of a compare card, then their rates side by side, then what follows.
+"""Several samplers on one action: every run of a compare card, then their rates side by side, then the results.
 
 Each sampler is an ordinary run directory; a comparison killed at any moment can be resumed.
 """
@@ -27,7 +27,7 @@ from trivmap.studies.rates import TimedSampler, measure_rates
 
 
 class ComparisonDirectory:
-    """A directory of runs made by `create` and found again by `open`; `root` is its path."""
+    """A directory of runs that `create` makes and `open` opens; `root` is its path."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -38,7 +38,7 @@ class ComparisonDirectory:
     def create(cls, out: str | os.PathLike[str], card: CompareCard) -> "ComparisonDirectory":
         """Make the directory with the card and a new run for every sampler, all at once.
 
-        Raises `InputError`, nothing touched, if `out` exists or one of the runs does not build.
+        Raises `InputError`, with nothing touched, if `out` exists or one of the runs does not build.
         """
         root = Path(out)
         with new_directory(root, "continue with trivmap compare --resume") as partial:
@@ -51,10 +51,10 @@ class ComparisonDirectory:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "ComparisonDirectory":
-        """An existing comparison; raises `InputError` where there is none."""
+        """An existing comparison; raises `InputError` if there is none."""
         directory = cls(Path(path))
         if not is_file(directory.card_path):
-            raise InputError(f"{path}: is no comparison, it has no comparison.yaml; trivmap compare makes one")
+            raise InputError(f"{path}: is not a comparison, it has no comparison.yaml; trivmap compare makes one")
         return directory
 
     def card(self) -> CompareCard:
@@ -78,25 +78,25 @@ def compare(
     elapsed: float = 0.0,
     again: bool = False,
 ) -> dict[str, Any]:
-    """Whatever of a comparison is not done yet; returns the content of its `comparison.json`.
+    """Complete a comparison; returns the content of its `comparison.json`.
 
     `report` is called with each run once it is measured. `elapsed` are seconds spent before this call that count as
-    wall time of every training: imports, on the command line. Rates are measured once all runs are there, and once
-    only unless `again`. Raises `Interrupted` after a signal.
+    wall time of every training: imports, on the command line. Rates are measured when all runs are complete, and
+    only once unless `again`. Raises `Interrupted` after a signal.
     """
     progress = progress or NoProgress()
     card, root = directory.card(), directory.root
     plans = {name: Plan(each) for name, each in card.cards.items()}
-    # A comparison holds its lock as a run does.
+    # A comparison is locked like a run.
     with RunDirectory(root).locked():
-        # Maps come before what takes them over.
+        # Runs that train maps come before runs that use those maps.
         try:
             for name in sorted(plans, key=lambda name: card.samplers[name].map_of is not None):
                 run, source = directory.run(name), card.samplers[name].map_of
                 progress.note(f"{name}:")
                 if changed := difference(run.card(), plans[name].card):
                     raise InputError(
-                        f"{run.config_path}: {changed} is not what comparison.yaml says; restore it, or start a new "
+                        f"{run.config_path}: {changed} differs from comparison.yaml; restore it, or start a new "
                         "comparison"
                     )
                 if source is not None:
@@ -106,7 +106,7 @@ def compare(
                     report(run)
             rates = _rates(directory, card, plans, progress, again)
         except Interrupted as stop:
-            # The run's own advice would not continue the comparison.
+            # The run's own message would not continue the comparison.
             message = f"interrupted; continue with trivmap compare --resume {root}"
             raise Interrupted(stop.signal_number, message) from stop
         result = finite(comparison_result(directory.root, card, rates))
@@ -115,13 +115,13 @@ def compare(
 
 
 def _trained(run: RunDirectory) -> bool:
-    """Whether training has come to its end."""
+    """True if training is complete."""
     training = run.summary().get("training") or {}
     return is_model(run.model_path) and training.get("status", "failed") not in ("failed", "interrupted")
 
 
 def _take_map(source: RunDirectory, run: RunDirectory) -> None:
-    """The trained map of another run, with the record of its training."""
+    """Copy the trained map of another run, with the record of its training."""
     if not is_model(run.model_path) or model_digest(run.model_path) != model_digest(source.model_path):
         copy_model(source.model_path, run.model_path)
     known, present = source.summary(), run.summary()
@@ -132,7 +132,7 @@ def _take_map(source: RunDirectory, run: RunDirectory) -> None:
 def _rates(
     directory: ComparisonDirectory, card: CompareCard, plans: dict[str, Plan], progress: Progress, again: bool
 ) -> dict[str, Any]:
-    """The content of `rates.json`, measured if it is not there."""
+    """The content of `rates.json`, which is measured if it does not exist."""
     drawn = {name: directory.run(name).summary()["sampling"]["proposals"] for name in card.cards}
     if is_file(directory.rates_path) and not again:
         remedy = "delete it to have the rates measured again"
@@ -157,7 +157,7 @@ def _rates(
         "samplers": {
             name: rate._asdict() | {"seconds_per_step": rate.seconds_per_step._asdict()} for name, rate in found.items()
         },
-        # No sampler is held to fewer.
+        # No sampler is restricted to fewer.
         "processors": processors(),
         "load_before": load,
         "environment": describe_environment(card.seed, card.threads),

@@ -1,4 +1,4 @@
-"""The results of a comparison: autocorrelation times, rates, costs, and whether the samplers agree."""
+"""The results of a comparison: autocorrelation times, rates, costs, and the agreement of the samplers."""
 
 import itertools
 import math
@@ -19,19 +19,19 @@ from trivmap.store.samples import SampleReader
 from trivmap.studies.compare_card import CompareCard
 
 COMPARED = tuple(name for name in CATALOG.headlines if CATALOG.has_series(name))
-"""The observables compared, with those of the cards' own."""
+"""The observables that are compared, beside the user's own in the cards."""
 CONSISTENCY = tuple(name for name in COMPARED if CATALOG[name].zero_under is None)
-"""The samplers must agree on these, on log Z, and on the cards' own observables that no symmetry makes zero."""
+"""The samplers must agree on these, on log Z, and on the user's own observables that no symmetry makes zero."""
 REFERENCE = "abs_magnetization"
 """Break-even points are counted in independent values of this observable."""
 _CLEAR = 2.0
-"""Errors by which two costs must differ before one is said to be the larger."""
+"""Errors by which two costs must differ before one counts as larger."""
 
 
 class BreakEven(NamedTuple):
-    """Whether and when a sampler with a large cost in advance overtakes another.
+    """The point at which a sampler with a large initial cost overtakes another, if there is one.
 
-    `verdict`: "at" (from `samples` on it is the cheaper one), "never", "from the start" or "undecided" (the costs of a
+    `verdict`: "at" (it is cheaper beyond `samples`), "never", "from the start" or "undecided" (the costs of a
     sample do not differ by two errors).
     """
 
@@ -40,13 +40,13 @@ class BreakEven(NamedTuple):
 
 
 def independent_per_second(tau_int: Estimate, seconds_per_step: Estimate) -> Estimate:
-    """1 / (2 tau_int seconds_per_step): samples per second worth an independent one, all chains together."""
+    """1 / (2 tau_int seconds_per_step): the rate of effectively independent samples, all chains together."""
     cost = cost_of_one(tau_int, seconds_per_step)
     return Estimate(1 / cost.value, cost.error / cost.value**2)
 
 
 def cost_of_one(tau_int: Estimate, seconds_per_step: Estimate) -> Estimate:
-    """Seconds for a sample worth an independent one, 2 tau_int seconds_per_step."""
+    """Seconds per effectively independent sample, 2 tau_int seconds_per_step."""
     value = 2 * tau_int.value * seconds_per_step.value
     return Estimate(value, value * math.hypot(_relative(tau_int), _relative(seconds_per_step)))
 
@@ -54,8 +54,8 @@ def cost_of_one(tau_int: Estimate, seconds_per_step: Estimate) -> Estimate:
 def break_even(own_start: float, own_cost: Estimate, other_start: float, other_cost: Estimate) -> BreakEven:
     """The number n of independent samples with own_start + n own_cost = other_start + n other_cost.
 
-    `start`: seconds before the first sample (training, warm-up); `cost`: seconds for one. The error of n comes from
-    those of the two costs, to first order.
+    `start`: seconds before the first sample (training, warm-up); `cost`: seconds per sample. The error of n comes
+    from those of the two costs, to first order.
     """
     gain = Estimate(other_cost.value - own_cost.value, math.hypot(own_cost.error, other_cost.error))
     advance = own_start - other_start
@@ -108,7 +108,7 @@ def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping
         known = sampling["acceptance"]["value"] is not None
         own = observables(card)
         catalog = CATALOG.with_own(own)
-        # A theory of other fields measures less: angles have no phi^2.
+        # Theories with other fields have fewer measurements: angles have no phi^2.
         names = [name for name in COMPARED if catalog.series_of(name, reader.names)[0] in reader.names]
         names += [each.name for each in own if not (each.axes or each.hidden)]
         found = {name: _observable(reader, catalog, name, summary, seconds, known) for name in names}
@@ -138,7 +138,7 @@ def _sampler(run: RunDirectory, card: RunCard, map_of: str | None, rate: Mapping
 def _observable(
     reader: SampleReader, catalog: Catalog, name: str, summary: Mapping[str, Any], seconds: Estimate, known: bool
 ) -> dict[str, Any]:
-    """Value, tau_int and rate of one observable, or why none of them is trusted."""
+    """Value, tau_int and rate of one observable, or the reason why none of them is trusted."""
     untrusted = summary.get("untrusted") or {}
     reason = untrusted.get("chains") or untrusted.get(name) or (None if known else "its weights are not numbers")
     entry = summary["observables"].get(name)
@@ -166,7 +166,7 @@ def _observable(
 
 
 def _break_evens(samplers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Every trained sampler against every one that is not."""
+    """The break-even points of every trained sampler with every untrained one."""
     found = []
     for (name, own), (other_name, other) in itertools.product(samplers.items(), samplers.items()):
         if own["training"] is None or other["training"] is not None:
@@ -184,7 +184,7 @@ def _break_evens(samplers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
 
 
 def _pulls(samplers: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """(first - second) / combined error of every two samplers, for each observable that both give."""
+    """(first - second) / combined error for all pairs of samplers, for each observable that both give."""
     found = []
     for name in names:
         known = {

@@ -21,8 +21,8 @@ from trivmap.store.samples import SampleReader
 class Rate(NamedTuple):
     """Seconds of one step of one chain: the median of the `rounds` with its error.
 
-    All chains run together, so that a step of `chains` chains takes `chains` times this. `first_seconds` is what the
-    first call took, which compiles.
+    All chains run together, so that a step of `chains` chains takes `chains` times this. `first_seconds` is the time of
+    the first call, which compiles.
     """
 
     seconds_per_step: Estimate
@@ -32,7 +32,7 @@ class Rate(NamedTuple):
 
 
 class TimedSampler:
-    """The stored chains of a run continued without storing them, measuring the order parameter alone."""
+    """Continues the chains of a run without storing them, and measures only the order parameter."""
 
     def __init__(self, run: RunDirectory, plan: Plan):
         section = plan.card.sampling.model_copy(update={"save_fields": False})
@@ -46,7 +46,7 @@ class TimedSampler:
         self.stride = self._driver.stride
 
     def steps(self, count: int) -> None:
-        """`count` steps of every chain."""
+        """Run `count` steps of every chain."""
         _, self._state = self._driver.part(self._state, self._position, self._position + count)
         self._position += count
 
@@ -60,10 +60,10 @@ def measure_rates(
     check: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Rate]:
-    """The rate of every sampler (each like a `TimedSampler`), from rounds that take one turn of each after another.
+    """The rate of every sampler (each like a `TimedSampler`), from rounds with one turn of each after another.
 
-    A turn is as many steps as take `seconds`, found before; so load that comes and goes meets all alike. `check` is
-    called between turns and may raise.
+    A turn has as many steps as take `seconds`, a number that is determined first. A varying load therefore affects all
+    samplers alike. `check` is called between turns and may raise.
     """
 
     def turn(sampler: Any, count: int) -> float:
@@ -89,7 +89,7 @@ def measure_rates(
 
 
 def _median(values: list[float]) -> Estimate:
-    """The median, and its error from the median absolute deviation, as of normal numbers."""
+    """The median, and its error from the median absolute deviation, as for normal numbers."""
     middle = float(np.median(values))
     deviation = 1.4826 * float(np.median(np.abs(np.array(values) - middle)))
     return Estimate(middle, math.sqrt(math.pi / 2) * deviation / math.sqrt(len(values)))

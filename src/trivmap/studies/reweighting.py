@@ -21,7 +21,7 @@ class Ensemble(NamedTuple):
 class MultiHistogram:
     """Means at any coupling near those simulated (Ferrenberg and Swendsen, doi:10.1103/PhysRevLett.63.1195).
 
-    With N_k samples at beta_k, a sample of energy E stands for any beta with the weight
+    With N_k samples at beta_k, a sample of energy E has at any beta the weight
 
         w(E; beta) = exp(beta E) / sum_k N_k exp(f_k + beta_k E),   exp(-f_k) = sum over samples of w(E; beta_k),
 
@@ -41,7 +41,7 @@ class MultiHistogram:
     ):
         self._energy, self._samples, self._values = energy, samples, values
         exponents = np.multiply.outer(energy, betas)
-        # A factor common to a bin drops out of w: the largest exponent of each is taken to be 0.
+        # A common factor in a bin drops out of w: the largest exponent of each bin is set to 0.
         shift = exponents.max(axis=1)
         boltzmann = np.exp(exponents - shift[:, None])
         free = np.zeros(len(betas)) if start is None else start
@@ -63,7 +63,7 @@ class MultiHistogram:
         return {name: float(weights @ sums / total) for name, sums in self._values.items()}
 
     def effective_share(self, beta: float) -> float:
-        """(sum w)^2 / (N sum w^2): 1 at the coupling of a single simulation, towards 0 away from all of them."""
+        """(sum w)^2 / (N sum w^2): 1 at the coupling of a single simulation, close to 0 far from all of them."""
         weights = self._weights(beta)
         total, squares = weights @ self._samples, weights**2 @ self._samples
         return float(total**2 / (self._samples.sum() * squares))
@@ -74,11 +74,11 @@ class MultiHistogram:
 
 
 def joined(ensembles: Sequence[Ensemble], blocks: int) -> tuple[MultiHistogram, list[MultiHistogram]]:
-    """All samples, and all but one block, for each of the `blocks` of each chain, cut from every ensemble at once.
+    """All samples; and, for each of the `blocks` of each chain, all samples without that block in every ensemble.
 
-    The jackknife over these chains * blocks estimates is sound while a block is long against the autocorrelation time.
-    Every ensemble needs the same number of chains. The 4096 bins over all energies change a mean by less than 1e-5 of
-    the standard deviation of single samples while beta stays in the range of the ensembles.
+    The jackknife over these chains * blocks estimates is valid if a block is long compared with the autocorrelation
+    time. Every ensemble needs the same number of chains. The 4096 bins over all energies change a mean by less than
+    1e-5 of the standard deviation of single samples while beta stays in the range of the ensembles.
     """
     betas = np.array([each.beta for each in ensembles])
     groups = ensembles[0].energy.shape[0] * blocks

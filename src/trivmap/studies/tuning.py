@@ -21,11 +21,11 @@ from trivmap.studies.reweighting import Ensemble, MultiHistogram, joined
 
 _CHAINS, _BLOCKS = 4, 10
 _PILOT = 400
-"""Cycles per chain of a simulation that only looks for the place."""
+"""Cycles per chain of a pilot simulation."""
 _SHORTEST = 0.1
-"""Correlation length, in sites, below which the estimator holds nothing but noise."""
+"""Correlation length, in sites, below which the estimator gives only noise."""
 _CLOSE = 0.25
-"""|log(xi / wanted)| of a pilot from which the tuning proper starts."""
+"""Largest |log(xi / wanted)| of a pilot at which the actual tuning starts."""
 _OVERLAP = 3.0
 """Simulations enter the estimate within this many standard deviations of the energy, 1/sigma_E, in beta."""
 _LEAST_SHARE = 0.3
@@ -36,7 +36,7 @@ _STEPS_OF_SEARCH = 40
 
 
 class Simulation(NamedTuple):
-    """One simulation on the way: its coupling, its cycles in all chains, and xi by itself."""
+    """One simulation: its coupling, its cycles in all chains, and its own xi."""
 
     beta: float
     cycles: int
@@ -64,11 +64,11 @@ class Tuning:
 
 
 class TooFewCycles(InputError):
-    """The cycles that were allowed do not suffice for the wanted error; `found` is what they give, if it has an error.
+    """The allowed cycles do not suffice for the wanted error; `found` is the outcome so far, if it has an error.
 
     Args:
         message: the sentence.
-        found: the outcome with the error that it has.
+        found: the outcome with its error.
     """
 
     def __init__(self, message: str, found: Tuning | None):
@@ -90,18 +90,18 @@ def tune(
 ) -> Tuning:
     """beta (arXiv:1506.08587) at which L / xi = `ratio` for a given lam, L the largest extent, xi `correlation_length`.
 
-    Short cluster simulations close in on the place from the starting `bracket`, which need not hold it; longer ones
-    then refine it, all of them joined by reweighting in beta (`MultiHistogram`), until the error of beta stands for a
-    relative error of xi of `accuracy` (one standard deviation, jackknife over 40 blocks). `threads`: None for all.
+    Short cluster simulations locate beta from the starting `bracket`, which need not contain it. Longer ones then
+    refine it, all joined by reweighting in beta (`MultiHistogram`), until the error of beta corresponds to a relative
+    error of xi of `accuracy` (one standard deviation, jackknife over 40 blocks). `threads`: None for all.
 
-    At most `cycles` are spent, in all chains and simulations together, their warm-up aside.
+    At most `cycles` are spent, in all chains and simulations together, not counting warm-up.
 
-    Raises `InputError` for senseless arguments and where no beta in reach gives the ratio; and `TooFewCycles` where
-    `cycles` do not suffice for the accuracy: it has the beta that they give, with its error.
+    Raises `InputError` for arguments out of range, and if no beta within reach gives the ratio. Raises `TooFewCycles`
+    if `cycles` do not suffice for the accuracy: it has the beta that was found, with its error.
     """
     if cycles < _CHAINS * _PILOT:
         raise InputError(
-            f"cycles: must be at least {_CHAINS * _PILOT}, what one look at a beta takes ({_CHAINS} chains of "
+            f"cycles: must be at least {_CHAINS * _PILOT}, the cycles of one pilot simulation ({_CHAINS} chains of "
             f"{_PILOT}), got {cycles}"
         )
     if threads is not None and threads < 1:
@@ -123,7 +123,7 @@ def tune(
 
 
 class _Search:
-    """The simulations made so far, and what they say."""
+    """The simulations so far, and the estimates from them."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class _Search:
         self.ensembles: list[Ensemble] = []
         self.made: list[Simulation] = []
         unit = 1 / lattice.dimension
-        # Without a quartic term the integral exists below beta = 1/d only.
+        # Without a quartic term the integral exists only for beta < 1/d.
         self.reach = (0.002 * unit, 20 * unit if lam > 0 else unit * (1 - 1e-4))
 
     def place(self, bracket: tuple[float, float] | None) -> float:
@@ -181,7 +181,7 @@ class _Search:
         )
 
     def refined(self, beta: float, accuracy: float) -> Tuning:
-        """Simulate at the present estimate, join, estimate again, until the error is small enough."""
+        """Simulate at the present estimate, join and estimate again, until the error is small enough."""
         steps = 4 * _PILOT
         while True:
             if self.left >= _LEAST:
@@ -198,7 +198,7 @@ class _Search:
                 known = math.isfinite(estimate.error) and math.isfinite(relative)
                 raise TooFewCycles(self.short_of(estimate, relative, accuracy), found if known else None)
             if inside:
-                # As many as are missing if the error falls like the root of the number, and a few more.
+                # The missing cycles, if the error falls like the root of their number, and a few more.
                 missing = self.near(beta)[1] * ((1.05 * relative / accuracy) ** 2 - 1)
                 steps = int(np.clip(missing, steps / 2, 8 * steps))
 
@@ -208,7 +208,7 @@ class _Search:
         return (self.cycles - sum(each.cycles for each in self.made)) // _CHAINS
 
     def short_of(self, estimate: Estimate, relative: float, accuracy: float) -> str:
-        """The sentence about cycles that do not suffice, with the result that they give."""
+        """The sentence about cycles that do not suffice, with the result so far."""
         used = sum(each.cycles for each in self.made)
         found = f"beta = {parenthesis(*estimate)}" if math.isfinite(estimate.error) else "no beta"
         return (
@@ -218,7 +218,7 @@ class _Search:
         )
 
     def pilot(self, beta: float) -> float:
-        """log(xi / wanted) of a short simulation; -inf where it sees no correlation."""
+        """log(xi / wanted) of a short simulation; -inf if it sees no correlation."""
         if self.left < _PILOT:
             tried = ", ".join(f"{each.beta:.4g}" for each in self.made)
             raise InputError(
@@ -263,7 +263,7 @@ class _Search:
         return found, sum(each.energy.shape[1] for each in found)
 
     def estimate(self, beta: float) -> tuple[Estimate, float, float]:
-        """The beta sought with its error, d log xi / d beta, and the share of samples that count there."""
+        """The beta sought with its error, d log xi / d beta, and the effective share of samples there."""
         whole, jackknife = joined(self.near(beta)[0], _BLOCKS)
         step = _OVERLAP / float(self.ensembles[-1].energy.std())
         value = self.root(whole, beta, step)
@@ -276,7 +276,7 @@ class _Search:
         return Estimate(value, _jackknife_error(samples)), slope, whole.effective_share(value)
 
     def root(self, histogram: MultiHistogram, beta: float, step: float) -> float:
-        """Where the reweighted log xi crosses zero, or the end of the range that reweighting reaches."""
+        """The zero of the reweighted log(xi / wanted), or the end of the range that reweighting reaches."""
         ends = max(self.reach[0], beta - step), min(self.reach[1], beta + step)
         values = [self.log_xi(histogram, end) for end in ends]
         if values[0] < 0 < values[1]:

@@ -59,8 +59,8 @@ def restarts_rate(
         warmup: steps in which it rises linearly
         final: the learning rate at the end of each cosine, in units of its largest
         period: the number of steps of the first cosine, for example 500
-        period_factor: each cosine is so many times longer than the one before
-        decay: its largest learning rate is so many times that of the one before
+        period_factor: the factor by which each cosine is longer than the one before
+        decay: the factor between its largest learning rate and that of the one before
     """
     cycles, ends, end, height, length = [], [], 0, peak, float(period)
     while end < max(1, steps - warmup):

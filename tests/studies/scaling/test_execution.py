@@ -201,7 +201,7 @@ def test_killing_a_worker_the_scheduler_and_the_command_loses_nothing(study, tmp
     said, _ = driver.communicate(timeout=100)
     assert driver.returncode == 2, said
     assert said.strip().splitlines()[-1].startswith("trivmap: away: the scheduler has")
-    assert "asks for no certificate: whoever reaches its port can run programs in the name of its user" in said
+    assert "asks for no certificate: anyone who reaches its port can run programs as its user" in said
     assert "continue with trivmap study --resume away" in said
     for _ in range(3):
         process = start(tmp_path, "--resume", "away")
@@ -243,7 +243,7 @@ def test_a_run_that_fails_is_tried_again_and_then_told(tmp_path):
     [
         (("card.yaml", "--scheduler", "tcp://127.0.0.1:9"), "no scheduler answers there within 10 s"),
         ((), "give either a study card"),
-        (("--resume", "nothing"), "nothing: is no study, it has no study.yaml"),
+        (("--resume", "nothing"), "nothing: is not a study, it has no study.yaml"),
         (("card.yaml", "--resources", "GPU=1"), "--resources needs --scheduler"),
         (("card.yaml", "--workers", "1", "--scheduler", "x"), "--workers is for runs on this machine"),
         (("card.yaml", "--watch", "x"), "--watch only shows a study"),

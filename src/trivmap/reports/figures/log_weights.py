@@ -44,7 +44,7 @@ def log_weight_figure(
     measured = [f"{name} {_number(*pair)}" for name, pair in (("ESS", ess), ("acceptance", acceptance)) if pair]
     axes.legend(loc="upper left", title="measured: " + ", ".join(measured) if measured else None, title_fontsize=9)
     axes.margins(x=0)
-    # Room for the legend above the curves, whatever their shape.
+    # Room for the legend above curves of any shape.
     axes.set_ylim(0, axes.get_ylim()[1] * 1.45)
     return axes
 

@@ -1,1 +1,1 @@
-"""Scaling studies: a grid of runs, and how the cost of training grows with the lattice."""
+"""Scaling studies: a grid of runs, and the growth of training costs with the lattice."""

@@ -14,9 +14,9 @@ from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.studies.scaling.fits import Cost, cost_exponent
 
 COSTS = ("configurations", "operations", "seconds")
-"""Configurations generated in training, arithmetic operations of its steps, wall seconds with compilation."""
+"""Configurations generated in training, arithmetic operations of the steps, wall seconds with compilation."""
 OBSERVED = tuple(name for name in CATALOG.headlines if CATALOG[name].zero_under is None)
-"""The observables of a study's runs, with those of the cards' own."""
+"""The observables of a study's runs, beside the user's own in the cards."""
 
 Reference = Callable[[RunCard], Mapping[str, Estimate]]
 """Known values of a card's observables, by name."""
@@ -25,9 +25,9 @@ Reference = Callable[[RunCard], Mapping[str, Estimate]]
 def study_result(
     directory: StudyDirectory, failures: Mapping[str, str], reference: Reference = lambda card: {}
 ) -> dict[str, Any]:
-    """The content of `study.json`: runs, curves and fits; runs that are not complete have their state alone.
+    """The content of `study.json`: runs, curves and fits; runs that are not complete only have their state.
 
-    The cost of a run that starts from another one includes all of that one's.
+    The cost of a run that starts from another run includes all costs of that run.
     """
     card = directory.card()
     runs: dict[str, dict[str, Any]] = {}
@@ -126,7 +126,7 @@ def label(series: str, settings: Mapping[str, str]) -> str:
 
 
 def _operations(done: Mapping[str, Any], steps: int) -> float:
-    """The operations of the first `steps` steps, the ladder's included."""
+    """The operations of the first `steps` steps, including those of the ladder."""
     total, left = 0.0, steps
     for stretch in done["operations"]:
         taken = min(left, stretch["steps"])
@@ -142,7 +142,7 @@ def _on_final_rung(record: Mapping[str, Any], training: Mapping[str, Any]) -> bo
 def _reached(curve: Sequence[Mapping[str, Any]], target: float, least: Mapping[str, float]) -> dict[str, Any] | None:
     """The cost of the first evaluation whose acceptance minus one error exceeds the target.
 
-    `above` is that of the evaluation before it, or `least`, of a single step.
+    `above` is the cost of the evaluation before it, or `least`, the cost of a single step.
     """
     above = least
     for point in curve:
@@ -153,7 +153,7 @@ def _reached(curve: Sequence[Mapping[str, Any]], target: float, least: Mapping[s
 
 
 def _pulls(known: Mapping[str, Estimate], observables: Mapping[str, Any]) -> dict[str, float]:
-    """(value - reference) / error of both, of what has a reference."""
+    """(value - reference) / combined error, for observables that have a reference."""
     pulls = {}
     for name in OBSERVED:
         found, reference = observables.get(name), known.get(name)

@@ -14,10 +14,10 @@ _INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -sign
 
 
 class Attempt:
-    """A process that brings a run to its end, begun at once. It stops at a safe point when this process ends.
+    """A process that completes a run, started at once. It stops at a safe point when this process ends.
 
-    With `trust` it uses altered files of the study, and code that only they name; code that the study's card names has
-    been decided about by whoever begins the process.
+    With `trust` it uses altered files of the study, and code that only they name. The caller has already decided about
+    code that the study's card names.
     """
 
     def __init__(self, directory: StudyDirectory, name: str, *, trust: bool = False):
@@ -30,11 +30,11 @@ class Attempt:
             self._process = subprocess.Popen(
                 # -P: modules of the working directory come last, as in the command.
                 [sys.executable, "-P", "-m", "trivmap", *command],
-                # Its other end closes with this process, however that ends: the run then stops at a safe point.
+                # This end closes when this process ends for any reason: the run then stops at a safe point.
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                # The command itself answers the signals that a terminal sends to it.
+                # Only the command itself handles signals from the terminal.
                 start_new_session=True,
             )
 
@@ -48,12 +48,12 @@ class Attempt:
             self._process.terminate()
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait for the end of the process, at most so long."""
+        """Wait for the end of the process, at most `seconds`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
     def failure(self) -> str | None:
-        """The reason why a run is not complete after its process, None if it is; a silent end is noted as a failure."""
+        """The reason why a run is not complete after its process, or None; a silent end is recorded as a failure."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         if self.directory.done(self.name) is not None:
@@ -62,6 +62,6 @@ class Attempt:
         reason = lines[-1].removeprefix("trivmap: ") if lines else "no message"
         reason = f"{reason} (exit code {self._process.returncode}; see {self._log})"
         if self.directory.failed(self.name) == self._before and self._process.returncode not in _INTERRUPTED:
-            # It ended without a message, killed for its memory for example.
+            # It ended without a message, for example because it was killed for its memory.
             self.directory.note_failure(self.name, reason)
         return reason

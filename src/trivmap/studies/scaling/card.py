@@ -21,16 +21,16 @@ from trivmap.studies.scaling.series import Extent, Series, label_of, labeled, re
 PRESETS = "trivmap.studies.scaling"
 """The package whose presets are study cards."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
-"""Names of directories, without the mark that joins the parts of a run's name."""
+"""Names of directories, without the character that joins the parts of a run's name."""
 _MOST_OVERRIDES = 256
-"""Most overrides of a run: they are carried out on the card of each."""
+"""Most overrides of a run: they are applied to the card of every run."""
 _MOST_RUNS = 4096
 """Most runs of a study: the card of each is checked before the first one starts."""
 _OWN = ("model", "training", "sampling", "measure")
 
 
 class StudyRun(NamedTuple):
-    """One run of a study: what it is called, where it stands in the grid, its card, and the run it starts from."""
+    """One run of a study: its name, its place in the grid, its card, and the run that it starts from."""
 
     name: str
     series: str
@@ -61,7 +61,7 @@ class StudyCard(Heading):
 
     @classmethod
     def from_data(cls, data: object, source: str = "study card") -> "StudyCard":
-        """The card of plain data; `source` begins the sentence of an `InputError`."""
+        """The card of plain data; the sentence of an `InputError` begins with `source`."""
         if not isinstance(data, Mapping):
             raise InputError(f"{source}: a study card is a list of keys and values, beginning with extents: [4, 6, 8]")
         for key, what, command in (("sampling", "one run", "run"), ("samplers", "a comparison", "compare")):
@@ -124,7 +124,7 @@ class StudyCard(Heading):
         return series.seeds_at.get(extent) or series.seeds or self.seeds
 
     def _require_at(self, name: str, series: Series) -> None:
-        """Refuse what is said of an L that is not run, an L without seeds, and seeds with nothing to start from."""
+        """Refuse settings for an L that is not run, an L without seeds, and seeds with no run to start from."""
         extents = sorted(series.extents or self.extents)
         for key, said in (("seeds_at", series.seeds_at), ("set_at", series.set_at)):
             for extent in said:
@@ -143,7 +143,7 @@ class StudyCard(Heading):
 
     def _grid(self, name: str, series: Series, source: str) -> Iterable[StudyRun]:
         def read(overrides: list[str]) -> list[Change]:
-            # Once for all runs: reading YAML takes longer than all else.
+            # Read once for all runs: reading YAML is the slowest part.
             with prefixed(f"{source}: series.{name}: "):
                 return [read_override(override) for override in overrides]
 
@@ -194,11 +194,11 @@ class StudyCard(Heading):
 
     @property
     def runs(self) -> Mapping[str, StudyRun]:
-        """Every run of the grid by name, each behind the one it starts from."""
+        """Every run of the grid by name, each after the run that it starts from."""
         return self._runs
 
     def to_data(self) -> dict[str, Any]:
-        """Plain data, the card's own defaults written out."""
+        """Plain data, with the card's own defaults written out."""
         return self.model_dump(mode="json", exclude_none=True) | {
             "couplings": self.couplings,
             "threads": self.threads,
@@ -208,8 +208,8 @@ class StudyCard(Heading):
 def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = ()) -> StudyCard:
     """The study card of a file or of a preset, with `overrides` such as `seeds=[0]`.
 
-    `cards.card.load_card` says how the two are distinguished. Raises `InputError`, one sentence, for whatever is
-    wrong with it.
+    See `cards.card.load_card` for the distinction of the two. Raises `InputError`, one sentence, for any error in the
+    card.
     """
     label, overrides = os.fspath(source), list(overrides)
     if label in preset_names():
@@ -222,12 +222,12 @@ def load_study_card(source: str | os.PathLike[str], overrides: Iterable[str] = (
 
 
 def is_study(source: str) -> bool:
-    """Whether the text names a preset of study cards."""
+    """True if the text names a preset of study cards."""
     return source in preset_names(PRESETS)
 
 
 def _begun(training: Any, after: str) -> Any:
-    """The section training that starts from another run; a value that is no section is left to the run card."""
+    """The section training that starts from another run; the run card checks a value that is not a section."""
     if training is not None and not isinstance(training, dict):
         return training
     if training and training.get("start") is not None:

@@ -1,4 +1,4 @@
-"""The directory of a study: its card, one run directory for every point of the grid, and what came of them."""
+"""The directory of a study: its card, one run directory for every point of the grid, and their outcome."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from trivmap.studies.scaling.card import StudyCard, StudyRun, load_study_card
 
 
 class StudyDirectory:
-    """A directory made by `create` and found again by `open`; `root` is its path."""
+    """A directory that `create` makes and `open` opens; `root` is its path."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -34,9 +34,9 @@ class StudyDirectory:
 
     @classmethod
     def create(cls, out: str | os.PathLike[str], card: StudyCard) -> "StudyDirectory":
-        """Make the directory with its card, all at once; every run is made when its turn comes.
+        """Make the directory with its card, in one step; every run is made when its turn comes.
 
-        Raises `InputError`, nothing touched, if `out` exists in whatever form.
+        Raises `InputError`, with nothing touched, if `out` exists in any form.
         """
         root = Path(out)
         with new_directory(root, "continue with trivmap study --resume") as partial:
@@ -49,10 +49,10 @@ class StudyDirectory:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "StudyDirectory":
-        """An existing study; raises `InputError` where there is none."""
+        """An existing study; raises `InputError` if there is none."""
         directory = cls(Path(path))
         if not is_file(directory.card_path):
-            raise InputError(f"{path}: is no study, it has no study.yaml; trivmap study makes one")
+            raise InputError(f"{path}: is not a study, it has no study.yaml; trivmap study makes one")
         return directory
 
     def card(self) -> StudyCard:
@@ -62,17 +62,18 @@ class StudyDirectory:
         return self._card
 
     def run(self, name: str) -> RunDirectory:
-        """The directory of a run, made or not."""
+        """The directory of a run, which may not exist yet."""
         return RunDirectory(self.runs_path / name)
 
     def done(self, name: str) -> dict[str, Any] | None:
-        """The facts that a run noted when it was complete, None before."""
+        """The facts that a run recorded when it was complete, None before."""
         return self._noted(self.done_path / f"{name}.json", "completed", {"operations?": list, "exclusive?": bool})
 
     def incomplete(self) -> list[str]:
-        """The runs that are not complete, each behind the one it starts from.
+        """The runs that are not complete, each after the run that it starts from.
 
-        Seed after seed: runs that differ by it alone find the programs that an earlier one compiled.
+        They are ordered by seed, so that runs which only differ by the seed find the programs that an earlier run
+        compiled.
         """
         runs = sorted(self.card().runs.items(), key=lambda item: item[1].seed)
         return [name for name, _ in runs if self.done(name) is None]
@@ -85,14 +86,14 @@ class StudyDirectory:
                 (self.failed_path / f"{name}.json").unlink()
 
     def gone(self, name: str) -> str:
-        """The sentence about a complete run without results, its subject left to the caller."""
+        """The sentence about a complete run without results; the caller adds the subject."""
         return (
             f"is marked as complete, but its results are gone; delete {self.done_path / name}.json and continue with "
             f"trivmap study --resume {self.root}"
         )
 
     def failed(self, name: str) -> dict[str, Any] | None:
-        """Attempts that failed since the last success, and the last reason; None if none has."""
+        """The number of attempts that failed since the last success, and the last reason; None if none has."""
         return self._noted(self.failed_path / f"{name}.json", "tried", {"attempts": int, "reason": str})
 
     def _noted(self, path: Path, how: str, shape: Shape) -> dict[str, Any] | None:
@@ -101,7 +102,7 @@ class StudyDirectory:
             return read_json(path, remedy, shape=shape, root=self.root) if is_file(path) else None
 
     def note_failure(self, name: str, reason: str) -> None:
-        """Count one more attempt that failed."""
+        """Record one more failed attempt."""
         before = self.failed(name) or {"attempts": 0}
         with inside(self.root):
             noted = {"attempts": before["attempts"] + 1, "reason": reason}
@@ -109,9 +110,9 @@ class StudyDirectory:
 
     @contextlib.contextmanager
     def session(self, name: str, exclusive: Callable[[], bool]) -> Iterator[list[bool]]:
-        """A process works on a run; yields whether each that did so had its processors to itself, from first to last.
+        """Record that a process works on a run; yields whether each such process had its processors to itself.
 
-        Of this one that is known at the end of the block; a kill leaves that it had not.
+        For this process the answer is known at the end of the block; after a kill, the record says that it had not.
         """
         path = self.sessions_path / f"{name}.json"
         with inside(self.root):
@@ -127,7 +128,7 @@ class StudyDirectory:
         try:
             yield sessions
         except BaseException:
-            # The exception that ended the work matters more than the note about it.
+            # The exception that ended the work matters more than the record of it.
             with contextlib.suppress(InputError, OSError):
                 note(exclusive())
             raise
@@ -135,9 +136,9 @@ class StudyDirectory:
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[None]:
-        """Hold a run for this process, waiting for another one that does.
+        """Claim a run for this process; waits for another process that holds it.
 
-        The system drops the claim with the process, so that a killed one leaves none behind.
+        The system releases the claim when the process ends, even if it is killed.
         """
         with inside(self.root):
             descriptor, taken = lock(self.runs_path / f".{name}.claim")
@@ -150,7 +151,7 @@ class StudyDirectory:
                 os.close(descriptor)
 
     def is_claimed(self, name: str) -> bool:
-        """Whether a process works on a run at this moment."""
+        """True if a process is working on a run."""
         path = self.runs_path / f".{name}.claim"
         with inside(self.root):
             if not is_file(path):

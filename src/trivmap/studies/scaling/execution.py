@@ -18,7 +18,7 @@ from trivmap.studies.scaling.directory import StudyDirectory
 from trivmap.trust import is_trusting
 
 _PATIENCE = 10
-"""Seconds until a scheduler counts as silent."""
+"""Seconds after which a scheduler counts as silent."""
 
 
 class RunFailed(Exception):
@@ -26,10 +26,10 @@ class RunFailed(Exception):
 
 
 def execute(root: str, name: str, version: str | None, trust: bool, *after: Any) -> str:
-    """Bring a run of the study in `root` to its end in a process of its own.
+    """Complete a run of the study in `root` in a process of its own.
 
-    A Dask worker calls this. `trust` is the user's decision, see `Attempt`; `after` are the results of the runs it
-    depends on. Complete runs are left alone.
+    A Dask worker calls this. `trust` is the user's decision, see `Attempt`; `after` are the results of the runs that
+    it depends on. Complete runs are not changed.
     """
     if package_version("trivmap") != version:
         raise RunFailed(f"this worker has trivmap {package_version('trivmap')}, the study was begun with {version}")
@@ -53,8 +53,8 @@ def execute(root: str, name: str, version: str | None, trust: bool, *after: Any)
 def cluster(scheduler: str) -> Iterator[Client]:
     """A client of the scheduler at an address or in a scheduler file.
 
-    Raises `InputError` where no scheduler answers, where its connection is not as Dask's configuration demands, or
-    where a worker has another version of this package.
+    Raises `InputError` if no scheduler answers, if its connection does not meet Dask's configuration, or if a worker
+    has another version of this package.
     """
     found: dict[str, Any] = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
@@ -80,14 +80,14 @@ def exposure(client: Client) -> str | None:
     if address.startswith("tls://"):
         return None
     return (
-        f"the scheduler at {address} asks for no certificate: whoever reaches its port can run programs in the name of "
-        "its user, and of yours; use a tls:// address where others share the machines"
+        f"the scheduler at {address} asks for no certificate: anyone who reaches its port can run programs as its "
+        "user, and as you; use a tls:// address if others share the machines"
     )
 
 
 def _require_same_version(client: Client) -> None:
     own = package_version("trivmap")
-    # A function that every worker has: nothing of ours could be imported where the package is missing.
+    # A function that every worker has: if the package is missing, nothing of ours can be imported.
     answers: Any = client.run(importlib.metadata.version, "trivmap", on_error="return")
     for worker, found in answers.items():
         if found != own:
@@ -105,9 +105,9 @@ def run_all(
 ) -> dict[str, str]:
     """Every run of the study that is not complete; returns the reasons of those that failed.
 
-    Runs that start from another one wait for it. One that fails is tried again as often as the card says. `watching`
-    is called about twice a second, `note` once if no worker can take a run. Raises `InputError` where the scheduler
-    goes away, and `Interrupted` after a signal; both leave the runs where they can be resumed.
+    Runs that start from another run wait for it. A run that fails is tried again as often as the card allows.
+    `watching` is called about twice a second, `note` once if no worker can take a run. Raises `InputError` if the
+    scheduler goes away, and `Interrupted` after a signal; in both cases the runs can be resumed.
     """
     card = directory.card()
     futures = _submitted(directory, card, client, resources)
@@ -136,7 +136,7 @@ def run_all(
 
 
 def _able(client: Client, resources: Mapping[str, float] | None) -> bool:
-    """Whether a worker has what a run takes."""
+    """True if a worker has the resources that a run takes."""
     workers: Any = client.scheduler_info(n_workers=-1)["workers"].values()
     needed = dict(resources or {})
     return any(all(worker["resources"].get(key, 0) >= needed[key] for key in needed) for worker in workers)
@@ -157,7 +157,7 @@ def _submitted(
             version,
             is_trusting(),
             *after,
-            # A key of its own: the scheduler might remember that of an earlier command.
+            # A unique key: the scheduler might remember the key of an earlier command.
             key=f"{name}-{stamp}",
             retries=card.retries,
             priority=-place,

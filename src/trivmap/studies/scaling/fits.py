@@ -1,4 +1,4 @@
-"""Exponents: how a cost grows with the lattice, from runs with several seeds, some of which never got there."""
+"""Exponents of the growth of costs with the lattice, from several seeds, some of which miss the target."""
 
 from collections.abc import Mapping, Sequence
 from math import isinf
@@ -10,10 +10,10 @@ from trivmap.estimate import Estimate
 
 
 class Exponent(NamedTuple):
-    """Cost = `amplitude` L^`exponent`; which lattices the fit rests on, and which are left out as censored.
+    """Cost = `amplitude` L^`exponent`, the lattices in the fit, and those that are left out as censored.
 
-    `lower_bound`: at a lattice above those of the fit a run spent more than the law says and did not get there, so
-    that the cost grows faster. Otherwise a censored lattice says nothing about the law.
+    `lower_bound`: on a lattice larger than those of the fit, a run spent more than the power law predicts and missed
+    the target, so the cost grows faster. Otherwise a censored lattice does not constrain the law.
     """
 
     exponent: Estimate
@@ -26,10 +26,10 @@ class Exponent(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """A cost of which only an interval is known: more than `above`, at most `value`.
+    """A cost that is only known to lie in an interval: more than `above`, at most `value`.
 
-    They are what a run had spent at its last evaluation below the target, and at the first beyond it; infinite, of a
-    run that never got there and had spent `above`.
+    They are the costs of a run at its last evaluation below the target and at the first beyond it. If a run spent
+    `above` and never reached the target, `value` is infinite.
     """
 
     above: float
@@ -37,15 +37,15 @@ class Cost(NamedTuple):
 
 
 def cost_exponent(costs: Mapping[int, Sequence[Cost]]) -> Exponent | None:
-    """The weighted straight line through the means of log(cost) over seeds, against log(L).
+    """The exponent from the weighted straight line through the means of log(cost) over seeds, against log(L).
 
-    `costs` are those of the seeds at every L, log(cost) the middle of its interval, (log(above) + log(value)) / 2. A
+    `costs` are those of the seeds at every L; log(cost) is the middle of its interval, (log(above) + log(value)) / 2. A
     lattice with a run that did not reach the target is left out: the mean over the others would be too small. The
     variance of a mean is s^2 / n + g^2. The spread s over seeds is pooled over all lattices; g^2, the mean of
-    log(value / above)^2 / 12, is that of a cost anywhere in its interval, which seeds have in common. With a single
-    seed everywhere it is the mean g^2 of all lattices. The error of the exponent is widened by sqrt(chi^2 / degrees of
-    freedom) where that exceeds 1. None where there would be no error: with fewer than two lattices, with two and one
-    seed, or with two and no variance at all.
+    log(value / above)^2 / 12, is the variance of a cost that is uniform in its interval, common to all seeds. With a
+    single seed everywhere it is the mean g^2 of all lattices. The error of the exponent is widened by
+    sqrt(chi^2 / degrees of freedom) if that exceeds 1. None if there would be no error: with fewer than two lattices,
+    with two and one seed, or with two and no variance at all.
     """
     open_ = {L for L, each in costs.items() if any(isinf(cost.value) for cost in each)}
     whole = {L: each for L, each in costs.items() if each and L not in open_}
@@ -58,7 +58,7 @@ def cost_exponent(costs: Mapping[int, Sequence[Cost]]) -> Exponent | None:
     spread_degrees, degrees = int((counts - 1).sum()), len(extents) - 2
     widths = np.array([np.mean([np.log(cost.value / cost.above) ** 2 for cost in whole[L]]) for L in extents]) / 12
     if spread_degrees:
-        # From the first of them: seeds that agree to the last then have no spread, not that of rounding.
+        # Relative to the first: seeds that agree exactly then have no spread, instead of a rounding error.
         pooled = sum(len(each) * np.var(each - each[0]) for each in logs)
         variances = pooled / spread_degrees / counts + widths
     else:

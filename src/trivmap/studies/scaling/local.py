@@ -18,9 +18,9 @@ def run_here(
 ) -> dict[str, str]:
     """Every run of the study that is not complete; returns the reasons of those that failed.
 
-    `workers` at a time (None: as many as runs of the card's `threads` fit the processors). Runs that start from another
-    one wait for it. One that fails is tried again as often as the card says. `watching` is called several times a
-    second. Raises `Interrupted` after a signal, which leaves the runs where they can be resumed.
+    `workers` runs execute at a time (None: as many as fit the processors with the card's `threads`). Runs that start
+    from another run wait for it. A run that fails is tried again as often as the card allows. `watching` is called
+    several times a second. Raises `Interrupted` after a signal; the runs can then be resumed.
     """
     card = directory.card()
     count = workers or max(1, processors() // (card.threads or processors()))

@@ -13,9 +13,9 @@ from trivmap.ahead import processors
 from trivmap.store.locks import try_lock
 
 FOLDER = Path("/tmp")
-"""Where claims are noted: the same for all of a user's runs, whatever their TMPDIR says."""
+"""The parent folder of claims: the same for all of a user's runs, for any TMPDIR."""
 _PATIENCE = 5.0
-"""Seconds to wait for a run that claims a processor at this moment."""
+"""Seconds to wait for a run that is just claiming a processor."""
 
 
 class Share(NamedTuple):
@@ -26,22 +26,22 @@ class Share(NamedTuple):
 
     @property
     def exclusive(self) -> bool:
-        """Whether no other run of any study of this user was given one of the processors, as long as they are held."""
+        """True if no other run of this user's studies got one of the processors while they were held."""
         return bool(self.claims) and all(_untouched(os.fstat(claim)) for claim in self.claims)
 
 
 @contextlib.contextmanager
 def share_of_processors(threads: int | None) -> Iterator[Share]:
-    """So many processors that no other run has, for as long as the block runs; any where there are not enough.
+    """`threads` processors that no other run has, while the block runs; shared ones if there are not enough.
 
-    None shares all processors. `Share.exclusive` says if another run takes this run's processors later. The system
-    drops the claims with the process, so that a killed one leaves none behind.
+    None shares all processors. `Share.exclusive` shows if another run takes this run's processors later. The system
+    releases the claims when the process ends, even if it is killed.
     """
     affinity = hasattr(os, "sched_getaffinity")
     allowed = sorted(os.sched_getaffinity(0)) if affinity else list(range(processors()))
     share = Share(allowed if threads is None else sorted(random.sample(allowed, min(threads, len(allowed)))))
     with contextlib.ExitStack() as held:
-        # Where there is nowhere to note them, processors are shared.
+        # If claims cannot be recorded, processors are shared.
         with contextlib.suppress(OSError):
             folder = _folder(held)
             claims = _claims(folder, allowed, threads, held) if affinity and threads is not None else {}
@@ -54,7 +54,7 @@ def share_of_processors(threads: int | None) -> Iterator[Share]:
 
 
 def _folder(held: contextlib.ExitStack) -> int:
-    """The open folder of the claims; `PermissionError` where another user has made it."""
+    """The open folder of the claims; `PermissionError` if another user has made it."""
     path = FOLDER / f"trivmap-processors-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -66,7 +66,7 @@ def _folder(held: contextlib.ExitStack) -> int:
 
 
 def _claims(folder: int, allowed: list[int], threads: int, held: contextlib.ExitStack) -> dict[int, int]:
-    """The open files by which so many processors are this run's; none where there are not enough."""
+    """The open files that claim `threads` processors for this run; none if there are not enough."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
         claims: dict[int, int] = {}
         for number in allowed:
@@ -79,24 +79,24 @@ def _claims(folder: int, allowed: list[int], threads: int, held: contextlib.Exit
 
 
 def _claim(folder: int, number: int, held: contextlib.ExitStack) -> int | None:
-    """The open file by which a processor is this run's, empty until another run joins; None if it is taken."""
+    """The open file that claims a processor for this run, empty until another run joins; None if it is taken."""
     with contextlib.ExitStack() as opened:
         claim = _open(folder, str(number), opened)
         with contextlib.ExitStack() as briefly:
             if not try_lock(claim) or not try_lock(_open(folder, f"{number}.shared", briefly)):
                 return None
-            # Claims that earlier runs wrote for earlier owners.
+            # Remove claims of earlier runs on earlier owners.
             os.ftruncate(claim, 0)
         held.push(opened.pop_all())
         return claim
 
 
 def _join(folder: int, number: int, held: contextlib.ExitStack) -> None:
-    """Share a processor: nobody may claim it as long as this run has it, and who has claimed it is reported."""
+    """Share a processor: no run may claim it while this run has it, and its owner learns that it is shared."""
     shared = _open(folder, f"{number}.shared", held)
     deadline = time.monotonic() + _PATIENCE
     while not try_lock(shared, shared=True) and time.monotonic() < deadline:
-        # Somebody claims it at this moment.
+        # Another process is just claiming it.
         time.sleep(0.01)
     with contextlib.ExitStack() as briefly:
         os.write(_open(folder, str(number), briefly), b".")
@@ -109,5 +109,5 @@ def _open(folder: int, name: str, held: contextlib.ExitStack) -> int:
 
 
 def _untouched(claim: os.stat_result) -> bool:
-    """Nobody has joined, and nobody has removed the file, by which others could not tell that it is claimed."""
+    """True if no run has joined, and the file was not removed, which would hide the claim from others."""
     return claim.st_size == 0 and claim.st_nlink > 0

@@ -1,6 +1,7 @@
-"""Compiled programs that the runs of one study share, in a folder that is this user's alone.
+"""Compiled programs that the runs of one study share, in a folder that only this user can access.
 
-They are code, so they do not lie in the study's directory: whoever gave a study to others could make them run it.
+Programs are code, so they are not in the study's directory: otherwise the sender of a study could make others run
+them.
 """
 
 import hashlib
@@ -10,11 +11,11 @@ import stat
 from pathlib import Path
 
 FOLDER = Path("/tmp")
-"""Where the folder lies: others cannot rename or remove it there."""
+"""The parent of the folder, where others cannot rename or remove it."""
 
 
 def programs_folder(root: Path) -> Path | None:
-    """The folder of a study's programs, made if need be; None where another user could write to it."""
+    """The folder of a study's programs, created if necessary; None if another user could write to it."""
     try:
         own = FOLDER / f"trivmap-programs-{os.getuid()}"
         own.mkdir(mode=0o700, exist_ok=True)

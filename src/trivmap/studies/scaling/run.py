@@ -1,4 +1,4 @@
-"""One run of a study: an ordinary run directory, brought to its end and marked as complete."""
+"""One run of a study: an ordinary run directory that is completed and marked as complete."""
 
 import os
 import time
@@ -30,11 +30,11 @@ def finish(
     elapsed: float = 0.0,
     trained: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Make, train, sample and measure a run, leaving out what is done; returns what marks it as complete.
+    """Make, train, sample and measure a run, without the steps that are done; returns the facts that mark it complete.
 
-    Started twice, the second process waits for the first one and finds the run complete. `share` is what this process
-    has of the machine, for the record; `elapsed` as in `train`. `trained` is called when the costs are known.
-    A failure is noted in the study before it is raised.
+    If it is started twice, the second process waits for the first and finds the run complete. `share` is this process's
+    part of the machine, for the record; `elapsed` as in `train`. `trained` is called when the costs are known.
+    A failure is recorded in the study before it is raised.
     """
     progress, study_run = progress or NoProgress(), directory.found(name)
     with directory.claimed(name):
@@ -62,7 +62,7 @@ def _work(run: RunDirectory, plan: Plan, progress: Progress, elapsed: float, tra
     if not is_file(run.config_path):
         run = pipeline.create(plan, run.root)
     if run.card().to_data() != plan.card.to_data():
-        raise InputError(f"{run.config_path}: is not what study.yaml says; restore it, or start a new study")
+        raise InputError(f"{run.config_path}: differs from study.yaml; restore it, or start a new study")
     finish_run(run, progress, plan, elapsed=elapsed + time.monotonic() - began, after_training=trained)
 
 
@@ -70,10 +70,10 @@ def _facts(plan: Plan, share: Share, sessions: list[bool]) -> dict[str, Any]:
     return {
         "operations": operations(plan),
         "processors": share.processors,
-        # The costs are those of all sessions.
+        # The costs include all sessions.
         "exclusive": all(sessions),
         "sessions": len(sessions),
-        # Distinguishes machines without showing their names.
+        # A hash distinguishes machines without showing their names.
         "host": digest(os.uname().nodename)[:8],
         "load": os.getloadavg()[0],
     }
@@ -82,7 +82,7 @@ def _facts(plan: Plan, share: Share, sessions: list[bool]) -> dict[str, Any]:
 def operations(plan: Plan) -> list[dict[str, Any]]:
     """Arithmetic operations of one training step on every rung of a plan, and for every size of batch.
 
-    The compiler's count of every loop's body times its turns; a list in the order in which the steps are taken.
+    It is the compiler's count of every loop's body times its iterations, as a list in the order of the steps.
     """
     counted = []
     for rung in plan.rungs:

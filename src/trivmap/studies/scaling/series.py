@@ -20,8 +20,8 @@ class Series(Section):
 
     `use` takes model and training of a preset of run cards. An axis of the grid is a key of the run card with the list
     of its values, or a name with overrides for each label. With `transfer` every run starts from the trained map of the
-    next smaller lattice. `seeds_at` are the seeds of some L, in place of `seeds`; `set_at` are overrides for some L,
-    behind those of `set` and before those of the grid.
+    next smaller lattice. `seeds_at` are the seeds for some L, in place of `seeds`; `set_at` are overrides for some
+    L, applied after those of `set` and before those of the grid.
     """
 
     use: str | None = None
@@ -39,11 +39,11 @@ class Series(Section):
 
 
 def require_some(values: list[int], key: str, otherwise: str) -> None:
-    """Refuse an empty list, and one with a value twice: two runs would have one name."""
+    """Refuse an empty list, and a list with a value twice: two runs would have the same name."""
     if not values:
         raise validation_error(f"empty; {otherwise}", key)
     if len(set(values)) < len(values):
-        raise validation_error("one stands there twice", key)
+        raise validation_error("one value is given twice", key)
 
 
 def run_name_of(series: str, labels: Mapping[str, str], extent: int, seed: int) -> str:
@@ -58,7 +58,7 @@ def labeled(values: Mapping[str, Any]) -> bool:
 
 
 def label_of(value: Any) -> str:
-    """The label of a value of a key."""
+    """The label for a value of a key."""
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -1,4 +1,4 @@
-"""Where every run of a study stands, read from its files: by the command that drives it or from anywhere else."""
+"""The status of every run of a study, from its files, for the command that drives it or for any other process."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from trivmap.trust import trusting
 
 
 class RunStatus(NamedTuple):
-    """One line of a study's progress; `seconds_left` is of the training and None where it is not known."""
+    """One line of a study's progress; `seconds_left` is for the training, None if it is not known."""
 
     name: str
     state: str
@@ -21,7 +21,7 @@ class RunStatus(NamedTuple):
 
 
 def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
-    """Where a run stands. A run that nobody works on is waiting, or failed if its last attempt did."""
+    """The status of a run. A run that no process works on is waiting, or failed if its last attempt failed."""
     steps, reason = run.card.training_steps, None
     if directory.done(run.name) is not None:
         state = "complete"
@@ -34,7 +34,7 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
     else:
         state = "waiting"
     with trusting():
-        # The records of a training that is under way are only shown.
+        # The records of a training in progress are only shown.
         records = directory.run(run.name).metrics() if state != "waiting" else []
     step = max((record["step"] for record in records), default=0)
     judged = [record["evaluation"]["acceptance"] for record in records if "evaluation" in record]
@@ -45,7 +45,7 @@ def status_of(directory: StudyDirectory, run: StudyRun) -> RunStatus:
 def statuses(directory: StudyDirectory, known: dict[str, RunStatus] | None = None) -> list[RunStatus]:
     """The status of every run, in the order of the card; complete ones are taken from `known` and added to it.
 
-    A run that starts from one that failed has failed with it.
+    A run that starts from a failed run counts as failed.
     """
     found: dict[str, RunStatus] = {}
     known = {} if known is None else known
