@@ -39,7 +39,7 @@ def results_dataset(
         ]
         shape = np.broadcast_shapes(*(np.shape(entry) for row in table for entry in row))
         values = np.array([[np.broadcast_to(entry, shape) for entry in row] for row in table])
-        axes = _axes(name, len(shape), own.get(name, {}).get("axes", ()))
+        axes = _axes(name, len(shape), tuple(own.get(name, {}).get("axes", ())))
         variables[name] = (("source", "quantity", *axes), values, _described(name, own))
     dataset = xarray.Dataset(variables, {"source": list(sources), "quantity": _QUANTITIES})
     if "t" in dataset.sizes:
@@ -69,7 +69,7 @@ def chain_tree(history: History, attributes: Mapping[str, Any] | None = None) ->
     posterior = {}
     for name in history.names:
         series = chain_series(history, name)
-        axes = _axes(name, series.ndim - 2, own.get(name, {}).get("axes", ()))
+        axes = _axes(name, series.ndim - 2, tuple(own.get(name, {}).get("axes", ())))
         posterior[name] = (("chain", "draw", *axes), series, _described(name, own))
     steps = {"chain": np.arange(history.chains), "draw": np.arange(history.warmup, history.n)}
     groups = {"/": xarray.Dataset(attrs=plain(attributes or {})), "/posterior": xarray.Dataset(posterior, steps)}
