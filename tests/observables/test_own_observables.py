@@ -81,7 +81,7 @@ def test_where_they_appear(results):
     for each in (results, back):
         dataset = each.to_xarray()
         assert dataset["rows"].dims == ("source", "quantity", "rows_row")
-        assert dataset["rows"].shape == (3, 3, 4)
+        assert dataset["rows"].shape == (3, 4, 4)
 
 
 def test_a_wrong_exact_value_withholds_everything(history):

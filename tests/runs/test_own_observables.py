@@ -113,7 +113,7 @@ def test_what_the_samples_do_not_hold(tmp_path):
         (["mine_too:function"], "measure.observables.0: mine_too:function must be an observable"),
         (["mine_too:nothing"], "measure.observables.0: the module 'mine_too' has no 'nothing'"),
         (["not_there:square"], "measure.observables.0: cannot import 'not_there'"),
-        (["mine_too:square", "mine_too:square"], "measure.observables: square is the name of two"),
+        (["mine_too:square", "mine_too:square"], "measure.observables: two have the name square"),
         (["mine_too:broken"], "measure.observables: broken cannot be measured on one configuration (AttributeError: "),
     ],
 )
