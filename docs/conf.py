@@ -53,6 +53,7 @@ napoleon_attr_annotations = False
 html_theme = "pydata_sphinx_theme"
 html_title = f"trivmap {version}"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False

@@ -92,7 +92,7 @@ def tails() -> str:
     result = kept("tails")
     if result is None:
         return not_measured("tails --in DIR")
-    header = ["", "proposals", "susceptibility", "its tau_int", "ESS", "Pareto shape"]
+    header = ["sampler", "proposals", "susceptibility", "its tau_int", "ESS", "Pareto shape"]
     cells = []
     for row in result["rows"]:
         weights = [f"{row[name]:.2f}" if name in row else "" for name in ("ess", "pareto_shape")]
