@@ -204,7 +204,7 @@ def broken_phase() -> str:
         cells = [parenthesis(*entry[key].values()) for key in ("acceptance", "reverse_ess", "forward_ess")]
         cells.append(parenthesis(m["value"], m["error"]) if m else "not trusted")
         rows.append([f"flow, {name}", *cells])
-    return markdown(["", "acceptance", "reverse ESS", "forward ESS", "<|m|>"], rows) + "\n"
+    return markdown(["sampler", "acceptance", "reverse ESS", "forward ESS", "<|m|>"], rows) + "\n"
 
 
 def choices() -> str:
