@@ -44,19 +44,22 @@ def validation_error(data, *overrides) -> str:
         ),
         (
             "training.optimizer.learning_rate=1e308",
-            "training.optimizer.learning_rate.peak: must be between -1e+30 and 1e+30, beyond which float32 has no "
-            "room for its powers, got 1e+308",
+            "training.optimizer.learning_rate.peak: must be between -1e+30 and 1e+30, as its powers overflow float32 "
+            "beyond that, got 1e+308",
         ),
         (
             "action.beta=1e18",
             "action.beta: must be between -1e+12 and 1e+12, beyond which rounding swallows everything else, got 1e+18",
         ),
-        (f"action.lam=1{'0' * 399}", "action.lam: must be between -1e+30 and 1e+30, beyond which float32 has"),
+        (f"action.lam=1{'0' * 399}", "action.lam: must be between -1e+30 and 1e+30, as its powers overflow float32"),
         ("lattice=[1000000, 1000000]", "lattice: has 1000000000000 sites; at most 16777216, as the table of its"),
         ("lattice=[2147483648, 4]", f"lattice.0: {BITS} 2147483648"),
         ("lattice=[1e308, 4]", f"lattice.0: {BITS} 1e+308"),
         (f"lattice={[2] * 17}", "lattice: has 17 dimensions; at most 16, as an array has an axis for each"),
-        ("model.maps.0.couplings=1000000", "model.maps: has 1000000 layers; at most 512, as each is compiled by"),
+        (
+            "model.maps.0.couplings=1000000",
+            "model.maps: has 1000000 layers; at most 512, as each is compiled separately",
+        ),
         ("model.maps.0.network.hidden=[9223372036854775808]", f"model.maps.0.network.hidden.0: {BITS} 9223372036"),
         (
             "model.maps.0.network.hidden=[1000000000]",
