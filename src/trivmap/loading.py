@@ -1,7 +1,8 @@
 """A run's content as objects, for notebooks and scripts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -75,18 +76,23 @@ class Run:
     def _plan(self) -> Plan:
         return Plan(self.card)
 
+    @contextmanager
+    def _own_code(self) -> Iterator[None]:
+        """While the block runs, code that the card names may be used; raises `InputError` if it is not trusted."""
+        with trusting(self._trust):
+            require_trust(self.directory.root, self._plan.card)
+            yield
+
     @cached_property
     def flow(self) -> Flow:
         """The trained flow; of the even sites alone if the card says `sites: even`, see `sample`."""
-        with trusting(self._trust):
-            require_trust(self.directory.root, self._plan.card)
+        with self._own_code():
             return load_flow(self.directory, self._plan)
 
     @property
     def action(self) -> AbstractAction:
         """The action that the flow is compared with; `sample_conditional` draws the sites that the flow leaves out."""
-        with trusting(self._trust):
-            require_trust(self.directory.root, self._plan.card)
+        with self._own_code():
             return self._plan.target
 
     def sample(self, key: Key, n: int) -> Configurations:
@@ -107,16 +113,14 @@ class Run:
         """
         from trivmap.runs.export import export
 
-        with trusting(self._trust):
-            require_trust(self.directory.root, self._plan.card)
+        with self._own_code():
             return export(self.directory, Path(path), fields, plan=self._plan)
 
     def export_program(self, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Write the map as a program of plain arrays, which JAX runs without trivmap; see `runs.program`."""
         from trivmap.runs.program import export_program
 
-        with trusting(self._trust):
-            require_trust(self.directory.root, self._plan.card)
+        with self._own_code():
             return export_program(self.directory, Path(path), plan=self._plan)
 
     def measure(self, fields: Any) -> "Results":
@@ -132,8 +136,7 @@ class Run:
         """
         from trivmap.runs.given import measured
 
-        with trusting(self._trust):
-            require_trust(self.directory.root, self._plan.card)
+        with self._own_code():
             return measured(self._plan, fields)
 
     def forward_ess(self, fields: Any) -> Estimate:
@@ -144,8 +147,7 @@ class Run:
         """
         from trivmap.runs.given import judged
 
-        with trusting(self._trust):
-            require_trust(self.directory.root, self._plan.card)
+        with self._own_code():
             return judged(self.directory, self._plan, fields).forward_ess
 
     def reweight(self, **couplings: float) -> "Results":
@@ -190,8 +192,7 @@ class Run:
     def _at(self, couplings: Mapping[str, float]) -> AbstractAction:
         """The action of this run at other couplings."""
         changes = [Change(("action", name), value) for name, value in couplings.items()]
-        with trusting(self._trust):
-            require_trust(self.directory.root, self._plan.card)
+        with self._own_code():
             return build_action(self.card.with_overrides(changes))
 
     @property

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivmap.cli.main import command, directory_argument, json_flag, options, trust_flag
+from trivmap.cli.main import command, directory_argument, file_option, json_flag, options, trust_flag
 from trivmap.cli.speaking import speaking_options
 from trivmap.cli.terminal import say
 from trivmap.errors import InputError
@@ -18,18 +18,8 @@ if TYPE_CHECKING:
 @command("trivmap export runs/first --fields 10000 --out proposals.h5")
 @directory_argument
 @click.option("--fields", type=int, metavar="N", help="Configurations to write, of all chains together.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="With --fields: the file to make, .h5, .npz or .npy (default: DIR/fields.h5).",
-)
-@click.option(
-    "--program",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the map itself as a program of arrays (.npz), which JAX runs without trivmap.",
-)
+@file_option("--out", "With --fields: the file to make, .h5, .npz or .npy (default: DIR/fields.h5).")
+@file_option("--program", "Write the map itself as a program of arrays (.npz), which JAX runs without trivmap.")
 @options(speaking_options, json_flag, trust_flag)
 def export(directory: Path, fields: int | None, out: Path | None, program: Path | None, as_json: bool) -> None:
     """Write proposals of a run with their log-weights to one file, or its map as a program, for use without trivmap.

@@ -54,10 +54,9 @@ def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path |
         return
     for line in _table(results.summary(), compared, summary):
         say(line)
-    reasons = {reason for name, reason in results.untrusted.items() if "[" not in name}
-    for reason in sorted(reasons - ({results.info["broken_identity"]} if wrong else set())):
-        names = [name for name, why in results.untrusted.items() if why == reason and "[" not in name]
-        say(f"not trusted: {', '.join(names)}: {reason}")
+    for names, reason in sorted(results.reasons(), key=lambda withheld: withheld[1]):
+        if not (wrong and reason == results.info["broken_identity"]):
+            say(f"not trusted: {names}: {reason}")
     if wrong:
         say(f"not trusted: every observable: {wrong}")
     if warning := ensemble.largest_difference(compared):
@@ -85,25 +84,28 @@ def judge_given(run: Path, given: str, as_json: bool) -> None:
 
 def _of_map(found: "Judged", directory: "RunDirectory") -> dict[str, Any]:
     """The judgment of a map for programs."""
-    from trivmap.runs.given import disagreement, reverse_ess
-
-    reverse = reverse_ess(directory.summary())
+    reverse, warning = _against_the_run(found, directory)
     return {
         **{name: each._asdict() for name, each in found._asdict().items()},
         "reverse_ess": None if reverse is None else reverse._asdict(),
-        "warning": disagreement(found.forward_ess, reverse),
+        "warning": warning,
     }
 
 
-def _lines(found: "Judged", directory: "RunDirectory") -> list[str]:
+def _against_the_run(found: "Judged", directory: "RunDirectory") -> tuple[Estimate | None, str | None]:
+    """The effective sample size of the run's own proposals, and a warning if the two disagree."""
     from trivmap.runs.given import disagreement, reverse_ess
 
     reverse = reverse_ess(directory.summary())
+    return reverse, disagreement(found.forward_ess, reverse)
+
+
+def _lines(found: "Judged", directory: "RunDirectory") -> list[str]:
+    reverse, warning = _against_the_run(found, directory)
     said = [
         f"forward ESS {found.forward_ess}; of the run's own proposals {'unknown' if reverse is None else reverse}",
         f"log w: mean {found.mean_log_weight}, tau_int {found.tau_int}",
     ]
-    warning = disagreement(found.forward_ess, reverse)
     return [*said, *([f"warning: {warning}"] if warning else [])]
 
 

@@ -59,6 +59,13 @@ _FORMAT = "Write figures in this format, too; PNG is always written. May be give
 format_option = click.option(
     "--format", "formats", multiple=True, type=click.Choice(["png", "pdf", "svg"]), help=_FORMAT
 )
+
+
+def file_option(name: str, text: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """An option that names a new file."""
+    return click.option(name, type=click.Path(path_type=Path), metavar="FILE", help=text)
+
+
 trust_flag = click.option(
     "--trust", is_flag=True, help="Run code that the card or directory names, and use altered files."
 )

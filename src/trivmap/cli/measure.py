@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from trivmap.cli.main import command, directory_argument, json_flag, options, set_option, trust_flag
+from trivmap.cli.main import command, directory_argument, file_option, json_flag, options, set_option, trust_flag
 from trivmap.cli.opening import step, write_report_if_possible
 from trivmap.cli.speaking import speaking_options
 from trivmap.errors import InputError
@@ -22,12 +22,7 @@ _GIVEN = "FILE[:/DATASET]"
     metavar=_GIVEN,
     help="Measure these configurations of exp(-S)/Z instead (HDF5, .npy, .npz); the run stays as it is.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="With --configurations: the file to make for their observables, as observables.json.",
-)
+@file_option("--out", "With --configurations: the file to make for their observables, as observables.json.")
 @options(speaking_options, json_flag, trust_flag)
 def measure(directory: Path, overrides: tuple[str, ...], given: str | None, out: Path | None, as_json: bool) -> None:
     """Analyze the samples of a run: observables with errors, and the stages of its map; renew its report, if any.

@@ -94,7 +94,7 @@ class Estimates(Mapping[str, Any]):
     def tau_int_error(self, name: str) -> np.ndarray:
         """The error of tau_int, which is proportional to the squared error: 2 tau_int times the relative error of that.
 
-        Of the same shape as `value`; NaN where there is no tau_int.
+        The shape is that of `value`; NaN stands where there is no tau_int.
         """
         error = self.error(name)
         relative = np.divide(self._numbers(name, "ddvalue"), error, out=np.full(error.shape, np.nan), where=error > 0)

@@ -41,7 +41,10 @@ class Series:
     @cached_property
     def ddvalue(self) -> float:
         """The error of the error, eq. (42): its relative square is (W + 1/2) / N in each ensemble."""
-        parts = [error_squared(each) * math.sqrt((window(each) + 0.5) / each.size) for each in self.deviations.values()]
+        parts = []
+        for each in self.deviations.values():
+            square, window = _error_squared(each)
+            parts.append(square * math.sqrt((window + 0.5) / each.size))
         return math.hypot(*parts) / self.dvalue if self.dvalue else 0.0
 
     def gamma_method(self) -> None:
@@ -76,31 +79,22 @@ def error_squared(deviations: np.ndarray) -> float:
     Args:
         deviations: shape (replicas, samples).
     """
+    return _error_squared(deviations)[0]
+
+
+def _error_squared(deviations: np.ndarray) -> tuple[float, int]:
+    """The squared error, and the window W; 0 where the samples have no autocorrelation to sum."""
     total = deviations.size
     gamma, tau_int = _summed(deviations)
-    if not len(gamma):
-        return 0.0
-    if len(gamma) == 1:
-        return float(gamma[0]) / total
-    last = window(deviations)
-    corrected = tau_int[last] * (1 + (2 * last + 1) / total)
-    return float(2 * corrected * gamma[0] / total)
-
-
-def window(deviations: np.ndarray) -> int:
-    """The automatic window W of `error_squared`; 0 if the samples have no autocorrelation to sum.
-
-    Args:
-        deviations: shape (replicas, samples).
-    """
-    gamma, tau_int = _summed(deviations)
     if len(gamma) < 2:
-        return 0
+        return float(gamma.sum()) / total, 0
     windows = np.arange(1, len(gamma))
     decay = WINDOW / np.log((2 * tau_int[1:] + 1) / (2 * tau_int[1:] - 1))
-    reached = np.exp(-windows / decay) < decay / np.sqrt(windows * deviations.size)
+    reached = np.exp(-windows / decay) < decay / np.sqrt(windows * total)
     reached[len(gamma) - 2 :] = True
-    return int(windows[np.argmax(reached)])
+    window = int(windows[np.argmax(reached)])
+    corrected = tau_int[window] * (1 + (2 * window + 1) / total)
+    return float(2 * corrected * gamma[0] / total), window
 
 
 def _summed(deviations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -48,13 +48,13 @@ class Results(Mapping[str, Any]):
         rows = self._rows()
         widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
         lines = [f"{name:{widths[0]}}  {value:>{widths[1]}}  {tau_int}".rstrip() for name, value, tau_int in rows]
-        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in self._reasons())]) or "no observables"
+        return "\n".join([*lines, *(f"{name}: {reason}" for name, reason in self.reasons())]) or "no observables"
 
     def _repr_html_(self) -> str:
         """The same as a table, for notebooks."""
         head = "".join(f"<th>{title}</th>" for title in ("observable", "value", "tau_int"))
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._rows())
-        withheld = "".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in self._reasons())
+        withheld = "".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in self.reasons())
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return table + (f"<p>withheld</p><ul>{withheld}</ul>" if withheld else "")
 
@@ -67,7 +67,7 @@ class Results(Mapping[str, Any]):
             rows.append((name, parenthesis(found["value"], found["error"]), tau_int))
         return rows
 
-    def _reasons(self) -> list[tuple[str, str]]:
+    def reasons(self) -> list[tuple[str, str]]:
         """The observables that are withheld, those with one reason together."""
         printed, found = self.summary(), dict[str, list[str]]()
         for name, reason in self.untrusted.items():

@@ -17,6 +17,8 @@ KEYS = (
     "rejection_runs", "correlator", "effective_mass", "stages", "configurations",
 )  # fmt: skip
 """The figures that the report of a run can have."""
+FORMATS = ("png", "pdf", "svg")
+"""The formats of a figure's file."""
 
 
 @dataclass(frozen=True)

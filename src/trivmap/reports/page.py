@@ -7,13 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from trivmap.reports.drawings import KEYS, Drawing
+from trivmap.reports.drawings import FORMATS, KEYS, Drawing
 from trivmap.store.environment import package_version
 from trivmap.store.figures import figure_files, write_figures
 from trivmap.store.files import write_text
-
-SUFFIXES = ("csv", "png", "pdf", "svg")
-"""What a figure is written as."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def write_page(path: Path, text: str, pictures: Sequence[Drawing], formats: Coll
     """
     known = [Path(name) for name in figure_files(path.parent)]
     keys = {picture.key for picture in pictures}
-    ours = [file for file in known if file.suffix[1:] in SUFFIXES and file.stem in {*keys, *KEYS}]
+    ours = [file for file in known if file.suffix[1:] in ("csv", *FORMATS) and file.stem in {*keys, *KEYS}]
     files = {f"{picture.key}.csv": picture.table.encode() for picture in pictures}
     for suffix in sorted({"png", *formats, *(file.suffix[1:] for file in ours)} - {"csv"}):
         for picture in pictures:

@@ -14,7 +14,7 @@ from trivmap.extras import require
 from trivmap.reports.checks import tiles
 from trivmap.reports.collect import collect
 from trivmap.reports.data import RunData
-from trivmap.reports.drawings import Drawing
+from trivmap.reports.drawings import FORMATS, Drawing
 from trivmap.reports.facts import facts, milestones, subtitle
 from trivmap.reports.page import PageTable, Row, Section, render, write_page
 from trivmap.reports.tables import ResultRow, columns, result_rows
@@ -39,8 +39,8 @@ def write_report(run_directory: str | os.PathLike[str], *, formats: Collection[s
     require("reports", "a report")
     from trivmap.reports.pictures import drawings  # matplotlib takes a second to import
 
-    if unknown := set(formats) - (known := {"png", "pdf", "svg"}):
-        raise InputError(f"formats: {sorted(unknown)[0]!r} is not a format of figures; give some of {sorted(known)}")
+    if unknown := set(formats) - set(FORMATS):
+        raise InputError(f"formats: {sorted(unknown)[0]!r} is not a format of figures; give some of {sorted(FORMATS)}")
 
     run = RunDirectory.open(run_directory)
     # Not locked: a report may also be written while the run is in progress.

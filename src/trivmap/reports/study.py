@@ -11,7 +11,7 @@ from trivmap.reports.drawings import Drawing
 from trivmap.reports.formats import NONE, count, csv_text, duration, estimate_cell, parenthesis
 from trivmap.reports.page import Section, plain_table, render, write_page
 from trivmap.reports.references import find_reference
-from trivmap.reports.study_columns import cost_columns, curve_columns, quality_columns
+from trivmap.reports.study_columns import complete, cost_columns, curve_columns, quality_columns
 from trivmap.store.files import write_json, write_text
 from trivmap.studies.scaling.analysis import COSTS, OBSERVED, study_result
 from trivmap.studies.scaling.directory import StudyDirectory
@@ -95,10 +95,10 @@ def not_fitted(result: Mapping[str, Any]) -> str:
 
 def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The physical results of the runs, with the pull against the reference if there is one."""
-    complete = [run for run in result["runs"] if run["state"] == "complete"]
-    names = list(dict.fromkeys((*OBSERVED, *(name for run in complete for name in run["observables"]))))
+    done = complete(result)
+    names = list(dict.fromkeys((*OBSERVED, *(name for run in done for name in run["observables"]))))
     rows = []
-    for run in complete:
+    for run in done:
         cells = [run["name"]]
         for name in names:
             found, pull = run["observables"].get(name), run["pulls"].get(name)
@@ -110,18 +110,18 @@ def observable_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
 
 def conditions(result: Mapping[str, Any]) -> str:
     """The conditions under which the runs were timed."""
-    complete = [run for run in result["runs"] if run["state"] == "complete"]
-    alone = sum(run["exclusive"] for run in complete)
-    hosts = len({run["host"] for run in complete})
-    again = sum(run["sessions"] > 1 for run in complete)
+    done = complete(result)
+    alone = sum(run["exclusive"] for run in done)
+    hosts = len({run["host"] for run in done})
+    again = sum(run["sessions"] > 1 for run in done)
     if result["threads"] is None:
         how = "Every run could use all processors of its machine: seconds compare only if one run ran at a time"
     else:
         threads = "one processor" if result["threads"] == 1 else f"{result['threads']} processors"
-        how = f"{alone} of {len(complete)} runs had {threads} each to themselves, among the runs of studies"
-        if alone < len(complete):
+        how = f"{alone} of {len(done)} runs had {threads} each to themselves, among the runs of studies"
+        if alone < len(done):
             how += ", the others shared some or were killed in between: seconds do not compare"
-    loads = sorted(run["load"] for run in complete)
+    loads = sorted(run["load"] for run in done)
     busy = f"load {loads[0]:.1f} to {loads[-1]:.1f} at the ends of the runs; " if loads else ""
     return (
         f"{how} ({busy}{hosts} {'machine' if hosts == 1 else 'machines'}), {again or 'none'} in more than one session. "
@@ -178,7 +178,7 @@ def draw(result: Mapping[str, Any]) -> list[Drawing]:
     """The figures; none before a run is complete."""
     from trivmap.reports.figures.study import acceptance_figure, cost_figure, quality_figure
 
-    if not any(run["state"] == "complete" for run in result["runs"]):
+    if not complete(result):
         return []
     pictures = [
         Drawing(
@@ -211,14 +211,14 @@ def draw(result: Mapping[str, Any]) -> list[Drawing]:
 
 def _reaching(result: Mapping[str, Any], target: str) -> str:
     """The number of runs that reached a target, in words."""
-    complete = [run for run in result["runs"] if run["state"] == "complete"]
-    reached = sum(bool(run["reached"][target]) for run in complete)
+    done = complete(result)
+    reached = sum(bool(run["reached"][target]) for run in done)
     exponents = [
         f"{fit['label']}: z of {fit['cost']} {_exponent(fit)}"
         for fit in result["fits"]
         if fit["target"] == target and fit.get("exponent")
     ]
-    said = f"Costs against L on logarithmic scales; {reached} of {len(complete)} runs reached the target."
+    said = f"Costs against L on logarithmic scales; {reached} of {len(done)} runs reached the target."
     return f"{said} {'; '.join(exponents)}." if exponents else said
 
 

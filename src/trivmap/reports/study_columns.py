@@ -6,9 +6,14 @@ from typing import Any
 from trivmap.studies.scaling.analysis import COSTS
 
 
+def complete(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs of a study that are complete."""
+    return [run for run in result["runs"] if run["state"] == "complete"]
+
+
 def cost_columns(result: Mapping[str, Any], target: str) -> dict[str, list[Any]]:
     """A line for each complete run: the interval of each cost to a target, with an empty upper end if none is known."""
-    runs = [run for run in result["runs"] if run["state"] == "complete"]
+    runs = complete(result)
     columns: dict[str, list[Any]] = {"run": [run["name"] for run in runs], "series": [run["label"] for run in runs]}
     columns["L"] = [run["extent"] for run in runs]
     for cost in COSTS:
@@ -22,7 +27,7 @@ def cost_columns(result: Mapping[str, Any], target: str) -> dict[str, list[Any]]
 
 def curve_columns(result: Mapping[str, Any]) -> dict[str, list[Any]]:
     """A line for each evaluation of a complete run."""
-    points = [(run, point) for run in result["runs"] if run["state"] == "complete" for point in run["curve"]]
+    points = [(run, point) for run in complete(result) for point in run["curve"]]
     return {
         "run": [run["name"] for run, _ in points],
         "L": [run["extent"] for run, _ in points],
@@ -33,7 +38,7 @@ def curve_columns(result: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def quality_columns(result: Mapping[str, Any]) -> dict[str, list[Any]]:
     """A line for each complete run: its acceptance, tau_int and parameters."""
-    runs = [run for run in result["runs"] if run["state"] == "complete"]
+    runs = complete(result)
     columns: dict[str, list[Any]] = {"run": [run["name"] for run in runs], "L": [run["extent"] for run in runs]}
     for name in ("acceptance", "tau_int"):
         entries = [run[name] or {"value": None, "error": None} for run in runs]

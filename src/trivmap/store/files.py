@@ -83,22 +83,34 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
             # A link or a pipe would simply be replaced, but a folder cannot be.
             if stat.S_ISDIR(mode := os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise InputError(strange(path, mode))
-        partial, descriptor = new_file(folder)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                # Always release the view: Python 3.12.1 crashes when it collects a view that an exception keeps
-                # (gh-111049).
-                with content.getbuffer() if isinstance(content, io.BytesIO) else memoryview(content) as view:
-                    file.write(view)
-                file.flush()
-                sync(descriptor)
-                # Renamed before it is closed, since closing unlocks it.
-                os.replace(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(partial, dir_fd=folder)
-            raise
-        sync(folder)
+        # Always release the view: Python 3.12.1 crashes when it collects a view that an exception keeps (gh-111049).
+        with (
+            _named_at_the_end(path.name, folder) as (_, descriptor),
+            os.fdopen(descriptor, "wb", closefd=False) as file,
+            content.getbuffer() if isinstance(content, io.BytesIO) else memoryview(content) as view,
+        ):
+            file.write(view)
+
+
+@contextlib.contextmanager
+def _named_at_the_end(name: str, folder: int) -> Iterator[tuple[str, int]]:
+    """A new file in an open folder, by its temporary name and open: it gets its `name` at the end of the block.
+
+    It replaces what has the name, and is removed if the block fails.
+    """
+    partial, descriptor = new_file(folder)
+    try:
+        yield partial, descriptor
+        sync(descriptor)
+        # Renamed before it is closed, since closing unlocks it.
+        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(partial, dir_fd=folder)
+        raise
+    finally:
+        os.close(descriptor)
+    sync(folder)
 
 
 def require_absent(path: Path) -> None:
@@ -117,20 +129,9 @@ def new_large_file(path: Path) -> Iterator[Path]:
     `path` exists in whatever form.
     """
     require_absent(path)
-    with storing(path), folder_of(path) as folder:
-        partial, descriptor = new_file(folder)
-        try:
-            yield path.parent / partial
-            sync(descriptor)
-            require_absent(path)
-            os.rename(partial, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(partial, dir_fd=folder)
-            raise
-        finally:
-            os.close(descriptor)
-        sync(folder)
+    with storing(path), folder_of(path) as folder, _named_at_the_end(path.name, folder) as (partial, _):
+        yield path.parent / partial
+        require_absent(path)
 
 
 def require_room(folder: Path, length: int) -> None:

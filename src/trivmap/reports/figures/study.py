@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from trivmap.reports.figures.style import SERIES, empty_panel, new_figure, plain_labels, styled
+from trivmap.reports.study_columns import complete
 
 _MARKERS = "osDpXP*h"
 
@@ -43,7 +44,7 @@ def cost_figure(result: Mapping[str, Any], target: str, costs: Sequence[str]) ->
         axes.set_yscale("log")
         for number, label in enumerate(labels):
             color, marker, line = _look(number)
-            own = [run for run in _complete(result) if run["label"] == label]
+            own = [run for run in complete(result) if run["label"] == label]
             nudge = 1 + min(0.012, 0.06 / len(labels)) * (number - (len(labels) - 1) / 2)
             reached = [(run["extent"] * nudge, run["reached"][target]) for run in own if run["reached"][target]]
             x = [at for at, _ in reached]
@@ -86,7 +87,7 @@ def _arrow(axes: Axes, at: float, spent: float, color: str) -> None:
 @styled
 def acceptance_figure(result: Mapping[str, Any]) -> Figure:
     """Acceptance against the configurations spent, one panel per lattice, one line per run."""
-    extents = sorted({run["extent"] for run in _complete(result)})
+    extents = sorted({run["extent"] for run in complete(result)})
     columns = min(4, max(1, len(extents)))
     rows = -(-max(1, len(extents)) // columns)
     figure = new_figure(max(5.0, 2.7 * columns), 0.8 + 2.5 * rows)
@@ -95,7 +96,7 @@ def acceptance_figure(result: Mapping[str, Any]) -> Figure:
     for axes, extent in zip(panels, extents, strict=False):
         axes.set_xscale("log")
         axes.set_title(f"L = {extent}")
-        for run in _complete(result):
+        for run in complete(result):
             if run["extent"] == extent:
                 points = [(p["configurations"], p["acceptance"]) for p in run["curve"] if p["acceptance"] is not None]
                 look = _look(labels.index(run["label"]))
@@ -122,7 +123,7 @@ def quality_figure(result: Mapping[str, Any]) -> Figure:
     drawn = False
     for number, label in enumerate(labels):
         color, marker, line = _look(number)
-        own = [run for run in _complete(result) if run["label"] == label]
+        own = [run for run in complete(result) if run["label"] == label]
         timed = [
             (run["acceptance"]["value"], run["tau_int"]["value"])
             for run in own
@@ -149,10 +150,6 @@ def quality_figure(result: Mapping[str, Any]) -> Figure:
     _extent_ticks(right, result)
     _legend(figure, labels)
     return figure
-
-
-def _complete(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [run for run in result["runs"] if run["state"] == "complete"]
 
 
 def _labels(result: Mapping[str, Any]) -> list[str]:

@@ -143,8 +143,6 @@ def empty_panel(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", wrap=True)
 
 
-FORMATS = ("png", "pdf", "svg")
-"""The formats in which a figure can be written."""
 # Without date and version, the same results give the same file.
 _METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
