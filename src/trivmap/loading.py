@@ -6,12 +6,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction
@@ -24,24 +21,17 @@ from trivmap.estimate import Estimate
 from trivmap.flows import Flow
 from trivmap.runs.pipeline import judged, load_flow, require_samples
 from trivmap.runs.plan import Plan
-from trivmap.samplers import IndependenceMetropolis, Proposal, proposal_key
-from trivmap.simulation import default_batch
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader
+from trivmap.store.weights import require_precision
 from trivmap.trust import trusting
 
 if TYPE_CHECKING:
     from trivmap.observables import FlowStages, Results
     from trivmap.reports.plots import Plots
     from trivmap.runs.export import Exported
-
-
-class Configurations(NamedTuple):
-    """Independent configurations drawn from a map, and log w = -S - log q of each."""
-
-    fields: Float[Array, "n *lattice"]
-    log_weights: Float[Array, " n"]
+    from trivmap.runs.proposing import Configurations
 
 
 class Run:
@@ -83,11 +73,25 @@ class Run:
             require_trust(self.directory.root, self._plan.card)
             yield
 
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """While the block runs, JAX computes as `trivmap run` does, whatever the session says: with float64."""
+        with self._own_code(), jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+            yield
+
     @cached_property
-    def flow(self) -> Flow:
-        """The trained flow; of the even sites alone if the card says `sites: even`, see `sample`."""
-        with self._own_code():
+    def _flow(self) -> Flow:
+        with self._computing():
             return load_flow(self.directory, self._plan)
+
+    @property
+    def flow(self) -> Flow:
+        """The trained flow; of the even sites alone if the card says `sites: even`, see `sample`.
+
+        Raises `InputError` for a flow of float64 in a session without it: the session would make it float32.
+        """
+        require_precision(self.card, self.directory.model_path)
+        return self._flow
 
     @property
     def action(self) -> AbstractAction:
@@ -95,16 +99,17 @@ class Run:
         with self._own_code():
             return self._plan.target
 
-    def sample(self, key: Key, n: int) -> Configurations:
+    def sample(self, key: Key, n: int) -> "Configurations":
         """`n` independent whole configurations of the trained map with their log-weights.
 
         Odd sites that the map leaves out are drawn from their density given the even ones. Means in the density exp(-S)
-        are sum(w O) / sum(w); the first configurations are the same for every n. Raises `InputError` for n below 1.
+        are sum(w O) / sum(w); the first configurations are the same for every n. Raises `InputError` for n below 1,
+        and for a continuous map whose integration error is not measured or too large.
         """
-        if n < 1:
-            raise InputError(f"sample: n must be at least 1, got {n}")
-        made = _propose(IndependenceMetropolis(self.flow, self.action), key, n)
-        return Configurations(made.field, made.log_weight)
+        from trivmap.runs.proposing import draw
+
+        with self._computing():
+            return draw(self.directory, self._plan, key, n)
 
     def export(self, path: str | os.PathLike[str], fields: int) -> "Exported":
         """Write the first proposals of this run, drawn again, with their log-weights; see `runs.export.export`.
@@ -113,42 +118,56 @@ class Run:
         """
         from trivmap.runs.export import export
 
-        with self._own_code():
+        with self._computing():
             return export(self.directory, Path(path), fields, plan=self._plan)
 
     def export_program(self, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Write the map as a program of plain arrays, which JAX runs without trivmap; see `runs.program`."""
         from trivmap.runs.program import export_program
 
-        with self._own_code():
+        with self._computing():
             return export_program(self.directory, Path(path), plan=self._plan)
 
     def measure(self, fields: Any) -> "Results":
         """The observables of an ensemble of exp(-S)/Z of your own, by the analysis of this run; nothing is written.
 
         >>> run.measure(np.load("hmc.npy"))["susceptibility"]
+        >>> run.measure("runs/hmc")["susceptibility"]
 
         Args:
-            fields: configurations in the order of the chain, shape (n, ...), or (chains, n, ...) of several chains.
+            fields: configurations in the order of the chain, shape (n, ...), or (chains, n, ...) of several chains; or
+                the name of such an array, `FILE` or `FILE:/DATASET`; or the directory of a run that has stored its
+                fields.
 
         Raises:
             InputError: for another shape, and numbers that are not real or not finite.
         """
         from trivmap.runs.given import measured
 
-        with self._own_code():
-            return measured(self._plan, fields)
+        with self._computing(), self._ensemble(fields) as (array, name):
+            return measured(self._plan, array, name)
 
     def forward_ess(self, fields: Any) -> Estimate:
         """The effective sample size of the map from configurations of exp(-S)/Z, 1 / (E[w] E[1/w]), with its error.
 
-        It sees modes that the map misses. Arguments and errors are those of `measure`; the error knows the
-        autocorrelation of log w.
+        It sees modes that the map misses. The error contains the autocorrelation of log w. Arguments and errors are
+        those of `measure`; a continuous map whose integration error is not measured or too large is refused.
         """
         from trivmap.runs.given import judged
 
-        with self._own_code():
-            return judged(self.directory, self._plan, fields).forward_ess
+        with self._computing(), self._ensemble(fields) as (array, name):
+            return judged(self.directory, self._plan, array, name).forward_ess
+
+    @contextmanager
+    def _ensemble(self, fields: Any) -> Iterator[tuple[Any, str]]:
+        """An array of configurations, and what sentences call it."""
+        from trivmap.runs.ensemble import ensemble
+
+        if isinstance(fields, str | os.PathLike):
+            with ensemble(os.fspath(fields), self._plan) as given:
+                yield given, given.name
+        else:
+            yield fields, "fields"
 
     def reweight(self, **couplings: float) -> "Results":
         """The observables at other couplings, from the proposals of this run; see `runs.reweighting.reweight`.
@@ -167,7 +186,7 @@ class Run:
             raise InputError(
                 f"reweight: needs proposals of a map, and this run was sampled by {self.card.sampling.kind}"
             )
-        with trusting(self._trust), self.samples as reader:
+        with self._computing(), self.samples as reader:
             levels = require_samples(self.directory, self._plan, reader)
             bins = self.card.measure.bins
             there = reweight(reader, levels, self._plan.action, self._at(couplings), self._plan.lattice, bins=bins)
@@ -254,14 +273,6 @@ class Run:
         head, _, _ = repr(self).partition("\n")
         results = self.results._repr_html_() if is_file(self.directory.observables_path) else ""
         return f"<p>{escape(head)}</p>{results}"
-
-
-@eqx.filter_jit
-def _propose(kernel: IndependenceMetropolis, key: Key, n: int) -> Proposal:
-    size = min(n, kernel.micro_batch or default_batch(kernel.lattice.volume))
-    return jax.lax.map(
-        lambda i: kernel.propose(proposal_key(key, 0, i)), jnp.arange(n, dtype=jnp.uint32), batch_size=size
-    )
 
 
 def load(path: str | os.PathLike[str], *, trust: bool = False) -> Run:

@@ -75,12 +75,26 @@ def test_forward_ess(folder):
     assert "warning: the forward effective sample size is" in wide and "the map misses a part of exp(-S)" in wide
 
 
+def test_the_chains_of_a_run_after_their_warmup(folder):
+    done = trivmap("measure", "run", "--configurations", "run", "--json", "-q", folder=folder)
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    with SampleReader(folder / "run") as reader:
+        skipped = -(-reader.warmup // 10)
+        fields = reader["fields"][:, skipped:]
+    assert skipped == 20 and said["shape"] == [2, 180, 4]
+    phi2 = np.mean(fields.astype(np.float64) ** 2)
+    assert said["observables"]["phi2"]["value"] == pytest.approx(phi2, rel=1e-6)
+    assert said["map_untrusted"] is None
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ("hmc.h5:/none", "hmc.h5: has no array none; known here: cfg, twice"),
-        ("run/samples.h5", "run/samples.h5: '/fields' is a view of other files"),
-        ("run", "run: is a folder"),
+        ("run/samples.h5", "run/samples.h5: belongs to the samples of a run"),
+        ("run/samples/part-00000.h5:/fields", "run/samples/part-00000.h5: belongs to the samples of a run"),
+        ("run/samples", "run/samples: is a folder and no run"),
         ("hmc.h5", "hmc.h5: has no array fields"),
     ],
 )

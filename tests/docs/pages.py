@@ -113,6 +113,10 @@ class Reader:
             if program == "make":
                 targets += arguments
                 continue
+            if program == "python":
+                done = subprocess.run([sys.executable, *arguments], cwd=self.directory, capture_output=True, text=True)
+                assert done.returncode == 0, f"{line}\n{done.stderr}"
+                continue
             assert program == "trivmap", line
             shorter = [key for name, keys in SHORTER.items() if name in arguments for key in keys]
             arguments += [part for key in shorter for part in ("--set", key)]

@@ -4,11 +4,13 @@ import json
 import os
 
 import h5py
+import jax
 import numpy as np
 import pytest
 
 import trivmap
 from tests.oracles import ChainOracle
+from tests.runs.conftest import EVEN
 from tests.runs.small_run import copied
 from tests.runs.support import RING, no_file_larger_than
 from trivmap.cards.build import build_action
@@ -17,7 +19,7 @@ from trivmap.errors import InputError
 from trivmap.loading import Run
 from trivmap.runs import budget, pipeline, sampling
 from trivmap.runs.export import export
-from trivmap.store.plain import read_bytes
+from trivmap.store.files import write_json
 from trivmap.store.samples import SampleReader
 
 
@@ -69,7 +71,7 @@ def test_the_weights_give_the_mean_of_the_target(even, tmp_path):
 
 
 def test_facts_and_formats(sampled, tmp_path):
-    paths = [tmp_path / f"out{suffix}" for suffix in (".h5", ".npz", ".npy")]
+    paths = [tmp_path / f"out{suffix}" for suffix in (".h5", ".npz")]
     for path in paths:
         export(sampled, path, 100)
     with h5py.File(paths[0]) as file, np.load(paths[1], allow_pickle=False) as other:
@@ -83,19 +85,22 @@ def test_facts_and_formats(sampled, tmp_path):
         assert file.attrs.keys() == facts.keys() - {"fields", "log_weight"}
         for name in ("fields", "log_weight"):
             np.testing.assert_array_equal(file[name][:], other[name])
-        np.testing.assert_array_equal(np.load(paths[2], allow_pickle=False), other["fields"])
-    assert sorted(os.listdir(tmp_path)) == ["out.h5", "out.npy", "out.npz"]
+        assert file.attrs["certificate"] == "null" and json.loads(file.attrs["untrusted"]) == facts["untrusted"] == {}
+    assert sorted(os.listdir(tmp_path)) == ["out.h5", "out.npz"]
 
 
 def test_a_run_without_samples_exports_what_it_will_draw(trained, sampled, tmp_path):
-    before = export(trained, tmp_path / "before.npy", 600)
-    after = export(sampled, tmp_path / "after.npy", 600)
-    assert (before.compared, before.largest_difference) == (0, None) and after.identical == 600
-    assert read_bytes(before.path) == read_bytes(after.path)
+    before = export(trained, tmp_path / "before.npz", 600)
+    after = export(sampled, tmp_path / "after.npz", 600)
+    assert (before.compared, before.largest_difference, before.untrusted) == (0, None, None) and after.identical == 600
+    with np.load(before.path) as one, np.load(after.path) as other:
+        for name in ("fields", "log_weight"):
+            np.testing.assert_array_equal(one[name], other[name])
+        assert json.loads(str(one["metadata"]))["untrusted"] is None
 
 
 def test_more_than_are_stored(sampled, tmp_path):
-    made = export(sampled, tmp_path / "out.npy", 3000)
+    made = export(sampled, tmp_path / "out.npz", 3000)
     assert made.shape == (2, 1500, 4) and made.compared == made.identical == 2400
 
 
@@ -130,7 +135,7 @@ def test_what_is_refused(sampled, tmp_path, monkeypatch):
     assert budget.free_disk(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz", ".npy"])
+@pytest.mark.parametrize("suffix", [".h5", ".npz"])
 def test_a_full_disk_leaves_nothing(suffix, sampled, tmp_path):
     with no_file_larger_than(20_000), pytest.raises(InputError, match="the file would exceed the size limit"):
         export(sampled, tmp_path / f"out{suffix}", 2400)
@@ -143,6 +148,81 @@ def test_samples_of_another_program_are_refused(sampled, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="holds other proposals than this program draws"):
         export(sampled, tmp_path / "out.h5", 200)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_few_other_proposals_are_counted_and_more_are_refused(value, count, sampled, tmp_path, monkeypatch):
+    read = SampleReader.read
+
+    def spoiled(self, name, chain, start, stop):
+        found = np.array(read(self, name, chain, start, stop))
+        if chain == start == 0:
+            found[:count] += value
+        return found
+
+    monkeypatch.setattr(SampleReader, "read", spoiled)
+    if count > 2:
+        with pytest.raises(InputError, match="3 of 200 log-weights differ"):
+            export(sampled, tmp_path / "out.h5", 200)
+    else:
+        made = export(sampled, tmp_path / "out.h5", 200)
+        assert (made.apart, made.identical) == (2, 198)
+        assert made.largest_difference == (0.5 if value == 0.5 else np.inf)
+
+
+def test_the_verdicts_of_the_run_are_in_the_file(even, tmp_path):
+    run = copied(even, tmp_path / "run")
+    run.update_summary(untrusted={"log_z": "too few", "probe": "it misses a mode", "phi2": "not of the weights"})
+    noted = json.loads(run.certificate_path.read_text())
+    made = export(run, tmp_path / "out.h5", 200)
+    assert made.untrusted == {"log_z": "too few", "probe": "it misses a mode"}
+    with h5py.File(made.path) as file:
+        assert json.loads(file.attrs["untrusted"]) == made.untrusted
+        assert json.loads(file.attrs["certificate"])["steps"] == noted["steps"]
+
+
+def test_precision_of_the_session(tmp_path):
+    """Without float64 in the session, the numbers are those with it, and a model of float64 is not rounded."""
+    data = {key: value for key, value in EVEN.items() if key != "training"} | {"dtype": "float64"}
+    run = Run(pipeline.create(RunCard.from_data(data), tmp_path / "run"))
+    sampling.sample(run.directory)
+    key, fields = jax.random.key(0), np.random.default_rng(0).normal(size=(2, 600, 8))
+    expected = run.sample(key, 3), run.measure(fields), run.forward_ess(fields)
+    fresh = Run(run.directory)
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("strict"):
+        found = fresh.sample(key, 3), fresh.measure(fields), fresh.forward_ess(fields)
+        made = fresh.export(tmp_path / "out.h5", 200)
+        with pytest.raises(InputError, match="the model is float64"):
+            _ = fresh.flow
+    assert made.identical == 200
+    np.testing.assert_array_equal(np.asarray(found[0].fields), np.asarray(expected[0].fields))
+    assert found[0].log_weights.dtype == np.float64
+    assert found[1].summary() == expected[1].summary() and found[2] == expected[2]
+
+
+def test_a_map_without_a_right_certificate_gives_no_weights(even, tmp_path):
+    run = copied(even, tmp_path / "run")
+    noted = pipeline.read_certificate(run)
+    fields = np.random.default_rng(0).normal(size=(2, 600, 8))
+    uses = {
+        "sample": lambda: Run(run).sample(jax.random.key(0), 2),
+        "forward_ess": lambda: Run(run).forward_ess(fields),
+        "program": lambda: Run(run).export_program(tmp_path / "map.npz"),
+    }
+    write_json(run.certificate_path, noted | {"passed": False})
+    for use in uses.values():
+        with pytest.raises(InputError, match=r"the integration error of .* steps is not negligible"):
+            use()
+    made = export(run, tmp_path / "out.h5", 200)
+    assert "is not negligible" in made.untrusted["log_z"]
+    for change in (lambda: write_json(run.certificate_path, noted | {"model": "0"}), run.certificate_path.unlink):
+        change()
+        for use in uses.values():
+            with pytest.raises(InputError, match="the integration error of its map is not measured yet"):
+                use()
+    # An ensemble's own observables do not need the map.
+    assert Run(run).measure(fields).info["configurations"] == 1200
 
 
 def test_chains_have_no_proposals(tmp_path):

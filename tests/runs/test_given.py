@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import FreeFieldOracle
+from tests.runs.small_run import copied
 from tests.runs.support import RING, contents
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
@@ -128,6 +129,42 @@ def test_a_missing_mode(sampled):
 def test_what_is_refused(fields, message, sampled):
     with pytest.raises(InputError, match=message):
         Run(sampled).measure(fields)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_other_floats_are_refused(dtype, sampled):
+    with pytest.raises(InputError, match="configurations are real numbers, float32 or float64"):
+        Run(sampled).measure(np.ones((10, 4), dtype))
+
+
+def test_a_run_as_an_ensemble(sampled, tmp_path):
+    run = Run(sampled)
+    with SampleReader(sampled.root) as reader:
+        fields, skipped = reader["fields"], -(-reader.warmup // 3)
+    assert run.measure(sampled.root).summary() == run.measure(fields[:, skipped:]).summary()
+    np.save(tmp_path / "chain.npy", fields)
+    assert run.forward_ess(str(tmp_path / "chain.npy")) == run.forward_ess(fields)
+    withheld = copied(sampled, tmp_path / "withheld")
+    withheld.update_summary(untrusted={"probe": "it misses a mode"})
+    with pytest.raises(InputError, match="its chains are withheld, and so are their configurations: it misses a mode"):
+        run.measure(withheld.root)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"action": {"kind": "free", "m_sq": 0.6}}, "has another action"),
+        ({"lattice": [6]}, "has another lattice"),
+        ({"sampling": {"kind": "hmc", "proposals": 320}}, "has not stored its fields"),
+        ({}, "holds no fields yet"),
+    ],
+)
+def test_a_run_that_is_no_such_ensemble(change, message, sampled, tmp_path):
+    sampling = {"kind": "hmc", "proposals": 320, "save_fields": True}
+    data = {"lattice": [4], "action": {"kind": "free", "m_sq": 0.5}, "sampling": sampling} | change
+    other = pipeline.create(RunCard.from_data(data), tmp_path / "other")
+    with pytest.raises(InputError, match=f"configurations: .*other {message}"):
+        Run(sampled).measure(other.root)
 
 
 def test_a_run_without_a_map_has_no_weights(tmp_path):

@@ -106,15 +106,12 @@ def test_the_file_says_what_it_is(sampled, tmp_path):
         assert field.shape == (count, 4)
 
 
-def test_what_is_refused(sampled, even, tmp_path, monkeypatch):
+def test_what_is_refused(sampled, tmp_path, monkeypatch):
     (tmp_path / "map.npz").write_text("mine")
     for name, message in (("map.npz", "exists already"), ("map.bin", "end in .npz"), ("no/map.npz", "no directory")):
         with pytest.raises(InputError, match=message):
             export_program(sampled, tmp_path / name)
     assert (tmp_path / "map.npz").read_text() == "mine"
-    monkeypatch.setattr("trivmap.runs.program.is_file", lambda path: False)
-    with pytest.raises(InputError, match="the integration error of its map is not measured yet"):
-        export_program(even, tmp_path / "new.npz")
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     with pytest.raises(InputError, match=r"needs the package flatbuffers, .*; install trivmap\[programs\]"):
         export_program(sampled, tmp_path / "new.npz")

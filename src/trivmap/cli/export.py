@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @command("trivmap export runs/first --fields 10000 --out proposals.h5")
 @directory_argument
 @click.option("--fields", type=int, metavar="N", help="Configurations to write, of all chains together.")
-@file_option("--out", "With --fields: the file to make, .h5, .npz or .npy (default: DIR/fields.h5).")
+@file_option("--out", "With --fields: the file to make, .h5 or .npz (default: DIR/fields.h5).")
 @file_option("--program", "Write the map itself as a program of arrays (.npz), which JAX runs without trivmap.")
 @options(speaking_options, json_flag, trust_flag)
 def export(directory: Path, fields: int | None, out: Path | None, program: Path | None, as_json: bool) -> None:
     """Write proposals of a run with their log-weights to one file, or its map as a program, for use without trivmap.
 
-    The proposals are drawn again, whole configurations, and need not have been stored. They are independent, of the
-    map's density q: means in exp(-S)/Z are sum(w O) / sum(w). A .npy file holds the fields alone.
+    The proposals are drawn again, whole configurations, and need not have been stored. They are independent and need
+    their weights: means in exp(-S)/Z are sum(w O) / sum(w).
     """
     from trivmap.cli.opening import opened
     from trivmap.cli.process import shown_progress
@@ -57,9 +57,10 @@ def _lines(made: "Exported") -> list[str]:
         said = f"{made.identical} of {made.compared} log-weights are those of samples.h5 in every bit"
         if made.identical < made.compared:
             said += f", the others differ by up to {made.largest_difference:.2g}"
+        if made.apart:
+            said += f", {made.apart} of them by more than rounding"
         lines.append(said)
-    if made.path.suffix == ".npy":
-        lines.append(
-            "no log-weights: the density of these fields is the map's q, not exp(-S)/Z; .npz and .h5 hold them"
-        )
-    return lines
+    reasons: dict[str, list[str]] = {}
+    for name, reason in (made.untrusted or {}).items():
+        reasons.setdefault(reason, []).append(name)
+    return [*lines, *(f"warning: the run withholds {', '.join(names)}: {why}" for why, names in reasons.items())]

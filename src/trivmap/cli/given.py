@@ -9,6 +9,7 @@ from trivmap.cli.columns import aligned
 from trivmap.cli.opening import changed_plan, opened
 from trivmap.cli.process import shown_progress
 from trivmap.cli.terminal import say
+from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -18,24 +19,29 @@ if TYPE_CHECKING:
 
 def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path | None, as_json: bool) -> None:
     """The work of `trivmap measure --configurations`."""
-    from trivmap.runs import given as ensemble
+    from trivmap.runs import given as work
+    from trivmap.runs.ensemble import ensemble
     from trivmap.store.directory import finite
     from trivmap.store.files import require_absent, write_sealed_text
     from trivmap.store.folders import is_folder
-    from trivmap.store.given import opened as opened_given
 
     if out is not None:
         require_absent(out)
     directory = opened(run)
     plan, display = changed_plan(directory, overrides, "measure"), shown_progress()
-    with opened_given(given) as fields:
-        results = ensemble.measured(plan, fields, fields.name, display)
-        has_map = plan.card.model is not None and is_folder(directory.model_path)
-        judged = ensemble.judged(directory, plan, fields, fields.name, display) if has_map else None
+    judged, unjudged = None, None
+    with ensemble(given, plan) as fields:
+        results = work.measured(plan, fields, fields.name, display)
+        if plan.card.model is not None and is_folder(directory.model_path):
+            try:
+                judged = work.judged(directory, plan, fields, fields.name, display)
+            except InputError as error:
+                # The observables do not depend on the map.
+                unjudged = str(error)
         facts = {"configurations": given, "shape": list(fields.shape), "dtype": str(fields.dtype)}
     summary = directory.summary()
-    compared = ensemble.differences(results.summary(), summary)
-    wrong = ensemble.other_theory(results)
+    compared = work.differences(results.summary(), summary)
+    wrong = work.other_theory(results)
     if out is not None:
         write_sealed_text(out, results.to_text())
     if as_json:
@@ -47,8 +53,9 @@ def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path |
             "untrusted": results.untrusted,
             "other_theory": wrong,
             "differences": {name: each._asdict() for name, each in compared.items()},
-            "warning": ensemble.largest_difference(compared),
+            "warning": work.largest_difference(compared),
             "map": None if judged is None else _of_map(judged, directory),
+            "map_untrusted": unjudged,
         }
         say(json.dumps(finite(content), indent=2))
         return
@@ -59,21 +66,24 @@ def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path |
             say(f"not trusted: {names}: {reason}")
     if wrong:
         say(f"not trusted: every observable: {wrong}")
-    if warning := ensemble.largest_difference(compared):
+    if warning := work.largest_difference(compared):
         say(f"warning: {warning}")
+    if unjudged:
+        say(f"not trusted: forward ESS: {unjudged}")
     for line in [] if judged is None else _lines(judged, directory):
         say(line)
 
 
 def judge_given(run: Path, given: str, as_json: bool) -> None:
     """The work of `trivmap forward-ess`."""
+    from trivmap.runs.ensemble import ensemble
     from trivmap.runs.given import judged
     from trivmap.store.directory import finite
-    from trivmap.store.given import opened as opened_given
 
     directory = opened(run)
-    with opened_given(given) as fields:
-        found = judged(directory, changed_plan(directory, (), "measure"), fields, fields.name, shown_progress())
+    plan = changed_plan(directory, (), "measure")
+    with ensemble(given, plan) as fields:
+        found = judged(directory, plan, fields, fields.name, shown_progress())
     if as_json:
         content = {"run": str(directory.root), "configurations": given, **_of_map(found, directory)}
         say(json.dumps(finite(content), indent=2))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 _DRAWS = 2**17
+_ROUNDING = 1e-6
 
 
 class Agreement(NamedTuple):
@@ -24,11 +25,16 @@ def agreement(pulls: np.ndarray, correlation: np.ndarray) -> Agreement:
 
     Args:
         pulls: shape (n,).
-        correlation: shape (n, n), with unit diagonal.
+        correlation: shape (n, n), with unit diagonal and no entry beyond 1.
+
+    Raises:
+        ValueError: if `correlation` is not a matrix of correlations.
 
     Returns:
         chi^2, n, and the p-value by 2^17 draws at a fixed seed; its smallest value is 2^-17.
     """
+    if not (np.allclose(np.diag(correlation), 1) and np.all(np.abs(correlation) <= 1 + _ROUNDING)):
+        raise ValueError("the correlations of the pulls need a diagonal of 1 and entries between -1 and 1")
     eigenvalues = np.clip(np.linalg.eigvalsh(correlation), 0, None)
     chi_squared = float(np.sum(np.square(pulls)))
     drawn = np.square(np.random.default_rng(0).standard_normal((_DRAWS, len(pulls)))) @ eigenvalues

@@ -233,7 +233,7 @@ class Quantities:
             replica = [f"{self._ensemble}-integration-{correction.steps}"]
             shift = gamma_method(bins[None], replica)
             if not self._correct:
-                shift = _error(abs(shift.value) + shift.dvalue, replica)
+                shift = _error(abs(shift.value) + shift.dvalue, replica, name)
             observable, total = observable + shift, total + shift
         observable.gamma_method()
         total.gamma_method()
@@ -287,8 +287,8 @@ class Quantities:
         return max(0.5, self._binned.configurations * observable.dvalue**2 / (2 * variance))
 
 
-def _error(size: float, replica: list[str]) -> Any:
-    """Zero with an error of this size, in an ensemble of its own."""
-    noise = np.random.default_rng(0).normal(size=(1, 50))
+def _error(size: float, replica: list[str], name: str) -> Any:
+    """Zero with an error of this size, in an ensemble of its own, independent of that of other observables."""
+    noise = np.random.default_rng(list(name.encode())).normal(size=(1, 50))
     noise -= noise.mean()
     return gamma_method(noise * (size / gamma_method(noise, replica).dvalue), replica)

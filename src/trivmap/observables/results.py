@@ -109,19 +109,22 @@ class Results(Mapping[str, Any]):
             entries = np.full(pairs.size, None)
             for k, (first, second) in enumerate(pairs):
                 if first is not None and second is not None:
-                    entries[k] = first - second + self._unseen(first)
+                    entries[k] = first - second + self._unseen(first, f"{name}-{k}" if pairs.ndim else name)
                     entries[k].gamma_method()
             differences[name] = entries.reshape(pairs.shape) if pairs.ndim else entries[0]
         return Estimates(differences, {}, untrusted)
 
-    def _unseen(self, chain: Any) -> Any:
-        """Zero, with the error of a difference by rejections that are too few to show it."""
+    def _unseen(self, chain: Any, name: str) -> Any:
+        """Zero, with the error of a difference by rejections that are too few to show it.
+
+        Each observable has its own name for it: objects of one name must have one error.
+        """
         total = self.info.get("configurations", 0)
         rejections = total - self.info.get("moves", 0)
         if not (total and 0 <= rejections < _FEWEST_REJECTIONS):
             return 0.0
         share = (rejections + 2 * math.sqrt(rejections) + 3) / total
-        square, name = 2 * share * chain.dvalue**2, f"{self.info['ensemble']}-rejections"
+        square, name = 2 * share * chain.dvalue**2, f"{self.info['ensemble']}-rejections-{name}"
         if isinstance(chain, Series):
             return Series(0.0, {}, {name: square})
         from pyerrors import cov_Obs

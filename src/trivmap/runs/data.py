@@ -1,4 +1,4 @@
-"""The configurations of another run that are used for training."""
+"""The configurations that the chains of another run have stored."""
 
 from pathlib import Path
 
@@ -26,6 +26,14 @@ def source(card: RunCard, root: Path) -> tuple[RunDirectory, RunCard] | None:
     where, run = "training.data.run", RunDirectory(root.parent / name)
     if not run.config_path.exists():
         raise InputError(f"{where}: {run.root} is not a run; name one in the folder that holds this run's own")
+    return run, require_fields(run, card, where)
+
+
+def require_fields(run: RunDirectory, card: RunCard, where: str) -> RunCard:
+    """The card of a run whose stored fields have the lattice and the action of another card.
+
+    Raises `InputError` if the run has another lattice or action, or no fields.
+    """
     known = run.card()
     for key in ("lattice", "action"):
         if getattr(known, key) != getattr(card, key):
@@ -36,7 +44,12 @@ def source(card: RunCard, root: Path) -> tuple[RunDirectory, RunCard] | None:
         raise InputError(f"{where}: {run.root} has not stored its fields; sample it with sampling.save_fields: true")
     if not run.samples_path.exists():
         raise InputError(f"{where}: {run.root} holds no fields yet; sample it first")
-    return run, known
+    return known
+
+
+def warmup_of_fields(reader: SampleReader, card: RunCard) -> int:
+    """The number of stored fields of each chain that belong to its warm-up."""
+    return -(-reader.warmup // card.sampling.thin)
 
 
 def configurations(card: RunCard, root: Path) -> Array | None:
@@ -49,7 +62,5 @@ def configurations(card: RunCard, root: Path) -> Array | None:
         return None
     run, known = found
     with SampleReader(run.root) as reader:
-        fields = np.asarray(reader["fields"])
-        skipped = -(-reader.warmup // known.sampling.thin)
-    kept = fields[:, skipped:].reshape(-1, *card.lattice)
+        kept = np.asarray(reader["fields"])[:, warmup_of_fields(reader, known) :].reshape(-1, *card.lattice)
     return jnp.asarray(kept, card.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 
 from trivmap.errors import InputError
 from trivmap.runs.budget import amount, free_disk, part_length, within_memory
-from trivmap.runs.pipeline import facts_of_samples
+from trivmap.runs.pipeline import facts_of_samples, integration_reason, reasons_of_samples
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import NoProgress, Progress, shown
 from trivmap.runs.samplers import build_sampler
@@ -24,13 +24,16 @@ from trivmap.store.samples import SampleReader
 LOG_Z = "Z = integral of exp(-S) over all fields, S and q as they are, with every constant"
 _ROUNDING = 1000
 """Units of rounding, relative to the largest log-weight or the sites, by which a number drawn again may differ."""
+_SHARE, _FEW = 1 / 100, 2
+"""The share, and the number, of proposals that may be others: rounding decides on a step of a random walk, say."""
 
 
 class Exported(NamedTuple):
     """A file of configurations: their shape (chains, n, ...), and how they compare with the samples of the run.
 
-    `compared` log-weights were stored, `identical` of them are the same in every bit, and `largest_difference` is that
-    of the others; None where none are stored.
+    `compared` log-weights were stored and `identical` of them are the same in every bit. `largest_difference` is that
+    of the others, None where none are stored; `apart` of them differ by more than rounding. `untrusted` are the
+    reasons, by name, for which the run withholds numbers that come from these weights; None if it has not drawn any.
     """
 
     path: Path
@@ -39,6 +42,8 @@ class Exported(NamedTuple):
     compared: int
     identical: int
     largest_difference: float | None
+    apart: int
+    untrusted: dict[str, str] | None
 
 
 @within_memory("sampling.batch")
@@ -48,14 +53,17 @@ def export(
     """Draw the first proposals of a run again and write them, as whole configurations, with their log-weights.
 
     Proposal i of a chain depends only on the run's seed, the chain and i: these are the proposals of samples.h5,
-    i = 0, 1, ... of every chain, with log w = -S - log q. They are independent, of density q: means in exp(-S)/Z are
-    sum(w O) / sum(w). Where the proposals are stored, their log-weights are compared with those drawn again. Batches
-    begin where those of the run began, so that they agree in every bit on the same machine, elsewhere up to
-    rounding. Sites that the map leaves out are drawn as the run drew them.
+    i = 0, 1, ... of every chain. They are independent: means in exp(-S)/Z are sum(w O) / sum(w). Those of a map have
+    its density q, and log w = -S - log q. Where the proposals are stored, their log-weights are compared with those
+    drawn again. Batches begin where those of the run began, so that they agree in every bit on the same machine,
+    elsewhere up to rounding. Sites that the map leaves out are drawn as the run drew them.
+
+    The facts in the file contain the certificate of a continuous map, and the reasons for which the run withholds
+    numbers.
 
     Args:
         run: the run, which must have its map.
-        path: the file to make: HDF5 (.h5, .hdf5), or NumPy's .npz, or .npy for the fields alone.
+        path: the file to make: HDF5 (.h5, .hdf5), or NumPy's .npz.
         fields: the number of configurations, of all chains together.
         progress: where progress is shown.
         plan: the plan of the run's card, where the caller has one.
@@ -94,7 +102,10 @@ def export(
     identity["generator"] = generator(plan.keys["sample"])
     with _samples(run, plan, identity) as reader, shown(progress, "export", fields):
         comparison = _Comparison(run, reader, plan)
-        with exporting(path, form, weights, _facts(plan, identity)) as put:
+        certificate = None if sampler.certified is None else sampler.certified.noted
+        untrusted = _untrusted(run, certificate)
+        verdicts = {"certificate": certificate, "untrusted": untrusted}
+        with exporting(path, form, weights, _facts(plan, identity) | verdicts) as put:
             done = 0
             for chain, start, stop in _stretches(plan, reader, shape[1]):
                 for proposal, _ in driver.proposals(chain, start, stop):
@@ -104,7 +115,16 @@ def export(
                     start, done = start + len(drawn), done + len(drawn)
                     progress.update(done)
             comparison.require_same()
-    return Exported(path, shape, plan.card.dtype, *comparison.facts())
+    return Exported(path, shape, plan.card.dtype, *comparison.facts(), untrusted)
+
+
+def _untrusted(run: RunDirectory, certificate: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """The reasons to distrust the log-weights of a run, None if they have not been judged."""
+    summary = run.summary()
+    found = reasons_of_samples(summary) if summary.get("sampling") else None
+    if certificate and not certificate["passed"]:
+        return {**(found or {}), "log_z": integration_reason(dict(certificate))}
+    return found
 
 
 def _require_room(path: Path, size: int) -> None:
@@ -151,24 +171,25 @@ class _Comparison:
         stored = self._reader.read("log_weight", chain, start, start + len(drawn))
         drawn = np.asarray(drawn[: len(stored)], np.float64)
         same = (stored == drawn) | (np.isnan(stored) & np.isnan(drawn))
-        difference = np.abs(np.where(same, 0.0, stored - drawn))
+        # A NaN in one of the two is no small difference.
+        difference = np.nan_to_num(np.abs(np.where(same, 0.0, stored - drawn)), nan=np.inf)
         self._compared, self._identical = self._compared + len(stored), self._identical + int(same.sum())
         self._largest = max(self._largest, float(difference.max(initial=0.0)))
         tolerance = self._unit * np.maximum(self._scale, np.abs(stored))
         self._apart += int(np.sum(~same & ~(difference <= tolerance)))
 
     def require_same(self) -> None:
-        """Raise `InputError` if most of them are others: a single one may be, where rounding decides on a step."""
-        if 2 * self._apart > self._compared:
+        """Raise `InputError` if more of them are others than the few in which rounding decides on a step."""
+        if self._apart > max(_FEW, self._compared * _SHARE):
             raise InputError(
                 f"{self._run.samples_path}: holds other proposals than this program draws from the map of "
-                f"{self._run.root} (log-weights differ by up to {self._largest:.2g}); use the versions of trivmap and "
-                f"JAX that environment.json names"
+                f"{self._run.root} ({self._apart} of {self._compared} log-weights differ, by up to "
+                f"{self._largest:.2g}); use the versions of trivmap and JAX that environment.json names"
             )
 
-    def facts(self) -> tuple[int, int, float | None]:
-        """The last entries of `Exported`."""
-        return self._compared, self._identical, self._largest if self._compared else None
+    def facts(self) -> tuple[int, int, float | None, int]:
+        """The entries of `Exported` about the comparison."""
+        return self._compared, self._identical, self._largest if self._compared else None, self._apart
 
 
 def _facts(plan: Plan, identity: Mapping[str, Any]) -> dict[str, Any]:

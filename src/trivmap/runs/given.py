@@ -17,7 +17,7 @@ from trivmap.estimate import Estimate
 from trivmap.observables import ArrayHistory, Results, analyze, measure
 from trivmap.observables.trust import MOST_ERRORS
 from trivmap.runs.budget import within_memory
-from trivmap.runs.pipeline import load_flow
+from trivmap.runs.pipeline import load_certified
 from trivmap.runs.plan import Plan
 from trivmap.runs.probe import Densities
 from trivmap.runs.progress import NoProgress, Progress, shown
@@ -87,12 +87,13 @@ def judged(
         progress: where progress is shown.
 
     Raises:
-        InputError: as in `measured`, and for a run without a map.
+        InputError: as in `measured`, and for a run without a map, or whose map is integrated with an error that is
+            not measured or too large.
     """
     if plan.card.model is None:
         raise InputError(f"{run.root}: has no map whose weights these configurations could have")
     chains, count = _shape(plan, fields, name)
-    flow, densities = load_flow(run, plan), Densities(plan.target)
+    (flow, _), densities = load_certified(run, plan), Densities(plan.target)
     logs = np.empty((chains, count))
     with shown(progress or NoProgress(), "weigh", chains * count):
         for chain, start, batch in _batches(plan, fields, name, default_batch(plan.lattice.volume), progress):
@@ -180,7 +181,7 @@ def _shape(plan: Plan, fields: Any, name: str) -> tuple[int, int]:
             f"{name}: has shape {list(shape)}; configurations of this run have shape [n, {wanted}], or [chains, n, "
             f"{wanted}] of several chains"
         )
-    if dtype.kind != "f":
+    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
         raise InputError(f"{name}: holds {dtype}; configurations are real numbers, float32 or float64")
     return (1, leading[0]) if len(leading) == 1 else (leading[0], leading[1])
 

@@ -113,11 +113,32 @@ def load_flow(run: RunDirectory, plan: Plan) -> Flow:
         return plan.shapes
 
     flow, _ = load_model(run.model_path, structure)
-    if flow.integration_steps is not None and is_file(run.certificate_path):
-        noted = read_certificate(run)
-        if noted["model"] == model_digest(run.model_path):
-            flow = flow.with_integration_steps(noted["steps"])
-    return flow
+    noted = None if flow.integration_steps is None else _certificate(run)
+    return flow if noted is None else flow.with_integration_steps(noted["steps"])
+
+
+def load_certified(run: RunDirectory, plan: Plan) -> tuple[Flow, dict[str, Any] | None]:
+    """The trained flow of a run whose density may be used, and its certificate; None for a flow that is exact.
+
+    Raises `InputError` as `load_flow`, and for a continuous map whose integration error is not measured or too large.
+    """
+    flow = load_flow(run, plan)
+    if flow.integration_steps is None:
+        return flow, None
+    noted = _certificate(run)
+    if noted is None:
+        raise InputError(
+            f"{run.root}: the integration error of its map is not measured yet; run trivmap sample {run.root}"
+        )
+    if not noted["passed"]:
+        raise InputError(f"{run.root}: {integration_reason(noted)}")
+    return flow, noted
+
+
+def _certificate(run: RunDirectory) -> dict[str, Any] | None:
+    """The certificate of the map of a run, None if there is none of this map."""
+    noted = read_certificate(run) if is_file(run.certificate_path) else None
+    return noted if noted and noted["model"] == model_digest(run.model_path) else None
 
 
 def facts_of_samples(card: RunCard) -> dict[str, Any]:
@@ -222,14 +243,14 @@ def is_measured(summary: Mapping[str, Any]) -> bool:
     return bool(summary.get("observables") or (summary.get("untrusted") or {}).keys() - set(OF_SAMPLES))
 
 
-def _of_samples(summary: dict[str, Any]) -> dict[str, str]:
+def reasons_of_samples(summary: Mapping[str, Any]) -> dict[str, str]:
     """The reasons that sampling recorded for distrusting numbers of the run, by name."""
     return {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
 
 
 def judged(results: "Results", summary: dict[str, Any], odd: Collection[str]) -> "Results":
     """The results without those that sampling found untrustworthy; none if integration is not accurate enough."""
-    against, certificate = _of_samples(summary), (summary.get("sampling") or {}).get("certificate")
+    against, certificate = reasons_of_samples(summary), (summary.get("sampling") or {}).get("certificate")
     reason = against.get("chains") or against.get("probe")
     if certificate and not certificate["passed"]:
         reason = integration_reason(certificate)
@@ -240,7 +261,7 @@ def judged(results: "Results", summary: dict[str, Any], odd: Collection[str]) ->
 
 def _facts(results: "Results", summary: dict[str, Any]) -> dict[str, Any]:
     """The entries that measuring adds to the summary."""
-    observables, untrusted = results.summary(), _of_samples(summary) | results.untrusted
+    observables, untrusted = results.summary(), reasons_of_samples(summary) | results.untrusted
     instead = {name for name, entry in observables.items() if entry["source"] == "reweighted"}
     withheld = {untrusted.pop(name) for name in instead & untrusted.keys()}
     facts: dict[str, Any] = {

@@ -16,12 +16,11 @@ from trivmap.errors import InputError
 from trivmap.extras import require
 from trivmap.flows import Flow
 from trivmap.runs.export import identity_of_theory
-from trivmap.runs.pipeline import load_flow, read_certificate
+from trivmap.runs.pipeline import load_certified, reasons_of_samples
 from trivmap.runs.plan import Plan
 from trivmap.store.directory import RunDirectory
 from trivmap.store.exports import require_exportable
 from trivmap.store.files import new_large_file
-from trivmap.store.plain import is_file
 from trivmap.store.weights import model_digest
 from trivmap.support import Support
 
@@ -49,7 +48,8 @@ def export_program(run: RunDirectory, path: Path, *, plan: Plan | None = None) -
         plan: the plan of the run's card, where the caller has one.
 
     Raises:
-        InputError: for a file that exists, a run without a map, or one whose map is integrated and not yet certified.
+        InputError: for a file that exists, a run without a map, or one whose map is integrated with an error that is
+            not measured or too large.
     """
     from jax import export
 
@@ -58,14 +58,7 @@ def export_program(run: RunDirectory, path: Path, *, plan: Plan | None = None) -
     plan = plan or Plan(run.card())
     if plan.card.model is None:
         raise InputError(f"{run.root}: has no map to export")
-    flow = load_flow(run, plan)
-    certificate = None
-    if flow.integration_steps is not None:
-        if not is_file(run.certificate_path):
-            raise InputError(
-                f"{run.root}: the integration error of its map is not measured yet; run trivmap sample {run.root}"
-            )
-        certificate = read_certificate(run)
+    flow, certificate = load_certified(run, plan)
     (batch,) = export.symbolic_shape("batch")
 
     def form(*shape: int, dtype: Any = flow.base.dtype) -> jax.ShapeDtypeStruct:
@@ -97,6 +90,7 @@ def export_program(run: RunDirectory, path: Path, *, plan: Plan | None = None) -
         **identity_of_theory(plan),
         "model": model_digest(run.model_path),
         "certificate": certificate,
+        "untrusted": reasons_of_samples(run.summary()),
         "platforms": list(PLATFORMS),
         "calling_convention_version": made["sample"].calling_convention_version,
         "jax": jax.__version__,

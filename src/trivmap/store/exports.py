@@ -1,6 +1,7 @@
 """Files of configurations for other programs, in HDF5 or in NumPy's formats, written piece by piece.
 
-They hold `fields` and `log_weight` with the facts about them. A file of NumPy's .npy has room for the fields alone.
+They hold `fields` and `log_weight` with the facts about them. NumPy's .npy has no room for weights, without which the
+fields would be taken for those of exp(-S)/Z.
 """
 
 import json
@@ -17,8 +18,8 @@ from trivmap.errors import InputError
 from trivmap.store.files import new_large_file, require_absent
 
 PROPOSALS = "independent proposals"
-"""The fact `ensemble` of configurations of density q, which need their weights."""
-SUFFIXES = (".h5", ".hdf5", ".npz", ".npy")
+"""The fact `ensemble` of configurations that need their weights."""
+SUFFIXES = (".h5", ".hdf5", ".npz")
 _FIELDS, _WEIGHTS = "fields", "log_weight"
 
 
@@ -64,7 +65,7 @@ def exporting(path: Path, fields: Form, log_weight: Form, facts: Mapping[str, An
     """
     require_exportable(path)
     forms = {_FIELDS: fields, _WEIGHTS: log_weight}
-    make = {".npz": _npz, ".npy": _npy}.get(path.suffix, _hdf5)
+    make = _npz if path.suffix == ".npz" else _hdf5
     with new_large_file(path) as partial, make(partial, forms, facts) as put:
         yield put
 
@@ -75,7 +76,7 @@ def _hdf5(path: Path, forms: Mapping[str, Form], facts: Mapping[str, Any]) -> It
 
     with h5py.File(path, "w", locking=False) as file:
         for name, value in facts.items():
-            file.attrs[name] = json.dumps(value) if isinstance(value, Mapping) else value
+            file.attrs[name] = json.dumps(value) if isinstance(value, Mapping | None) else value
         for name, form in forms.items():
             layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -106,17 +107,6 @@ def _reserve(path: Path) -> None:
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-
-
-@contextmanager
-def _npy(path: Path, forms: Mapping[str, Form], facts: Mapping[str, Any]) -> Iterator[Put]:
-    with path.open("r+b") as file:
-        _write_head(file, forms[_FIELDS])
-
-        def put(fields: np.ndarray, log_weight: np.ndarray) -> None:
-            file.write(_content(fields, forms[_FIELDS]))
-
-        yield put
 
 
 @contextmanager

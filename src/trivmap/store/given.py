@@ -17,6 +17,8 @@ from trivmap.store.hdf5 import UNREADABLE, contents
 
 _USUAL = "fields"
 """The array that is taken where none is named."""
+_OF_A_RUN = {"history", "kind", "chains", "generator"}
+"""Attributes that only files of samples have together."""
 
 
 class Given:
@@ -46,7 +48,8 @@ def opened(text: str) -> Iterator[Given]:
 
     Raises:
         InputError: where there is no such file or array, or it lies in another file, is damaged, or holds no plain
-            numbers, and for proposals of a map, which are not distributed as exp(-S)/Z.
+            numbers, for proposals, which are distributed as exp(-S)/Z only with their weights, and for files of a run,
+            whose chains begin with a warm-up.
     """
     path, wanted = _split(text)
     kind = _kind(path)
@@ -77,8 +80,8 @@ def _kind(path: Path) -> str:
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-            raise InputError(f"{path}: is {what}; give a file of HDF5, .npy or .npz")
+            what = "a folder and no run" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+            raise InputError(f"{path}: is {what}; give a file of HDF5, .npy or .npz, or the directory of a run")
         with path.open("rb") as file:
             start = file.read(6)
     except InputError:
@@ -117,7 +120,38 @@ def _npz(path: Path, wanted: str | None) -> Iterator[Any]:
         if "metadata" in archive.files:
             facts = json.loads(str(archive["metadata"]))
             _require_target(path, facts.get("ensemble") if isinstance(facts, dict) else None)
-        yield archive[name]
+        with archive.zip.open(f"{name}.npy") as entry:
+            yield _Packed(entry)
+
+
+class _Packed:
+    """An array in a file that can only be read from its beginning to its end: slices in this order are cheap."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"version {version} of NumPy's format")
+        self.shape, fortran, self.dtype = read(file)
+        if fortran and len(self.shape) > 1:
+            raise ValueError("the last index is not the fastest; store numpy.ascontiguousarray of the array")
+        if self.dtype.hasobject:
+            raise ValueError("Python objects instead of numbers")
+        self._start = file.tell()
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        """`array[slice]` or `array[index, slice]`."""
+        *index, piece = where if isinstance(where, tuple) else (where,)
+        first, stop, _ = piece.indices(self.shape[len(index)])
+        rest = self.shape[len(index) + 1 :]
+        size = math.prod(rest) * self.dtype.itemsize
+        before = index[0] * self.shape[1] if index else 0
+        self._file.seek(self._start + (before + first) * size)
+        content = self._file.read((stop - first) * size)
+        if len(content) < (stop - first) * size:
+            raise OSError("it ends too early")
+        return np.frombuffer(content, self.dtype).reshape(stop - first, *rest)
 
 
 @contextmanager
@@ -126,6 +160,10 @@ def _hdf5(path: Path, wanted: str | None) -> Iterator[Any]:
 
     with h5py.File(path, "r", locking=False) as file:
         found = dict(contents(file))
+        if file.attrs.keys() >= _OF_A_RUN:
+            raise InputError(
+                f"{path}: belongs to the samples of a run, whose warm-up it may contain; name the directory of the run"
+            )
         if wanted in found and found[wanted] is None:
             raise InputError(f"{path}: {wanted!a} is a link, which trivmap does not follow; name the data themselves")
         arrays = {name: held for name, held in found.items() if isinstance(held, h5py.Dataset)}
@@ -152,6 +190,6 @@ def _is_whole(dataset: Any) -> bool:
 def _require_target(path: Path, ensemble: Any) -> None:
     if ensemble == PROPOSALS:
         raise InputError(
-            f"{path}: holds proposals of a map, of density q and not exp(-S)/Z, as trivmap export writes them; trivmap "
-            "measure RUN, without --configurations, measures those of a run with their weights"
+            f"{path}: holds proposals, as trivmap export writes them, which are distributed as exp(-S)/Z only with "
+            "their weights; trivmap measure RUN, without --configurations, measures those of a run with their weights"
         )

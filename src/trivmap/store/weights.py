@@ -93,8 +93,7 @@ def load_model(folder: Path, build: Callable[[RunCard], Any]) -> tuple[Any, RunC
     header = _header(folder)
     path = _require_weights(folder, header["weights"])
     card = RunCard.from_data({key: header[key] for key in _SECTIONS}, str(folder / "header.json"))
-    if card.dtype == "float64" and jnp.result_type(float) != jnp.float64:
-        raise InputError(f"{folder}: the model is float64; call jax.config.update('jax_enable_x64', True) first")
+    require_precision(card, folder)
     try:
         return eqx.tree_deserialise_leaves(path, build(card)), card
     except InputError:
@@ -104,6 +103,12 @@ def load_model(folder: Path, build: Callable[[RunCard], Any]) -> tuple[Any, RunC
             f"{path}: does not fit the model its header describes; it was written by trivmap {header['trivmap']}, "
             "load it with that version"
         ) from error
+
+
+def require_precision(card: RunCard, folder: Path) -> None:
+    """Raise `InputError` if the model in a folder is float64, which this session would make float32 without a word."""
+    if card.dtype == "float64" and jnp.result_type(float) != jnp.float64:
+        raise InputError(f"{folder}: the model is float64; call jax.config.update('jax_enable_x64', True) first")
 
 
 def is_model(folder: Path) -> bool:
