@@ -19,8 +19,9 @@ from trivmap.cards.own import require_trust
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.flows import Flow
-from trivmap.runs.pipeline import judged, load_flow, require_samples
+from trivmap.runs.pipeline import load_flow, require_samples
 from trivmap.runs.plan import Plan
+from trivmap.runs.verdicts import judged
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
 from trivmap.store.samples import SampleReader

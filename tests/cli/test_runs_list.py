@@ -14,7 +14,7 @@ from tests.cli.conftest import CARD
 from trivmap.cards.card import RunCard
 from trivmap.cli import runs_list
 from trivmap.cli.main import cli
-from trivmap.runs.pipeline import OF_SAMPLES
+from trivmap.runs.verdicts import OF_SAMPLES
 from trivmap.store.sealed import seal
 
 

@@ -37,6 +37,7 @@ BY_HAND = {
     "training.checkpoint": training.Checkpoint,
     "sampling, kind: flow": sampling.FlowSampling,
     "sampling, kind: hmc": sampling.HmcSampling,
+    "sampling.start, given": sampling.GivenStart,
     "sampling, kind: trivialized-hmc": sampling.TrivializedSampling,
     "sampling, kind: cluster": sampling.ClusterSampling,
     "sampling, kind: annealed": sampling.AnnealedSampling,

@@ -351,3 +351,16 @@ def test_single_precision():
 def test_what_has_no_meaning_is_refused(name, given):
     with pytest.raises(InputError, match="target, start: of no use"):
         simulate(KERNELS[name], ACTION, KEY, steps=10, **given)
+
+
+def test_given_starts():
+    fields = np.random.default_rng(0).normal(size=(4, *KERNELS["hmc"].lattice.shape))
+    found = simulate(KERNELS["hmc"], ACTION, KEY, steps=10, start=fields, warmup=0)
+    again = simulate(KERNELS["hmc"], ACTION, KEY, steps=10, start="hot", warmup=0)
+    assert found.chains == 4 and not np.array_equal(found["phi2"], again["phi2"])
+    with pytest.raises(InputError, match="RandomWalk cannot begin at given configurations; it has no method at"):
+        simulate(KERNELS["own"], ACTION, KEY, steps=10, start=fields)
+    with pytest.raises(InputError, match="4 chains begin at configurations of shape"):
+        simulate(KERNELS["hmc"], ACTION, KEY, steps=10, start=fields[:3])
+    with pytest.raises(InputError, match="has no step size and one kind of start"):
+        simulate(KERNELS["flow"], ACTION, KEY, steps=10, start=fields)

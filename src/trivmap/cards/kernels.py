@@ -14,10 +14,12 @@ from trivmap.cards.sampling import (
     FlowSampling,
     HmcSampling,
     Sampling,
+    Start,
     TrivializedSampling,
+    begins,
 )
 from trivmap.cards.signature import Constructed
-from trivmap.cards.values import Real, Reference, one_of
+from trivmap.cards.values import Real, Reference
 
 
 class KernelSampling(Sampling):
@@ -28,8 +30,8 @@ class KernelSampling(Sampling):
     is). `start` says where chains begin.
     """
 
-    start: Annotated[str, one_of(("hot", "cold", "mixed"))] = Field(
-        default="hot", description="where chains begin: `hot`, `cold` or `mixed`"
+    start: Start = Field(
+        default="hot", description="where chains begin: `hot`, `cold`, `mixed`, or at {configurations: ...}"
     )
     target_acceptance: Annotated[Real, Field(gt=0, lt=1)] | None = Field(
         default=None, description="acceptance to which the warm-up tunes the `step_size`; null: it stays as it is"
@@ -38,7 +40,7 @@ class KernelSampling(Sampling):
     @property
     def own_settings(self) -> dict[str, Any]:
         # Stored as one text: an argument may have the same name as another attribute of the samples.
-        settings = {"begin": self.start, "target_acceptance": self.target_acceptance}
+        settings = begins(self.model_dump()["start"]) | {"target_acceptance": self.target_acceptance}
         given = {"arguments": json.dumps(self.arguments, sort_keys=True)} if self.arguments else {}
         return {name: value for name, value in settings.items() if value is not None} | given
 

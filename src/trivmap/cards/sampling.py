@@ -1,10 +1,11 @@
 """The section `sampling` of the run card, with one class for each kind of sampler."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from trivmap.cards.fields import Section, write_out
+from trivmap.cards.fields import ByShape, Section, write_out
 from trivmap.cards.values import (
     LARGEST_WHOLE,
     Count,
@@ -14,6 +15,7 @@ from trivmap.cards.values import (
     Positive,
     Ratio,
     Real,
+    Text,
     Whole,
     one_of,
     validation_error,
@@ -50,7 +52,7 @@ class Sampling(Section):
         common = {*Sampling.model_fields, "batch", "probe"}
         own = {name: value for name, value in self.model_dump().items() if name not in common and value is not None}
         # "start" has another meaning in a part of samples.h5.
-        return {"begin" if name == "start" else name: value for name, value in own.items()}
+        return {name: value for name, value in own.items() if name != "start"} | begins(own.get("start"))
 
     @model_validator(mode="after")
     def _consistent(self) -> "Sampling":
@@ -76,6 +78,13 @@ class Sampling(Section):
 
     def _default_warmup(self, each: int) -> int:
         return min(1000, each // 10)
+
+
+def begins(start: str | Mapping[str, str] | None) -> dict[str, str]:
+    """The attributes of samples that say where their chains begin; `start` as it stands in the card."""
+    if isinstance(start, Mapping):
+        return {"begin": "given", "begin_at": start["configurations"]}
+    return {} if start is None else {"begin": start}
 
 
 class ProposalSampling(Sampling):
@@ -156,16 +165,28 @@ class HamiltonianSampling(ChainSampling):
     target_acceptance: Annotated[Real, Field(gt=0, lt=1)] = 0.8
 
 
+class GivenStart(Section):
+    """Chains that begin at configurations of an ensemble, spread evenly over it."""
+
+    configurations: Text = Field(
+        description="the ensemble: `FILE`, `FILE:/DATASET`, or a run that has stored its fields; seen from the folder "
+        "in which the command is typed"
+    )
+
+
+Start = Annotated[Annotated[str, one_of(("hot", "cold", "mixed"))] | GivenStart, ByShape()]
+
+
 class HmcSampling(HamiltonianSampling):
     """Hybrid Monte Carlo of the field itself.
 
     `fourier_mass` m^2: momenta of covariance khat^2 + m^2 (Fourier acceleration); null: unit mass. `start` mixed puts
-    half of the chains at +, half at -, so that chains which do not tunnel disagree.
+    half of the chains at +, half at -, so that chains which do not tunnel disagree; or it names configurations.
     """
 
     kind: Literal["hmc"]
     fourier_mass: Positive | None = None
-    start: Annotated[str, one_of(("mixed", "hot"))] = "mixed"
+    start: Annotated[Annotated[str, one_of(("mixed", "hot"))] | GivenStart, ByShape()] = "mixed"
 
 
 class TrivializedSampling(HamiltonianSampling):

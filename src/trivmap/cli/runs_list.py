@@ -22,7 +22,7 @@ _TAIL = 1 << 14
 """Bytes at the end of a training log that are enough to contain its last line."""
 _HEADER = ("run", "lattice", "action", "method", "state", "acceptance", "proposals", "susceptibility")
 _OF_SAMPLES = {"log_z", "acceptance", "ess", "tau_int", "chains", "sector", "probe"}
-"""Keys of `untrusted` that a run has before it is measured: `runs.pipeline.OF_SAMPLES`."""
+"""Keys of `untrusted` that a run has before it is measured: `runs.verdicts.OF_SAMPLES`."""
 _SHAPE: Shape = {
     "training?": ({"evaluation?": ({"acceptance?": (ESTIMATE, NoneType)}, NoneType)}, NoneType),
     "sampling?": ({"acceptance?": (ESTIMATE, NoneType), "proposals?": int}, NoneType),

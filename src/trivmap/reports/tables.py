@@ -10,7 +10,7 @@ from trivmap.observables.catalog import CATALOG
 from trivmap.reports.formats import parenthesis
 from trivmap.reports.references import Reference
 from trivmap.reports.trust import reason_against
-from trivmap.runs.pipeline import OF_SAMPLES
+from trivmap.runs.verdicts import OF_SAMPLES
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,13 +16,14 @@ from trivmap.cards.card import RunCard
 from trivmap.cards.kernels import KernelSampling
 from trivmap.cards.own import own_code, require_trust
 from trivmap.cards.registry import OwnSection
-from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling
+from trivmap.cards.sampling import AnnealedSampling, ClusterSampling, FlowSampling, GivenStart
 from trivmap.cards.signature import placed
 from trivmap.cards.training import LEAST_BINS
 from trivmap.errors import InputError, prefixed
 from trivmap.flows import Flow
 from trivmap.objectives.contract import require_objective
 from trivmap.runs.data import source
+from trivmap.runs.ensemble import starts
 from trivmap.runs.plan import Plan
 from trivmap.samplers import AbstractIndependence, AbstractKernel, ClusterCycle, HoppingExpansionPath
 from trivmap.samplers.contract import require_contract, require_start
@@ -71,6 +72,8 @@ def check(plan: Plan, root: Path) -> None:
 def _require_sampler(plan: Plan) -> None:
     """Refuse now a sampler that sampling would refuse after training."""
     card = plan.card
+    if isinstance(given := getattr(card.sampling, "start", None), GivenStart):
+        starts(given.configurations, plan, card.sampling.chains)
     match card.sampling:
         case ClusterSampling():
             ClusterCycle(plan.action, plan.lattice)
@@ -106,7 +109,7 @@ def _require_kernel(plan: Plan, kernel: AbstractKernel) -> None:
     with prefixed("sampling.kind: "):
         require_contract(kernel, measured=measured.keys() | RESERVED, dtype=dtype, space=plan.action.space)
         if not isinstance(kernel, AbstractIndependence):
-            require_start(kernel, section.start, section.chains)
+            require_start(kernel, section.start if isinstance(section.start, str) else None, section.chains)
     if isinstance(kernel, AbstractIndependence):
         if section.target_acceptance is not None or section.start != "hot":
             raise InputError(

@@ -9,10 +9,11 @@ import numpy as np
 
 from trivmap.errors import InputError
 from trivmap.runs.budget import amount, free_disk, part_length, within_memory
-from trivmap.runs.pipeline import facts_of_samples, integration_reason, reasons_of_samples
+from trivmap.runs.pipeline import facts_of_samples
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import NoProgress, Progress, shown
 from trivmap.runs.samplers import build_sampler
+from trivmap.runs.verdicts import integration_reason, reasons_of_samples
 from trivmap.simulation import ProposalChains
 from trivmap.store.definitions import definition_of_weights, field_dimensions
 from trivmap.store.directory import RunDirectory

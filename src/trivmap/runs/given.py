@@ -17,6 +17,7 @@ from trivmap.estimate import Estimate
 from trivmap.observables import ArrayHistory, Results, analyze, measure
 from trivmap.observables.trust import MOST_ERRORS
 from trivmap.runs.budget import within_memory
+from trivmap.runs.ensemble import piece, shape_of
 from trivmap.runs.pipeline import load_certified
 from trivmap.runs.plan import Plan
 from trivmap.runs.probe import Densities
@@ -58,7 +59,7 @@ def measured(plan: Plan, fields: Any, name: str = "fields", progress: Progress |
     Raises:
         InputError: for another shape, numbers that are not real or not finite, and too few configurations.
     """
-    chains, count = _shape(plan, fields, name)
+    chains, count = shape_of(plan, fields, name)
     measuring = eqx.Partial(measure, plan.action, own=plan.observables)
     size = min(count, default_batch(plan.lattice.volume))
     columns: dict[str, np.ndarray] = {}
@@ -92,7 +93,7 @@ def judged(
     """
     if plan.card.model is None:
         raise InputError(f"{run.root}: has no map whose weights these configurations could have")
-    chains, count = _shape(plan, fields, name)
+    chains, count = shape_of(plan, fields, name)
     (flow, _), densities = load_certified(run, plan), Densities(plan.target)
     logs = np.empty((chains, count))
     with shown(progress or NoProgress(), "weigh", chains * count):
@@ -171,42 +172,17 @@ def other_theory(results: Results) -> str | None:
     )
 
 
-def _shape(plan: Plan, fields: Any, name: str) -> tuple[int, int]:
-    """(chains, configurations of each) of an array that can be an ensemble."""
-    one, shape, dtype = plan.action.space.shape(plan.lattice), tuple(fields.shape), np.dtype(fields.dtype)
-    leading = shape[: len(shape) - len(one)]
-    if shape[len(leading) :] != one or len(leading) not in (1, 2) or not math.prod(leading):
-        wanted = ", ".join(map(str, one))
-        raise InputError(
-            f"{name}: has shape {list(shape)}; configurations of this run have shape [n, {wanted}], or [chains, n, "
-            f"{wanted}] of several chains"
-        )
-    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
-        raise InputError(f"{name}: holds {dtype}; configurations are real numbers, float32 or float64")
-    return (1, leading[0]) if len(leading) == 1 else (leading[0], leading[1])
-
-
 def _batches(
     plan: Plan, fields: Any, name: str, size: int, progress: Progress | None
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """(chain, number of the first, configurations) of every batch, in the precision of the run."""
-    chains, count = _shape(plan, fields, name)
-    single = len(fields.shape) == len(plan.action.space.shape(plan.lattice)) + 1
+    chains, count = shape_of(plan, fields, name)
     for chain in range(chains):
         for start in range(0, count, size):
-            where = slice(start, min(start + size, count))
-            batch = np.asarray(fields[where] if single else fields[chain, where])
-            with np.errstate(over="ignore"):
-                batch = batch.astype(plan.card.dtype)
-            finite = np.isfinite(batch).reshape(len(batch), -1).all(axis=1)
-            if not finite.all():
-                raise InputError(
-                    f"{name}: configuration {start + int(np.argmin(finite))} of chain {chain} (both from 0) holds NaN "
-                    "or an infinity; give whole configurations of finite numbers"
-                )
-            yield chain, start, batch
+            stop = min(start + size, count)
+            yield chain, start, piece(plan, fields, name, chain, start, stop)
             if progress:
-                progress.update(chain * count + where.stop)
+                progress.update(chain * count + stop)
 
 
 @eqx.filter_jit

@@ -13,6 +13,9 @@ from trivmap.cards.registry import shortened
 from trivmap.cards.training import Training
 from trivmap.streams import distinct
 
+_NAMES_AND_CHECKS = ("integration_steps", "begin_at")
+"""Settings of a sampler that do not change its streams: a number that a check may choose, and the name of a file."""
+
 
 def keys(card: RunCard) -> dict[str, Key]:
     """One independent key for each use of randomness, derived from the card's seed and from what is drawn.
@@ -27,7 +30,7 @@ def keys(card: RunCard) -> dict[str, Key]:
     if card.common_noise:
         return found
     theory = [card.lattice, card.dtype, _facts(card.action), _facts(card.model)]
-    own = {name: value for name, value in card.sampling.own_settings.items() if name != "integration_steps"}
+    own = {name: value for name, value in card.sampling.own_settings.items() if name not in _NAMES_AND_CHECKS}
     samples = [*theory, _training_facts(card), in_streams(card.sampling.kind), own]
     return {use: distinct(key, *(theory if use in ("init", "train") else samples)) for use, key in found.items()}
 

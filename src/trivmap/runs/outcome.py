@@ -22,9 +22,9 @@ from trivmap.flows import Flow, SteppedFlow
 from trivmap.observables import order_parameter, r_hat_of
 from trivmap.observables.trust import LEAST_EFFECTIVE_SAMPLES, judge_weights
 from trivmap.runs.integration_check import IntegrationErrorCheck
-from trivmap.runs.pipeline import OF_WEIGHTS, integration_reason
 from trivmap.runs.plan import Plan
 from trivmap.runs.probe import Densities, examine
+from trivmap.runs.verdicts import OF_WEIGHTS, integration_reason
 from trivmap.samplers import IndependenceMetropolis, standstill
 from trivmap.simulation import AbstractDriver, ProposalChains, State
 from trivmap.store.samples import SampleReader

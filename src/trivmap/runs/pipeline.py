@@ -4,7 +4,7 @@ Each can be killed at any moment and resumed.
 """
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from trivmap.runs.budget import within_memory
 from trivmap.runs.checking import check
 from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Interruption, NoProgress, Progress, shown
+from trivmap.runs.verdicts import OF_SAMPLES, OF_WEIGHTS, integration_reason, judged, reasons_of_samples
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.environment import describe_environment
 from trivmap.store.files import write_json, write_sealed_text
@@ -30,20 +31,6 @@ from trivmap.store.weights import is_model, load_model, model_digest, save_model
 if TYPE_CHECKING:
     from trivmap.diagnostics.integration_error import Level
     from trivmap.observables import Results
-
-OF_WEIGHTS = ("log_z", "acceptance", "ess", "tau_int")
-"""Keys of numbers that depend on the weights alone."""
-OF_SAMPLES = (*OF_WEIGHTS, "chains", "sector", "probe")
-"""Keys of `untrusted` that sampling writes; measuring keeps them."""
-
-
-def integration_reason(certificate: dict[str, Any]) -> str:
-    """The reason to distrust all samples of a continuous map whose certificate failed."""
-    shown = {key: "unknown" if certificate[key] is None else f"{certificate[key]:.2g}" for key in ("mean", "spread")}
-    return (
-        f"the integration error of {certificate['steps']} steps is not negligible (mean {shown['mean']}, spread "
-        f"{shown['spread']}); raise sampling.integration_steps in a new run"
-    )
 
 
 def create(
@@ -241,22 +228,6 @@ def require_samples(run: RunDirectory, plan: Plan, reader: SampleReader) -> "lis
 def is_measured(summary: Mapping[str, Any]) -> bool:
     """True if the samples of a run have been measured, whether or not any number was trusted."""
     return bool(summary.get("observables") or (summary.get("untrusted") or {}).keys() - set(OF_SAMPLES))
-
-
-def reasons_of_samples(summary: Mapping[str, Any]) -> dict[str, str]:
-    """The reasons that sampling recorded for distrusting numbers of the run, by name."""
-    return {name: text for name, text in (summary.get("untrusted") or {}).items() if name in OF_SAMPLES}
-
-
-def judged(results: "Results", summary: dict[str, Any], odd: Collection[str]) -> "Results":
-    """The results without those that sampling found untrustworthy; none if integration is not accurate enough."""
-    against, certificate = reasons_of_samples(summary), (summary.get("sampling") or {}).get("certificate")
-    reason = against.get("chains") or against.get("probe")
-    if certificate and not certificate["passed"]:
-        reason = integration_reason(certificate)
-    if missing := against.get("sector"):
-        results = results.without(odd, missing)
-    return results.withheld(reason) if reason else results
 
 
 def _facts(results: "Results", summary: dict[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from trivmap.errors import InputError
 from trivmap.extras import require
 from trivmap.flows import Flow
 from trivmap.runs.export import identity_of_theory
-from trivmap.runs.pipeline import load_certified, reasons_of_samples
+from trivmap.runs.pipeline import load_certified
 from trivmap.runs.plan import Plan
+from trivmap.runs.verdicts import reasons_of_samples
 from trivmap.store.directory import RunDirectory
 from trivmap.store.exports import require_exportable
 from trivmap.store.files import new_large_file

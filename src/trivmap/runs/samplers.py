@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from trivmap.bases import FreeField
 from trivmap.bijections import Chain
@@ -14,6 +15,7 @@ from trivmap.cards.sampling import (
     AnnealedSampling,
     ClusterSampling,
     FlowSampling,
+    GivenStart,
     HamiltonianSampling,
     HmcSampling,
     ProposalSampling,
@@ -21,6 +23,7 @@ from trivmap.cards.sampling import (
 )
 from trivmap.devices import device_count
 from trivmap.flows import Flow
+from trivmap.runs.ensemble import starts
 from trivmap.runs.integration_check import IntegrationErrorCheck
 from trivmap.runs.outcome import Outcome, ProposalJudge, judge_chains
 from trivmap.runs.pipeline import load_flow
@@ -105,7 +108,7 @@ def build_sampler(run: RunDirectory, plan: Plan, measure: Measure | None = None)
         case HmcSampling(fourier_mass=mass):
             potential = ActionPotential(plan.action, plan.lattice, plan.card.dtype)
             kinetic = None if mass is None else FourierMass(plan.lattice, m_sq=mass, dtype=plan.card.dtype)
-            return _chains(plan, _hmc(plan, section, potential, kinetic, section.start, measure))
+            return _chains(plan, _hmc(plan, section, potential, kinetic, _start(plan, section.start), measure))
         case TrivializedSampling():
             certified = _certified(run, plan, measure).settle()
             driver = _hmc(plan, section, FlowPotential(certified.flow, plan.target), None, "hot", measure)
@@ -169,7 +172,7 @@ def _hmc(
     section: HamiltonianSampling,
     potential: AbstractPotential,
     kinetic: Any,
-    start: str,
+    start: str | Callable[[], np.ndarray],
     measure: Measure,
 ) -> MarkovChains:
     target = section.target_acceptance if section.step_size is None else None
@@ -183,7 +186,14 @@ def _hmc(
     return _markov(plan, kernel, measure, start, target)
 
 
-def _markov(plan: Plan, kernel: AbstractKernel, measure: Measure, start: str, target: float | None) -> MarkovChains:
+def _start(plan: Plan, start: str | GivenStart) -> str | Callable[[], np.ndarray]:
+    """Where chains begin, as their driver takes it; given configurations are read when the chains begin."""
+    return start if isinstance(start, str) else partial(starts, start.configurations, plan, plan.card.sampling.chains)
+
+
+def _markov(
+    plan: Plan, kernel: AbstractKernel, measure: Measure, start: str | Callable[[], np.ndarray], target: float | None
+) -> MarkovChains:
     section = plan.card.sampling
     return MarkovChains(
         kernel,
@@ -250,4 +260,5 @@ def _own(run: RunDirectory, plan: Plan, section: KernelSampling, measure: Measur
     if isinstance(kernel, AbstractIndependence):
         judge = ProposalJudge(plan, certified=certified, facts=kernel.facts())
         return _proposals(plan, lambda: kernel, judge, measure, section.own_settings, certified)
-    return _chains(plan, _markov(plan, kernel, measure, section.start, section.target_acceptance), certified)
+    driver = _markov(plan, kernel, measure, _start(plan, section.start), section.target_acceptance)
+    return _chains(plan, driver, certified)

@@ -68,14 +68,23 @@ def require_contract(
         _require(f"{name}.check: {entry}", value, (), jnp.floating)
 
 
-def require_start(kernel: AbstractKernel, start: str, chains: int) -> None:
-    """Raise `InputError` if a kernel does not support a kind of start, or returns states of another form for it."""
+def require_start(kernel: AbstractKernel, start: str | None, chains: int) -> None:
+    """Raise `InputError` if a kernel does not support a kind of start, or returns states of another form for it.
+
+    Args:
+        kernel: the kernel.
+        start: the kind of start; None for given configurations.
+        chains: the number of chains.
+    """
     name, key = type(kernel).__name__, jax.eval_shape(jax.random.key, 0)
-    many = _traced(f"{name}.starts", lambda key: kernel.starts(start, key, chains), key)
-    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), many)
     state = jax.eval_shape(kernel.init, key)
+    if start is None:
+        made, one = f"{name}.at", _traced(f"{name}.at", kernel.at, state.field)
+    else:
+        made, many = f"{name}.starts", _traced(f"{name}.starts", lambda key: kernel.starts(start, key, chains), key)
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), many)
     if _form(one) != _form(state):
-        raise InputError(f"{name}.starts: gives another form of state than init: {_shown(one)}, not {_shown(state)}")
+        raise InputError(f"{made}: gives another form of state than init: {_shown(one)}, not {_shown(state)}")
 
 
 def state_names(state: Any) -> list[str]:

@@ -89,7 +89,7 @@ class HMC(AbstractKernel):
         return self.at(self.potential.noise(key))
 
     def at(self, position: Field) -> HMCState:
-        """The state of a chain at a given position."""
+        """The state of a chain at a given position: a configuration, or the noise of a `FlowPotential`."""
         evaluation = self.potential.evaluate(position)
         energy, field = self.potential.finish(position, evaluation)
         return HMCState(position, field, evaluation.force, energy)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from trivmap._types import Key
+from trivmap._types import Field, Key
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 from trivmap.spaces import AbstractSpace
@@ -66,6 +66,13 @@ class AbstractKernel(eqx.Module):
         if kind != "hot":
             raise InputError(f"start: {type(self).__name__} has no {kind!r} start; give hot")
         return jax.vmap(self.init)(jax.random.split(key, chains))
+
+    def at(self, position: Field) -> Any:
+        """The state of a chain at a given configuration; by default there is none.
+
+        Raises `InputError` for a kernel that cannot begin there.
+        """
+        raise InputError(f"start: {type(self).__name__} cannot begin at given configurations; it has no method at")
 
     def valid(self, state: Any) -> Bool[Array, ""]:
         """True if a chain can begin at this state: by default, if its field is finite."""

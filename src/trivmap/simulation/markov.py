@@ -1,6 +1,6 @@
 """Many parallel chains of one compiled kernel: warm-up with adaptation, then parts with measurements."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -37,7 +37,8 @@ class MarkovChains(AbstractDriver):
         key: the key of all random numbers.
         chains: the number of chains.
         measure: observables of one configuration; the kernel's records of a step are added to them.
-        start: `hot`, `cold` or `mixed`, see `samplers.start_positions`.
+        start: `hot`, `cold` or `mixed`, see `samplers.start_positions`; or a function that gives the configurations at
+            which the chains begin, shape (chains, ...), called once when they begin.
         warmup: steps before anything is measured; every second one has an eighth of the kernel's step size, if it has
             one, which leads out of starts where whole steps are never accepted.
         target: mean acceptance that the warm-up tunes the step size to, common to all chains, by dual averaging from
@@ -55,7 +56,7 @@ class MarkovChains(AbstractDriver):
         *,
         chains: int,
         measure: Measure,
-        start: str = "hot",
+        start: str | Callable[[], np.ndarray] = "hot",
         warmup: int = 200,
         target: float | None = 0.8,
     ):
@@ -78,9 +79,13 @@ class MarkovChains(AbstractDriver):
             return eqx.combine(arrays, static).tuned(step_size)
 
         # Keys are arguments of the programs, not constants in them, so that a cache serves runs of all seeds.
-        def begin(arrays: AbstractKernel, key: Key) -> tuple[Any, Array]:
+        def begin(arrays: AbstractKernel, key: Key, fields: Array | None) -> tuple[Any, Array]:
             whole = eqx.combine(arrays, static)
-            states = whole.starts(start, key, chains)
+            if isinstance(start, str):
+                states = whole.starts(start, key, chains)
+            else:
+                assert fields is not None
+                states = jax.vmap(whole.at)(fields)
             return states, jax.vmap(whole.valid)(states)
 
         # Jitted because its form is computed before it is called, and tracing it is slow.
@@ -145,16 +150,18 @@ class MarkovChains(AbstractDriver):
         self._run = jax.jit(run, static_argnames="thin")
         self._checked = jax.jit(checked)
         # The form of a state, which is needed to read stored states.
-        self._form, _ = jax.eval_shape(begin, self._arrays, self._start_key)
+        field = jax.eval_shape(self.kernel.init, self._start_key).field
+        fields = None if isinstance(start, str) else jax.ShapeDtypeStruct((chains, *field.shape), field.dtype)
+        self._form, _ = jax.eval_shape(begin, self._arrays, self._start_key, fields)
         self._names = state_names(self._form)
 
     def start(self) -> State:
         """Raises `InputError` if a chain cannot begin, for example because the action is not finite."""
-        states, valid = self._states(self._arrays, self._start_key)
+        states, valid = self._states(self._arrays, self._start_key, self._given())
         if bad := int(np.sum(~np.asarray(valid))):
             raise InputError(
                 f"sampling.start: the action of {bad} of {self.chains} chains is not a finite number at their "
-                f"{self._begin} start; choose another start"
+                f"{self._began} start; choose another start"
             )
         size = self._step_size
         walk = _Walk(states, size, DualAveraging.begin(size))
@@ -169,6 +176,22 @@ class MarkovChains(AbstractDriver):
                 "bound, or the force does not belong to it"
             )
         return self._packed(walk.states, walk.adaptation.final)
+
+    @property
+    def _began(self) -> str:
+        return self._begin if isinstance(self._begin, str) else "given"
+
+    def _given(self) -> Array | None:
+        """The configurations at which the chains begin, None for a kind of start."""
+        if isinstance(self._begin, str):
+            return None
+        found, field = self._begin(), jax.eval_shape(self.kernel.init, self._start_key).field
+        if found.shape != (self.chains, *field.shape):
+            raise InputError(
+                f"sampling.start: {self.chains} chains begin at configurations of shape {list(field.shape)} each, got "
+                f"an array of shape {list(found.shape)}"
+            )
+        return jnp.asarray(found, field.dtype)
 
     def part(
         self, state: State, start: int, stop: int, *, thin: int | None = None, done: Done = unheard
@@ -201,7 +224,7 @@ class MarkovChains(AbstractDriver):
             **sized,
             "wanted_acceptance": self._target,
             "warmup": self._warmup,
-            "start": self._begin,
+            "start": self._began,
             **{name: float(np.max(np.asarray(values, np.float64))) for name, values in checks.items()},
         }
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
 
 from trivmap._types import Key
 from trivmap.actions import AbstractAction, require_action
@@ -32,7 +34,7 @@ def simulate(
     steps: int,
     chains: int = 4,
     warmup: int = 200,
-    start: str = "hot",
+    start: str | Float[Array, "chains *shape"] | np.ndarray = "hot",
     target: float | None = None,
     observables: Observable | Sequence[Observable] = (),
     progress: bool = False,
@@ -48,7 +50,7 @@ def simulate(
         steps: measured steps of each chain.
         chains: independent chains.
         warmup: steps of each chain before the measured ones.
-        start: `hot`, `cold` or `mixed`, if the kernel supports it.
+        start: `hot`, `cold` or `mixed`, if the kernel supports it; or the configuration at which each chain begins.
         target: mean acceptance that the warm-up tunes the kernel's step size to; None keeps it.
         observables: observables of your own, measured and analyzed beside those of `observables.CATALOG`.
         progress: show a line with the steps and the time left.
@@ -66,13 +68,14 @@ def simulate(
     own = (observables,) if isinstance(observables, Observable) else tuple(observables)
     require_measurable(own, action, kernel.lattice, float)
     measured = eqx.Partial(measure, action, own=own)
-    if isinstance(kernel, AbstractIndependence | ClusterCycle) and (target is not None or start != "hot"):
+    kind = start if isinstance(start, str) else None
+    if isinstance(kernel, AbstractIndependence | ClusterCycle) and (target is not None or kind != "hot"):
         raise InputError(f"target, start: of no use, {type(kernel).__name__} has no step size and one kind of start")
     if not isinstance(kernel, ClusterCycle):
         field = action.space.form(kernel.lattice, jnp.result_type(float))
         require_contract(kernel, measured=jax.eval_shape(measured, field).keys() | RESERVED, space=action.space)
         if not isinstance(kernel, AbstractIndependence):
-            require_start(kernel, start, chains)
+            require_start(kernel, kind, chains)
     driver: AbstractDriver
     if isinstance(kernel, ClusterCycle):
         also = eqx.Partial(measure_own, action, own) if own else None
@@ -80,7 +83,8 @@ def simulate(
     elif isinstance(kernel, AbstractIndependence):
         driver = ProposalChains(kernel, key, chains=chains, measure=measured)
     else:
-        driver = MarkovChains(kernel, key, chains=chains, measure=measured, start=start, warmup=warmup, target=target)
+        begin = kind or (lambda: np.asarray(start))
+        driver = MarkovChains(kernel, key, chains=chains, measure=measured, start=begin, warmup=warmup, target=target)
     stored = warmup if driver.history == "proposals" else 0
     return in_memory(driver, stored + steps, kernel.lattice, action, own, warmup=stored, progress=progress)
 
