@@ -159,7 +159,8 @@ def test_figures_have_their_numbers_and_formats_beside_them(tmp_path, chains):
     (run.figures_path / "mine.pdf").write_bytes(b"mine")
     write_report(run.root, formats=["pdf"])
     suffixes = {(path.stem, path.suffix) for path in run.figures_path.iterdir()}
-    assert suffixes == {(name, s) for name in FIGURES for s in (".png", ".csv", ".pdf")} | {("mine", ".pdf")}
+    drawn = {(name, suffix) for name in FIGURES for suffix in (".png", ".csv", ".pdf")}
+    assert suffixes == {*drawn, ("mine", ".pdf"), ("written", ".json")}
     results = synthetic.analyze(chains)
     table = np.genfromtxt(run.figures_path / "correlator.csv", delimiter=",", names=True)
     np.testing.assert_allclose(table["chain"], results.chain.value("correlator"), rtol=1e-12)
@@ -167,13 +168,15 @@ def test_figures_have_their_numbers_and_formats_beside_them(tmp_path, chains):
     # Another report writes what is there again, and removes the pictures of what the run has no longer.
     before = (run.figures_path / "training.pdf").read_bytes()
     run.stages_path.unlink()
-    (run.figures_path / "training.pdf").write_bytes(b"old")
     write_report(run.root)
     assert (run.figures_path / "training.pdf").read_bytes() == before
     assert not list(run.figures_path.glob("stages.*"))
     assert (run.figures_path / "mine.pdf").read_bytes() == b"mine"
     with pytest.raises(InputError, match="'eps' is not a format of figures"):
         write_report(run.root, formats=["eps"])
+    (run.figures_path / "training.svg").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"training\.svg: was not written by trivmap"):
+        write_report(run.root, formats=["svg"])
 
 
 def test_run_that_was_only_trained(tmp_path):

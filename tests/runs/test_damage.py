@@ -19,7 +19,6 @@ from trivmap.runs import pipeline, sampling
 from trivmap.runs.progress import NoProgress
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
-from trivmap.store.figures import write_figures
 from trivmap.trust import trusting
 
 pytestmark = pytest.mark.usefixtures("optax_mixes_dtypes")
@@ -324,22 +323,6 @@ def test_a_user_without_a_name(sampled, tmp_path, monkeypatch):
     content = json.loads(run.observables_path.read_text())
     assert content["who"] == "" and os.uname().nodename not in run.observables_path.read_text()
     assert len(trivmap.load(run.root).results) > 10
-
-
-def test_two_that_write_the_same_at_once(run, monkeypatch):
-    """Reports take no lock: one begins and ends while another one writes."""
-    own, begun = os.replace, []
-
-    def replace(*arguments, **options):
-        if not begun:
-            begun.append(True)
-            write_figures(run.root, {"stages.png": b"second"})
-        own(*arguments, **options)
-
-    monkeypatch.setattr(os, "replace", replace)
-    write_figures(run.root, {"stages.png": b"first"})
-    assert (run.figures_path / "stages.png").read_bytes() == b"first"
-    assert [path.name for path in run.figures_path.iterdir()] == ["stages.png"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0 or sys.platform == "win32", reason="root may read everything")

@@ -2,6 +2,7 @@ import contextlib
 import itertools
 import json
 import os
+import threading
 import time
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from tests.runs.support import contents, kill_while_working, no_file_larger_than
 from trivmap.cards.card import load_card
 from trivmap.errors import InputError
+from trivmap.store import figures
 from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import describe_environment
-from trivmap.store.figures import figure_files, write_figures
+from trivmap.store.figures import figure_formats, write_figures
 
 
 @pytest.fixture
@@ -95,12 +97,92 @@ def test_summary(run):
 
 
 def test_figures(run):
-    assert figure_files(run.root) == []
+    assert figure_formats(run.root) == set()
     write_figures(run.root, {"stages.png": b"png", "stages.pdf": b"pdf"})
-    write_figures(run.root, {"stages.png": b"new"}, remove=["stages.pdf"])
+    assert figure_formats(run.root) == {"png", "pdf"}
+    write_figures(run.root, {"stages.png": b"new"})
     assert (run.figures_path / "stages.png").read_bytes() == b"new"
-    assert figure_files(run.root) == ["stages.png"]
-    assert [path.name for path in run.figures_path.iterdir()] == ["stages.png"]
+    assert figure_formats(run.root) == {"png"}
+    assert listing(run) == ["stages.png", "written.json"]
+
+
+def listing(run):
+    return sorted(path.name for path in run.figures_path.iterdir())
+
+
+def test_figures_of_the_users_own(run):
+    """A file that somebody put there, or changed, is neither replaced nor removed."""
+    write_figures(run.root, {"stages.png": b"png", "training.png": b"png", "training.csv": b"csv"})
+    (run.figures_path / "stages.png").write_bytes(b"cropped")
+    (run.figures_path / "training.pdf").write_bytes(b"mine")
+    for name in ("stages.png", "training.pdf"):
+        with pytest.raises(InputError, match=f"{name}: was not written by trivmap, or was changed since"):
+            write_figures(run.root, {"training.png": b"new", name: b"new"}, ["training.pdf"])
+    assert (run.figures_path / "training.png").read_bytes() == b"png"
+    write_figures(run.root, {"training.png": b"new"})
+    assert listing(run) == ["stages.png", "training.pdf", "training.png", "written.json"]
+    assert (run.figures_path / "stages.png").read_bytes() == b"cropped"
+
+
+def test_figures_of_an_early_version(run):
+    run.figures_path.mkdir()
+    for name in ("stages.png", "stages.svg", "mine.png"):
+        (run.figures_path / name).write_bytes(b"early")
+    names = ["stages.png", "stages.svg", "training.png"]
+    assert figure_formats(run.root, names) == {"png", "svg"}
+    write_figures(run.root, {"stages.png": b"new", "training.png": b"new"}, names)
+    assert listing(run) == ["mine.png", "stages.png", "training.png", "written.json"]
+
+
+def test_figures_of_a_writer_that_was_killed(run, monkeypatch):
+    write_figures(run.root, {"stages.png": b"png", "training.png": b"png"})
+    own, done = figures.write_bytes, []
+
+    def write(path, content):
+        done.append(path.name)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        own(path, content)
+
+    monkeypatch.setattr(figures, "write_bytes", write)
+    with pytest.raises(KeyboardInterrupt):
+        write_figures(run.root, {"stages.png": b"new", "training.png": b"new"})
+    assert done == ["written.json", "stages.png", "training.png"]
+    monkeypatch.undo()
+    write_figures(run.root, {"stages.png": b"newer", "training.png": b"newer"})
+    assert (run.figures_path / "training.png").read_bytes() == b"newer"
+
+
+def test_figures_by_two_at_once(run, monkeypatch):
+    """The second writer waits for the first, and finds what that wrote."""
+    own, threads = figures.write_bytes, []
+
+    def write(path, content):
+        if not threads:
+            threads.append(threading.Thread(target=write_figures, args=[run.root, {"stages.png": b"second"}]))
+            threads[0].start()
+            time.sleep(0.3)
+        own(path, content)
+
+    monkeypatch.setattr(figures, "write_bytes", write)
+    write_figures(run.root, {"stages.png": b"first", "training.png": b"first"})
+    threads[0].join()
+    assert (run.figures_path / "stages.png").read_bytes() == b"second"
+    assert listing(run) == ["stages.png", "written.json"]
+
+
+def test_a_damaged_list_of_figures(run):
+    write_figures(run.root, {"stages.png": b"png"})
+    for text in ("{", "[]", '{"files": 3}', '{"files": {"stages.png": 3}}'):
+        (run.figures_path / "written.json").write_text(text)
+        with pytest.raises(InputError, match=r"written\.json: is damaged; delete the folder"):
+            write_figures(run.root, {"stages.png": b"new"})
+
+
+def test_only_one_process_writes_figures(run, monkeypatch):
+    monkeypatch.setattr(figures, "is_main_process", lambda: False)
+    write_figures(run.root, {"stages.png": b"png"})
+    assert not run.figures_path.exists()
 
 
 def hold_the_lock(folder, announce):
@@ -151,7 +233,8 @@ def test_a_full_disk_for_real(small_disk, card):
     before = contents(run.root)
     with pytest.raises(InputError, match=r"the disk is full; nothing written before was lost"):
         write_figures(run.root, {"large.png": bytes(2_000_000)})
-    assert contents(run.root) == before
+    # The list of figures may name files that were never written.
+    assert {name: text for name, text in contents(run.root).items() if name != "figures/written.json"} == before
     step = 0
     with contextlib.suppress(InputError):
         for step in range(1, 10_000):

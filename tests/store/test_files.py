@@ -10,7 +10,7 @@ from trivmap.errors import InputError
 from trivmap.store import locks
 from trivmap.store.directory import RunDirectory
 from trivmap.store.figures import write_figures
-from trivmap.store.files import append_bytes, lock, new_directory, write_bytes, write_json, write_text
+from trivmap.store.files import append_bytes, lock, new_directory, new_large_file, write_bytes, write_json, write_text
 from trivmap.store.folders import inside, is_folder, listed, own_folder, sync
 from trivmap.store.plain import is_file, read_bytes
 
@@ -324,3 +324,23 @@ def test_what_is_written_may_be_read(tmp_path):
 def test_a_text_that_no_encoding_has_is_escaped(tmp_path):
     write_text(tmp_path / "a", "χ \ud800")
     assert (tmp_path / "a").read_text(encoding="utf-8") == "χ \\ud800"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_replaces_nothing_even_at_the_last_moment(links, tmp_path, monkeypatch):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
+    path = tmp_path / "out.h5"
+
+    def race():
+        with new_large_file(path) as partial:
+            partial.write_text("whole")
+            path.write_text("mine")
+
+    with pytest.raises(InputError, match=r"out\.h5: exists already"):
+        race()
+    assert path.read_text() == "mine" and os.listdir(tmp_path) == ["out.h5"]
+    path.unlink()
+    with new_large_file(path) as partial:
+        partial.write_text("whole")
+    assert path.read_text() == "whole" and os.listdir(tmp_path) == ["out.h5"]

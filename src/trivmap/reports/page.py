@@ -9,7 +9,7 @@ from typing import Any
 
 from trivmap.reports.drawings import FORMATS, KEYS, Drawing
 from trivmap.store.environment import package_version
-from trivmap.store.figures import figure_files, write_figures
+from trivmap.store.figures import figure_formats, write_figures
 from trivmap.store.files import write_text
 
 
@@ -93,16 +93,17 @@ def write_page(path: Path, text: str, pictures: Sequence[Drawing], formats: Coll
     """Write a page, and into the folder of figures beside it each picture with the numbers behind it.
 
     A picture is written as PNG, as CSV, in the `formats`, and in every format that an earlier page left in the folder:
-    nothing there is older than the page. Pictures of an earlier page that have no successor are removed.
+    nothing there is older than the page. Pictures of an earlier page that have no successor are removed. Raises
+    `InputError`, with nothing written, if a file of such a name is the user's own.
     """
-    known = [Path(name) for name in figure_files(path.parent)]
-    keys = {picture.key for picture in pictures}
-    ours = [file for file in known if file.suffix[1:] in ("csv", *FORMATS) and file.stem in {*keys, *KEYS}]
+    root, keys = path.parent, {picture.key for picture in pictures}
+    # Early versions kept no list of the files that they wrote.
+    early = [f"{key}.{suffix}" for key in {*keys, *KEYS} for suffix in ("csv", *FORMATS)]
     files = {f"{picture.key}.csv": picture.table.encode() for picture in pictures}
-    for suffix in sorted({"png", *formats, *(file.suffix[1:] for file in ours)} - {"csv"}):
+    for suffix in sorted({"png", *formats, *figure_formats(root, early)} - {"csv"}):
         for picture in pictures:
             files[f"{picture.key}.{suffix}"] = picture.png if suffix == "png" else picture.file(suffix)
-    write_figures(path.parent, files, remove=[file.name for file in ours if file.stem not in keys])
+    write_figures(root, files, early)
     write_text(path, text)
 
 

@@ -93,17 +93,17 @@ def write_bytes(path: Path, content: bytes | io.BytesIO) -> None:
 
 
 @contextlib.contextmanager
-def _named_at_the_end(name: str, folder: int) -> Iterator[tuple[str, int]]:
+def _named_at_the_end(name: str, folder: int, *, replace: bool = True) -> Iterator[tuple[str, int]]:
     """A new file in an open folder, by its temporary name and open: it gets its `name` at the end of the block.
 
-    It replaces what has the name, and is removed if the block fails.
+    It replaces what has the name, or without `replace` raises `FileExistsError`. It is removed if the block fails.
     """
     partial, descriptor = new_file(folder)
     try:
         yield partial, descriptor
         sync(descriptor)
         # Renamed before it is closed, since closing unlocks it.
-        os.replace(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
+        (os.replace if replace else _rename_to_new)(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(partial, dir_fd=folder)
@@ -113,10 +113,26 @@ def _named_at_the_end(name: str, folder: int) -> Iterator[tuple[str, int]]:
     sync(folder)
 
 
+def _rename_to_new(name: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """Rename a file; raises `FileExistsError` if the new name is taken, even at the last moment."""
+    try:
+        os.link(name, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: only the time between the question and the renaming is left.
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(new, dir_fd=dst_dir_fd, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
+        os.replace(name, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+    else:
+        os.unlink(name, dir_fd=src_dir_fd)
+
+
 def require_absent(path: Path) -> None:
     """Raise `InputError` where a new file of the user's has no place: something is there, or its folder is not."""
     if os.path.lexists(path):
-        raise InputError(f"{path}: exists already; name another file, or delete this one")
+        raise InputError(_taken(path))
     if not path.parent.is_dir():
         raise InputError(f"{path}: {path.parent} is no directory; name a file in one that exists")
 
@@ -129,9 +145,16 @@ def new_large_file(path: Path) -> Iterator[Path]:
     `path` exists in whatever form.
     """
     require_absent(path)
-    with storing(path), folder_of(path) as folder, _named_at_the_end(path.name, folder) as (partial, _):
-        yield path.parent / partial
-        require_absent(path)
+    with storing(path), folder_of(path) as folder:
+        try:
+            with _named_at_the_end(path.name, folder, replace=False) as (partial, _):
+                yield path.parent / partial
+        except FileExistsError as error:
+            raise InputError(_taken(path)) from error
+
+
+def _taken(path: Path) -> str:
+    return f"{path}: exists already; name another file, or delete this one"
 
 
 def require_room(folder: Path, length: int) -> None:

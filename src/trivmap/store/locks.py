@@ -22,6 +22,18 @@ def flock(descriptor: int, *, shared: bool = False) -> bool | None:
     return True
 
 
+def wait_for(descriptor: int) -> None:
+    """Lock an open file or folder for this process, as soon as no other one holds it; nothing where there are no locks.
+
+    The lock ends when the file is closed.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     """Lock an open file for this process, if no other one holds it.
 
