@@ -238,12 +238,16 @@ class Run:
 
         >>> arviz.InferenceData.from_datatree(run.to_datatree())
 
-        Groups `posterior` (chain, draw) and, for proposals of a map, `sample_stats`; see `observables.chain_tree`.
+        Groups `posterior` (chain, draw) and, for proposals of a map, `sample_stats`; see `observables.chain_tree`. The
+        attribute `untrusted` has the reasons for which the run withholds numbers, by name. Raises `InputError` for
+        samples that are not complete or not those of the card and the map.
         """
         from trivmap.observables.datasets import chain_tree
 
-        with self.samples as reader:
-            return chain_tree(reader, {"lattice": list(self.card.lattice), **self._attributes()})
+        with trusting(self._trust), self.samples as reader:
+            require_samples(self.directory, self._plan, reader)
+            facts = {"lattice": list(self.card.lattice), "untrusted": self.summary.get("untrusted") or {}}
+            return chain_tree(reader, facts | self._attributes())
 
     def _attributes(self) -> dict[str, Any]:
         """The facts of the card that say which ensemble this is."""

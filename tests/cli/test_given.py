@@ -1,6 +1,7 @@
 """`trivmap measure --configurations` and `trivmap forward-ess`: what they print, and what they leave alone."""
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -101,3 +102,9 @@ def test_the_chains_of_a_run_after_their_warmup(folder):
 def test_one_sentence(given, said, folder):
     done = trivmap("forward-ess", "run", given, folder=folder)
     assert done.code == 2 and done.err.startswith(f"trivmap: {said}") and done.err.count("\n") == 1
+
+
+def test_the_table_has_the_error_of_tau_int(folder):
+    done = trivmap("measure", "run", "--configurations", "hmc.h5:/cfg", "-q", folder=folder)
+    (row,) = (line.split() for line in done.out.splitlines() if line.startswith("phi2 "))
+    assert re.fullmatch(r"\d\.\d+\(\d+\)", row[2]), row

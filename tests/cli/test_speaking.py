@@ -85,8 +85,8 @@ def test_a_log_on_a_full_disk_stops_no_work(capsys, tmp_path):
         stamped.write("a line\n")
     said = capsys.readouterr().err
     assert (
-        said
-        == f"trivmap: --log-file {tmp_path}/log.txt: takes no more data (No space left on device); the work continues\n"
+        said == f"trivmap: --log-file {tmp_path}/log.txt: is no longer written (No space left on device); the work "
+        "continues\n"
     )
 
 

@@ -1,5 +1,7 @@
 """Ensembles of the user's own: exact answers of a free field, and what gives away a wrong one."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -172,3 +174,14 @@ def test_a_run_without_a_map_has_no_weights(tmp_path):
     run = pipeline.create(RunCard.from_data(data), tmp_path / "run")
     with pytest.raises(InputError, match="has no map"):
         Run(run).forward_ess(np.zeros((10, 8)))
+
+
+def test_the_tree_of_chains_is_that_of_complete_samples(sampled, tmp_path):
+    run = copied(sampled, tmp_path / "run")
+    run.update_summary(untrusted={"log_z": "too few"})
+    tree = Run(run).to_datatree()
+    assert tree["posterior"]["phi2"].shape == (2, 1080)
+    assert json.loads(tree.attrs["untrusted"]) == {"log_z": "too few"}
+    run.update_summary(sampling=run.summary()["sampling"] | {"proposals": 4800})
+    with pytest.raises(InputError, match="sampling is not finished"):
+        Run(run).to_datatree()

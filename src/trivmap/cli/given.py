@@ -10,7 +10,7 @@ from trivmap.cli.opening import changed_plan, opened
 from trivmap.cli.process import shown_progress
 from trivmap.cli.terminal import say
 from trivmap.errors import InputError
-from trivmap.estimate import Estimate
+from trivmap.estimate import Estimate, parenthesis
 
 if TYPE_CHECKING:
     from trivmap.runs.given import Difference, Judged
@@ -122,7 +122,7 @@ def _lines(found: "Judged", directory: "RunDirectory") -> list[str]:
 def _table(here: Mapping[str, Any], compared: "Mapping[str, Difference]", summary: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, found in here.items():
-        tau_int = "" if found["tau_int"] is None else f"{found['tau_int']:.3g}"
+        tau_int = "" if found["tau_int"] is None else parenthesis(found["tau_int"], found["tau_int_error"])
         row = [name, str(Estimate(found["value"], found["error"])), tau_int, "", ""]
         if name in compared:
             own, pull = summary["observables"][name], compared[name].pull

@@ -54,7 +54,8 @@ class _Stamped:
             with contextlib.suppress(OSError):
                 self._file.close()
             say(
-                f"trivmap: --log-file {self._path}: takes no more data ({error.strerror}); the work continues", err=True
+                f"trivmap: --log-file {self._path}: is no longer written ({error.strerror}); the work continues",
+                err=True,
             )
 
     def flush(self) -> None:

@@ -49,7 +49,8 @@ def results_dataset(
         distance = np.sqrt(np.sum(displacement**2, axis=1))
         dataset = dataset.assign_coords(displacement=(("orbit", "axis"), displacement), distance=("orbit", distance))
     facts = {name: info[name] for name in ("ensemble", "lattice", "chains", "configurations", "bins")}
-    return dataset.assign_attrs(plain({**facts, "bin_length": info["bin_length"], **attributes}))
+    reasons = {"untrusted": chain.untrusted}
+    return dataset.assign_attrs(plain({**facts, "bin_length": info["bin_length"], **reasons, **attributes}))
 
 
 def chain_tree(history: History, attributes: Mapping[str, Any] | None = None) -> Any:
@@ -78,7 +79,7 @@ def chain_tree(history: History, attributes: Mapping[str, Any] | None = None) ->
             name: np.stack([history.read(name, chain, history.warmup, history.n) for chain in range(history.chains)])
             for name in ("accepted", "log_weight")
         }
-        noted = {"accepted": "whether the proposal was accepted", "log_weight": "-S - log q of the proposal"}
+        noted = {"accepted": "whether the proposal was accepted", "log_weight": "log w of the proposal"}
         stats = {name: (("chain", "draw"), values, {"long_name": noted[name]}) for name, values in read.items()}
         groups["/sample_stats"] = xarray.Dataset(stats, steps)
     return xarray.DataTree.from_dict(groups)

@@ -61,7 +61,7 @@ def exporting(path: Path, fields: Form, log_weight: Form, facts: Mapping[str, An
         facts: what is to be known about them, as JSON takes it.
 
     Raises:
-        InputError: for another suffix, a file that exists, and a disk that takes no more.
+        InputError: for another suffix, a file that exists, and a disk that is full.
     """
     require_exportable(path)
     forms = {_FIELDS: fields, _WEIGHTS: log_weight}

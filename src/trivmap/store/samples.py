@@ -29,7 +29,7 @@ _BEFORE = {"generator": "threefry2x32", "common_noise": True}
 
 
 class SampleWriter:
-    """Appends parts to the samples of the run in `root`, going on after the parts that are there.
+    """Appends parts to the samples of the run in `root`, after the parts that are there.
 
     `attributes` describe the samples: kind, history, chains, proposals, warmup, thin, lattice, seed, and whatever else
     identifies them, such as the digest of the model. Raises `InputError` if parts are damaged or are of other samples,
@@ -68,7 +68,7 @@ class SampleWriter:
         """Store the next steps of every chain: arrays of shape (chains, count, ...), each dtype kept.
 
         `fields` may hold fewer steps than the rest (thinning); `state` is what the sampler needs to continue, arrays or
-        JSON. Nothing is kept in memory. Raises `InputError` when the disk takes no more; the parts written stay.
+        JSON. Nothing is kept in memory. Raises `InputError` when the disk is full; the parts written stay.
         """
         datasets = {"accepted": np.asarray(accepted, bool)}
         if log_weight is not None:
