@@ -118,7 +118,7 @@ def test_the_package_declares_what_the_extras_name():
         declared = {re.split(r"[<>=\[ ]", each)[0] for each in project["optional-dependencies"][extra]}
         wanted = {extras.PACKAGES.get(module, module) for module in modules}
         assert wanted == declared - {"trivmap", "scipy"}
-    assert project["optional-dependencies"]["all"] == ["trivmap[studies,programs]"]
+    assert project["optional-dependencies"]["all"] == ["trivmap[studies,programs,tensorboard]"]
 
 
 def test_what_is_installed_is_not_asked_for(monkeypatch):

@@ -28,6 +28,7 @@ FLOORS = [
         "extras",
         "fourier",
         "lattice",
+        "notebook",
         "processes",
         "progress",
         "spaces",

@@ -12,11 +12,12 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "studies": ("dask", "distributed"),
     "reports": ("jinja2", "matplotlib"),
     "programs": ("flatbuffers",),
+    "tensorboard": ("tensorboardX",),
 }
 """The modules that each extra of the package installs: `pip install trivmap[runs]`, or `[all]` for all of them."""
 
 
-PACKAGES: Mapping[str, str] = {"orbax": "orbax-checkpoint", "yaml": "pyyaml"}
+PACKAGES: Mapping[str, str] = {"orbax": "orbax-checkpoint", "tensorboardX": "tensorboardx", "yaml": "pyyaml"}
 """The names under which modules are installed, if they differ."""
 
 

@@ -14,8 +14,14 @@ from trivmap.bases import AbstractBase
 from trivmap.bijections import AbstractBijection, Chain
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
+from trivmap.notebook import table
 from trivmap.support import Support
 from trivmap.tuning import tuning
+
+
+def parameters_of(part: eqx.Module) -> int:
+    """Number of learnable parameters of a flow or a part of one."""
+    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(part, eqx.is_inexact_array)))
 
 
 class Stage(NamedTuple):
@@ -98,18 +104,29 @@ class Flow(eqx.Module):
     @property
     def parameters(self) -> int:
         """Number of learnable parameters."""
-        return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array)))
+        return parameters_of(self)
 
     def __repr__(self) -> str:
         """The lattice, the number of parameters, the base and the maps in order."""
-        maps = self.bijection.named() if isinstance(self.bijection, Chain) else [type(self.bijection).__name__]
+        return "\n".join([self._head, *(f"  {number}: {name}" for number, name, _ in self._parts())])
+
+    def _repr_html_(self) -> str:
+        """The same as a table, with the parameters of each part, for notebooks."""
+        return table(self._head, ("", "part", "parameters"), self._parts())
+
+    @property
+    def _head(self) -> str:
         sites = "" if self.support is Support.ALL else f", {self.support.value}"
-        lines = [
-            f"Flow(lattice {list(self.lattice.shape)}{sites}, {self.parameters} parameters)",
-            f"  base: {type(self.base).__name__}",
-            *(f"  {number}: {name}" for number, name in enumerate(maps, start=1)),
+        return f"Flow(lattice {list(self.lattice.shape)}{sites}, {self.parameters} parameters)"
+
+    def _parts(self) -> list[tuple[str, str, int]]:
+        """Number, name and learnable parameters of the base and of each map in order."""
+        chain = self.bijection if isinstance(self.bijection, Chain) else Chain(self.lattice, [self.bijection])
+        maps = [
+            (str(number), name, parameters_of(part))
+            for number, (name, part) in enumerate(zip(chain.named(), chain.maps, strict=True), start=1)
         ]
-        return "\n".join(lines)
+        return [("base", type(self.base).__name__, parameters_of(self.base)), *maps]
 
     def astype(self, dtype: DTypeLike) -> "Flow":
         """The same flow in another floating-point precision."""

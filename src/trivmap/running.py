@@ -19,6 +19,7 @@ from trivmap.runs.plan import Plan
 from trivmap.runs.progress import Progress
 from trivmap.store.directory import RunDirectory
 from trivmap.store.plain import is_file
+from trivmap.training import Logger
 from trivmap.trust import trusting
 
 
@@ -29,6 +30,7 @@ def run(
     overrides: Sequence[str] = (),
     progress: Progress | bool | None = None,
     trust: bool = False,
+    loggers: Sequence[Logger] = (),
     **changes: Any,
 ) -> Run:
     """Train, sample and measure what a card says, in the directory `out`; returns what it holds.
@@ -44,6 +46,7 @@ def run(
         out: the run directory; None is runs/NAME, or where that holds another run the first free of runs/NAME-2 ...
         overrides: `KEY=VALUE` each, as `--set` takes them.
         progress: where progress is shown: True is a line on stderr, None nowhere.
+        loggers: receive the scalars of the records of training, for example `training.TensorBoard("logs")`.
         trust: run code of somebody else's that the card of an existing directory names, and use altered files.
         changes: keys of the card by name, with their values; a mapping changes the keys that it names.
 
@@ -64,7 +67,7 @@ def run(
             directory = pipeline.create(plan, out)
         elif fixed := difference(directory.card(), plan.card, "name"):
             raise InputError(f"{directory.config_path}: its {fixed} is not that of the card; give another directory")
-        finish(directory, Line() if progress is True else progress or None, plan)
+        finish(directory, Line() if progress is True else progress or None, plan, loggers=loggers)
     return Run(directory, trust=trust)
 
 

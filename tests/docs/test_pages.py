@@ -52,7 +52,7 @@ def test_commands_and_options_exist(page):
         if called := re.match(r"trivmap ([a-z][a-z-]*)", span):
             assert called[1] in cli.commands, span
             known = {option for parameter in cli.commands[called[1]].params for option in parameter.opts}
-            assert set(re.findall(r"(?<!\S)--[a-z]+", span)) <= known | {"--help"}, span
+            assert set(re.findall(r"(?<!\S)--[a-z-]+", span)) <= known | {"--help"}, span
     known = {option for command in cli.commands.values() for parameter in command.params for option in parameter.opts}
     assert {span.split()[0] for span in spans if span.startswith("--")} <= known | {"--help"}
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +53,10 @@ class RunCard(LatticeCard):
     def __repr__(self) -> str:
         """The card as YAML, with every default."""
         return yaml_text.dump(self.to_data())
+
+    def _repr_html_(self) -> str:
+        """The same, for notebooks."""
+        return f"<pre>{escape(repr(self))}</pre>"
 
     @model_validator(mode="after")
     def _consistent(self) -> "RunCard":

@@ -13,6 +13,7 @@ import numpy as np
 from trivmap.errors import InputError
 from trivmap.estimate import parenthesis
 from trivmap.extras import require
+from trivmap.notebook import table
 from trivmap.observables.estimates import Estimates, with_common_mean
 from trivmap.observables.gamma import Series
 
@@ -52,11 +53,9 @@ class Results(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         """The same as a table, for notebooks."""
-        head = "".join(f"<th>{title}</th>" for title in ("observable", "value", "tau_int"))
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self._rows())
         withheld = "".join(f"<li>{escape(name)}: {escape(reason)}</li>" for name, reason in self.reasons())
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return table + (f"<p>withheld</p><ul>{withheld}</ul>" if withheld else "")
+        below = f"<p>withheld</p><ul>{withheld}</ul>" if withheld else ""
+        return table("", ("observable", "value", "tau_int"), self._rows()) + below
 
     def _rows(self) -> list[tuple[str, str, str]]:
         rows = []

@@ -1,6 +1,6 @@
 """Along the map: the statistics of the field after every stage of a flow, from the base to the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from trivmap.errors import InputError
 from trivmap.estimate import parenthesis
 from trivmap.flows import Flow
 from trivmap.lattice import Lattice
+from trivmap.notebook import table
 from trivmap.observables.estimators import correlation_length
 from trivmap.observables.measurements import momentum_two_point, two_point
 from trivmap.support import Support
@@ -67,14 +68,24 @@ class FlowStages:
 
     def __repr__(self) -> str:
         """A line for each stage: its correlation length and <phi^2>, with errors."""
-        lines = [f"FlowStages of {self.proposals} samples on lattice {self.lattice}"]
         width = max(len(stage.name) for stage in self.stages)
+        rows = [f"{name:{width}}  xi {length:>12}  <phi^2> {square}" for name, length, square in self._rows()]
+        return "\n".join([self._head, *rows])
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        return table(self._head, ("stage", "xi", "<phi^2>"), self._rows())
+
+    @property
+    def _head(self) -> str:
+        return f"FlowStages of {self.proposals} samples on lattice {self.lattice}"
+
+    def _rows(self) -> Iterator[tuple[str, str, str]]:
+        """Name, correlation length and <phi^2> of each stage."""
         for stage in self.stages:
             xi, error = stage.correlation_length, stage.correlation_length_error
             length = "unknown" if xi is None or error is None else parenthesis(xi, error)
-            square = parenthesis(stage.two_point[0], stage.two_point_error[0])
-            lines.append(f"{stage.name:{width}}  xi {length:>12}  <phi^2> {square}")
-        return "\n".join(lines)
+            yield stage.name, length, parenthesis(stage.two_point[0], stage.two_point_error[0])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, fit for JSON."""

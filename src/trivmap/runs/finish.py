@@ -1,6 +1,6 @@
 """The completion of a run: the remaining training, sampling and measuring."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trivmap.cards.card import RunCard
@@ -11,6 +11,7 @@ from trivmap.runs.progress import NoProgress, Progress
 from trivmap.runs.sampling import sample
 from trivmap.runs.train import train
 from trivmap.store.directory import RunDirectory
+from trivmap.training import Logger
 
 
 def finish(
@@ -23,6 +24,7 @@ def finish(
     again: bool = False,
     after_training: Callable[[], object] = lambda: None,
     after_sampling: Callable[[], object] = lambda: None,
+    loggers: Sequence[Logger] = (),
 ) -> dict[str, Any]:
     """Train, sample and measure, without the steps that are done; returns the summary.
 
@@ -35,6 +37,7 @@ def finish(
         again: judge the samples and measure them even if that is done.
         after_training: called when the costs of training are known.
         after_sampling: called when everything is drawn.
+        loggers: receive the scalars of the records of training.
 
     Raises:
         InputError: if a step raises it.
@@ -44,7 +47,7 @@ def finish(
     plan = plan or Plan(stored)
     wanted = plan.card
     if training and wanted.training is not None:
-        train(run, progress, elapsed=elapsed, plan=plan)
+        train(run, progress, elapsed=elapsed, plan=plan, loggers=loggers)
     after_training()
     drawn = (run.summary().get("sampling") or {}).get("proposals")
     if again or drawn != wanted.sampling.proposals or wanted.sampling != stored.sampling:

@@ -1,6 +1,6 @@
 """Records training: metrics, milestones, checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from trivmap.estimate import Estimate
@@ -9,7 +9,8 @@ from trivmap.runs.progress import Clock, Interruption, Progress
 from trivmap.store.checkpoints import CheckpointStore
 from trivmap.store.directory import RunDirectory, finite
 from trivmap.store.plain import size
-from trivmap.training import Evaluation, TrainingState
+from trivmap.training import Evaluation, Logger, TrainingState
+from trivmap.training.loggers import Loggers, plain
 
 MILESTONES = ("0.5", "0.7", "0.9")
 
@@ -21,7 +22,7 @@ class RunObserver:
     """The observer of a training run in a run directory.
 
     A milestone is the first evaluation whose acceptance minus one error exceeds the target. `compiling` returns
-    the seconds that this session has spent on compilation.
+    the seconds that this session has spent on compilation. `loggers` receive the scalars of what metrics.jsonl gets.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class RunObserver:
         interruption: Interruption,
         metadata: dict[str, Any] | None = None,
         compiling: Callable[[], float] = lambda: 0.0,
+        loggers: Sequence[Logger] = (),
     ):
         self._run, self._store, self._clock = run, store, clock
         self._progress, self._interruption = progress, interruption
+        self._loggers = Loggers(loggers if is_main_process() else (), progress.note)
         metadata = metadata or {}
         self.milestones: dict[str, Any] = metadata.get("milestones") or dict.fromkeys(MILESTONES)
         self.evaluation: dict[str, Any] | None = metadata.get("evaluation")
@@ -77,7 +80,7 @@ class RunObserver:
         if not self._final or self.rungs:
             record["rung"] = self.before["rung"]
         self._last = record | {"steps": record["step"]}
-        self._run.append_metrics({**record, "seconds": self._clock.total})
+        self._keep({**record, "seconds": self._clock.total})
         shown = {name: record[name] for name in ("loss", "ess", "temperature") if name in record}
         if self.evaluation:
             shown["acceptance"] = self.evaluation["acceptance"]["value"]
@@ -86,10 +89,7 @@ class RunObserver:
     def evaluated(self, step: int, evaluation: Evaluation, seconds: float) -> None:
         self.evaluation_seconds += seconds
         step += self.before["steps"]
-        found = {
-            name: value._asdict() if hasattr(value, "_asdict") else value
-            for name, value in evaluation._asdict().items()
-        }
+        found = plain(evaluation)
         # A single infinite weight makes the numbers NaN, which JSON cannot represent.
         self.evaluation = finite({"step": step, **found})
         cost = {"steps": step, "configurations": self._last["configurations"], "wall_seconds": self._clock.total}
@@ -97,7 +97,7 @@ class RunObserver:
         for target in MILESTONES:
             if self._final and self.milestones[target] is None and acceptance.value - acceptance.error > float(target):
                 self.milestones[target] = cost
-        self._run.append_metrics(
+        self._keep(
             {
                 "step": step,
                 "configurations": cost["configurations"],
@@ -106,6 +106,14 @@ class RunObserver:
             }
         )
         self._progress.update(step, acceptance=acceptance.value, ess=evaluation.ess.value)
+
+    def _keep(self, record: dict[str, Any]) -> None:
+        self._run.append_metrics(record)
+        self._loggers.log(record)
+
+    def close(self) -> None:
+        """Training has ended: the loggers are closed."""
+        self._loggers.close()
 
     def acceptance_at(self, step: int) -> Estimate | None:
         """The acceptance from an evaluation at exactly this step of the present rung, if there was one."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,17 +27,22 @@ from trivmap.store.directory import RunDirectory
 from trivmap.store.environment import generator, workforce
 from trivmap.store.plain import size
 from trivmap.store.weights import is_model, save_model
-from trivmap.training import Outcome, Stored, Trainer
+from trivmap.training import Logger, Outcome, Stored, Trainer
 
 
 @within_memory("training.batch or training.evaluate.batch")
 def train(
-    run: RunDirectory, progress: Progress | None = None, *, elapsed: float = 0.0, plan: Plan | None = None
+    run: RunDirectory,
+    progress: Progress | None = None,
+    *,
+    elapsed: float = 0.0,
+    plan: Plan | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> dict[str, Any]:
     """Train the map of a run, from its latest checkpoint if there is one; returns the summary.
 
     `elapsed` are seconds spent before this call that count as wall time: imports, on the command line.
-    `plan` is the plan of the run's card, if the caller has one.
+    `plan` is the plan of the run's card, if the caller has one. `loggers` receive the scalars of the records.
     Raises `InputError` when training diverges (the last good state is kept) and `Interrupted` after a signal.
     """
     progress = progress or NoProgress()
@@ -73,6 +79,7 @@ def train(
                 "generator": generator(plan.keys["train"]),
             },
             compiling=lambda: sum(trainer.compile_seconds for trainer in trainers),
+            loggers=loggers,
         )
         first = observer.before["rung"]
         total = observer.before["steps"] + sum(rung.training.steps for rung in ladder[first:])
@@ -80,7 +87,7 @@ def train(
         trainer: Trainer | None = None
         outcome: Outcome | None = None
         resumed = 0
-        with contextlib.ExitStack() as display:
+        with contextlib.ExitStack() as display, contextlib.closing(observer):
             for position in range(first, len(ladder)):
                 rung, final = ladder[position], position == len(ladder) - 1
                 observer.next_rung(position, final)

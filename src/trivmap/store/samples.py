@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trivmap.errors import InputError
+from trivmap.notebook import table
 from trivmap.store.definitions import definitions
 from trivmap.store.files import write_bytes
 from trivmap.store.folders import inside, is_folder
@@ -145,8 +146,21 @@ class SampleReader:
 
     def __repr__(self) -> str:
         """The file, the number of chains and of steps, and the measurements."""
+        return f"{self._head}: {', '.join(self.names)})"
+
+    def _repr_html_(self) -> str:
+        """The datasets with their shapes, for notebooks."""
+        return table(f"{self._head})", ("dataset", "shape", "dtype"), self._datasets())
+
+    @property
+    def _head(self) -> str:
         size = f"{self.chains} chains of {self.n} steps, the first {self.warmup} for warm-up"
-        return f"SampleReader({str(self.index)!r}, {size}: {', '.join(self.names)})"
+        return f"SampleReader({str(self.index)!r}, {size}"
+
+    def _datasets(self) -> Iterator[tuple[str, list[int], str]]:
+        for name, (shape, dtype) in (self.parts[0].datasets if self.parts else {}).items():
+            short = name.removeprefix("observables/")
+            yield short, [self.chains, self.length(short), *shape[2:]], str(dtype)
 
     @property
     def chains(self) -> int:

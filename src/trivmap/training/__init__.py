@@ -6,6 +6,8 @@ from trivmap.training.data import Walkers as Walkers
 from trivmap.training.evaluation import Evaluation as Evaluation
 from trivmap.training.evaluation import evaluate as evaluate
 from trivmap.training.fit import fit as fit
+from trivmap.training.loggers import Logger as Logger
+from trivmap.training.loggers import TensorBoard as TensorBoard
 from trivmap.training.observer import Observer as Observer
 from trivmap.training.recipe import recommended as recommended
 from trivmap.training.schedules import Phase as Phase

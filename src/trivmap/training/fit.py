@@ -1,6 +1,8 @@
 """Training in one call, for notebooks and scripts."""
 
 import contextlib
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,9 +16,10 @@ from trivmap.objectives import AbstractObjective, PathGradient, Variance
 from trivmap.optimizers import AbstractOptimizer, GaussNewton, first_order
 from trivmap.progress import Line
 from trivmap.training.evaluation import Evaluation
-from trivmap.training.observer import NoObserver, Observer
+from trivmap.training.loggers import Logged, Logger, Loggers
+from trivmap.training.observer import Forwarding, NoObserver, Observer
 from trivmap.training.schedules import Phase, cosine_rate
-from trivmap.training.state import TrainingPlan, TrainingState
+from trivmap.training.state import TrainingPlan
 from trivmap.training.trainer import Trainer
 
 
@@ -32,6 +35,7 @@ def fit(
     objective: AbstractObjective | None = None,
     progress: bool = False,
     observer: Observer | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> tuple[Flow, Evaluation]:
     """Train a flow; returns it and its evaluation on fresh proposals.
 
@@ -55,6 +59,7 @@ def fit(
             its path gradient.
         progress: show a line with the steps and the time left.
         observer: receives every record, evaluation and checkpoint.
+        loggers: receive the scalars of every record and evaluation, for example `TensorBoard("logs")`.
 
     Raises:
         InputError: for settings that do not fit together, or a flow that does not fit the action.
@@ -67,10 +72,16 @@ def fit(
         phases=[Phase(steps, batch)],
         evaluate_every=max(1, steps),
         checkpoint_every=max(1, steps),
-        chunk=max(1, min(100, steps // 20 if progress else steps)),
+        chunk=max(1, min(100, steps // 20 if progress or loggers else steps)),
     )
-    observer = observer or NoObserver()
-    with _Shown(observer, steps) if progress else contextlib.nullcontext(observer) as watching:
+    with contextlib.ExitStack() as watched:
+        watching = observer or NoObserver()
+        if loggers:
+            passing = Loggers(loggers, lambda text: warnings.warn(text, stacklevel=2))
+            watched.callback(passing.close)
+            watching = Logged(watching, passing)
+        if progress:
+            watching = watched.enter_context(_Shown(watching, steps))
         trainer = Trainer(flow, action, plan, key, watching)
         outcome = trainer.run(trainer.initial_state())
     if outcome.status == "failed":
@@ -96,11 +107,12 @@ def _optimizer(optimizer: str | AbstractOptimizer | None, learning_rate: float |
     return first_order(named, cosine_rate(learning_rate or 3e-3, steps, warmup=min(50, steps // 10)))
 
 
-class _Shown:
-    """An observer that forwards every message, and shows progress on a line."""
+class _Shown(Forwarding):
+    """An observer with progress on a line."""
 
     def __init__(self, observer: Observer, steps: int):
-        self._observer, self._line = observer, Line()
+        super().__init__(observer)
+        self._line = Line()
         self._line.begin("train", steps)
 
     def __enter__(self) -> "_Shown":
@@ -111,14 +123,8 @@ class _Shown:
 
     def logged(self, record: dict[str, Any]) -> None:
         self._line.update(record["step"], loss=record["loss"], ess=record.get("ess"))
-        self._observer.logged(record)
+        super().logged(record)
 
     def evaluated(self, step: int, evaluation: Evaluation, seconds: float) -> None:
         self._line.update(step, acceptance=evaluation.acceptance.value, ess=evaluation.ess.value)
-        self._observer.evaluated(step, evaluation, seconds)
-
-    def save(self, state: TrainingState) -> None:
-        self._observer.save(state)
-
-    def interrupted(self) -> bool:
-        return self._observer.interrupted()
+        super().evaluated(step, evaluation, seconds)

@@ -39,3 +39,22 @@ class NoObserver:
 
     def interrupted(self) -> bool:
         return False
+
+
+class Forwarding:
+    """An observer that passes every message on to another one; a subclass adds to it."""
+
+    def __init__(self, observer: Observer):
+        self._observer = observer
+
+    def logged(self, record: dict[str, Any]) -> None:
+        self._observer.logged(record)
+
+    def evaluated(self, step: int, evaluation: "Evaluation", seconds: float) -> None:
+        self._observer.evaluated(step, evaluation, seconds)
+
+    def save(self, state: "TrainingState") -> None:
+        self._observer.save(state)
+
+    def interrupted(self) -> bool:
+        return self._observer.interrupted()
