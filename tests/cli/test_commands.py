@@ -38,6 +38,7 @@ COMMANDS = [
     "presets",
     "validate",
     "tune",
+    "convert",
     "cite",
     "export",
     "forward-ess",

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 import click
 
 from trivmap.cli.main import command, json_flag
+from trivmap.cli.notations import elsewhere, on_one_line
 from trivmap.cli.speaking import speaking_options
 from trivmap.cli.terminal import say
 from trivmap.errors import InputError, shown
 
 if TYPE_CHECKING:
-    from trivmap.studies.tuning import Tuning
+    from trivmap.studies.tuned import Tuning
 
 
 @command("trivmap tune 16 --lam 0.5 --ratio 4")
 @click.argument("lattice", metavar="LATTICE")
-@click.option("--lam", type=float, required=True, help="Quartic coupling, in the notation bosetti2015.")
+@click.option("--lam", "--g", "quartic", type=float, required=True, help="The quartic coupling of the notation.")
+@click.option(
+    "--notation", default="bosetti2015", show_default=True, help="standard, albergo2019, bosetti2015 or nicoli2020."
+)
 @click.option("--ratio", type=float, default=4.0, show_default=True, help="Wanted L / xi.")
 @click.option("--accuracy", type=float, default=0.005, show_default=True, help="Wanted relative error of xi.")
 @click.option("--bracket", type=float, nargs=2, metavar="LOW HIGH", help="Where to start; need not contain the answer.")
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
 @json_flag
 def tune(
     lattice: str,
-    lam: float,
+    quartic: float,
+    notation: str,
     ratio: float,
     accuracy: float,
     bracket: tuple[float, float] | None,
@@ -38,37 +43,40 @@ def tune(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Find the coupling beta of phi^4 at which L / xi has a wanted value, by cluster simulation.
+    """Find the coupling of phi^4 at which L / xi has a wanted value, by cluster simulation.
 
-    LATTICE is an extent L for L x L, or all extents: 8x8x16. If the cycles do not suffice for the accuracy, the
-    result so far is still printed, and the exit code is 2.
+    LATTICE is an extent L for L x L, or all extents: 8x8x16. The quartic coupling stays fixed, and the other coupling
+    of the notation is found: beta, kappa or m_sq. If the cycles do not suffice for the accuracy, or the command is
+    interrupted, the result so far is still printed, and the exit code is not 0.
     """
     import jax
 
     from trivmap.cli.process import shown_progress, start_backend
-    from trivmap.studies.tuning import TooFewCycles
+    from trivmap.studies.tuned import TooFewCycles
     from trivmap.studies.tuning import tune as find
 
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: must be at least 0 and less than {2**32}, got {seed}")
     start_backend()
-    begin = time.monotonic()
+    begin, latest = time.monotonic(), list["Tuning"]()
     try:
         found = find(
             _lattice(lattice),
             jax.random.key(seed),
-            lam=lam,
+            quartic=quartic,
+            notation=notation,
             ratio=ratio,
             accuracy=accuracy,
             bracket=bracket,
             cycles=cycles,
             threads=threads,
             progress=shown_progress(),
+            found=latest.append,
         )
-    except TooFewCycles as error:
+    except (TooFewCycles, KeyboardInterrupt):
         # The result is useful even though its error is larger than requested.
-        if error.found is not None:
-            _print(error.found, seed, time.monotonic() - begin, as_json, enough=False)
+        if latest:
+            _print(latest[-1], seed, time.monotonic() - begin, as_json, enough=False)
         raise
     _print(found, seed, time.monotonic() - begin, as_json, enough=True)
 
@@ -77,18 +85,26 @@ def _print(found: "Tuning", seed: int, seconds: float, as_json: bool, *, enough:
     """Print the outcome on stdout; `enough` is true if its error is as small as requested."""
     from trivmap.reports.formats import count, duration, parenthesis
 
-    lam, ratio, action = found.lam, found.ratio, {"kind": "phi4", "notation": "bosetti2015"}
+    line, ratio = found.line, found.ratio
+    couplings = line.couplings(line.sign * found.coupling.value)
+    others = [action for action, _ in elsewhere(line.notation, couplings, line.dimension)]
     if as_json:
         content = {
             "schema": 1,
-            "action": action | {"beta": found.beta.value, "lam": lam},
+            "action": found.action,
+            "other_notations": others,
             "lattice": list(found.lattice),
             "seed": seed,
             "ratio": ratio,
-            "beta": found.beta._asdict(),
+            line.name: found.coupling._asdict(),
             "correlation_length": found.correlation_length._asdict(),
             "simulations": [
-                each._asdict() | {"correlation_length": each.correlation_length._asdict()} for each in found.simulations
+                {
+                    line.name: each.coupling,
+                    "cycles": each.cycles,
+                    "correlation_length": each.correlation_length._asdict(),
+                }
+                for each in found.simulations
             ],
             "cycles": found.cycles,
             "accurate": enough,
@@ -96,14 +112,15 @@ def _print(found: "Tuning", seed: int, seconds: float, as_json: bool, *, enough:
         }
         say(json.dumps(content, indent=2))
         return
-    digits = 6
     say(
-        f"beta = {parenthesis(*found.beta)} for L/xi = {ratio:g} on {'x'.join(map(str, found.lattice))} at "
-        f"lam = {lam:g}"
+        f"{line.name} = {parenthesis(*found.coupling)} for L/xi = {ratio:g} on {'x'.join(map(str, found.lattice))} at "
+        f"{line.quartic_name} = {line.quartic:g}"
     )
     say(f"correlation length there: {parenthesis(*found.correlation_length)}")
     say(f"{count(found.cycles)} cluster cycles in {len(found.simulations)} simulations, {duration(seconds)}")
-    say(f"action: {{kind: phi4, notation: bosetti2015, beta: {found.beta.value:.{digits}f}, lam: {lam:g}}}")
+    for action in others:
+        say(f"the same in another notation: {on_one_line(action)}")
+    say(f"action: {on_one_line(found.action)}")
 
 
 def _lattice(text: str):

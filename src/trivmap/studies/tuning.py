@@ -1,14 +1,12 @@
 """The coupling at which the correlation length has a wanted value: the line of constant physics."""
 
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq
 
 from trivmap._types import Key
-from trivmap.actions import Phi4
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate, parenthesis
 from trivmap.lattice import Lattice
@@ -17,7 +15,9 @@ from trivmap.runs.progress import NoProgress, Progress, shown
 from trivmap.samplers import ClusterCycle
 from trivmap.simulation import ClusterChains
 from trivmap.streams import distinct
+from trivmap.studies.coupling_line import CouplingLine
 from trivmap.studies.reweighting import Ensemble, MultiHistogram, joined
+from trivmap.studies.tuned import Simulation, TooFewCycles, Tuning
 
 _CHAINS, _BLOCKS = 4, 10
 _PILOT = 400
@@ -27,7 +27,7 @@ _SHORTEST = 0.1
 _CLOSE = 0.25
 """Largest |log(xi / wanted)| of a pilot at which the actual tuning starts."""
 _OVERLAP = 3.0
-"""Simulations enter the estimate within this many standard deviations of the energy, 1/sigma_E, in beta."""
+"""Simulations enter the estimate within this many standard deviations of the energy, 1/sigma_E, in the coupling."""
 _LEAST_SHARE = 0.3
 _LEAST = 100
 """Cycles per chain of the shortest simulation that counts."""
@@ -35,69 +35,42 @@ _PART = 2000
 _STEPS_OF_SEARCH = 40
 
 
-class Simulation(NamedTuple):
-    """One simulation: its coupling, its cycles in all chains, and its own xi."""
-
-    beta: float
-    cycles: int
-    correlation_length: Estimate
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """The outcome: `beta` with its standard error, and xi at that beta (the wanted value) with the error of xi there.
-
-    error(beta) = error(xi) / (d xi / d beta). `slope`: d log xi / d beta.
-    """
-
-    lattice: tuple[int, ...]
-    lam: float
-    ratio: float
-    beta: Estimate
-    correlation_length: Estimate
-    slope: float
-    simulations: list[Simulation] = field(default_factory=list)
-
-    @property
-    def cycles(self) -> int:
-        return sum(each.cycles for each in self.simulations)
-
-
-class TooFewCycles(InputError):
-    """The allowed cycles do not suffice for the wanted error; `found` is the outcome so far, if it has an error.
-
-    Args:
-        message: the sentence.
-        found: the outcome with its error.
-    """
-
-    def __init__(self, message: str, found: Tuning | None):
-        super().__init__(message)
-        self.found = found
-
-
 def tune(
     lattice: Lattice,
     key: Key,
     *,
-    lam: float,
+    quartic: float,
+    notation: str = "bosetti2015",
     ratio: float = 4.0,
     accuracy: float = 0.005,
     bracket: tuple[float, float] | None = None,
     cycles: int = 4_000_000,
     threads: int | None = None,
     progress: Progress | None = None,
+    found: Callable[[Tuning], object] = lambda tuning: None,
 ) -> Tuning:
-    """beta (arXiv:1506.08587) at which L / xi = `ratio` for a given lam, L the largest extent, xi `correlation_length`.
+    """The coupling of phi^4 at which L / xi = `ratio`, L the largest extent, xi `correlation_length`.
 
-    Short cluster simulations locate beta from the starting `bracket`, which need not contain it. Longer ones then
-    refine it, all joined by reweighting in beta (`MultiHistogram`), until the error of beta corresponds to a relative
-    error of xi of `accuracy` (one standard deviation, jackknife over 40 blocks). `threads`: None for all.
+    Short cluster simulations locate the coupling from the starting `bracket`, which need not contain it. Longer ones
+    then refine it, all joined by reweighting in the coupling (`MultiHistogram`), until its error corresponds to a
+    relative error of xi of `accuracy` (one standard deviation, jackknife over 40 blocks).
 
-    At most `cycles` are spent, in all chains and simulations together, not counting warm-up.
+    Args:
+        lattice: the lattice.
+        key: the key of all random numbers.
+        quartic: the quartic coupling, which stays fixed.
+        notation: the notation of the couplings; the first one is searched: beta, kappa or m^2.
+        ratio: the wanted L / xi.
+        accuracy: the wanted relative error of xi.
+        bracket: where the search begins.
+        cycles: most cluster cycles, in all chains and simulations together, not counting warm-up.
+        threads: threads of the simulations (None: all).
+        progress: where progress is shown.
+        found: called with every estimate that has an error.
 
-    Raises `InputError` for arguments out of range, and if no beta within reach gives the ratio. Raises `TooFewCycles`
-    if `cycles` do not suffice for the accuracy: it has the beta that was found, with its error.
+    Raises:
+        InputError: for arguments out of range, and if no coupling within reach gives the ratio.
+        TooFewCycles: if `cycles` do not suffice for the accuracy: it has the coupling that was found, with its error.
     """
     if cycles < _CHAINS * _PILOT:
         raise InputError(
@@ -106,60 +79,62 @@ def tune(
         )
     if threads is not None and threads < 1:
         raise InputError(f"threads: must be at least 1, got {threads}; leave it out for all processors")
-    if not (0 < ratio < math.inf and 0 < accuracy < 0.5 and 0 <= lam < math.inf):
-        raise InputError(
-            f"ratio, accuracy, lam: need ratio > 0, 0 < accuracy < 0.5 and lam >= 0, got {ratio}, {accuracy} and {lam}"
-        )
+    line = CouplingLine(notation, quartic, lattice.dimension)
+    if not (0 < ratio < math.inf and 0 < accuracy < 0.5):
+        raise InputError(f"ratio, accuracy: need ratio > 0 and 0 < accuracy < 0.5, got {ratio} and {accuracy}")
     wanted = max(lattice.shape) / ratio
     if wanted < _SHORTEST:
         raise InputError(
             f"ratio: {ratio:g} asks for a correlation length of {wanted:.2g} sites, too short to be measured; "
             f"choose at most {max(lattice.shape) / _SHORTEST:g}"
         )
-    if bracket is not None and not 0 < bracket[0] < bracket[1] < math.inf:
-        raise InputError(f"bracket: needs 0 < low < high, got {bracket[0]} and {bracket[1]}")
-    search = _Search(lattice, key, lam, ratio, cycles, threads, progress or NoProgress())
+    if bracket is not None:
+        least = 0 if line.sign > 0 else -math.inf
+        if not least < bracket[0] < bracket[1] < math.inf:
+            wanted_form = "0 < low < high" if line.sign > 0 else "low < high"
+            raise InputError(f"bracket: needs {wanted_form}, got {bracket[0]} and {bracket[1]}")
+        low, high = sorted(line.sign * end for end in bracket)
+        bracket = low, high
+    search = _Search(lattice, key, line, ratio, cycles, threads, progress or NoProgress(), found)
     return search.refined(search.place(bracket), accuracy)
 
 
 class _Search:
-    """The simulations so far, and the estimates from them."""
+    """The simulations so far, and the estimates from them; all couplings are positions on the line."""
 
     def __init__(
         self,
         lattice: Lattice,
         key: Key,
-        lam: float,
+        line: CouplingLine,
         ratio: float,
         cycles: int,
         threads: int | None,
         progress: Progress,
+        found: Callable[[Tuning], object],
     ):
-        self.lattice, self.key, self.lam, self.ratio = lattice, key, lam, ratio
-        self.cycles, self.threads, self.progress = cycles, threads, progress
+        self.lattice, self.key, self.line, self.ratio = lattice, key, line, ratio
+        self.cycles, self.threads, self.progress, self.found = cycles, threads, progress, found
         self.wanted = max(lattice.shape) / ratio
         self.ensembles: list[Ensemble] = []
         self.made: list[Simulation] = []
-        unit = 1 / lattice.dimension
-        # Without a quartic term the integral exists only for beta < 1/d.
-        self.reach = (0.002 * unit, 20 * unit if lam > 0 else unit * (1 - 1e-4))
 
     def place(self, bracket: tuple[float, float] | None) -> float:
-        """A beta where xi is near the wanted value, by bisection on log xi."""
-        lowest, highest = self.reach
-        low, high = bracket or (0.5 / self.lattice.dimension, 1.2 / self.lattice.dimension)
+        """A coupling where xi is near the wanted value, by bisection on log xi."""
+        lowest, highest = self.line.reach
+        low, high = bracket or self.line.start
         low, high = float(np.clip(low, lowest, highest)), float(np.clip(high, lowest, highest))
         at_low = self.pilot(low)
         while at_low > 0:
             if low == lowest:
                 raise self.out_of_reach(low, "longer")
-            high, low = low, max(lowest, low / 2)
+            low, high = self.line.below(low, high), low
             at_low = self.pilot(low)
         at_high = self.pilot(high)
         while at_high < 0:
             if high == highest:
                 raise self.out_of_reach(high, "shorter")
-            low, at_low, high = high, at_high, min(highest, 1.5 * high)
+            low, at_low, high = high, at_high, self.line.above(low, high)
             at_high = self.pilot(high)
         for _ in range(_STEPS_OF_SEARCH):
             if min(abs(at_low), abs(at_high)) < _CLOSE:
@@ -172,34 +147,38 @@ class _Search:
                 high, at_high = middle, at_middle
         return low if abs(at_low) < abs(at_high) else high
 
-    def out_of_reach(self, beta: float, how: str) -> InputError:
-        xi = self.made[-1].correlation_length.value
+    def out_of_reach(self, t: float, how: str) -> InputError:
+        xi, line = self.made[-1].correlation_length.value, self.line
+        low, high = sorted(line.sign * end for end in line.reach)
         return InputError(
-            f"ratio: no beta between {self.reach[0]:.4g} and {self.reach[1]:.4g} gives L/xi = {self.ratio:g} at "
-            f"lam = {self.lam:g}: at beta = {beta:.4g} the correlation length {xi:.4g} is still {how} than the wanted "
-            f"{self.wanted:.4g}; choose another ratio"
+            f"ratio: no {line.name} between {low:.4g} and {high:.4g} gives L/xi = {self.ratio:g} at "
+            f"{line.quartic_name} = {line.quartic:g}: at {line.name} = {line.sign * t:.4g} the correlation length "
+            f"{xi:.4g} is still {how} than the wanted {self.wanted:.4g}; choose another ratio"
         )
 
-    def refined(self, beta: float, accuracy: float) -> Tuning:
+    def refined(self, t: float, accuracy: float) -> Tuning:
         """Simulate at the present estimate, join and estimate again, until the error is small enough."""
         steps = 4 * _PILOT
         while True:
             if self.left >= _LEAST:
-                self.simulate(beta, min(steps, self.left))
-            estimate, slope, share = self.estimate(beta)
+                self.simulate(t, min(steps, self.left))
+            estimate, slope, share = self.estimate(t)
             relative = slope * estimate.error
-            inside = share > _LEAST_SHARE and abs(estimate.value - beta) * slope < _CLOSE
-            xi = Estimate(self.wanted, relative * self.wanted)
-            found = Tuning(self.lattice.shape, self.lam, self.ratio, estimate, xi, slope, self.made)
+            inside = share > _LEAST_SHARE and abs(estimate.value - t) * slope < _CLOSE
+            xi, sign = Estimate(self.wanted, relative * self.wanted), self.line.sign
+            coupling = Estimate(sign * estimate.value, estimate.error)
+            found = Tuning(self.lattice.shape, self.line, self.ratio, coupling, xi, sign * slope, list(self.made))
+            known = math.isfinite(estimate.error) and math.isfinite(relative)
+            if known:
+                self.found(found)
             if inside and relative <= accuracy:
                 return found
-            beta = float(np.clip(estimate.value, *self.reach)) if math.isfinite(estimate.value) else beta
+            t = float(np.clip(estimate.value, *self.line.reach)) if math.isfinite(estimate.value) else t
             if self.left < _LEAST:
-                known = math.isfinite(estimate.error) and math.isfinite(relative)
-                raise TooFewCycles(self.short_of(estimate, relative, accuracy), found if known else None)
+                raise TooFewCycles(self.short_of(coupling, relative, accuracy), found if known else None)
             if inside:
                 # The missing cycles, if the error falls like the root of their number, and a few more.
-                missing = self.near(beta)[1] * ((1.05 * relative / accuracy) ** 2 - 1)
+                missing = self.near(t)[1] * ((1.05 * relative / accuracy) ** 2 - 1)
                 steps = int(np.clip(missing, steps / 2, 8 * steps))
 
     @property
@@ -210,27 +189,28 @@ class _Search:
     def short_of(self, estimate: Estimate, relative: float, accuracy: float) -> str:
         """The sentence about cycles that do not suffice, with the result so far."""
         used = sum(each.cycles for each in self.made)
-        found = f"beta = {parenthesis(*estimate)}" if math.isfinite(estimate.error) else "no beta"
+        name = self.line.name
+        found = f"{name} = {parenthesis(*estimate)}" if math.isfinite(estimate.error) else f"no {name}"
         return (
             f"cycles: {used} of {self.cycles} cluster cycles give {found} for L/xi = {self.ratio:g}, with an error of "
             f"{100 * relative:.2g}% on the correlation length, not the wanted {100 * accuracy:g}%; allow more cycles "
             "or a larger error"
         )
 
-    def pilot(self, beta: float) -> float:
+    def pilot(self, t: float) -> float:
         """log(xi / wanted) of a short simulation; -inf if it sees no correlation."""
         if self.left < _PILOT:
-            tried = ", ".join(f"{each.beta:.4g}" for each in self.made)
+            tried = ", ".join(f"{each.coupling:.4g}" for each in self.made)
             raise InputError(
-                f"cycles: {self.cycles} are spent before a beta with L/xi near {self.ratio:g} is found (tried: "
-                f"{tried}); allow more, or give a bracket near it"
+                f"cycles: {self.cycles} are spent before a {self.line.name} with L/xi near {self.ratio:g} is found "
+                f"(tried: {tried}); allow more, or give a bracket near it"
             )
-        xi = self.simulate(beta, _PILOT).correlation_length.value
+        xi = self.simulate(t, _PILOT).correlation_length.value
         return math.log(xi / self.wanted) if xi > 0 else -math.inf
 
-    def simulate(self, beta: float, steps: int) -> Simulation:
+    def simulate(self, t: float, steps: int) -> Simulation:
         """Run the chains at a coupling, `steps` cycles each after the warm-up."""
-        action = Phi4.from_couplings("bosetti2015", self.lattice.dimension, beta=beta, lam=self.lam)
+        action, coupling = self.line.action(t), self.line.sign * t
         driver = ClusterChains(
             ClusterCycle(action, self.lattice),
             distinct(self.key, len(self.ensembles), self.lattice, action),
@@ -244,15 +224,16 @@ class _Search:
             for start in range(0, steps, _PART):
                 stop = min(start + _PART, steps)
                 part, state = driver.part(state, start, stop)
-                parts.append({name: part.observables[name] for name in ("ising_energy", "momentum_two_point")})
-                self.progress.update(stop, beta=beta)
-        links, modes = (np.concatenate([part[name] for part in parts], axis=1) for name in parts[0])
+                energy = self.line.energy(part.observables, self.lattice.volume)
+                parts.append((energy, part.observables["momentum_two_point"]))
+                self.progress.update(stop, **{self.line.name: coupling})
+        energy, modes = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
         values = {"zero": modes[..., 0], "lowest": modes[..., 1]}
-        self.ensembles.append(Ensemble(beta, links * (self.lattice.dimension * self.lattice.volume), values))
+        self.ensembles.append(Ensemble(t, energy, values))
         whole, jackknife = joined(self.ensembles[-1:], _BLOCKS)
-        estimates = [self.xi(each, beta) for each in jackknife]
-        xi = Estimate(self.xi(whole, beta), _jackknife_error(np.array(estimates)))
-        self.made.append(Simulation(beta, steps * _CHAINS, xi))
+        estimates = [self.xi(each, t) for each in jackknife]
+        xi = Estimate(self.xi(whole, t), _jackknife_error(np.array(estimates)))
+        self.made.append(Simulation(coupling, steps * _CHAINS, xi))
         return self.made[-1]
 
     def near(self, beta: float) -> tuple[list[Ensemble], int]:
@@ -277,7 +258,8 @@ class _Search:
 
     def root(self, histogram: MultiHistogram, beta: float, step: float) -> float:
         """The zero of the reweighted log(xi / wanted), or the end of the range that reweighting reaches."""
-        ends = max(self.reach[0], beta - step), min(self.reach[1], beta + step)
+        lowest, highest = self.line.reach
+        ends = max(lowest, beta - step), min(highest, beta + step)
         values = [self.log_xi(histogram, end) for end in ends]
         if values[0] < 0 < values[1]:
             return float(brentq(lambda x: self.log_xi(histogram, x), *ends, xtol=1e-9))
