@@ -66,7 +66,7 @@ def batches(function: Any, *arguments: Any) -> set[int]:
 
 def _arguments(driver):
     """What a call of the chains' program takes beside the kernel."""
-    states, _ = jax.eval_shape(driver._states, driver._arrays, KEY)
+    states, _ = jax.eval_shape(driver._states, driver._arrays, KEY, None)
     size = jnp.asarray(0.2)
     number = jnp.asarray(0, jnp.int32)
     return markov._Walk(states, size, DualAveraging.begin(size)), KEY, number, number, jnp.asarray(False)

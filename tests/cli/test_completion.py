@@ -95,6 +95,9 @@ def test_keys_of_the_card(offered):
         (["seed", "=", "1", "--set", "training.optimizer.kind", "=", "gau"], ["gauss-newton"]),
         (["model.maps.3.kind", "=", "sp"], ["spline"]),
         (["training.objective", "=", "log"], ["log-variance"]),
+        (["sampling.integrator", "=", "om"], ["omelyan"]),
+        (["model.maps.0.scheme", "=", ""], ["rk3", "rk4"]),
+        (["model.maps.0.network.activation", "=", "as"], ["asinh"]),
         (["seed", "=", ""], []),
     ],
 )

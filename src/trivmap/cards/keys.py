@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
+from trivmap.arguments import OneOf
 from trivmap.cards.card import RunCard
 from trivmap.cards.fields import ByKey, Section
 from trivmap.cards.optimizer import OPTIMIZERS, FirstOrderOptimizer
 from trivmap.cards.registry import written_out
-from trivmap.cards.values import flag
+from trivmap.cards.values import Checked, flag
 from trivmap.optimizers import optimizer_keywords
 
 
@@ -45,6 +46,9 @@ def _values(
 ) -> Iterator[tuple[str, str | None]]:
     """The words that a value of this type may be, and the keys inside it."""
     marks = (*marks, *getattr(annotation, "__metadata__", ()))
+    checks = [getattr(mark, "func", None) for mark in marks]
+    known = [check.mark.names for check in checks if isinstance(check, Checked) and isinstance(check.mark, OneOf)]
+    yield from ((key, str(word)) for names in known for word in names if word is not None)
     several = next((mark for mark in marks if isinstance(mark, ByKey)), None)
     if several is not None:
         # A component without settings may be given by its name alone.

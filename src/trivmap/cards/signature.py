@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_
 
 from trivmap.arguments import Checkerboard, OneOf
 from trivmap.cards.fields import Section
-from trivmap.cards.values import flag, real, text, whole
+from trivmap.cards.values import Checked, flag, real, text, whole
 from trivmap.errors import InputError
 from trivmap.lattice import Lattice
 
@@ -167,7 +167,7 @@ def translated(annotation: Any) -> Any:
     """The type of a key from the type of an argument; types that a card cannot hold are not checked."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        checks = [AfterValidator(_checked(mark)) for mark in inner[1:] if hasattr(mark, "require")]
+        checks = [AfterValidator(Checked(mark)) for mark in inner[1:] if hasattr(mark, "require")]
         return Annotated[translated(inner[0]), *checks] if checks else translated(inner[0])
     if origin in (Union, types.UnionType):
         several = [each for each in inner if each is not types.NoneType]
@@ -181,7 +181,7 @@ def translated(annotation: Any) -> Any:
         return list[translated(inner[0])]
     if origin is Literal:
         words: Any = str if all(isinstance(each, str) for each in inner) else Any
-        return Annotated[words, AfterValidator(_checked(OneOf(inner)))]
+        return Annotated[words, AfterValidator(Checked(OneOf(inner)))]
     if annotation in _PLAIN:
         return Annotated[annotation, BeforeValidator(_PLAIN[annotation])]
     if isinstance(annotation, type):
@@ -216,14 +216,6 @@ def _hints(function: Any) -> Mapping[str, Any]:
             except Exception:
                 found[name] = Any
         return found
-
-
-def _checked(mark: Any) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        mark.require(value)
-        return value
-
-    return check
 
 
 def _default(annotation: Any, value: Any) -> Any:

@@ -132,14 +132,20 @@ def at(key: str, check: Callable[[object], Any], value: object) -> Any:
         raise validation_error((error.context or {})["sentence"], key) from error
 
 
-def one_of(known: Collection[str]) -> BeforeValidator:
-    """Text that must be one of the `known` names."""
+class Checked:
+    """A validator that compares a value with a mark of `trivmap.arguments`, such as `OneOf`, which is its `mark`."""
 
-    def check(value: object) -> object:
-        OneOf(known).require(value)
+    def __init__(self, mark: Any):
+        self.mark = mark
+
+    def __call__(self, value: Any) -> Any:
+        self.mark.require(value)
         return value
 
-    return BeforeValidator(check)
+
+def one_of(known: Collection[str]) -> BeforeValidator:
+    """Text that must be one of the `known` names."""
+    return BeforeValidator(Checked(OneOf(known)))
 
 
 Whole = Annotated[int, BeforeValidator(whole)]
