@@ -14,7 +14,8 @@ class DualAveraging(NamedTuple):
     """Nesterov's dual averaging of log(step size) in the form of arXiv:1111.4246, section 3.2, with its constants.
 
     With h_t the mean of (target - acceptance) over t updates, weighted towards the later ones,
-    log eps = log(10 eps_0) - sqrt(t) h_t / gamma is tried next; `final` is an average over the last of the tried ones.
+    log eps = log(10 eps_0) - sqrt(t) h_t / gamma is tried next; `final` is an average of the tried
+    ones, in which the later ones count more.
     """
 
     center: Scalar
