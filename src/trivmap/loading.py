@@ -165,7 +165,7 @@ class Run:
         from trivmap.runs.ensemble import ensemble
 
         if isinstance(fields, str | os.PathLike):
-            with ensemble(os.fspath(fields), self._plan) as given:
+            with ensemble(os.fspath(fields), self._plan, self.directory) as given:
                 yield given, given.name
         else:
             yield fields, "fields"

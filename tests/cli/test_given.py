@@ -77,10 +77,15 @@ def test_forward_ess(folder):
 
 
 def test_the_chains_of_a_run_after_their_warmup(folder):
-    done = trivmap("measure", "run", "--configurations", "run", "--json", "-q", folder=folder)
+    made = trivmap("run", "card.yaml", "--out", "other", "-q", folder=folder)
+    assert made.code == 0, made.err
+    for command in (["measure", "run", "--configurations", "run"], ["forward-ess", "run", "run"]):
+        own = trivmap(*command, folder=folder)
+        assert own.code == 2 and "run: is the run itself, whose chain cannot judge it" in own.err
+    done = trivmap("measure", "run", "--configurations", "other", "--json", "-q", folder=folder)
     assert done.code == 0, done.err
     said = json.loads(done.out)
-    with SampleReader(folder / "run") as reader:
+    with SampleReader(folder / "other") as reader:
         skipped = -(-reader.warmup // 10)
         fields = reader["fields"][:, skipped:]
     assert skipped == 20 and said["shape"] == [2, 180, 4]

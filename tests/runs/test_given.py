@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from tests.oracles import FreeFieldOracle
-from tests.runs.small_run import copied
+from tests.runs.small_run import copied, created
 from tests.runs.support import RING, contents
 from trivmap.cards.card import RunCard
 from trivmap.errors import InputError
 from trivmap.estimate import Estimate
 from trivmap.loading import Run
-from trivmap.runs import given, pipeline
+from trivmap.runs import given, pipeline, sampling
 from trivmap.runs.export import export
 from trivmap.runs.plan import Plan
+from trivmap.runs.train import train
 from trivmap.store.samples import SampleReader
 
 VARIANCE = 1 / (4 * np.sin(np.pi * np.arange(4) / 4) ** 2 + 0.5)
@@ -140,13 +141,18 @@ def test_other_floats_are_refused(dtype, sampled):
 
 
 def test_a_run_as_an_ensemble(sampled, tmp_path):
-    run = Run(sampled)
-    with SampleReader(sampled.root) as reader:
+    run, other = Run(sampled), created(tmp_path / "other", seed=3)
+    train(other)
+    sampling.sample(other)
+    with SampleReader(other.root) as reader:
         fields, skipped = reader["fields"], -(-reader.warmup // 3)
-    assert run.measure(sampled.root).summary() == run.measure(fields[:, skipped:]).summary()
+    assert run.measure(other.root).summary() == run.measure(fields[:, skipped:]).summary()
+    for same in (sampled.root, copied(sampled, tmp_path / "copy").root):
+        with pytest.raises(InputError, match="is the run itself, whose chain cannot judge it"):
+            run.forward_ess(same)
     np.save(tmp_path / "chain.npy", fields)
     assert run.forward_ess(str(tmp_path / "chain.npy")) == run.forward_ess(fields)
-    withheld = copied(sampled, tmp_path / "withheld")
+    withheld = copied(other, tmp_path / "withheld")
     withheld.update_summary(untrusted={"probe": "it misses a mode"})
     with pytest.raises(InputError, match="its chains are withheld, and so are their configurations: it misses a mode"):
         run.measure(withheld.root)

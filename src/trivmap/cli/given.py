@@ -30,7 +30,7 @@ def measure_given(run: Path, overrides: tuple[str, ...], given: str, out: Path |
     directory = opened(run)
     plan, display = changed_plan(directory, overrides, "measure"), shown_progress()
     judged, unjudged = None, None
-    with ensemble(given, plan) as fields:
+    with ensemble(given, plan, directory) as fields:
         results = work.measured(plan, fields, fields.name, display)
         if plan.card.model is not None and is_folder(directory.model_path):
             try:
@@ -82,7 +82,7 @@ def judge_given(run: Path, given: str, as_json: bool) -> None:
 
     directory = opened(run)
     plan = changed_plan(directory, (), "measure")
-    with ensemble(given, plan) as fields:
+    with ensemble(given, plan, directory) as fields:
         found = judged(directory, plan, fields, fields.name, shown_progress())
     if as_json:
         content = {"run": str(directory.root), "configurations": given, **_of_map(found, directory)}

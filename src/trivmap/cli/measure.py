@@ -10,7 +10,7 @@ from trivmap.cli.opening import step, write_report_if_possible
 from trivmap.cli.speaking import speaking_options
 from trivmap.errors import InputError
 
-_GIVEN = "FILE[:/DATASET]"
+_GIVEN = "FILE[:/DATASET]|RUN"
 
 
 @command("trivmap measure runs/first")
@@ -20,7 +20,7 @@ _GIVEN = "FILE[:/DATASET]"
     "--configurations",
     "given",
     metavar=_GIVEN,
-    help="Measure these configurations of exp(-S)/Z instead (HDF5, .npy, .npz); the run stays as it is.",
+    help="Measure these configurations of exp(-S)/Z instead (HDF5, .npy, .npz, or the chains of another run).",
 )
 @file_option("--out", "With --configurations: the file to make for their observables, as observables.json.")
 @options(speaking_options, json_flag, trust_flag)

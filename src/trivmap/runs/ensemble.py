@@ -1,6 +1,7 @@
 """An ensemble by its name: an array in a file, or the chains of a run that has stored its fields."""
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from trivmap.store.samples import SampleReader
 
 
 @contextmanager
-def ensemble(text: str, plan: Plan) -> Iterator[Given]:
+def ensemble(text: str, plan: Plan, judged: RunDirectory | None = None) -> Iterator[Given]:
     """The configurations of exp(-S)/Z that `FILE`, `FILE:/DATASET` or the directory of a run names.
 
     Of a run, the stored fields of its chains after their warm-up, shape (chains, n, ...).
@@ -27,10 +28,11 @@ def ensemble(text: str, plan: Plan) -> Iterator[Given]:
     Args:
         text: how the user names them.
         plan: the plan of the run that they are compared with; another run must have its lattice and action.
+        judged: the run that they judge.
 
     Raises:
         InputError: as `store.given.opened`, and for a run with another lattice or action, without stored fields, or
-            whose chains are withheld.
+            whose chains are withheld; and for the run that they judge, whose chain is no independent evidence.
     """
     root = Path(text)
     if not is_file(RunDirectory(root).config_path):
@@ -39,6 +41,11 @@ def ensemble(text: str, plan: Plan) -> Iterator[Given]:
         return
     run = RunDirectory.open(root)
     card = require_fields(run, plan.card, "configurations")
+    if judged is not None and _is_same(run, judged):
+        raise InputError(
+            f"{root}: is the run itself, whose chain cannot judge it; name another run, or measure this one without "
+            "--configurations"
+        )
     if reason := _reason_against(run):
         raise InputError(f"{root}: its chains are withheld, and so are their configurations: {reason}")
     with SampleReader(root) as reader:
@@ -110,6 +117,12 @@ class _Chains:
         chain, piece = where
         start, stop, _ = piece.indices(self.shape[1])
         return self._reader.read("fields", chain, self._skipped + start, self._skipped + stop)
+
+
+def _is_same(run: RunDirectory, other: RunDirectory) -> bool:
+    """True for one directory, and for copies of one run."""
+    identity, others = (each.environment().get("run") for each in (run, other))
+    return os.path.samefile(run.root, other.root) or (identity is not None and identity == others)
 
 
 def _reason_against(run: RunDirectory) -> str | None:
