@@ -60,7 +60,7 @@ def test_metadata_is_complete(metadata):
     assert metadata["Version"] == VERSION
     assert metadata["Requires-Python"] == PROJECT["project"]["requires-python"]
     assert metadata["License-Expression"] == "Apache-2.0" and metadata.get_all("License-File") == ["LICENSE"]
-    assert set(metadata.get_all("Provides-Extra")) == {"runs", "studies", "reports", "programs", "all"}
+    assert set(metadata.get_all("Provides-Extra")) == {"runs", "studies", "reports", "programs", "tensorboard", "all"}
     assert len(metadata["Summary"]) < 512
 
 

@@ -131,6 +131,7 @@ class TestFiles:
             "rates.csv",
             "break_even.png",
             "break_even.csv",
+            "written.json",
         }
 
 
